@@ -1,0 +1,20 @@
+//! What every layer of Millrace speaks about: epochs, deltas, keys, SQL types and reports.
+//!
+//! Nothing here does I/O, waits or knows a clock; each module holds one idea.
+
+mod delta;
+mod epoch;
+mod hidden;
+mod ids;
+pub mod numeric;
+mod report;
+mod sqltype;
+mod vnode;
+
+pub use delta::{Delta, DeltaError, concat_deltas};
+pub use epoch::{Epoch, Ts};
+pub use hidden::{OFFSET_COLUMN, PARTITION_COLUMN, is_hidden};
+pub use ids::{ObjectId, PartitionId, TableId, WorkerId};
+pub use report::{Report, SqlState};
+pub use sqltype::{NUMERIC_PRECISION, NUMERIC_SCALE, SqlType, TIME_ZONE, timestamptz};
+pub use vnode::{VNODES, VNode, hash_rows, vnodes, worker_of};

@@ -1,0 +1,210 @@
+//! What a user is told when a statement fails: PostgreSQL's error fields.
+
+use std::fmt;
+
+/// A five-character SQLSTATE of PostgreSQL's appendix A.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SqlState(&'static str);
+
+macro_rules! states {
+    ($($(#[$doc:meta])* $name:ident = $code:literal;)*) => {
+        impl SqlState {
+            $($(#[$doc])* pub const $name: SqlState = SqlState($code);)*
+
+            /// The constant for five characters that were stored or sent, if Millrace uses it.
+            pub fn from_code(code: &str) -> Option<SqlState> {
+                match code { $($code => Some(SqlState::$name),)* _ => None }
+            }
+        }
+    };
+}
+
+states! {
+    /// Everything went well.
+    SUCCESSFUL_COMPLETION = "00000";
+    /// A warning without a class of its own.
+    WARNING = "01000";
+    /// The peer broke the wire protocol.
+    PROTOCOL_VIOLATION = "08P01";
+    /// The construct is PostgreSQL's or the dialect's, but not there yet.
+    FEATURE_NOT_SUPPORTED = "0A000";
+    /// A value is out of its type's range.
+    NUMERIC_VALUE_OUT_OF_RANGE = "22003";
+    /// A date or time is out of range.
+    DATETIME_FIELD_OVERFLOW = "22008";
+    /// Division by zero.
+    DIVISION_BY_ZERO = "22012";
+    /// An argument has a value that the function does not take.
+    INVALID_PARAMETER_VALUE = "22023";
+    /// A date or time is not written as one.
+    INVALID_DATETIME_FORMAT = "22007";
+    /// Text is not the representation of the wanted type.
+    INVALID_TEXT_REPRESENTATION = "22P02";
+    /// Bytes of a parameter are not the binary form of its type.
+    INVALID_BINARY_REPRESENTATION = "22P03";
+    /// Bytes that are not text in the client's encoding.
+    CHARACTER_NOT_IN_REPERTOIRE = "22021";
+    /// A data error without a class of its own.
+    DATA_EXCEPTION = "22000";
+    /// Duplicate key.
+    UNIQUE_VIOLATION = "23505";
+    /// The transaction has failed; only ROLLBACK is taken.
+    IN_FAILED_SQL_TRANSACTION = "25P02";
+    /// The statement cannot run inside a transaction block.
+    ACTIVE_SQL_TRANSACTION = "25001";
+    /// Authorization failed.
+    INVALID_AUTHORIZATION = "28000";
+    /// Wrong password.
+    INVALID_PASSWORD = "28P01";
+    /// Other objects depend on the one to drop.
+    DEPENDENT_OBJECTS_STILL_EXIST = "2BP01";
+    /// The prepared statement does not exist.
+    INVALID_SQL_STATEMENT_NAME = "26000";
+    /// The portal or cursor does not exist.
+    INVALID_CURSOR_NAME = "34000";
+    /// The database does not exist.
+    INVALID_CATALOG_NAME = "3D000";
+    /// The schema does not exist.
+    INVALID_SCHEMA_NAME = "3F000";
+    /// A concurrent change won; try again.
+    SERIALIZATION_FAILURE = "40001";
+    /// Syntax error.
+    SYNTAX_ERROR = "42601";
+    /// Unknown column.
+    UNDEFINED_COLUMN = "42703";
+    /// Unknown function or operator for these types.
+    UNDEFINED_FUNCTION = "42883";
+    /// Unknown table, view or source.
+    UNDEFINED_TABLE = "42P01";
+    /// Unknown setting, type or other object.
+    UNDEFINED_OBJECT = "42704";
+    /// A parameter `$n` that nothing types.
+    UNDEFINED_PARAMETER = "42P02";
+    /// The name fits several columns.
+    AMBIGUOUS_COLUMN = "42702";
+    /// A column is named twice.
+    DUPLICATE_COLUMN = "42701";
+    /// The relation exists already.
+    DUPLICATE_TABLE = "42P07";
+    /// A name, alias or option is given twice.
+    DUPLICATE_OBJECT = "42710";
+    /// The type does not fit.
+    DATATYPE_MISMATCH = "42804";
+    /// The type of an expression cannot be determined.
+    INDETERMINATE_DATATYPE = "42P18";
+    /// A column is neither grouped nor aggregated.
+    GROUPING_ERROR = "42803";
+    /// An object is of the wrong kind for the statement.
+    WRONG_OBJECT_TYPE = "42809";
+    /// A cast between these types does not exist.
+    CANNOT_COERCE = "42846";
+    /// A definition contradicts itself.
+    INVALID_OBJECT_DEFINITION = "42P17";
+    /// A column reference that is not allowed where it stands.
+    INVALID_COLUMN_REFERENCE = "42P10";
+    /// A name that may not be used.
+    RESERVED_NAME = "42939";
+    /// No room on the disk.
+    DISK_FULL = "53100";
+    /// The memory budget does not allow it.
+    OUT_OF_MEMORY = "53200";
+    /// Too many connections.
+    TOO_MANY_CONNECTIONS = "53300";
+    /// A prepared statement of that name exists.
+    DUPLICATE_PREPARED_STATEMENT = "42P05";
+    /// A portal or cursor of that name exists.
+    DUPLICATE_CURSOR = "42P03";
+    /// Too large or too deep a statement.
+    STATEMENT_TOO_COMPLEX = "54001";
+    /// The object is not in the state that the statement needs.
+    OBJECT_NOT_IN_PREREQUISITE_STATE = "55000";
+    /// Cancelled by the user.
+    QUERY_CANCELED = "57014";
+    /// The server is ending.
+    ADMIN_SHUTDOWN = "57P01";
+    /// Not answering yet: recovery or catching up.
+    CANNOT_CONNECT_NOW = "57P03";
+    /// The disk failed.
+    IO_ERROR = "58030";
+    /// A source cannot be reached or has lost data.
+    FOREIGN_DATA_ERROR = "HV000";
+    /// A stored file is damaged.
+    DATA_CORRUPTED = "XX001";
+    /// A program error.
+    INTERNAL_ERROR = "XX000";
+}
+
+impl SqlState {
+    /// The five characters.
+    pub fn code(self) -> &'static str {
+        self.0
+    }
+}
+
+impl fmt::Debug for SqlState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl fmt::Display for SqlState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+/// An error or notice as PostgreSQL's protocol shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// What happened, for programs.
+    pub code: SqlState,
+    /// What happened, for people: one line, no full stop, lower case first.
+    pub message: String,
+    /// More facts, as a sentence.
+    pub detail: Option<String>,
+    /// What to do about it, as a sentence.
+    pub hint: Option<String>,
+    /// Where in the statement, in characters from 1.
+    pub position: Option<usize>,
+}
+
+impl Report {
+    /// A report with a code and a message only.
+    pub fn new(code: SqlState, message: impl Into<String>) -> Report {
+        Report { code, message: message.into(), detail: None, hint: None, position: None }
+    }
+
+    /// The report for a construct that is not there yet.
+    pub fn unsupported(what: impl fmt::Display) -> Report {
+        Report::new(SqlState::FEATURE_NOT_SUPPORTED, format!("{what} is not supported yet"))
+    }
+
+    /// The same with a detail sentence.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Report {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// The same with a hint sentence.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Report {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same with a position in characters from 1.
+    #[must_use]
+    pub fn at(mut self, position: usize) -> Report {
+        self.position = Some(position);
+        self
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Report {}
