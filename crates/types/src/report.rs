@@ -88,6 +88,8 @@ states! {
     DUPLICATE_TABLE = "42P07";
     /// A name, alias or option is given twice.
     DUPLICATE_OBJECT = "42710";
+    /// A table name or alias is given twice in one FROM.
+    DUPLICATE_ALIAS = "42712";
     /// The type does not fit.
     DATATYPE_MISMATCH = "42804";
     /// The type of an expression cannot be determined.

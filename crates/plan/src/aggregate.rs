@@ -1,0 +1,220 @@
+//! Grouped aggregation: functions, their classes, and panes for hopping windows.
+//!
+//! The planner gives every function a class; a function without one does not plan.
+
+use arrow::datatypes::FieldRef;
+
+use crate::{Meta, Node, Watermark};
+
+/// A grouped (or, without group columns, global) aggregation.
+///
+/// Its output columns are: the group columns in order (with `hop`, the pane's column becomes
+/// `window_start`, NULL for a NULL pane), then with `hop` one column `window_end`, then one column
+/// per call. A global aggregation has one row from the start, over no input too.
+#[derive(Clone, Debug)]
+pub struct Aggregate {
+    /// Where rows come from; group columns and arguments are plain columns of it.
+    pub input: Node,
+    /// Indexes of the group columns.
+    pub group: Vec<usize>,
+    /// With panes: `column` is a position in `group`, of the pane start.
+    pub hop: Option<Hop>,
+    /// The aggregate calls.
+    pub calls: Vec<Call>,
+    /// A group whose column (a position in the output) satisfies this never changes again; its
+    /// state goes.
+    pub settled: Option<Watermark>,
+    /// The rows that leave.
+    pub meta: Meta,
+}
+
+/// Hopping windows over a timestamp column (microseconds): window k is
+/// `[offset + k * slide, offset + k * slide + size)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// The column, see where it is used.
+    pub column: usize,
+    /// Microseconds from one window's start to the next.
+    pub slide: i64,
+    /// Microseconds of a window.
+    pub size: i64,
+    /// Microseconds by which the windows are shifted from the epoch of 1970.
+    pub offset: i64,
+}
+
+impl Hop {
+    /// Microseconds of a pane: the greatest span of which every window is a whole number.
+    pub fn pane(&self) -> i64 {
+        let (mut a, mut b) = (self.slide, self.size);
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    }
+
+    /// The starts of the windows that contain a time, ascending. A time that the arithmetic cannot
+    /// reach is in no window.
+    pub fn windows(&self, time: i64) -> impl Iterator<Item = i64> + use<> {
+        let (slide, size) = (self.slide, self.size);
+        let last = time
+            .checked_sub(self.offset)
+            .and_then(|t| t.div_euclid(slide).checked_mul(slide)?.checked_add(self.offset));
+        let count = last.map_or(0, |last| (size - (time - last) + slide - 1).max(0) / slide);
+        (0..count).rev().filter_map(move |back| last?.checked_sub(back * slide))
+    }
+}
+
+/// One aggregate call.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// What is computed.
+    pub function: Function,
+    /// Input columns; empty for `count(*)`.
+    pub args: Vec<usize>,
+    /// A boolean input column; only rows where it is true count.
+    pub filter: Option<usize>,
+    /// For `first_value` and `last_value`: the order inside the group.
+    pub order: Vec<Order>,
+    /// Name and type of the result.
+    pub output: FieldRef,
+}
+
+/// One key of an ORDER BY inside a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// An input column.
+    pub column: usize,
+    /// DESC.
+    pub descending: bool,
+    /// NULLS FIRST.
+    pub nulls_first: bool,
+}
+
+/// How an aggregate is kept up to date, see the design's section 4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Numbers that take a retraction.
+    Linear,
+    /// The least or greatest of an order; in place while the input only appends.
+    Ordered,
+}
+
+/// An aggregate function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Function {
+    /// `count(*)` and `count(x)`
+    Count,
+    /// `sum`
+    Sum,
+    /// `avg`
+    Avg,
+    /// `var_pop`
+    VarPop,
+    /// `var_samp`, `variance`
+    VarSamp,
+    /// `stddev_pop`
+    StddevPop,
+    /// `stddev_samp`, `stddev`
+    StddevSamp,
+    /// `bool_and`, `every`
+    BoolAnd,
+    /// `bool_or`
+    BoolOr,
+    /// `min`
+    Min,
+    /// `max`
+    Max,
+    /// `first_value(x ORDER BY ...)`
+    FirstValue,
+    /// `last_value(x ORDER BY ...)`
+    LastValue,
+}
+
+impl Function {
+    /// Every function, for tests that must not forget one.
+    pub const ALL: [Function; 13] = [
+        Function::Count,
+        Function::Sum,
+        Function::Avg,
+        Function::VarPop,
+        Function::VarSamp,
+        Function::StddevPop,
+        Function::StddevSamp,
+        Function::BoolAnd,
+        Function::BoolOr,
+        Function::Min,
+        Function::Max,
+        Function::FirstValue,
+        Function::LastValue,
+    ];
+
+    /// Its class.
+    pub fn class(self) -> Class {
+        match self {
+            Function::Count
+            | Function::Sum
+            | Function::Avg
+            | Function::VarPop
+            | Function::VarSamp
+            | Function::StddevPop
+            | Function::StddevSamp
+            | Function::BoolAnd
+            | Function::BoolOr => Class::Linear,
+            Function::Min | Function::Max | Function::FirstValue | Function::LastValue => {
+                Class::Ordered
+            }
+        }
+    }
+
+    /// PostgreSQL's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Function::Count => "count",
+            Function::Sum => "sum",
+            Function::Avg => "avg",
+            Function::VarPop => "var_pop",
+            Function::VarSamp => "var_samp",
+            Function::StddevPop => "stddev_pop",
+            Function::StddevSamp => "stddev_samp",
+            Function::BoolAnd => "bool_and",
+            Function::BoolOr => "bool_or",
+            Function::Min => "min",
+            Function::Max => "max",
+            Function::FirstValue => "first_value",
+            Function::LastValue => "last_value",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_of_a_time_are_all_that_contain_it() {
+        let hop = Hop { column: 0, slide: 4, size: 10, offset: 1 };
+        assert_eq!(hop.pane(), 2);
+        for time in -30..30 {
+            let found: Vec<i64> = hop.windows(time).collect();
+            let wanted: Vec<i64> = (-20..20)
+                .map(|k| 1 + 4 * k)
+                .filter(|start| *start <= time && time < start + 10)
+                .collect();
+            assert_eq!(found, wanted, "windows of {time}");
+        }
+    }
+
+    #[test]
+    fn a_slide_above_the_size_leaves_gaps() {
+        let hop = Hop { column: 0, slide: 10, size: 4, offset: 0 };
+        assert_eq!(hop.windows(3).collect::<Vec<_>>(), [0]);
+        assert_eq!(hop.windows(4).count(), 0);
+    }
+
+    #[test]
+    fn times_at_the_end_of_the_range_do_not_wrap() {
+        let hop = Hop { column: 0, slide: 7, size: 14, offset: 3 };
+        assert_eq!(hop.windows(i64::MIN).count(), 0);
+        assert!(hop.windows(i64::MAX).all(|start| start > i64::MAX - 14));
+    }
+}

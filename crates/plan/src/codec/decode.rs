@@ -1,0 +1,185 @@
+//! Messages into a plan. Every index is checked against the schema that it counts in.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use datafusion::error::DataFusionError;
+use datafusion::execution::TaskContext;
+use datafusion_proto::physical_plan::DefaultPhysicalExtensionCodec;
+use datafusion_proto::physical_plan::from_proto::parse_physical_expr;
+use datafusion_proto::protobuf;
+use millrace_types::ObjectId;
+use prost::Message;
+
+use super::{PlanError, damaged, proto};
+use crate::{
+    Aggregate, Call, Chain, Function, Hop, LateCheck, Leaf, LeafKind, Meta, Node, Order, Scalar,
+    Step, Union, ViewPlan, Watermark,
+};
+
+/// Decodes one plan; expressions resolve their functions in the context.
+pub(super) struct Decoder<'a> {
+    pub(super) functions: &'a TaskContext,
+}
+
+impl Decoder<'_> {
+    pub(super) fn view(&self, plan: proto::ViewPlan) -> Result<ViewPlan, PlanError> {
+        let root = self.node(required(plan.root, "root")?)?;
+        let sort = indexes(&plan.sort, root.meta().schema.fields().len())?;
+        Ok(ViewPlan { root, sort })
+    }
+
+    fn node(&self, node: proto::Node) -> Result<Node, PlanError> {
+        let meta = meta(required(node.meta, "meta")?)?;
+        Ok(match required(node.kind, "node")? {
+            proto::Kind::Leaf(leaf) => Node::Leaf(self::leaf(&leaf, meta)?),
+            proto::Kind::Chain(chain) => {
+                let input = Box::new(self.node(*required(chain.input, "input")?)?);
+                let mut schema = Arc::clone(&input.meta().schema);
+                let mut steps = Vec::with_capacity(chain.steps.len());
+                for step in chain.steps {
+                    let step = self.step(step, &schema)?;
+                    if let Step::Project { schema: next, .. } | Step::Hop { schema: next, .. } =
+                        &step
+                    {
+                        schema = Arc::clone(next);
+                    }
+                    steps.push(step);
+                }
+                Node::Chain(Chain { input, steps, meta })
+            }
+            proto::Kind::Aggregate(aggregate) => {
+                Node::Aggregate(Box::new(self.aggregate(*aggregate, meta)?))
+            }
+            proto::Kind::Union(union) => {
+                let inputs = union.inputs.into_iter().map(|input| self.node(input));
+                Node::Union(Union { inputs: inputs.collect::<Result<_, _>>()?, meta })
+            }
+        })
+    }
+
+    fn step(&self, step: proto::Step, input: &SchemaRef) -> Result<Step, PlanError> {
+        let columns = input.fields().len();
+        Ok(match required(step.kind, "step")? {
+            proto::StepKind::Filter(predicate) => Step::Filter(self.scalar(&predicate, input)?),
+            proto::StepKind::Project(project) => Step::Project {
+                expressions: (project.expressions.iter())
+                    .map(|bytes| self.scalar(bytes, input))
+                    .collect::<Result<_, _>>()?,
+                schema: schema(&project.schema)?,
+            },
+            proto::StepKind::Hop(step) => Step::Hop {
+                hop: hop(&required(step.hop, "hop")?, columns)?,
+                schema: schema(&step.schema)?,
+            },
+            proto::StepKind::Late(check) => Step::Late(late(check, columns)?),
+        })
+    }
+
+    fn aggregate(&self, from: proto::Aggregate, meta: Meta) -> Result<Aggregate, PlanError> {
+        let input = self.node(*required(from.input, "input")?)?;
+        let columns = input.meta().schema.fields().len();
+        let group = indexes(&from.group, columns)?;
+        let hop = from.hop.map(|from| hop(&from, group.len())).transpose()?;
+        let calls = from.calls.into_iter().map(|from| call(from, columns));
+        let calls = calls.collect::<Result<_, _>>()?;
+        let width = meta.schema.fields().len();
+        let settled = from.settled.map(|from| watermark(from, width)).transpose()?;
+        Ok(Aggregate { input, group, hop, calls, settled, meta })
+    }
+
+    fn scalar(&self, bytes: &[u8], input: &Schema) -> Result<Scalar, PlanError> {
+        let expression = protobuf::PhysicalExprNode::decode(bytes)?;
+        let codec = DefaultPhysicalExtensionCodec {};
+        Ok(Scalar(parse_physical_expr(&expression, self.functions, input, &codec)?))
+    }
+}
+
+fn leaf(leaf: &proto::Leaf, meta: Meta) -> Result<Leaf, PlanError> {
+    let kind = match required(leaf.kind.as_ref(), "leaf")? {
+        proto::LeafKind::Source(id) => LeafKind::Source(ObjectId(*id)),
+        proto::LeafKind::View(id) => LeafKind::View(ObjectId(*id)),
+    };
+    if leaf.columns.len() != meta.schema.fields().len() {
+        return Err(damaged("a leaf has as many columns as its schema"));
+    }
+    // The leaf's columns count in a schema that the catalog has.
+    Ok(Leaf { kind, columns: indexes(&leaf.columns, usize::MAX)?, meta })
+}
+
+fn meta(meta: proto::Meta) -> Result<Meta, PlanError> {
+    let schema = schema(&meta.schema)?;
+    let columns = schema.fields().len();
+    let watermarks = meta.watermarks.into_iter().map(|from| watermark(from, columns));
+    Ok(Meta {
+        key: indexes(&meta.key, columns)?,
+        append_only: meta.append_only,
+        watermarks: watermarks.collect::<Result<_, _>>()?,
+        schema,
+    })
+}
+
+fn late(check: proto::LateCheck, columns: usize) -> Result<LateCheck, PlanError> {
+    Ok(LateCheck {
+        close: watermark(required(check.close, "close")?, columns)?,
+        hop: check.hop.map(|from| hop(&from, columns)).transpose()?,
+        event_time: check.event_time.map(|column| index(column, columns)).transpose()?,
+        origin: (index(check.partition, columns)?, index(check.offset, columns)?),
+        to_end: check.to_end,
+    })
+}
+
+fn call(call: proto::Call, columns: usize) -> Result<Call, PlanError> {
+    let function = Function::ALL.into_iter().find(|f| f.name() == call.function);
+    let function = function.ok_or_else(|| damaged(format!("no function {}", call.function)))?;
+    let order = call.order.iter().map(|order| {
+        Ok(Order {
+            column: index(order.column, columns)?,
+            descending: order.descending,
+            nulls_first: order.nulls_first,
+        })
+    });
+    let output = schema(&call.output)?;
+    let output: Option<&FieldRef> = output.fields().first();
+    Ok(Call {
+        function,
+        args: indexes(&call.args, columns)?,
+        filter: call.filter.map(|column| index(column, columns)).transpose()?,
+        order: order.collect::<Result<_, PlanError>>()?,
+        output: Arc::clone(required(output, "output")?),
+    })
+}
+
+fn hop(hop: &proto::Hop, columns: usize) -> Result<Hop, PlanError> {
+    if hop.slide <= 0 || hop.size <= 0 {
+        return Err(damaged("a window has a positive slide and size"));
+    }
+    let column = index(hop.column, columns)?;
+    Ok(Hop { column, slide: hop.slide, size: hop.size, offset: hop.offset })
+}
+
+fn watermark(watermark: proto::Watermark, columns: usize) -> Result<Watermark, PlanError> {
+    Ok(Watermark {
+        column: index(watermark.column, columns)?,
+        shift: watermark.shift,
+        sources: watermark.sources.into_iter().map(ObjectId).collect(),
+    })
+}
+
+fn schema(bytes: &[u8]) -> Result<SchemaRef, PlanError> {
+    let schema = protobuf::Schema::decode(bytes)?;
+    Ok(Arc::new(Schema::try_from(&schema).map_err(DataFusionError::from)?))
+}
+
+fn index(index: u64, columns: usize) -> Result<usize, PlanError> {
+    let found = usize::try_from(index).ok().filter(|index| *index < columns);
+    found.ok_or_else(|| damaged(format!("no column {index} of {columns}")))
+}
+
+fn indexes(all: &[u64], columns: usize) -> Result<Vec<usize>, PlanError> {
+    all.iter().map(|i| index(*i, columns)).collect()
+}
+
+fn required<T>(value: Option<T>, what: &str) -> Result<T, PlanError> {
+    value.ok_or_else(|| damaged(format!("{what} is missing")))
+}

@@ -1,0 +1,135 @@
+//! A plan into messages.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::error::DataFusionError;
+use datafusion_proto::physical_plan::DefaultPhysicalExtensionCodec;
+use datafusion_proto::physical_plan::to_proto::serialize_physical_expr;
+use datafusion_proto::protobuf;
+use prost::Message;
+
+use super::{PlanError, proto};
+use crate::{
+    Aggregate, Call, Hop, LateCheck, LeafKind, Meta, Node, Scalar, Step, ViewPlan, Watermark,
+};
+
+pub(super) fn view(plan: &ViewPlan) -> Result<proto::ViewPlan, PlanError> {
+    Ok(proto::ViewPlan { root: Some(node(&plan.root)?), sort: indexes(&plan.sort) })
+}
+
+fn node(node: &Node) -> Result<proto::Node, PlanError> {
+    let kind = match node {
+        Node::Leaf(leaf) => proto::Kind::Leaf(proto::Leaf {
+            kind: Some(match leaf.kind {
+                LeafKind::Source(id) => proto::LeafKind::Source(id.0),
+                LeafKind::View(id) => proto::LeafKind::View(id.0),
+            }),
+            columns: indexes(&leaf.columns),
+        }),
+        Node::Chain(chain) => proto::Kind::Chain(Box::new(proto::Chain {
+            input: Some(Box::new(self::node(&chain.input)?)),
+            steps: chain.steps.iter().map(step).collect::<Result<_, _>>()?,
+        })),
+        Node::Aggregate(aggregate) => proto::Kind::Aggregate(Box::new(self::aggregate(aggregate)?)),
+        Node::Union(union) => proto::Kind::Union(proto::Union {
+            inputs: union.inputs.iter().map(self::node).collect::<Result<_, _>>()?,
+        }),
+    };
+    Ok(proto::Node { meta: Some(meta(node.meta())?), kind: Some(kind) })
+}
+
+fn meta(meta: &Meta) -> Result<proto::Meta, PlanError> {
+    Ok(proto::Meta {
+        schema: schema(&meta.schema)?,
+        key: indexes(&meta.key),
+        append_only: meta.append_only,
+        watermarks: meta.watermarks.iter().map(watermark).collect(),
+    })
+}
+
+fn step(step: &Step) -> Result<proto::Step, PlanError> {
+    let kind = match step {
+        Step::Filter(predicate) => proto::StepKind::Filter(scalar(predicate)?),
+        Step::Project { expressions, schema } => proto::StepKind::Project(proto::Project {
+            expressions: expressions.iter().map(scalar).collect::<Result<_, _>>()?,
+            schema: self::schema(schema)?,
+        }),
+        Step::Hop { hop, schema } => proto::StepKind::Hop(proto::HopStep {
+            hop: Some(self::hop(hop)),
+            schema: self::schema(schema)?,
+        }),
+        Step::Late(check) => proto::StepKind::Late(late(check)),
+    };
+    Ok(proto::Step { kind: Some(kind) })
+}
+
+fn late(check: &LateCheck) -> proto::LateCheck {
+    proto::LateCheck {
+        close: Some(watermark(&check.close)),
+        hop: check.hop.as_ref().map(hop),
+        event_time: check.event_time.map(index),
+        partition: index(check.origin.0),
+        offset: index(check.origin.1),
+        to_end: check.to_end,
+    }
+}
+
+fn aggregate(aggregate: &Aggregate) -> Result<proto::Aggregate, PlanError> {
+    Ok(proto::Aggregate {
+        input: Some(Box::new(node(&aggregate.input)?)),
+        group: indexes(&aggregate.group),
+        hop: aggregate.hop.as_ref().map(hop),
+        calls: aggregate.calls.iter().map(call).collect::<Result<_, _>>()?,
+        settled: aggregate.settled.as_ref().map(watermark),
+    })
+}
+
+fn call(call: &Call) -> Result<proto::Call, PlanError> {
+    let order = call.order.iter().map(|order| proto::Order {
+        column: index(order.column),
+        descending: order.descending,
+        nulls_first: order.nulls_first,
+    });
+    Ok(proto::Call {
+        function: call.function.name().to_owned(),
+        args: indexes(&call.args),
+        filter: call.filter.map(index),
+        order: order.collect(),
+        output: schema(&Arc::new(Schema::new(vec![Arc::clone(&call.output)])))?,
+    })
+}
+
+fn hop(hop: &Hop) -> proto::Hop {
+    proto::Hop { column: index(hop.column), slide: hop.slide, size: hop.size, offset: hop.offset }
+}
+
+fn watermark(watermark: &Watermark) -> proto::Watermark {
+    proto::Watermark {
+        column: index(watermark.column),
+        shift: watermark.shift,
+        sources: watermark.sources.iter().map(|id| id.0).collect(),
+    }
+}
+
+fn scalar(scalar: &Scalar) -> Result<Vec<u8>, PlanError> {
+    let bytes =
+        serialize_physical_expr(&scalar.0, &DefaultPhysicalExtensionCodec {})?.encode_to_vec();
+    // The reader of the catalog must not be the one to find out that protobuf's nesting ends at
+    // a hundred.
+    protobuf::PhysicalExprNode::decode(bytes.as_slice()).map_err(|_| PlanError::TooDeep)?;
+    Ok(bytes)
+}
+
+fn schema(schema: &SchemaRef) -> Result<Vec<u8>, PlanError> {
+    let schema = protobuf::Schema::try_from(schema.as_ref()).map_err(DataFusionError::from)?;
+    Ok(schema.encode_to_vec())
+}
+
+fn index(index: usize) -> u64 {
+    u64::try_from(index).expect("an index fits into 64 bits")
+}
+
+fn indexes(all: &[usize]) -> Vec<u64> {
+    all.iter().map(|i| index(*i)).collect()
+}

@@ -1,0 +1,153 @@
+//! Round trips over every node, step and function, and bytes that are no plan.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::ToDFSchema;
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::{Expr, lit};
+use datafusion::prelude::{SessionContext, col};
+use millrace_types::{ObjectId, SqlType};
+use prost::Message;
+
+use super::*;
+use crate::{
+    Aggregate, Call, Chain, Function, Hop, LateCheck, Leaf, LeafKind, Meta, Node, Order, Scalar,
+    Step, Union, Watermark,
+};
+
+fn schema(columns: &[(&str, SqlType)]) -> SchemaRef {
+    let fields = columns.iter().map(|(name, kind)| Field::new(*name, kind.arrow(), true));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+fn meta(schema: SchemaRef) -> Meta {
+    let sources = vec![ObjectId(3), ObjectId(9)];
+    let watermarks = vec![Watermark { column: 0, shift: -5, sources }];
+    Meta { schema, key: vec![1, 0], append_only: true, watermarks }
+}
+
+fn scalar(expr: Expr, schema: &SchemaRef) -> Scalar {
+    let context = SessionContext::new();
+    let schema = Arc::clone(schema).to_dfschema().unwrap();
+    Scalar(context.create_physical_expr(expr, &schema).unwrap())
+}
+
+fn every_call(columns: usize) -> Vec<Call> {
+    let order = Order { column: columns - 1, descending: true, nulls_first: false };
+    let call = |function: Function| Call {
+        function,
+        args: vec![1],
+        filter: Some(0),
+        order: vec![order],
+        output: Arc::new(Field::new(function.name(), SqlType::Numeric(None).arrow(), true)),
+    };
+    Function::ALL.into_iter().map(call).collect()
+}
+
+/// A plan with every node and step.
+fn plan() -> ViewPlan {
+    let base = schema(&[
+        ("ts", SqlType::TimestampTz),
+        ("text", SqlType::Text),
+        ("_partition", SqlType::Integer),
+        ("_offset", SqlType::BigInt),
+    ]);
+    let leaf =
+        |kind| Node::Leaf(Leaf { kind, columns: vec![4, 0, 7, 8], meta: meta(base.clone()) });
+    let union = Node::Union(Union {
+        inputs: vec![leaf(LeafKind::Source(ObjectId(1))), leaf(LeafKind::View(ObjectId(2)))],
+        meta: meta(base.clone()),
+    });
+    let hop = Hop { column: 0, slide: 5, size: 10, offset: -3 };
+    let windows = schema(&[("a", SqlType::TimestampTz), ("b", SqlType::Bytea)]);
+    let interval = lit(datafusion::common::ScalarValue::DurationMicrosecond(Some(7)));
+    let steps = vec![
+        Step::Filter(scalar(col("text").like(lit("a%")).or(col("_offset").gt(lit(5i64))), &base)),
+        Step::Project {
+            expressions: vec![
+                scalar(col("ts") + interval, &base),
+                scalar(datafusion::functions::string::expr_fn::upper(col("text")), &base),
+            ],
+            schema: schema(&[("ts", SqlType::TimestampTz), ("text", SqlType::Text)]),
+        },
+        Step::Hop { hop: hop.clone(), schema: windows.clone() },
+        Step::Late(LateCheck {
+            close: Watermark { column: 1, shift: i64::MIN, sources: vec![ObjectId(1)] },
+            hop: Some(hop.clone()),
+            event_time: Some(0),
+            origin: (0, 1),
+            to_end: 17,
+        }),
+    ];
+    let chain = Node::Chain(Chain { input: Box::new(union), steps, meta: meta(windows.clone()) });
+    let aggregate = Aggregate {
+        input: chain,
+        group: vec![1, 0],
+        hop: Some(Hop { column: 1, ..hop }),
+        calls: every_call(2),
+        settled: Some(Watermark { column: 1, shift: 10, sources: vec![] }),
+        meta: meta(windows),
+    };
+    ViewPlan { root: Node::Aggregate(Box::new(aggregate)), sort: vec![1, 0] }
+}
+
+fn functions() -> Arc<TaskContext> {
+    SessionContext::new().task_ctx()
+}
+
+#[test]
+fn a_plan_with_every_node_and_step_survives_a_round_trip() {
+    let plan = plan();
+    let bytes = encode_plan(&plan).unwrap();
+    let read = decode_plan(&bytes, &functions()).unwrap();
+    assert_eq!(format!("{plan:#?}"), format!("{read:#?}"));
+    assert_eq!(bytes, encode_plan(&read).unwrap());
+}
+
+#[test]
+fn a_newer_version_is_refused_by_name() {
+    let bytes = proto::Stored { version: 2, plan: vec![255; 9] }.encode_to_vec();
+    let error = decode_plan(&bytes, &functions()).unwrap_err();
+    assert_eq!(error.to_string(), "the plan has version 2, this Millrace reads up to 1");
+}
+
+#[test]
+fn damaged_bytes_are_an_error() {
+    let bytes = encode_plan(&plan()).unwrap();
+    for cut in 0..bytes.len() {
+        assert!(decode_plan(&bytes[..cut], &functions()).is_err(), "cut at {cut}");
+    }
+    for at in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        changed[at] ^= 0x55;
+        drop(decode_plan(&changed, &functions()));
+    }
+}
+
+#[test]
+fn an_index_outside_its_schema_is_an_error() {
+    let mut plan = plan();
+    plan.sort = vec![99];
+    let error = decode_plan(&encode_plan(&plan).unwrap(), &functions()).unwrap_err();
+    assert!(matches!(error, PlanError::Damaged(_)), "{error}");
+}
+
+#[test]
+fn an_expression_too_deep_to_be_read_again_is_refused() {
+    let base = Arc::new(Schema::new(vec![Field::new("b", DataType::Boolean, true)]));
+    let mut expr = col("b");
+    for _ in 0..120 {
+        expr = expr.is_null();
+    }
+    let input = Leaf {
+        kind: LeafKind::View(ObjectId(1)),
+        columns: vec![0],
+        meta: Meta { schema: base.clone(), key: vec![0], append_only: false, watermarks: vec![] },
+    };
+    let meta = input.meta.clone();
+    let steps = vec![Step::Filter(scalar(expr, &base))];
+    let root = Node::Chain(Chain { input: Box::new(Node::Leaf(input)), steps, meta });
+    let error = encode_plan(&ViewPlan { root, sort: vec![0] }).unwrap_err();
+    assert!(matches!(error, PlanError::TooDeep), "{error}");
+}

@@ -1,0 +1,15 @@
+//! The plan of a maintained view: what `sql` produces and `dataflow` runs, and nothing else between them.
+//!
+//! A [`ViewPlan`] is a tree of [`Node`]s. Scalar expressions are DataFusion's physical expressions
+//! over the columns of the node's input. Plans are stored in the catalog in a versioned form, so
+//! that a restart runs what was planned at creation.
+
+mod aggregate;
+mod codec;
+mod node;
+mod scalar;
+
+pub use aggregate::{Aggregate, Call, Class, Function, Hop, Order};
+pub use codec::{PLAN_VERSION, PlanError, decode_plan, encode_plan};
+pub use node::{Chain, LateCheck, Leaf, LeafKind, Meta, Node, Step, Union, ViewPlan, Watermark};
+pub use scalar::Scalar;

@@ -1,0 +1,175 @@
+//! The nodes of a view's plan and what is known of the rows that leave each.
+//!
+//! Invariants: 1. every stream has a key: at most one row with weight 1 per key at any time; hidden
+//! columns are added where the visible ones have none. Only what feeds an aggregation may have lost
+//! its key: equal rows then add their weights. 2. a chain never changes weights.
+
+use arrow::datatypes::SchemaRef;
+use millrace_types::ObjectId;
+
+use crate::{Aggregate, Hop, Scalar};
+
+/// The whole plan of one materialized view.
+#[derive(Clone, Debug)]
+pub struct ViewPlan {
+    /// Produces the view's rows: visible columns first, hidden ones after them.
+    pub root: Node,
+    /// The order in which the view's rows are stored: a permutation of the root's key columns,
+    /// window bounds first.
+    pub sort: Vec<usize>,
+}
+
+/// One node of a plan.
+#[derive(Clone, Debug)]
+pub enum Node {
+    /// Rows of a source or of another materialized view.
+    Leaf(Leaf),
+    /// Linear steps, fused.
+    Chain(Chain),
+    /// A grouped or global aggregation.
+    Aggregate(Box<Aggregate>),
+    /// UNION ALL.
+    Union(Union),
+}
+
+/// What is known of the rows that leave a node.
+#[derive(Clone, Debug)]
+pub struct Meta {
+    /// Their columns.
+    pub schema: SchemaRef,
+    /// The columns that identify a row. Empty: there is one row at most, or the rows feed an
+    /// aggregation that needs no key.
+    pub key: Vec<usize>,
+    /// True if no row is ever retracted.
+    pub append_only: bool,
+    /// The columns bounded by the watermark.
+    pub watermarks: Vec<Watermark>,
+}
+
+/// A promise on a timestamp column (microseconds): no change of a row whose value `v` satisfies
+/// `v + shift <= watermark`, where the watermark is the least of the sources' watermarks.
+///
+/// Over an append-only stream it is what the sources promise, and rows may break it: a
+/// [`LateCheck`] turns those away. Over any other stream it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watermark {
+    /// The column's index.
+    pub column: usize,
+    /// Microseconds.
+    pub shift: i64,
+    /// The sources whose least watermark counts, ascending.
+    pub sources: Vec<ObjectId>,
+}
+
+/// A leaf of a plan.
+#[derive(Clone, Debug)]
+pub struct Leaf {
+    /// What is read.
+    pub kind: LeafKind,
+    /// Indexes into the full schema of the source (declared columns, then `_partition`,
+    /// `_offset`) or of the stored view.
+    pub columns: Vec<usize>,
+    /// Its rows.
+    pub meta: Meta,
+}
+
+/// What a leaf reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LeafKind {
+    /// A source: rows as they arrive, each once, weight 1.
+    Source(ObjectId),
+    /// The changes of a materialized view.
+    View(ObjectId),
+}
+
+/// Linear steps over one input.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    /// Where rows come from.
+    pub input: Box<Node>,
+    /// Applied in order.
+    pub steps: Vec<Step>,
+    /// The rows after the last step.
+    pub meta: Meta,
+}
+
+/// One linear step.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Keeps the rows for which the boolean expression is true.
+    Filter(Scalar),
+    /// Computes the columns of `schema`.
+    Project {
+        /// One expression a column.
+        expressions: Vec<Scalar>,
+        /// The columns that result.
+        schema: SchemaRef,
+    },
+    /// Copies each row into every window that its time falls in and appends `window_start` and
+    /// `window_end`; used only where panes cannot serve. A row without a time stays once, with NULL
+    /// bounds.
+    Hop {
+        /// The windows; `column` is the time column's index.
+        hop: Hop,
+        /// The columns that result: the input's and the two bounds.
+        schema: SchemaRef,
+    },
+    /// Turns rows away whose window has closed, and lists them.
+    Late(LateCheck),
+}
+
+/// Decides which rows of an append-only stream are late.
+#[derive(Clone, Debug)]
+pub struct LateCheck {
+    /// Without `hop`: a timestamp column `v`; the row is late iff `v + shift <= watermark[E-1]`.
+    /// With `hop`: the column of the pane start; the row is late for each window of that pane whose
+    /// end satisfies the same, and leaves when it is late for all.
+    pub close: Watermark,
+    /// The windows, if rows are grouped by panes.
+    pub hop: Option<Hop>,
+    /// The row's event time, for the list of late rows.
+    pub event_time: Option<usize>,
+    /// `_partition` and `_offset` of the row.
+    pub origin: (usize, usize),
+    /// Microseconds to add to the `close` column to get the window's end, if it is not the end.
+    pub to_end: i64,
+}
+
+/// UNION ALL of inputs with equal schemas.
+#[derive(Clone, Debug)]
+pub struct Union {
+    /// In the order of the statement.
+    pub inputs: Vec<Node>,
+    /// Their rows.
+    pub meta: Meta,
+}
+
+impl Node {
+    /// What is known of the rows that leave this node.
+    pub fn meta(&self) -> &Meta {
+        match self {
+            Node::Leaf(leaf) => &leaf.meta,
+            Node::Chain(chain) => &chain.meta,
+            Node::Aggregate(aggregate) => &aggregate.meta,
+            Node::Union(union) => &union.meta,
+        }
+    }
+
+    /// The nodes that feed this one, in order.
+    pub fn inputs(&self) -> Vec<&Node> {
+        match self {
+            Node::Leaf(_) => Vec::new(),
+            Node::Chain(chain) => vec![&chain.input],
+            Node::Aggregate(aggregate) => vec![&aggregate.input],
+            Node::Union(union) => union.inputs.iter().collect(),
+        }
+    }
+
+    /// All leaves below, in the order of a walk from left to right.
+    pub fn leaves(&self) -> Vec<&Leaf> {
+        match self {
+            Node::Leaf(leaf) => vec![leaf],
+            _ => self.inputs().into_iter().flat_map(Node::leaves).collect(),
+        }
+    }
+}
