@@ -1,0 +1,177 @@
+//! A synchronous driver of one view: all workers in one thread, for tests.
+//!
+//! It builds the same graph as the runtime and calls the operators in the order that
+//! [`Operator`](crate::operator::Operator) promises; exchange is a vector. State goes through a
+//! [`Store`] that behaves as the columnar store does, so that a test can stop at any checkpoint and
+//! go on with another number of workers.
+
+mod store;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use millrace_plan::ViewPlan;
+use millrace_types::{Delta, ObjectId, Ts};
+
+pub use self::store::Store;
+use crate::graph::{Graph, Upstream, build, split};
+use crate::operator::{Context, Error, Operator, Output};
+
+/// A running view.
+pub struct Driver {
+    graph: Graph,
+    /// By worker, then by stage.
+    workers: Vec<Vec<Box<dyn Operator>>>,
+    /// What was pushed for times not finished: leaf, worker, rows.
+    pushed: BTreeMap<Ts, Vec<(usize, usize, Delta)>>,
+}
+
+/// What passes through one time.
+struct Step<'a> {
+    context: Context,
+    worker: usize,
+    reached: &'a mut BTreeSet<(usize, usize)>,
+    out: &'a mut Output,
+}
+
+impl Driver {
+    /// A view without state.
+    ///
+    /// # Errors
+    /// A plan that no operator runs.
+    pub fn new(plan: &ViewPlan, workers: usize) -> Result<Driver, Error> {
+        let graph = Graph::new(plan);
+        let operators = |_| graph.stages.iter().map(build).collect::<Result<Vec<_>, _>>();
+        let workers = (0..workers).map(operators).collect::<Result<_, _>>()?;
+        Ok(Driver { graph, workers, pushed: BTreeMap::new() })
+    }
+
+    /// A view with stored state, whatever the number of workers that stored it.
+    ///
+    /// # Errors
+    /// As [`Driver::new`], or state that does not fit.
+    pub fn recover(plan: &ViewPlan, workers: usize, store: &Store) -> Result<Driver, Error> {
+        let mut driver = Driver::new(plan, workers)?;
+        let mut table = 0;
+        for stage in 0..driver.graph.stages.len() {
+            for own in 0..driver.workers[0][stage].tables().len() {
+                for (worker, operators) in driver.workers.iter_mut().enumerate() {
+                    if let Some(rows) = store.rows(table, worker, workers)? {
+                        operators[stage].restore(own, rows)?;
+                    }
+                }
+                table += 1;
+            }
+        }
+        Ok(driver)
+    }
+
+    /// Rows of a leaf that a worker has read, in the leaf's full schema: its columns are picked here.
+    ///
+    /// # Errors
+    /// Rows without the leaf's columns.
+    pub fn push(&mut self, leaf: usize, worker: usize, delta: &Delta, ts: Ts) -> Result<(), Error> {
+        let rows = delta.rows.project(&self.graph.leaves[leaf].leaf.columns)?;
+        let delta = Delta { rows, weights: delta.weights.clone(), dest: 0 };
+        self.pushed.entry(ts).or_default().push((leaf, worker, delta));
+        Ok(())
+    }
+
+    /// Runs everything pushed for a time; times are finished in ascending order. The deltas that come
+    /// out name in `dest` the worker that made them.
+    ///
+    /// # Errors
+    /// An operator's.
+    pub fn finish(
+        &mut self,
+        ts: Ts,
+        watermarks: &BTreeMap<ObjectId, i64>,
+    ) -> Result<Output, Error> {
+        let workers = self.workers.len();
+        let context = |worker| Context { ts, worker, workers, watermarks: watermarks.clone() };
+        let mut out = Output::default();
+        let mut reached = BTreeSet::new();
+        for (leaf, worker, delta) in self.pushed.remove(&ts).unwrap_or_default() {
+            let context = context(worker);
+            let delta = self.graph.leaves[leaf].chain.run(delta, &context, &mut out)?;
+            let step = Step { context, worker, reached: &mut reached, out: &mut out };
+            self.route(Upstream::Leaf(leaf), delta, step)?;
+        }
+        for stage in 0..self.graph.stages.len() {
+            for worker in 0..workers {
+                let operator = &mut self.workers[worker][stage];
+                if !reached.contains(&(stage, worker)) && !operator.wants_start() {
+                    continue;
+                }
+                let mut own = Output::default();
+                operator.finish(&context(worker), &mut own)?;
+                out.late.append(&mut own.late);
+                out.errors.append(&mut own.errors);
+                for delta in own.deltas {
+                    let context = context(worker);
+                    let delta = self.graph.stages[stage].chain.run(delta, &context, &mut out)?;
+                    let step = Step { context, worker, reached: &mut reached, out: &mut out };
+                    self.route(Upstream::Stage(stage), delta, step)?;
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    /// Sends rows to all that they feed.
+    fn route(&mut self, from: Upstream, delta: Delta, step: Step<'_>) -> Result<(), Error> {
+        let Step { context, worker, reached, out } = step;
+        if delta.is_empty() {
+            return Ok(());
+        }
+        for (number, stage) in self.graph.stages.iter().enumerate() {
+            for edge in stage.inputs.iter().filter(|edge| edge.from == from) {
+                let parts = match &edge.exchange {
+                    Some(columns) => split(delta.clone(), columns, self.workers.len())?,
+                    None => {
+                        vec![Delta { dest: u32::try_from(worker).unwrap_or(0), ..delta.clone() }]
+                    }
+                };
+                for part in parts {
+                    let to = part.dest as usize;
+                    let context = Context { worker: to, ..context.clone() };
+                    self.workers[to][number].absorb(edge.port, part, &context)?;
+                    reached.insert((number, to));
+                }
+            }
+        }
+        if self.graph.output.contains(&from) {
+            out.deltas.push(Delta { dest: u32::try_from(worker).unwrap_or(0), ..delta });
+        }
+        Ok(())
+    }
+
+    /// Hands the changed state of all operators over to a store: a checkpoint.
+    ///
+    /// # Errors
+    /// An operator's.
+    pub fn checkpoint(&mut self, store: &mut Store) -> Result<(), Error> {
+        for operators in &mut self.workers {
+            let mut table = 0;
+            for operator in operators {
+                let specs = operator.tables();
+                for (spec, change) in specs.into_iter().zip(operator.hand_over()?) {
+                    if let Some(change) = change {
+                        store.apply(table, spec, &change)?;
+                    }
+                    table += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// State rows read and written so far, of all workers.
+    pub fn touched(&self) -> u64 {
+        self.workers.iter().flatten().map(|operator| operator.touched()).sum()
+    }
+
+    /// Bytes of state and scratch of all workers.
+    pub fn bytes(&self) -> usize {
+        self.workers.iter().flatten().map(|operator| operator.bytes()).sum()
+    }
+}

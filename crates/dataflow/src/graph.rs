@@ -1,0 +1,232 @@
+//! A view's plan as stages in a fixed order: what the runtime and the driver both build.
+//!
+//! The tree of the plan becomes lists: leaves with the chain behind each, then stateful stages, each
+//! after all that feed it, with the chain behind it. A chain above a UNION ALL is run behind each of
+//! its inputs, so that a union is nothing but several edges. Every worker builds the same stages in
+//! the same order; state tables are numbered in that order.
+//!
+//! Invariants: 1. an edge comes from a leaf or from an earlier stage. 2. all rows of one group reach
+//! one worker: the vnode of the columns that an edge is routed by decides.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, UInt32Array};
+use arrow::datatypes::SchemaRef;
+use millrace_plan::{Aggregate, Call, Hop, Leaf, Meta, Node, Step, ViewPlan, Watermark};
+use millrace_types::{Delta, vnodes, worker_of};
+
+use crate::chain::Runner;
+use crate::operator::{Error, Operator, StateSpec};
+use crate::operators;
+
+/// A plan, flattened.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    /// In the order of [`Node::leaves`].
+    pub leaves: Vec<LeafStage>,
+    /// In an order in which each can be finished after those before it.
+    pub stages: Vec<Stage>,
+    /// Where the view's rows come from.
+    pub output: Vec<Upstream>,
+    /// The columns of the view's rows.
+    pub schema: SchemaRef,
+}
+
+/// Where rows come from, after the chain behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Upstream {
+    /// Of [`Graph::leaves`].
+    Leaf(usize),
+    /// Of [`Graph::stages`].
+    Stage(usize),
+}
+
+/// A leaf and the chain behind it.
+#[derive(Clone, Debug)]
+pub struct LeafStage {
+    /// What is read.
+    pub leaf: Leaf,
+    /// Run on the worker that reads.
+    pub chain: Runner,
+}
+
+/// A stateful operator, what feeds it and the chain behind it.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// What to build.
+    pub spec: Spec,
+    /// What feeds it.
+    pub inputs: Vec<Edge>,
+    /// Run on the worker that holds the state.
+    pub chain: Runner,
+}
+
+/// One input of a stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edge {
+    /// Where rows come from.
+    pub from: Upstream,
+    /// The port of the operator.
+    pub port: usize,
+    /// The columns whose vnode decides the worker, see [`split`]; None: rows stay where they are.
+    pub exchange: Option<Vec<usize>>,
+}
+
+/// A stateful operator.
+#[derive(Clone, Debug)]
+pub enum Spec {
+    /// Grouped or global aggregation.
+    Aggregate(Arc<AggregateSpec>),
+}
+
+/// An aggregation without what is below it; the fields are those of [`Aggregate`].
+#[derive(Clone, Debug)]
+pub struct AggregateSpec {
+    /// For messages.
+    pub name: String,
+    /// See [`Aggregate::group`].
+    pub group: Vec<usize>,
+    /// See [`Aggregate::hop`].
+    pub hop: Option<Hop>,
+    /// See [`Aggregate::calls`].
+    pub calls: Vec<Call>,
+    /// See [`Aggregate::settled`].
+    pub settled: Option<Watermark>,
+    /// The columns of its rows.
+    pub output: SchemaRef,
+    /// What is known of the rows that come in.
+    pub input: Meta,
+}
+
+impl fmt::Display for Spec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Spec::Aggregate(spec) => f.write_str(&spec.name),
+        }
+    }
+}
+
+impl Graph {
+    /// The stages of a plan.
+    pub fn new(plan: &ViewPlan) -> Graph {
+        let mut builder = Builder { leaves: Vec::new(), stages: Vec::new() };
+        let output = builder.flatten(&plan.root, Vec::new());
+        Graph {
+            leaves: builder.leaves,
+            stages: builder.stages,
+            output,
+            schema: Arc::clone(&plan.root.meta().schema),
+        }
+    }
+
+    /// The state tables of all stages, in their order: those of stage 0, then those of stage 1, and
+    /// so on.
+    ///
+    /// # Errors
+    /// As [`build`].
+    pub fn tables(&self) -> Result<Vec<StateSpec>, Error> {
+        let mut tables = Vec::new();
+        for stage in &self.stages {
+            tables.extend(build(stage)?.tables());
+        }
+        Ok(tables)
+    }
+}
+
+/// The operator of a stage, without state.
+///
+/// # Errors
+/// [`Error::Unsupported`] for what no operator does.
+pub fn build(stage: &Stage) -> Result<Box<dyn Operator>, Error> {
+    match &stage.spec {
+        Spec::Aggregate(spec) => Ok(Box::new(operators::Aggregate::new(Arc::clone(spec))?)),
+    }
+}
+
+struct Builder {
+    leaves: Vec<LeafStage>,
+    stages: Vec<Stage>,
+}
+
+impl Builder {
+    /// Adds a node whose rows then go through some steps.
+    fn flatten(&mut self, node: &Node, after: Vec<Step>) -> Vec<Upstream> {
+        match node {
+            Node::Leaf(leaf) => {
+                let chain = Runner::new(&after, &leaf.meta);
+                self.leaves.push(LeafStage { leaf: leaf.clone(), chain });
+                vec![Upstream::Leaf(self.leaves.len() - 1)]
+            }
+            Node::Chain(chain) => {
+                let steps = chain.steps.iter().cloned().chain(after).collect();
+                self.flatten(&chain.input, steps)
+            }
+            Node::Union(union) => {
+                let inputs = union.inputs.iter();
+                inputs.flat_map(|input| self.flatten(input, after.clone())).collect()
+            }
+            Node::Aggregate(aggregate) => self.aggregate(aggregate, &after),
+        }
+    }
+
+    fn aggregate(&mut self, aggregate: &Aggregate, after: &[Step]) -> Vec<Upstream> {
+        let from = self.flatten(&aggregate.input, Vec::new());
+        // Panes of one window must meet, so the pane's start does not route.
+        let pane = aggregate.hop.as_ref().map(|hop| aggregate.group[hop.column]);
+        let routed = aggregate.group.iter().copied().filter(|column| Some(*column) != pane);
+        let exchange: Option<Vec<usize>> = Some(routed.collect());
+        let edge = |from| Edge { from, port: 0, exchange: exchange.clone() };
+        let number = self.stages.len();
+        let spec = AggregateSpec {
+            name: format!("aggregate {number}"),
+            group: aggregate.group.clone(),
+            hop: aggregate.hop.clone(),
+            calls: aggregate.calls.clone(),
+            settled: aggregate.settled.clone(),
+            output: Arc::clone(&aggregate.meta.schema),
+            input: aggregate.input.meta().clone(),
+        };
+        self.stages.push(Stage {
+            spec: Spec::Aggregate(Arc::new(spec)),
+            inputs: from.into_iter().map(edge).collect(),
+            chain: Runner::new(after, &aggregate.meta),
+        });
+        vec![Upstream::Stage(number)]
+    }
+}
+
+/// Routes rows to the workers that hold the vnodes of their `columns`: one delta for each worker that
+/// gets rows, its `dest` set. Rows that all go to one worker are not copied.
+///
+/// # Errors
+/// A column type that cannot be hashed.
+pub fn split(delta: Delta, columns: &[usize], workers: usize) -> Result<Vec<Delta>, Error> {
+    if delta.is_empty() {
+        return Ok(Vec::new());
+    }
+    let to = |delta: Delta, worker: usize| Delta {
+        dest: u32::try_from(worker).expect("workers are few"),
+        ..delta
+    };
+    if workers == 1 {
+        return Ok(vec![to(delta, 0)]);
+    }
+    if columns.is_empty() {
+        let worker = worker_of(vnodes(&[], 1)?[0], workers);
+        return Ok(vec![to(delta, worker)]);
+    }
+    let keys: Vec<ArrayRef> = columns.iter().map(|c| Arc::clone(delta.rows.column(*c))).collect();
+    let mut rows: Vec<Vec<u32>> = vec![Vec::new(); workers];
+    for (row, vnode) in (0u32..).zip(vnodes(&keys, delta.len())?) {
+        rows[worker_of(vnode, workers)].push(row);
+    }
+    if let Some(worker) = rows.iter().position(|rows| rows.len() == delta.len()) {
+        return Ok(vec![to(delta, worker)]);
+    }
+    let mut parts = Vec::new();
+    for (worker, rows) in rows.into_iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {
+        parts.push(to(delta.take(&UInt32Array::from(rows))?, worker));
+    }
+    Ok(parts)
+}

@@ -1,0 +1,130 @@
+//! Computed columns: from a connector's chunk to rows in the source's full schema.
+//!
+//! A row for which a computed column cannot be evaluated is a bad row like one that cannot be
+//! decoded: it is counted and kept, and costs only itself.
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::{cast, concat_batches};
+use arrow::datatypes::{Int64Type, SchemaRef};
+use arrow::error::ArrowError;
+use millrace_plan::Scalar;
+use millrace_types::{OFFSET_COLUMN, PartitionId};
+
+use crate::source::{BadRow, Chunk};
+
+/// A chunk with all columns of the source.
+#[derive(Clone, Debug)]
+pub struct Decorated {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The offset where the chunk starts.
+    pub from: i64,
+    /// The offset after it.
+    pub to: i64,
+    /// Rows in the source's full schema.
+    pub rows: RecordBatch,
+    /// Messages and rows that are not among `rows`, ascending by offset.
+    pub bad: Vec<BadRow>,
+    /// Bytes as they came.
+    pub bytes: usize,
+    /// The partition was read to its confirmed end.
+    pub at_end: bool,
+}
+
+/// Where one column of the full schema comes from.
+enum Column {
+    Read(usize),
+    Computed(Scalar),
+}
+
+/// Computes the full rows of one source.
+pub struct Decorator {
+    schema: SchemaRef,
+    columns: Vec<Column>,
+}
+
+impl Decorator {
+    /// `computed` names the positions in `full` of the computed columns and their expressions over
+    /// the connector's columns; the other columns come from the connector in order.
+    pub fn new(full: SchemaRef, computed: Vec<(usize, Scalar)>) -> Decorator {
+        let mut columns = Vec::with_capacity(full.fields().len());
+        let mut read = 0;
+        for position in 0..full.fields().len() {
+            match computed.iter().find(|(at, _)| *at == position) {
+                Some((_, scalar)) => columns.push(Column::Computed(scalar.clone())),
+                None => {
+                    columns.push(Column::Read(read));
+                    read += 1;
+                }
+            }
+        }
+        Decorator { schema: full, columns }
+    }
+
+    /// The full schema.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Adds the computed columns.
+    pub fn decorate(&self, chunk: Chunk) -> Decorated {
+        let mut bad = chunk.bad;
+        let rows = match self.evaluate(&chunk.rows) {
+            Ok(rows) => rows,
+            Err(_) => self.evaluate_parts(&chunk.rows, &mut bad),
+        };
+        bad.sort_by_key(|row| row.offset);
+        Decorated {
+            partition: chunk.partition,
+            from: chunk.from,
+            to: chunk.to,
+            rows,
+            bad,
+            bytes: chunk.bytes,
+            at_end: chunk.at_end,
+        }
+    }
+
+    /// Halves the rows until those that fail stand alone.
+    fn evaluate_parts(&self, rows: &RecordBatch, bad: &mut Vec<BadRow>) -> RecordBatch {
+        let mut good = Vec::new();
+        let mut open = vec![rows.clone()];
+        while let Some(part) = open.pop() {
+            match self.evaluate(&part) {
+                Ok(rows) => good.push(rows),
+                Err(error) if part.num_rows() <= 1 => {
+                    let offset = part.column_by_name(OFFSET_COLUMN).map_or(0, |offsets| {
+                        offsets.as_primitive::<Int64Type>().values().first().copied().unwrap_or(0)
+                    });
+                    bad.push(BadRow { offset, reason: error.to_string(), raw: Vec::new() });
+                }
+                Err(_) => {
+                    let half = part.num_rows() / 2;
+                    open.push(part.slice(half, part.num_rows() - half));
+                    open.push(part.slice(0, half));
+                }
+            }
+        }
+        concat_batches(&self.schema, &good).unwrap_or_else(|_| RecordBatch::new_empty(self.schema.clone()))
+    }
+
+    fn evaluate(&self, rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+        let column = |(position, column): (usize, &Column)| -> Result<ArrayRef, ArrowError> {
+            let array = match column {
+                Column::Read(index) => rows.column(*index).clone(),
+                Column::Computed(scalar) => {
+                    let value = scalar.0.evaluate(rows).map_err(|e| ArrowError::ExternalError(e.into()))?;
+                    value.into_array(rows.num_rows()).map_err(|e| ArrowError::ExternalError(e.into()))?
+                }
+            };
+            let wanted = self.schema.field(position).data_type();
+            match array.data_type() == wanted {
+                true => Ok(array),
+                false => cast(&array, wanted),
+            }
+        };
+        let columns = self.columns.iter().enumerate().map(column).collect::<Result<Vec<_>, _>>()?;
+        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
+    }
+}

@@ -1,0 +1,390 @@
+//! The gate of a feed: tags chunks with the open time and counts what each epoch holds.
+//!
+//! A reader delivers a chunk under the gate's lock; the coordinator cuts under the same lock. So a
+//! chunk is wholly in one epoch, the counts of the cut are exact, and everything that was sent to a
+//! worker before the cut was sent before the seal. During recovery the gate cuts chunks at the
+//! logged end offsets instead, so that each row comes back under its own epoch.
+//!
+//! Invariants: 1. chunks of one partition arrive in order (asserted in `deliver`). 2. the open
+//! time only grows (asserted in `cut`). 3. no row is delivered under an epoch whose logged end it
+//! is not below.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use millrace_types::{Delta, Epoch, OFFSET_COLUMN, PartitionId, Ts};
+use parking_lot::{Condvar, Mutex};
+
+use crate::ingest::Decorated;
+
+/// The end of one partition in one logged epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoggedEnd {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The first offset that does not belong to it.
+    pub end: i64,
+}
+
+/// What a gate starts from.
+#[derive(Clone, Debug)]
+pub struct GateSpec {
+    /// The open time.
+    pub ts: Ts,
+    /// The watermark before it.
+    pub watermark: Option<i64>,
+    /// The event time column of the decorated rows.
+    pub event_time: Option<usize>,
+    /// How far ahead of the clock an event time may be and still move the watermark, microseconds.
+    pub max_future: i64,
+    /// Where each partition stands, with its counters so far.
+    pub partitions: BTreeMap<PartitionId, PartitionCut>,
+    /// Recovery: the logged epochs above the checkpoint, ascending, with the watermark before each.
+    pub replay: Vec<(Epoch, Option<i64>, BTreeMap<PartitionId, i64>)>,
+    /// Bytes that one cut may hold before readers pause.
+    pub bytes_max: usize,
+}
+
+/// One partition at a cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PartitionCut {
+    /// The offset after the last delivered row.
+    pub end: i64,
+    /// Greatest event time so far that was not from the future, microseconds.
+    pub max_event_time: Option<i64>,
+    /// Clock at the arrival of the last row, microseconds; 0 before any.
+    pub last_row_at: i64,
+    /// Clock when the source last confirmed that the partition was read to its end; 0 before.
+    pub at_end_at: i64,
+    /// Rows delivered, ever.
+    pub rows: u64,
+    /// Messages that were no rows, ever.
+    pub malformed: u64,
+    /// Rows from the future, ever.
+    pub future: u64,
+}
+
+/// What a cut gives.
+#[derive(Clone, Debug, Default)]
+pub struct Cut {
+    /// Every partition.
+    pub partitions: BTreeMap<PartitionId, PartitionCut>,
+    /// Bytes delivered since the cut before.
+    pub bytes: usize,
+    /// True if rows or positions changed since the cut before.
+    pub changed: bool,
+}
+
+struct Partition {
+    cut: PartitionCut,
+    replay: VecDeque<LoggedEnd>,
+}
+
+struct State {
+    ts: Ts,
+    watermark: Option<i64>,
+    partitions: BTreeMap<PartitionId, Partition>,
+    replay_watermarks: BTreeMap<Epoch, Option<i64>>,
+    bytes: usize,
+    changed: bool,
+    stopped: bool,
+    paused: bool,
+}
+
+/// Receives what a gate lets through: `(time, watermark before it, rows)` for one worker.
+pub type Sink = Arc<dyn Fn(usize, Ts, Option<i64>, Delta) + Send + Sync>;
+
+/// See the module's documentation.
+pub struct Gate {
+    state: Mutex<State>,
+    moved: Condvar,
+    sink: Sink,
+    event_time: Option<usize>,
+    max_future: i64,
+    bytes_max: usize,
+}
+
+impl Gate {
+    /// A gate that passes rows to `sink`.
+    pub fn new(spec: GateSpec, sink: Sink) -> Gate {
+        let mut partitions: BTreeMap<PartitionId, Partition> = spec
+            .partitions
+            .into_iter()
+            .map(|(id, cut)| (id, Partition { cut, replay: VecDeque::new() }))
+            .collect();
+        let mut replay_watermarks = BTreeMap::new();
+        for (epoch, watermark, ends) in spec.replay {
+            replay_watermarks.insert(epoch, watermark);
+            for (id, end) in ends {
+                if let Some(partition) = partitions.get_mut(&id) {
+                    partition.replay.push_back(LoggedEnd { epoch, end });
+                }
+            }
+        }
+        for partition in partitions.values_mut() {
+            drop_reached(partition);
+        }
+        let state = State {
+            ts: spec.ts,
+            watermark: spec.watermark,
+            partitions,
+            replay_watermarks,
+            bytes: 0,
+            changed: false,
+            stopped: false,
+            paused: false,
+        };
+        Gate {
+            state: Mutex::new(state),
+            moved: Condvar::new(),
+            sink,
+            event_time: spec.event_time,
+            max_future: spec.max_future,
+            bytes_max: spec.bytes_max,
+        }
+    }
+
+    /// Passes a chunk on to a worker, cut at logged epochs where recovery has not passed them.
+    /// `now` is the clock at arrival, microseconds.
+    pub fn deliver(&self, worker: usize, chunk: &Decorated, now: i64) {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let Some(partition) = state.partitions.get_mut(&chunk.partition) else { return };
+        let end = partition.cut.end;
+        assert!(chunk.to >= end, "partition {} went back from {end}", chunk.partition);
+        let mut rest = chunk.rows.clone();
+        while let Some(logged) = partition.replay.front().copied() {
+            let count = rows_below(&rest, logged.end);
+            let piece = rest.slice(0, count);
+            rest = rest.slice(count, rest.num_rows() - count);
+            let watermark = state.replay_watermarks.get(&logged.epoch).copied().flatten();
+            if count > 0 {
+                (self.sink)(worker, logged.epoch.ts(), watermark, Delta::constant(piece, 1));
+            }
+            partition.cut.end = chunk.to.min(logged.end);
+            if chunk.to < logged.end {
+                break;
+            }
+            drop_reached(partition);
+        }
+        if partition.replay.is_empty() {
+            let bytes = chunk.bytes;
+            self.count(&mut partition.cut, chunk, &rest, now);
+            let live = partition.cut.end != chunk.to || rest.num_rows() > 0 || !chunk.bad.is_empty();
+            partition.cut.end = chunk.to;
+            state.bytes += bytes;
+            state.changed |= live;
+            if rest.num_rows() > 0 {
+                (self.sink)(worker, state.ts, state.watermark, Delta::constant(rest, 1));
+            }
+        }
+        drop(guard);
+        self.moved.notify_all();
+    }
+
+    fn count(
+        &self,
+        cut: &mut PartitionCut,
+        chunk: &Decorated,
+        rows: &arrow::array::RecordBatch,
+        now: i64,
+    ) {
+        let bad = chunk.bad.iter().filter(|bad| bad.offset >= cut.end).count();
+        cut.malformed += u64::try_from(bad).expect("a count fits");
+        cut.rows += u64::try_from(rows.num_rows()).expect("a count fits");
+        if rows.num_rows() > 0 {
+            cut.last_row_at = now;
+        }
+        if chunk.at_end {
+            cut.at_end_at = now;
+        }
+        let Some(column) = self.event_time else { return };
+        let limit = now.saturating_add(self.max_future);
+        let times = rows.column(column).as_primitive::<TimestampMicrosecondType>();
+        let (mut greatest, mut future) = (cut.max_event_time, 0u64);
+        for row in 0..times.len() {
+            if times.is_valid(row) {
+                match times.value(row) {
+                    time if time > limit => future += 1,
+                    time => greatest = greatest.max(Some(time)),
+                }
+            }
+        }
+        cut.max_event_time = greatest;
+        cut.future += future;
+    }
+
+    /// Ends the open time: `next` sees the counts and gives the time and watermark to open. While it
+    /// runs nothing is delivered.
+    pub fn cut(&self, next: impl FnOnce(&Cut) -> (Ts, Option<i64>)) -> Cut {
+        let mut state = self.state.lock();
+        let partitions = state.partitions.iter().map(|(id, p)| (*id, p.cut)).collect();
+        let cut = Cut { partitions, bytes: state.bytes, changed: state.changed };
+        let (ts, watermark) = next(&cut);
+        assert!(ts >= state.ts, "the open time went back from {} to {ts}", state.ts);
+        state.ts = ts;
+        state.watermark = watermark;
+        state.bytes = 0;
+        state.changed = false;
+        drop(state);
+        self.moved.notify_all();
+        cut
+    }
+
+    /// Looks without cutting.
+    pub fn peek(&self) -> Cut {
+        let state = self.state.lock();
+        let partitions = state.partitions.iter().map(|(id, p)| (*id, p.cut)).collect();
+        Cut { partitions, bytes: state.bytes, changed: state.changed }
+    }
+
+    /// True if rows or positions have changed since the last cut.
+    pub fn peek_changed(&self) -> bool {
+        self.state.lock().changed
+    }
+
+    /// The source has just confirmed the end of a partition.
+    pub fn confirm_end(&self, partition: PartitionId, end: i64, now: i64) {
+        let mut state = self.state.lock();
+        if let Some(found) = state.partitions.get_mut(&partition)
+            && found.cut.end >= end
+        {
+            found.cut.at_end_at = now;
+        }
+    }
+
+    /// True when every row of a logged epoch, and of those before it, has been delivered.
+    pub fn replayed(&self, epoch: Epoch) -> bool {
+        let state = self.state.lock();
+        state.partitions.values().all(|p| p.replay.front().is_none_or(|l| l.epoch > epoch))
+    }
+
+    /// True when the open time holds as many bytes as it may.
+    pub fn is_full(&self) -> bool {
+        self.state.lock().bytes >= self.bytes_max
+    }
+
+    /// Keeps readers from polling while `paused`.
+    pub fn pause(&self, paused: bool) {
+        self.state.lock().paused = paused;
+        self.moved.notify_all();
+    }
+
+    /// Makes readers end.
+    pub fn stop(&self) {
+        self.state.lock().stopped = true;
+        self.moved.notify_all();
+    }
+
+    /// Waits until there is room; false when the feed has been stopped.
+    pub(crate) fn wait_for_room(&self) -> bool {
+        let mut state = self.state.lock();
+        while !state.stopped && (state.paused || state.bytes >= self.bytes_max) {
+            self.moved.wait(&mut state);
+        }
+        !state.stopped
+    }
+
+    /// Waits, at most so long; false when the feed has been stopped.
+    pub(crate) fn rest(&self, time: std::time::Duration) -> bool {
+        let mut state = self.state.lock();
+        if !state.stopped {
+            self.moved.wait_for(&mut state, time);
+        }
+        !state.stopped
+    }
+}
+
+fn drop_reached(partition: &mut Partition) {
+    while partition.replay.front().is_some_and(|logged| logged.end <= partition.cut.end) {
+        partition.replay.pop_front();
+    }
+}
+
+/// How many leading rows have an offset below `end`. Rows are in offset order.
+fn rows_below(rows: &arrow::array::RecordBatch, end: i64) -> usize {
+    let Some(column) = rows.column_by_name(OFFSET_COLUMN) else { return rows.num_rows() };
+    column.as_primitive::<Int64Type>().values().partition_point(|offset| *offset < end)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Int64Array, RecordBatch, TimestampMicrosecondArray};
+
+    use super::*;
+
+    type Sent = Arc<Mutex<Vec<(u64, Vec<i64>)>>>;
+
+    fn chunk(from: i64, to: i64) -> Decorated {
+        let offsets: Vec<i64> = (from..to).collect();
+        let times = TimestampMicrosecondArray::from(offsets.iter().map(|o| o * 10).collect::<Vec<_>>());
+        let rows = RecordBatch::try_from_iter([
+            ("ts", Arc::new(times) as arrow::array::ArrayRef),
+            (OFFSET_COLUMN, Arc::new(Int64Array::from(offsets))),
+        ]);
+        Decorated {
+            partition: PartitionId(0),
+            from,
+            to,
+            rows: rows.unwrap(),
+            bad: Vec::new(),
+            bytes: 100,
+            at_end: false,
+        }
+    }
+
+    fn gate(replay: Vec<(Epoch, Option<i64>, BTreeMap<PartitionId, i64>)>) -> (Gate, Sent) {
+        let sent: Sent = Arc::default();
+        let into = sent.clone();
+        let sink: Sink = Arc::new(move |_, ts, _, delta: Delta| {
+            let offsets = delta.rows.column(1).as_primitive::<Int64Type>().values().to_vec();
+            into.lock().push((ts.epoch().0, offsets));
+        });
+        let spec = GateSpec {
+            ts: Epoch(9).ts(),
+            watermark: None,
+            event_time: Some(0),
+            max_future: 1_000,
+            partitions: BTreeMap::from([(PartitionId(0), PartitionCut::default())]),
+            replay,
+            bytes_max: 1_000,
+        };
+        (Gate::new(spec, sink), sent)
+    }
+
+    #[test]
+    fn a_replayed_chunk_is_cut_at_the_logged_ends() {
+        let end = |epoch, end| (Epoch(epoch), None, BTreeMap::from([(PartitionId(0), end)]));
+        let (gate, sent) = gate(vec![end(5, 2), end(6, 2), end(7, 5)]);
+        gate.deliver(0, &chunk(0, 3), 0);
+        assert!(gate.replayed(Epoch(6)) && !gate.replayed(Epoch(7)));
+        gate.deliver(0, &chunk(3, 8), 0);
+        assert!(gate.replayed(Epoch(7)));
+        let wanted = [(5, vec![0, 1]), (7, vec![2]), (7, vec![3, 4]), (9, vec![5, 6, 7])];
+        assert_eq!(*sent.lock(), wanted);
+        let cut = gate.peek().partitions[&PartitionId(0)];
+        assert_eq!((cut.end, cut.rows), (8, 3), "replayed rows are counted in the log already");
+    }
+
+    #[test]
+    fn rows_from_the_future_count_but_do_not_move_the_watermark() {
+        let (gate, _) = gate(Vec::new());
+        gate.deliver(0, &chunk(0, 200), 500);
+        let cut = gate.cut(|_| (Epoch(10).ts(), None)).partitions[&PartitionId(0)];
+        assert_eq!(cut.max_event_time, Some(1_500));
+        assert_eq!(cut.future, 49);
+    }
+
+    #[test]
+    fn a_cut_ends_the_open_time() {
+        let (gate, sent) = gate(Vec::new());
+        gate.deliver(0, &chunk(0, 1), 0);
+        assert!(gate.cut(|_| (Epoch(10).ts(), None)).changed);
+        gate.deliver(0, &chunk(1, 2), 0);
+        assert_eq!(sent.lock().iter().map(|(epoch, _)| *epoch).collect::<Vec<_>>(), [9, 10]);
+        gate.cut(|_| (Epoch(11).ts(), None));
+        assert!(!gate.peek().changed);
+    }
+}

@@ -1,0 +1,175 @@
+//! The shape of an operator.
+//!
+//! Operators are plain structs: synchronous, without threads, clock, randomness or I/O of their
+//! own. Time, watermarks and ownership of keys come in through [`Context`]; that is what lets one
+//! test drive every operator.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use datafusion::error::DataFusionError;
+use millrace_types::{Delta, ObjectId, SqlState, TableId, Ts};
+
+/// What stops an operator: always a program error or damaged state, never a user's row.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Arrow refused a type or a size.
+    #[error("arrow: {0}")]
+    Arrow(#[from] ArrowError),
+    /// DataFusion refused an expression at start; evaluation errors are rows, not this.
+    #[error("datafusion: {0}")]
+    DataFusion(#[from] DataFusionError),
+    /// The plan asks for something that no operator does: the planner should have refused it.
+    #[error("{0} is not supported yet")]
+    Unsupported(String),
+    /// Stored state does not fit the operator.
+    #[error("state of table {table} is damaged: {reason}")]
+    State {
+        /// The table.
+        table: TableId,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// What an operator may know of the world at one time.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The time that is processed.
+    pub ts: Ts,
+    /// This worker, and how many there are: only to know which keys are its own.
+    pub worker: usize,
+    /// How many workers there are.
+    pub workers: usize,
+    /// `watermark[E-1]` of every source that has one, microseconds. During a hydration empty:
+    /// history is never late.
+    pub watermarks: BTreeMap<ObjectId, i64>,
+}
+
+impl Context {
+    /// The least watermark over some sources; None if one of them has none yet.
+    pub fn watermark(&self, sources: &[ObjectId]) -> Option<i64> {
+        sources.iter().map(|s| self.watermarks.get(s).copied()).min().flatten()
+    }
+}
+
+/// A row that was turned away.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LateRow {
+    /// The partition it came from.
+    pub partition: i32,
+    /// Its offset there.
+    pub offset: i64,
+    /// End of the window that had closed, microseconds.
+    pub window_end: i64,
+    /// The row's event time, microseconds.
+    pub event_time: Option<i64>,
+    /// The watermark that had passed, microseconds.
+    pub watermark: i64,
+}
+
+/// A row whose evaluation failed, with its multiplicity.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ErrorRow {
+    /// The row's key, printed; with it a later retraction finds the error.
+    pub key: String,
+    /// The kind of error.
+    pub code: String,
+    /// PostgreSQL's message.
+    pub message: String,
+    /// +1 when the row comes, -1 when it goes.
+    pub weight: i64,
+}
+
+impl ErrorRow {
+    /// The error of one row.
+    pub fn new(key: String, code: SqlState, message: String, weight: i64) -> ErrorRow {
+        ErrorRow { key, code: code.code().to_owned(), message, weight }
+    }
+}
+
+/// Where an operator puts what it has to say at one time.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// Changed rows, in the operator's output schema.
+    pub deltas: Vec<Delta>,
+    /// Rows turned away.
+    pub late: Vec<LateRow>,
+    /// Rows whose evaluation failed.
+    pub errors: Vec<ErrorRow>,
+}
+
+/// A table of operator state: rows sorted by their first `key` columns.
+#[derive(Clone, Debug)]
+pub struct StateSpec {
+    /// Key columns first, then the state.
+    pub schema: SchemaRef,
+    /// How many columns are the key.
+    pub key: usize,
+    /// The columns whose vnode decides which worker holds a row, in the order in which they are
+    /// hashed. Empty: one worker holds all, that of the vnode of no columns.
+    pub routing: Vec<usize>,
+}
+
+/// The changed rows of one state table since the last hand-over.
+#[derive(Clone, Debug)]
+pub struct StateChange {
+    /// Rows in the schema of the table's [`StateSpec`], each key once, in no order.
+    pub rows: RecordBatch,
+    /// True where the key is gone; the row's state columns then mean nothing.
+    pub gone: BooleanArray,
+    /// Older rows whose first key column (a timestamp, microseconds) is below this are gone too;
+    /// rows where it is NULL stay.
+    pub trim: Option<i64>,
+}
+
+/// A stateful operator with one output.
+///
+/// Calls come in this order: any number of `absorb` for times not yet finished, in any order of
+/// times; `finish` once for each time that had data or a timer, ascending; `hand_over` between two
+/// `finish`es.
+pub trait Operator: Send {
+    /// Takes rows of one time in; pre-aggregates, touches no state.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    fn absorb(&mut self, port: usize, delta: Delta, context: &Context) -> Result<(), Error>;
+
+    /// All rows of `context.ts` have been absorbed: changes the state, gives the changed output.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    fn finish(&mut self, context: &Context, out: &mut Output) -> Result<(), Error>;
+
+    /// The state tables, in a fixed order.
+    fn tables(&self) -> Vec<StateSpec>;
+
+    /// What changed in each table since the last hand-over; clears the marks.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    fn hand_over(&mut self) -> Result<Vec<Option<StateChange>>, Error>;
+
+    /// Takes stored rows of one table back in, before any data.
+    ///
+    /// # Errors
+    /// Rows that do not fit.
+    fn restore(&mut self, table: usize, rows: RecordBatch) -> Result<(), Error>;
+
+    /// True if the operator owes output before any data, as a global aggregation does: `finish` is
+    /// then called once at the first time of the dataflow, on every worker, whether or not there was
+    /// data. Asked after `restore`.
+    fn wants_start(&self) -> bool {
+        false
+    }
+
+    /// Bytes of state and scratch in memory.
+    fn bytes(&self) -> usize;
+
+    /// State rows read and written since the operator was built: a count for tests of cost.
+    fn touched(&self) -> u64 {
+        0
+    }
+}

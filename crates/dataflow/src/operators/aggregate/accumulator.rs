@@ -1,0 +1,114 @@
+//! A column of accumulators: one kind of running value for every slot.
+//!
+//! All loops run over columns: one dynamic call per batch and accumulator, none per row. The same
+//! type serves as scratch (slots are the groups of one time) and as hot state, and the scratch is
+//! merged into the state once per touched group. Every accumulator is exact: its value depends on
+//! the set of rows it has taken, not on their order or on how they were cut into batches.
+
+use std::any::Any;
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::DataType;
+
+use crate::operator::Error;
+
+/// The weights of rows; a row that does not count has weight 0.
+#[derive(Clone, Copy)]
+pub(super) enum Weights<'a> {
+    /// Every row once.
+    Ones,
+    /// One weight a row.
+    Each(&'a [i64]),
+}
+
+impl Weights<'_> {
+    /// Calls `each(row, weight)` for the rows that count.
+    pub(super) fn each(self, rows: usize, mut each: impl FnMut(usize, i64)) {
+        match self {
+            Weights::Ones => (0..rows).for_each(|row| each(row, 1)),
+            Weights::Each(weights) => {
+                for (row, weight) in weights.iter().enumerate().filter(|(_, w)| **w != 0) {
+                    each(row, *weight);
+                }
+            }
+        }
+    }
+
+    /// Calls `each(row)` for the rows that count, of an input that only appends.
+    pub(super) fn each_inserted(self, rows: usize, mut each: impl FnMut(usize)) {
+        self.each(rows, |row, weight| {
+            assert!(weight > 0, "min, max, first and last are planned over append-only rows");
+            each(row);
+        });
+    }
+}
+
+/// Which scratch slot goes into which state slot; both may occur several times.
+pub(super) struct Moves<'a> {
+    pub(super) from: &'a [u32],
+    pub(super) into: &'a [u32],
+}
+
+impl Moves<'_> {
+    /// The pairs as indexes.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.from.iter().zip(self.into).map(|(from, into)| (*from as usize, *into as usize))
+    }
+}
+
+/// Running values of one kind, one a slot.
+pub(super) trait Accumulator: Send {
+    /// Grows to `slots` slots, new ones empty.
+    fn resize(&mut self, slots: usize);
+
+    /// Forgets all slots, keeps the memory.
+    fn clear(&mut self);
+
+    /// Empties one slot.
+    fn reset(&mut self, slot: u32);
+
+    /// Adds row i with its weight to slot `groups[i]`.
+    ///
+    /// # Errors
+    /// Arrow's, for a column of another type.
+    fn update(
+        &mut self,
+        groups: &[u32],
+        columns: &[ArrayRef],
+        weights: Weights<'_>,
+    ) -> Result<(), Error>;
+
+    /// Adds slots of another accumulator of the same kind.
+    fn merge(&mut self, other: &dyn Accumulator, moves: &Moves<'_>);
+
+    /// The types of the state columns, all nullable, with a word each for what it holds.
+    fn fields(&self) -> Vec<(&'static str, DataType)>;
+
+    /// The state columns of some slots.
+    ///
+    /// # Errors
+    /// Arrow's.
+    fn save(&self, slots: &[u32]) -> Result<Vec<ArrayRef>, Error>;
+
+    /// Puts saved columns back into empty slots. The columns have the types of `fields`.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    fn restore(&mut self, slots: &[u32], columns: &[ArrayRef]) -> Result<(), String>;
+
+    /// Bytes in memory.
+    fn bytes(&self) -> usize;
+
+    /// To find the same kind in `merge` and for results.
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// The accumulator as the kind that it is known to be.
+pub(super) fn same<T: 'static>(other: &dyn Accumulator) -> &T {
+    other.as_any().downcast_ref().expect("accumulators of one part are of one kind")
+}
+
+/// As [`same`], for a part of a call.
+pub(super) fn part<T: 'static>(cells: &[Box<dyn Accumulator>], part: usize) -> &T {
+    same(cells[part].as_ref())
+}

@@ -1,0 +1,209 @@
+//! The hash index of an aggregation: from group keys to slots, numbers that address the columns of
+//! accumulators.
+//!
+//! Slots of removed keys are used again, so that the columns stay dense. The same index serves the
+//! scratch of one time and the hot state.
+//!
+//! Invariants: 1. a slot belongs to at most one key: only removed slots are handed out again
+//! ([`Slots::remove`] frees a slot once).
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::Field;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
+use super::keys::{Codec, Packed, RowBytes, packed_words};
+use crate::operator::Error;
+
+/// Maps keys to slots.
+pub(super) trait Index: Send {
+    /// Appends the slot of each row's key; new keys get a slot.
+    fn assign(
+        &mut self,
+        columns: &[ArrayRef],
+        rows: usize,
+        slots: &mut Vec<u32>,
+    ) -> Result<(), Error>;
+    /// The key columns of some slots.
+    fn decode(&self, slots: &[u32]) -> Result<Vec<ArrayRef>, Error>;
+    /// Forgets a slot's key, so that the slot will be used again; false if it had none.
+    fn remove(&mut self, slot: u32) -> bool;
+    /// Slots ever handed out: all are below this.
+    fn capacity(&self) -> usize;
+    /// Forgets all keys, keeps the memory.
+    fn clear(&mut self);
+    /// Bytes in memory.
+    fn bytes(&self) -> usize;
+}
+
+/// The index for these key columns.
+///
+/// # Errors
+/// A column type that cannot be a key.
+pub(super) fn index(fields: &[&Field]) -> Result<Box<dyn Index>, Error> {
+    Ok(match packed_words(fields) {
+        Some(0 | 1) => Box::new(Slots::new(Packed::<1>::new(fields))),
+        Some(2) => Box::new(Slots::new(Packed::<2>::new(fields))),
+        Some(3) => Box::new(Slots::new(Packed::<3>::new(fields))),
+        Some(4) => Box::new(Slots::new(Packed::<4>::new(fields))),
+        _ => Box::new(Slots::new(RowBytes::new(fields)?)),
+    })
+}
+
+/// The one implementation, over either kind of key.
+struct Slots<C: Codec> {
+    codec: C,
+    table: HashTable<u32>,
+    keys: Vec<C::Key>,
+    free: Vec<u32>,
+    heap: usize,
+}
+
+impl<C: Codec> Slots<C> {
+    fn new(codec: C) -> Slots<C> {
+        Slots { codec, table: HashTable::new(), keys: Vec::new(), free: Vec::new(), heap: 0 }
+    }
+}
+
+impl<C: Codec> Index for Slots<C> {
+    fn assign(
+        &mut self,
+        columns: &[ArrayRef],
+        rows: usize,
+        slots: &mut Vec<u32>,
+    ) -> Result<(), Error> {
+        let batch = self.codec.encode(columns, rows)?;
+        let Slots { codec, table, keys, free, heap } = self;
+        slots.reserve(rows);
+        for row in 0..rows {
+            let hash = codec.hash(&batch, row);
+            let same = |slot: &u32| codec.equals(&keys[*slot as usize], &batch, row);
+            let slot = match table.entry(hash, same, |s| codec.hash_key(&keys[*s as usize])) {
+                Entry::Occupied(entry) => *entry.get(),
+                Entry::Vacant(entry) => {
+                    let slot = free.pop().unwrap_or_else(|| next(keys.len()));
+                    entry.insert(slot);
+                    let key = codec.key(&batch, row);
+                    *heap += C::heap(&key);
+                    match keys.get_mut(slot as usize) {
+                        Some(old) => *old = key,
+                        None => keys.push(key),
+                    }
+                    slot
+                }
+            };
+            slots.push(slot);
+        }
+        Ok(())
+    }
+
+    fn decode(&self, slots: &[u32]) -> Result<Vec<ArrayRef>, Error> {
+        Ok(self.codec.decode(slots.iter().map(|slot| &self.keys[*slot as usize]))?)
+    }
+
+    fn remove(&mut self, slot: u32) -> bool {
+        let key = &self.keys[slot as usize];
+        let hash = self.codec.hash_key(key);
+        let Ok(entry) = self.table.find_entry(hash, |other| *other == slot) else {
+            return false;
+        };
+        entry.remove();
+        self.heap -= C::heap(key);
+        self.free.push(slot);
+        true
+    }
+
+    fn capacity(&self) -> usize {
+        self.keys.len()
+    }
+
+    fn clear(&mut self) {
+        self.table.clear();
+        self.keys.clear();
+        self.free.clear();
+        self.heap = 0;
+    }
+
+    fn bytes(&self) -> usize {
+        self.table.allocation_size()
+            + self.keys.capacity() * size_of::<C::Key>()
+            + self.free.capacity() * size_of::<u32>()
+            + self.heap
+    }
+}
+
+fn next(slots: usize) -> u32 {
+    u32::try_from(slots).expect("a worker holds less than four billion groups")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{
+        Array, BooleanArray, Decimal128Array, Float64Array, Int16Array, Int64Array, StringArray,
+    };
+
+    use super::*;
+
+    fn roundtrip(columns: Vec<ArrayRef>, nullable: bool) -> Vec<u32> {
+        let rows = columns[0].len();
+        let field = |c: &ArrayRef| Field::new("k", c.data_type().clone(), nullable);
+        let fields: Vec<Field> = columns.iter().map(field).collect();
+        let mut index = index(&fields.iter().collect::<Vec<_>>()).unwrap();
+        let mut slots = Vec::new();
+        index.assign(&columns, rows, &mut slots).unwrap();
+        assert_eq!(index.decode(&slots).unwrap(), columns);
+        slots
+    }
+
+    #[test]
+    fn keys_of_every_layout_come_back_as_they_were() {
+        let long: ArrayRef = Arc::new(Int64Array::from(vec![Some(-1), None, Some(-1), Some(0)]));
+        let short: ArrayRef = Arc::new(Int16Array::from(vec![Some(-3), Some(4), Some(-3), None]));
+        let flag: ArrayRef =
+            Arc::new(BooleanArray::from(vec![Some(true), None, Some(true), Some(false)]));
+        let text: ArrayRef =
+            Arc::new(StringArray::from(vec![Some("a"), None, Some("a"), Some("")]));
+        let wide: ArrayRef =
+            Arc::new(Decimal128Array::from(vec![Some(-1), None, Some(-1), Some(i128::MAX)]));
+        for keys in [
+            vec![Arc::clone(&short)],
+            vec![Arc::clone(&long)],
+            vec![Arc::clone(&flag), Arc::clone(&long), Arc::clone(&short)],
+            vec![Arc::clone(&wide), Arc::clone(&long)],
+            vec![Arc::clone(&long), Arc::clone(&text)],
+        ] {
+            assert_eq!(roundtrip(keys, true), [0, 1, 0, 2]);
+        }
+        roundtrip(vec![Arc::new(Int64Array::from(vec![i64::MIN, i64::MAX]))], false);
+    }
+
+    #[test]
+    fn zeros_and_nans_are_one_key_each() {
+        let nan = f64::from_bits(f64::NAN.to_bits() | 1);
+        let floats: ArrayRef = Arc::new(Float64Array::from(vec![0.0, -0.0, f64::NAN, nan]));
+        let text: ArrayRef = Arc::new(StringArray::from(vec!["x"; 4]));
+        for columns in [vec![Arc::clone(&floats)], vec![floats, text]] {
+            let fields: Vec<Field> =
+                columns.iter().map(|c| Field::new("k", c.data_type().clone(), true)).collect();
+            let mut index = index(&fields.iter().collect::<Vec<_>>()).unwrap();
+            let mut slots = Vec::new();
+            index.assign(&columns, 4, &mut slots).unwrap();
+            assert_eq!(slots, [0, 0, 1, 1]);
+        }
+    }
+
+    #[test]
+    fn a_removed_slot_is_used_again() {
+        let field = Field::new("k", arrow::datatypes::DataType::Int64, false);
+        let mut index = index(&[&field]).unwrap();
+        let keys = |values: Vec<i64>| -> [ArrayRef; 1] { [Arc::new(Int64Array::from(values))] };
+        let mut slots = Vec::new();
+        index.assign(&keys(vec![7, 8]), 2, &mut slots).unwrap();
+        assert!(index.remove(0));
+        assert!(!index.remove(0));
+        index.assign(&keys(vec![9, 8, 7]), 3, &mut slots).unwrap();
+        assert_eq!(slots, [0, 1, 0, 1, 2]);
+    }
+}

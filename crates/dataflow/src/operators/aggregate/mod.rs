@@ -1,0 +1,346 @@
+//! The aggregation operator: grouped, global, and over hopping windows.
+//!
+//! Rows of one time are first added up in a *scratch*, a small copy of the same structure (hash
+//! index and columns of accumulators) that `absorb` fills a batch at a time. `finish` merges the
+//! scratch into the hot state, so that each key is looked up once per epoch. What the group showed
+//! before is computed from the state before the merge and what it shows now from the state after
+//! it: all state is exact, so the old row is the one that was sent, bit for bit.
+//!
+//! Under retraction: linear accumulators take negative weights; a group whose row count falls to 0
+//! leaves. Minimum, maximum, first and last are planned over append-only input only. A group whose
+//! result its type cannot hold has no row but an error row until the result fits again.
+//!
+//! State: one table, keyed by the group; slots changed since the last hand-over are marked in a
+//! bitmap. State goes when a group's window has closed (one `trim`, no output), or when its last
+//! row is retracted (a tombstone at the next hand-over, until which its slot stays).
+//!
+//! Hopping windows: rows are added up by pane; `finish` adds each pane to every window that is
+//! still open. State is per window.
+//!
+//! Invariants: 1. no row count is below 0 ([`Aggregate::check_counts`]). 2. a slot in the index has
+//! a row count above 0, or is marked as changed, or is the row of a global aggregation.
+
+mod accumulator;
+mod average;
+mod count;
+mod emit;
+mod extreme;
+mod float;
+mod index;
+mod keys;
+mod ordered;
+mod panes;
+mod parts;
+mod results;
+mod round;
+mod state;
+mod sum;
+#[cfg(test)]
+mod tests;
+mod windows;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, UInt32Array};
+use arrow::compute::take;
+use arrow::datatypes::Field;
+use millrace_types::{Delta, Ts, vnodes, worker_of};
+
+use self::accumulator::{Accumulator, Moves, part};
+use self::count::Count;
+use self::index::Index;
+use self::parts::{Masks, Parts};
+use self::results::Outcome;
+use self::state::Marks;
+use self::windows::{Settle, Windows};
+use crate::graph::AggregateSpec;
+use crate::operator::{Context, Error, Operator, Output, StateChange, StateSpec};
+
+/// The part that counts the rows of a group.
+const ROWS: usize = 0;
+
+/// Groups with their accumulators: the scratch of one time, or the hot state.
+struct Groups {
+    index: Box<dyn Index>,
+    cells: Vec<Box<dyn Accumulator>>,
+}
+
+impl Groups {
+    fn new(spec: &AggregateSpec, parts: &Parts) -> Result<Groups, Error> {
+        let fields: Vec<&Field> = spec.group.iter().map(|c| spec.input.schema.field(*c)).collect();
+        Ok(Groups { index: index::index(&fields)?, cells: parts.accumulators()? })
+    }
+
+    /// The slot of each row's key; new keys get an empty slot.
+    fn slots(&mut self, keys: &[ArrayRef], rows: usize) -> Result<Vec<u32>, Error> {
+        let mut slots = Vec::new();
+        if keys.is_empty() {
+            self.index.assign(keys, rows.min(1), &mut slots)?;
+            slots.resize(rows, 0);
+        } else {
+            self.index.assign(keys, rows, &mut slots)?;
+        }
+        let capacity = self.index.capacity();
+        self.cells.iter_mut().for_each(|cell| cell.resize(capacity));
+        Ok(slots)
+    }
+
+    fn rows(&self, slot: u32) -> i64 {
+        part::<Count>(&self.cells, ROWS).get(slot)
+    }
+
+    fn reset(&mut self, slot: u32) {
+        self.cells.iter_mut().for_each(|cell| cell.reset(slot));
+    }
+
+    fn clear(&mut self) {
+        self.index.clear();
+        self.cells.iter_mut().for_each(|cell| cell.clear());
+    }
+
+    fn bytes(&self) -> usize {
+        self.index.bytes() + self.cells.iter().map(|cell| cell.bytes()).sum::<usize>()
+    }
+}
+
+/// See the head of the file.
+pub(crate) struct Aggregate {
+    spec: Arc<AggregateSpec>,
+    parts: Parts,
+    outcomes: Vec<Outcome>,
+    scratches: BTreeMap<Ts, Groups>,
+    /// An empty scratch with its memory, to use again.
+    spare: Option<Groups>,
+    state: Groups,
+    marks: Marks,
+    windows: Windows,
+    /// The row of a global aggregation has been given out, or is another worker's.
+    started: bool,
+}
+
+/// Slots of the state with their key columns (the window's end among them).
+struct Touched {
+    slots: Vec<u32>,
+    keys: Vec<ArrayRef>,
+}
+
+impl Touched {
+    fn take(&self, rows: &[u32]) -> Result<Touched, Error> {
+        let slots = rows.iter().map(|row| self.slots[*row as usize]).collect();
+        let rows = UInt32Array::from(rows.to_vec());
+        let keys = self.keys.iter().map(|key| take(key, &rows, None)).collect::<Result<_, _>>()?;
+        Ok(Touched { slots, keys })
+    }
+}
+
+impl Aggregate {
+    /// The operator, without groups.
+    ///
+    /// # Errors
+    /// A function or column type that it does not take.
+    pub(crate) fn new(spec: Arc<AggregateSpec>) -> Result<Aggregate, Error> {
+        let schema = &spec.input.schema;
+        let mut parts = Parts::new(Arc::clone(schema));
+        let outcomes = spec
+            .calls
+            .iter()
+            .map(|call| Outcome::new(call, schema, &spec.input.key, &mut parts))
+            .collect::<Result<_, _>>()?;
+        let state = Groups::new(&spec, &parts)?;
+        let windows = Windows::new(Settle::new(&spec)?);
+        Ok(Aggregate {
+            spec,
+            parts,
+            outcomes,
+            scratches: BTreeMap::new(),
+            spare: None,
+            state,
+            marks: Marks::default(),
+            windows,
+            started: false,
+        })
+    }
+
+    fn is_global(&self) -> bool {
+        self.spec.group.is_empty()
+    }
+
+    /// The groups of a scratch and where they go: state keys, and for each the scratch slot.
+    fn moves(
+        &self,
+        scratch: &Groups,
+        context: &Context,
+    ) -> Result<(Vec<ArrayRef>, Vec<u32>), Error> {
+        let groups = u32::try_from(scratch.index.capacity()).expect("slots are u32");
+        let from: Vec<u32> = (0..groups).collect();
+        let keys = scratch.index.decode(&from)?;
+        let Some(hop) = &self.spec.hop else { return Ok((keys, from)) };
+        let closed = self.windows.closed(context).filter(|_| self.spec.input.append_only);
+        panes::expand(hop, keys, closed)
+    }
+
+    /// The row of a global aggregation is owed from the start by one worker.
+    fn start(&mut self, context: &Context) -> Result<bool, Error> {
+        if !self.is_global() || self.started {
+            return Ok(false);
+        }
+        self.started = true;
+        let owner = worker_of(vnodes(&[], 1)?[0], context.workers);
+        if owner != context.worker {
+            return Ok(false);
+        }
+        self.state.slots(&[], 1)?;
+        Ok(true)
+    }
+
+    fn check_counts(&self, slots: &[u32]) {
+        for slot in slots {
+            let rows = self.state.rows(*slot);
+            assert!(rows >= 0, "{}: a group has {rows} rows", self.spec.name);
+        }
+    }
+
+    fn merge(
+        &mut self,
+        scratch: &Groups,
+        starts: bool,
+        context: &Context,
+        out: &mut Output,
+    ) -> Result<(), Error> {
+        let (keys, from) = self.moves(scratch, context)?;
+        let mut into = self.state.slots(&keys, from.len())?;
+        if starts && into.is_empty() {
+            into.push(0);
+        }
+        let touched = self.touched(keys, &into)?;
+        let (existing, fresh) = self.split(&touched, starts)?;
+        let before = self.results(&existing.slots)?;
+        into.truncate(from.len());
+        let moves = Moves { from: &from, into: &into };
+        for (cell, other) in self.state.cells.iter_mut().zip(&scratch.cells) {
+            cell.merge(other.as_ref(), &moves);
+        }
+        self.check_counts(&touched.slots);
+        self.emit_existing(&existing, before, out)?;
+        self.emit_fresh(&fresh, out)?;
+        self.windows.add(&fresh);
+        for slot in &touched.slots {
+            self.marks.set(*slot);
+            if self.state.rows(*slot) == 0 {
+                self.state.reset(*slot);
+            }
+        }
+        Ok(())
+    }
+
+    /// Each slot once, with its output's key columns.
+    fn touched(&self, mut keys: Vec<ArrayRef>, slots: &[u32]) -> Result<Touched, Error> {
+        let Some(hop) = &self.spec.hop else {
+            return Ok(Touched { slots: slots.to_vec(), keys });
+        };
+        let end = self.spec.output.field(self.spec.group.len()).data_type();
+        keys.push(panes::ends(hop, &keys[hop.column], end)?);
+        let rows = u32::try_from(slots.len()).expect("slots are u32");
+        let mut order: Vec<u32> = (0..rows).collect();
+        order.sort_unstable_by_key(|row| (slots[*row as usize], *row));
+        order.dedup_by_key(|row| slots[*row as usize]);
+        Touched { slots: slots.to_vec(), keys }.take(&order)
+    }
+
+    /// The touched groups that have a row already, and the others.
+    fn split(&self, touched: &Touched, starts: bool) -> Result<(Touched, Touched), Error> {
+        let exists = |slot: u32| match self.is_global() {
+            true => !starts,
+            false => self.state.rows(slot) > 0,
+        };
+        let (mut existing, mut fresh) = (Vec::new(), Vec::new());
+        for (row, slot) in (0u32..).zip(&touched.slots) {
+            if exists(*slot) { existing.push(row) } else { fresh.push(row) }
+        }
+        if fresh.is_empty() || existing.is_empty() {
+            let all = Touched { slots: touched.slots.clone(), keys: touched.keys.clone() };
+            let none = touched.take(&[])?;
+            return Ok(if fresh.is_empty() { (all, none) } else { (none, all) });
+        }
+        Ok((touched.take(&existing)?, touched.take(&fresh)?))
+    }
+
+    fn settle(&mut self, context: &Context) -> Result<(), Error> {
+        for slot in self.windows.settle(context, self.state.index.as_ref())? {
+            if self.state.index.remove(slot) {
+                self.state.reset(slot);
+                self.marks.unset(slot);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Operator for Aggregate {
+    fn absorb(&mut self, _port: usize, delta: Delta, context: &Context) -> Result<(), Error> {
+        if delta.is_empty() {
+            return Ok(());
+        }
+        if !self.scratches.contains_key(&context.ts) {
+            let scratch = match self.spare.take() {
+                Some(spare) => spare,
+                None => Groups::new(&self.spec, &self.parts)?,
+            };
+            self.scratches.insert(context.ts, scratch);
+        }
+        let scratch = self.scratches.get_mut(&context.ts).expect("inserted above");
+        let column = |c: &usize| Arc::clone(delta.rows.column(*c));
+        let keys: Vec<ArrayRef> = self.spec.group.iter().map(column).collect();
+        let groups = scratch.slots(&keys, delta.len())?;
+        let mut masks = Masks::new(&delta);
+        for (part, cell) in self.parts.all.iter().zip(&mut scratch.cells) {
+            let columns: Vec<ArrayRef> = part.columns.iter().map(column).collect();
+            cell.update(&groups, &columns, masks.weights(part))?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, context: &Context, out: &mut Output) -> Result<(), Error> {
+        let starts = self.start(context)?;
+        let mut scratch = match (self.scratches.remove(&context.ts), self.spare.take()) {
+            (Some(scratch), _) | (None, Some(scratch)) => scratch,
+            (None, None) => Groups::new(&self.spec, &self.parts)?,
+        };
+        if starts || scratch.index.capacity() > 0 {
+            self.merge(&scratch, starts, context, out)?;
+        }
+        scratch.clear();
+        self.spare = Some(scratch);
+        self.settle(context)
+    }
+
+    fn wants_start(&self) -> bool {
+        self.is_global() && !self.started
+    }
+
+    fn tables(&self) -> Vec<StateSpec> {
+        vec![self.table()]
+    }
+
+    fn hand_over(&mut self) -> Result<Vec<Option<StateChange>>, Error> {
+        Ok(vec![self.changes()?])
+    }
+
+    fn restore(&mut self, table: usize, rows: arrow::array::RecordBatch) -> Result<(), Error> {
+        assert_eq!(table, 0, "{}: an aggregation has one table", self.spec.name);
+        self.take_back(&rows)
+    }
+
+    fn bytes(&self) -> usize {
+        let scratches = self.scratches.values().chain(&self.spare);
+        self.state.bytes()
+            + scratches.map(Groups::bytes).sum::<usize>()
+            + self.marks.bytes()
+            + self.windows.bytes()
+    }
+
+    fn touched(&self) -> u64 {
+        self.marks.touched()
+    }
+}

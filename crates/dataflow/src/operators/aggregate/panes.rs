@@ -1,0 +1,45 @@
+//! Hopping windows: each pane goes into every window that contains it.
+
+use arrow::array::{Array, ArrayRef, UInt32Array};
+use arrow::compute::take;
+use arrow::datatypes::DataType;
+use millrace_plan::Hop;
+
+use crate::natives;
+use crate::operator::Error;
+
+/// The keys of all windows of some panes, and for each the pane's row. Windows whose start is at or
+/// below `closed` have closed: a pane may still feed later ones. A NULL pane is in no window.
+pub(super) fn expand(
+    hop: &Hop,
+    mut keys: Vec<ArrayRef>,
+    closed: Option<i64>,
+) -> Result<(Vec<ArrayRef>, Vec<u32>), Error> {
+    let column = &keys[hop.column];
+    let panes = natives::values::<i64>(column);
+    let (mut from, mut starts) = (Vec::new(), Vec::new());
+    for (row, pane) in (0u32..).zip(panes.iter()) {
+        if column.is_null(row as usize) {
+            continue;
+        }
+        let open = |start: &i64| closed.is_none_or(|closed| *start > closed);
+        for start in hop.windows(*pane).filter(open) {
+            from.push(row);
+            starts.push(start);
+        }
+    }
+    let starts = natives::array(column.data_type(), starts, None)?;
+    let rows = UInt32Array::from(from.clone());
+    for key in &mut keys {
+        *key = take(key, &rows, None)?;
+    }
+    keys[hop.column] = starts;
+    Ok((keys, from))
+}
+
+/// The ends of windows.
+pub(super) fn ends(hop: &Hop, starts: &ArrayRef, data_type: &DataType) -> Result<ArrayRef, Error> {
+    let starts = natives::values::<i64>(starts);
+    let ends = starts.iter().map(|start| start.saturating_add(hop.size)).collect();
+    Ok(natives::array(data_type, ends, None)?)
+}

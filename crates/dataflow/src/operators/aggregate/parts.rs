@@ -1,0 +1,181 @@
+//! Which accumulators the calls of an aggregation need: each kind over a column once.
+//!
+//! `sum(v)`, `avg(v)` and `max(v)` share the count of values of `v`, which also tells whether their
+//! result is NULL; `sum` and `avg` share the sum. Part 0 is always the count of the group's rows.
+
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
+use arrow::compute::SortOptions;
+use arrow::datatypes::{DataType, SchemaRef, i256};
+use arrow::row::SortField;
+use millrace_plan::Order;
+use millrace_types::Delta;
+
+use super::accumulator::{Accumulator, Weights};
+use super::count::Count;
+use super::extreme::extreme;
+use super::float::FloatSum;
+use super::ordered::FirstRow;
+use super::sum::{IntSum, WideSum};
+use crate::operator::Error;
+
+/// What a part accumulates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Rows that count.
+    Count,
+    /// Rows whose column is true.
+    Trues,
+    /// Integers of up to 64 bits.
+    IntSum,
+    /// Decimals.
+    WideSum,
+    /// Squares of integers or decimals.
+    Squares,
+    /// Floats.
+    FloatSum,
+    /// Squares of floats.
+    FloatSquares,
+    /// The least value.
+    Least,
+    /// The greatest value.
+    Greatest,
+    /// The first row, or the last: columns are order, ties, value.
+    Row { last: bool, order: Vec<Order> },
+}
+
+/// One accumulator of an aggregation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) kind: Kind,
+    /// Input columns.
+    pub(super) columns: Vec<usize>,
+    /// Only rows where this boolean column is true count.
+    pub(super) filter: Option<usize>,
+    /// Rows where this column is NULL do not count.
+    pub(super) valued: Option<usize>,
+}
+
+/// The parts of an aggregation, each once.
+pub(super) struct Parts {
+    /// In the order of the accumulators.
+    pub(super) all: Vec<Part>,
+    schema: SchemaRef,
+}
+
+impl Parts {
+    /// With the count of rows as part 0.
+    pub(super) fn new(schema: SchemaRef) -> Parts {
+        let rows = Part { kind: Kind::Count, columns: Vec::new(), filter: None, valued: None };
+        Parts { all: vec![rows], schema }
+    }
+
+    /// The number of a part, which is added if it is new.
+    pub(super) fn add(&mut self, part: Part) -> usize {
+        let found = self.all.iter().position(|other| *other == part);
+        found.unwrap_or_else(|| {
+            self.all.push(part);
+            self.all.len() - 1
+        })
+    }
+
+    /// A fresh accumulator for each part.
+    ///
+    /// # Errors
+    /// A column type that a part does not take.
+    pub(super) fn accumulators(&self) -> Result<Vec<Box<dyn Accumulator>>, Error> {
+        self.all.iter().map(|part| part.accumulator(&self.schema)).collect()
+    }
+}
+
+impl Part {
+    fn accumulator(&self, schema: &SchemaRef) -> Result<Box<dyn Accumulator>, Error> {
+        let types: Vec<DataType> =
+            self.columns.iter().map(|c| schema.field(*c).data_type().clone()).collect();
+        let of_extreme = |greatest| {
+            extreme(&types[0], greatest)
+                .ok_or_else(|| Error::Unsupported(format!("min or max of {}", types[0])))
+        };
+        Ok(match &self.kind {
+            Kind::Count => Box::new(Count::new(false)),
+            Kind::Trues => Box::new(Count::new(true)),
+            Kind::IntSum => Box::new(IntSum::default()),
+            Kind::WideSum => Box::new(WideSum::new(false)),
+            Kind::Squares => Box::new(WideSum::new(true)),
+            Kind::FloatSum => Box::new(FloatSum::<i128>::new()),
+            Kind::FloatSquares => Box::new(FloatSum::<i256>::new()),
+            Kind::Least => of_extreme(false)?,
+            Kind::Greatest => of_extreme(true)?,
+            Kind::Row { last, order } => {
+                let options = |i: usize| {
+                    order.get(i).map_or(SortOptions::default(), |o| SortOptions {
+                        descending: o.descending,
+                        nulls_first: o.nulls_first,
+                    })
+                };
+                let field =
+                    |(i, t): (usize, &DataType)| SortField::new_with_options(t.clone(), options(i));
+                let fields = types.iter().enumerate().map(field).collect();
+                Box::new(FirstRow::new(fields, types, *last)?)
+            }
+        })
+    }
+}
+
+/// The weights of one delta's rows for each part; parts that look at the same columns share them.
+pub(super) struct Masks<'a> {
+    delta: &'a Delta,
+    /// None if every row has weight 1.
+    weights: Option<&'a Int64Array>,
+    cache: Vec<Mask>,
+}
+
+/// The valued column and the filter, and the weights that they leave; None if all rows count.
+type Mask = ((Option<usize>, Option<usize>), Option<Vec<i64>>);
+
+impl<'a> Masks<'a> {
+    /// For the rows of a delta.
+    pub(super) fn new(delta: &'a Delta) -> Masks<'a> {
+        let ones = delta.weights.values().iter().all(|weight| *weight == 1);
+        let weights = (!ones).then_some(&delta.weights);
+        Masks { delta, weights, cache: Vec::new() }
+    }
+
+    /// The weights of the rows for a part.
+    pub(super) fn weights(&mut self, part: &Part) -> Weights<'_> {
+        let valued = part.valued.filter(|c| self.delta.rows.column(*c).null_count() > 0);
+        let key = (valued, part.filter);
+        let at = match self.cache.iter().position(|(k, _)| *k == key) {
+            Some(at) => at,
+            None => {
+                let found = self.compute(valued, part.filter);
+                self.cache.push((key, found));
+                self.cache.len() - 1
+            }
+        };
+        match (&self.cache[at].1, self.weights) {
+            (Some(weights), _) => Weights::Each(weights),
+            (None, Some(weights)) => Weights::Each(weights.values()),
+            (None, None) => Weights::Ones,
+        }
+    }
+
+    /// None if all rows count with their own weight.
+    fn compute(&self, valued: Option<usize>, filter: Option<usize>) -> Option<Vec<i64>> {
+        if valued.is_none() && filter.is_none() {
+            return None;
+        }
+        let mut weights = self.delta.weights.values().to_vec();
+        if let Some(nulls) = valued.and_then(|c| self.delta.rows.column(c).nulls()) {
+            for (weight, valid) in weights.iter_mut().zip(nulls) {
+                *weight = if valid { *weight } else { 0 };
+            }
+        }
+        if let Some(column) = filter {
+            let flags: &ArrayRef = self.delta.rows.column(column);
+            for (weight, flag) in weights.iter_mut().zip(flags.as_boolean()) {
+                *weight = if flag == Some(true) { *weight } else { 0 };
+            }
+        }
+        Some(weights)
+    }
+}

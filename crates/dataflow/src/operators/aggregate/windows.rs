@@ -1,0 +1,117 @@
+//! When the state of a group goes: after its window has closed.
+//!
+//! Slots are listed by the window that their key names. When the watermark passes a window's end,
+//! its list is dropped; nothing else is looked at. Lists may name a slot that was freed and used
+//! again since: what its key says now decides.
+
+use std::collections::BTreeMap;
+
+use arrow::array::Array;
+use arrow::datatypes::{DataType, TimeUnit};
+use millrace_types::ObjectId;
+
+use super::Touched;
+use super::index::Index;
+use crate::graph::AggregateSpec;
+use crate::natives;
+use crate::operator::{Context, Error};
+
+/// Which groups are settled: those whose key column is at or below the watermark less `shift`.
+#[derive(Clone, Debug)]
+pub(super) struct Settle {
+    /// A position in the group columns.
+    pub(super) key: usize,
+    shift: i64,
+    sources: Vec<ObjectId>,
+}
+
+impl Settle {
+    /// From the plan, where the column is one of the output.
+    ///
+    /// # Errors
+    /// A column that is not a timestamp of the key.
+    pub(super) fn new(spec: &AggregateSpec) -> Result<Option<Settle>, Error> {
+        let Some(settled) = &spec.settled else { return Ok(None) };
+        let (key, shift) = match &spec.hop {
+            Some(hop) if settled.column == spec.group.len() => {
+                (hop.column, settled.shift.saturating_add(hop.size))
+            }
+            _ => (settled.column, settled.shift),
+        };
+        let data_type = spec.group.get(key).map(|c| spec.input.schema.field(*c).data_type());
+        if !matches!(data_type, Some(DataType::Timestamp(TimeUnit::Microsecond, _))) {
+            return Err(Error::Unsupported("state that settles by a column of no window".into()));
+        }
+        Ok(Some(Settle { key, shift, sources: settled.sources.clone() }))
+    }
+}
+
+/// Slots by window.
+pub(super) struct Windows {
+    settle: Option<Settle>,
+    slots: BTreeMap<i64, Vec<u32>>,
+    listed: usize,
+    /// Groups whose first state column is below this have gone since the last hand-over.
+    trim: Option<i64>,
+}
+
+impl Windows {
+    /// Without slots.
+    pub(super) fn new(settle: Option<Settle>) -> Windows {
+        Windows { settle, slots: BTreeMap::new(), listed: 0, trim: None }
+    }
+
+    /// The position in the group columns of the column that settles.
+    pub(super) fn key(&self) -> Option<usize> {
+        self.settle.as_ref().map(|settle| settle.key)
+    }
+
+    /// Windows whose key is at or below this have closed.
+    pub(super) fn closed(&self, context: &Context) -> Option<i64> {
+        let settle = self.settle.as_ref()?;
+        context.watermark(&settle.sources)?.checked_sub(settle.shift)
+    }
+
+    /// Lists slots that are new.
+    pub(super) fn add(&mut self, fresh: &Touched) {
+        let Some(settle) = &self.settle else { return };
+        let column = &fresh.keys[settle.key];
+        let values = natives::values::<i64>(column);
+        for (row, slot) in fresh.slots.iter().enumerate().filter(|(row, _)| column.is_valid(*row)) {
+            self.slots.entry(values[row]).or_default().push(*slot);
+            self.listed += 1;
+        }
+    }
+
+    /// The slots whose window has closed; may name a slot twice.
+    pub(super) fn settle(
+        &mut self,
+        context: &Context,
+        index: &dyn Index,
+    ) -> Result<Vec<u32>, Error> {
+        let mut settled = Vec::new();
+        let (Some(key), Some(closed)) = (self.key(), self.closed(context)) else {
+            return Ok(settled);
+        };
+        while let Some(first) = self.slots.first_entry().filter(|w| *w.key() <= closed) {
+            let (window, slots) = first.remove_entry();
+            self.listed -= slots.len();
+            let column = &index.decode(&slots)?[key];
+            let values = natives::values::<i64>(column);
+            let same = |row: usize| column.is_valid(row) && values[row] == window;
+            settled.extend(slots.iter().enumerate().filter(|(row, _)| same(*row)).map(|(_, s)| *s));
+            self.trim = Some(closed.saturating_add(1));
+        }
+        Ok(settled)
+    }
+
+    /// What has gone since this was asked last.
+    pub(super) fn take_trim(&mut self) -> Option<i64> {
+        self.trim.take()
+    }
+
+    /// Bytes in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.listed * size_of::<u32>()
+    }
+}

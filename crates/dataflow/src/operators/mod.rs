@@ -1,0 +1,5 @@
+//! The operators that keep state, one folder each.
+
+mod aggregate;
+
+pub(crate) use aggregate::Aggregate;

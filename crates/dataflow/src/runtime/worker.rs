@@ -1,0 +1,257 @@
+//! One worker: takes commands in, steps timely, says what has been published.
+//!
+//! Leaves run here, before timely: a chunk is projected, filtered and split by vnode as it arrives,
+//! and enters the dataflow already routed. Changes that a view publishes on this worker go to the
+//! leaves of the views that read it, on the same worker; operators further on exchange them.
+//!
+//! Invariants: 1. a leaf's capability never passes rows that can still come for it: source leaves
+//! move with seals, view leaves with what the view below has finished on this worker.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crossbeam_channel::Receiver;
+use millrace_plan::LeafKind;
+use millrace_types::{Delta, Epoch, ObjectId, Ts};
+use timely::worker::Worker;
+
+use super::build::{Dataflow, LeafInput, install};
+use super::{Command, Event, Events, FeedId};
+use crate::operator::{Context, Error, Output};
+
+const WATERMARKS_KEPT: usize = 4_096;
+
+/// What the operators of one worker share: watermarks by the epoch that they follow.
+pub(super) struct Shared {
+    pub(super) worker: usize,
+    pub(super) workers: usize,
+    pub(super) watermarks: RefCell<BTreeMap<Epoch, Arc<BTreeMap<ObjectId, i64>>>>,
+}
+
+impl Shared {
+    /// What may be known at `ts` by a view that is live from `live_from` on.
+    pub(super) fn context(&self, ts: Ts, live_from: Option<Ts>) -> Context {
+        let mut watermarks = BTreeMap::new();
+        if live_from.is_some_and(|from| ts >= from) {
+            let known = self.watermarks.borrow();
+            if let Some((_, before)) = known.range(..ts.epoch()).next_back() {
+                watermarks.clone_from(before);
+            }
+        }
+        Context { ts, worker: self.worker, workers: self.workers, watermarks }
+    }
+
+    fn note(&self, epoch: Epoch, watermarks: &Arc<BTreeMap<ObjectId, i64>>) {
+        let mut known = self.watermarks.borrow_mut();
+        known.insert(epoch, watermarks.clone());
+        while known.len() > WATERMARKS_KEPT {
+            known.pop_first();
+        }
+    }
+}
+
+struct State {
+    shared: Rc<Shared>,
+    events: Events,
+    views: BTreeMap<ObjectId, Dataflow>,
+    sealed: Option<Epoch>,
+}
+
+/// Runs until told to stop.
+pub(super) fn run(timely: &mut Worker, commands: &Receiver<Command>, events: &Events) {
+    let shared = Rc::new(Shared {
+        worker: timely.index(),
+        workers: timely.peers(),
+        watermarks: RefCell::default(),
+    });
+    let mut state = State { shared, events: events.clone(), views: BTreeMap::new(), sealed: None };
+    loop {
+        let mut idle = true;
+        while let Ok(command) = commands.try_recv() {
+            idle = false;
+            if matches!(command, Command::Stop) {
+                let indexes: Vec<usize> = timely.installed_dataflows();
+                state.views.clear();
+                indexes.into_iter().for_each(|index| timely.drop_dataflow(index));
+                return;
+            }
+            if let Err(error) = state.command(timely, command) {
+                fatal(&error);
+            }
+        }
+        // Without commands the worker may sleep until a peer or the coordinator wakes it.
+        match idle {
+            true => timely.step_or_park(None),
+            false => timely.step(),
+        };
+        if let Err(error) = state.after_step() {
+            fatal(&error);
+        }
+    }
+}
+
+/// An operator that cannot go on is a program error or damaged state: the process ends and recovers.
+pub(super) fn fatal(error: &Error) -> ! {
+    tracing::error!(%error, "an operator cannot go on, the server ends");
+    std::process::abort();
+}
+
+impl State {
+    fn command(&mut self, timely: &mut Worker, command: Command) -> Result<(), Error> {
+        match command {
+            Command::Install(spec) => {
+                let dataflow = install(timely, &self.shared, &spec)?;
+                if spec.live {
+                    self.shared.note(spec.start.epoch().previous(), &spec.watermarks);
+                }
+                self.views.insert(spec.view, dataflow);
+            }
+            Command::Rows { feed, ts, watermark, rows } => self.rows(feed, ts, watermark, &rows)?,
+            Command::Subscribe { view, leaf, feed, from } => {
+                if let Some(leaf) = self.leaf(view, leaf) {
+                    leaf.feeds.push((feed, from));
+                }
+            }
+            Command::Follow { view, leaf, from } => {
+                if let Some(leaf) = self.leaf(view, leaf) {
+                    leaf.follows = Some(from);
+                }
+            }
+            Command::Advance { view, upto, hand_over } => {
+                if let Some(dataflow) = self.views.get_mut(&view) {
+                    dataflow.marks.borrow_mut().extend(hand_over);
+                    dataflow.leaves.iter_mut().for_each(|leaf| leaf.advance(upto));
+                }
+            }
+            Command::GoLive { view, from } => self.go_live(view, from),
+            Command::Seal { epoch, watermarks, hand_over } => {
+                self.seal(epoch, &watermarks, hand_over);
+            }
+            Command::Unpublish(view) => {
+                if let Some(dataflow) = self.views.get(&view) {
+                    dataflow.published.set(false);
+                }
+                (self.events)(Event::Unpublished { view, worker: self.shared.worker });
+            }
+            Command::Drop(view) => {
+                if let Some(dataflow) = self.views.remove(&view) {
+                    timely.drop_dataflow(dataflow.index);
+                }
+            }
+            Command::Stop => {}
+        }
+        Ok(())
+    }
+
+    fn leaf(&mut self, view: ObjectId, leaf: usize) -> Option<&mut LeafInput> {
+        self.views.get_mut(&view)?.leaves.get_mut(leaf)
+    }
+
+    fn rows(
+        &mut self,
+        feed: FeedId,
+        ts: Ts,
+        watermark: Option<i64>,
+        rows: &Delta,
+    ) -> Result<(), Error> {
+        for dataflow in self.views.values_mut() {
+            for leaf in &mut dataflow.leaves {
+                if !leaf.feeds.iter().any(|(id, from)| *id == feed && ts >= *from) {
+                    continue;
+                }
+                let mut context = self.shared.context(ts, None);
+                if let (LeafKind::Source(source), Some(watermark)) = (leaf.kind, watermark) {
+                    context.watermarks.insert(source, watermark);
+                }
+                let mut side = Output::default();
+                leaf.push(rows, &context, &mut side)?;
+                dataflow.side.borrow_mut().add(ts, side);
+            }
+        }
+        Ok(())
+    }
+
+    fn go_live(&mut self, view: ObjectId, from: Epoch) {
+        let upto = self.sealed.map_or(from, |sealed| sealed.next().max(from)).ts();
+        let uppers: BTreeMap<ObjectId, Ts> =
+            self.views.iter().map(|(id, below)| (*id, below.upper.get())).collect();
+        let Some(dataflow) = self.views.get_mut(&view) else { return };
+        dataflow.live_from.set(Some(from.ts()));
+        for leaf in &mut dataflow.leaves {
+            let upto = match leaf.kind {
+                LeafKind::Source(_) => upto,
+                LeafKind::View(below) => uppers.get(&below).copied().unwrap_or_default(),
+            };
+            leaf.advance(upto.max(from.ts()));
+        }
+    }
+
+    fn seal(
+        &mut self,
+        epoch: Epoch,
+        watermarks: &Arc<BTreeMap<ObjectId, i64>>,
+        hand_over: bool,
+    ) {
+        self.shared.note(epoch, watermarks);
+        self.sealed = Some(epoch);
+        for dataflow in self.views.values_mut() {
+            if dataflow.live_from.get().is_none_or(|from| epoch.ts() < from) {
+                continue;
+            }
+            if hand_over {
+                dataflow.marks.borrow_mut().push(epoch.ts());
+            }
+            for leaf in &mut dataflow.leaves {
+                if matches!(leaf.kind, LeafKind::Source(_)) {
+                    leaf.advance(epoch.next().ts());
+                }
+            }
+        }
+    }
+
+    /// Passes published changes on to the views above, in the order of creation, and reports.
+    fn after_step(&mut self) -> Result<(), Error> {
+        let ids: Vec<ObjectId> = self.views.keys().copied().collect();
+        for id in ids {
+            let Some(dataflow) = self.views.get_mut(&id) else { continue };
+            let changes = std::mem::take(&mut *dataflow.changes.borrow_mut());
+            let upper = dataflow.upper.get();
+            let moved = upper != dataflow.reported;
+            if !changes.is_empty() || moved {
+                self.feed_views(id, &changes, upper)?;
+            }
+            let Some(dataflow) = self.views.get_mut(&id) else { continue };
+            dataflow.report(id, &self.shared, &self.events);
+        }
+        Ok(())
+    }
+
+    fn feed_views(
+        &mut self,
+        below: ObjectId,
+        changes: &[(Ts, Vec<Delta>)],
+        upper: Ts,
+    ) -> Result<(), Error> {
+        for dataflow in self.views.values_mut() {
+            let live_from = dataflow.live_from.get();
+            for leaf in dataflow.leaves.iter_mut().filter(|l| l.kind == LeafKind::View(below)) {
+                let Some(from) = leaf.follows else { continue };
+                for (ts, deltas) in changes.iter().filter(|(ts, _)| *ts >= from) {
+                    let context = self.shared.context(*ts, Some(from));
+                    let mut side = Output::default();
+                    for delta in deltas {
+                        leaf.push(delta, &context, &mut side)?;
+                    }
+                    dataflow.side.borrow_mut().add(*ts, side);
+                }
+                // Before it is live, its own snapshot may still be coming.
+                if live_from.is_some_and(|live| upper >= live) {
+                    leaf.advance(upper);
+                }
+            }
+        }
+        Ok(())
+    }
+}
