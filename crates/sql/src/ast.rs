@@ -1,0 +1,328 @@
+//! What the parser gives: our own statements as structs, queries and expressions as sqlparser's.
+//!
+//! Names carry their position in the text, so that the binder can point at them.
+
+use datafusion::sql::sqlparser::ast::{DataType, Expr, Query};
+
+/// A folded name and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name {
+    /// Folded to lower case unless it was quoted.
+    pub name: String,
+    /// In characters from 1.
+    pub position: Option<usize>,
+}
+
+/// One statement.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Statement {
+    /// `CREATE SOURCE`
+    CreateSource(Box<CreateSource>),
+    /// `CREATE MATERIALIZED VIEW`
+    CreateMaterializedView(Box<CreateMaterializedView>),
+    /// `CREATE VIEW`
+    CreateView(Box<CreateView>),
+    /// `DROP SOURCE | VIEW | MATERIALIZED VIEW`
+    Drop(Drop),
+    /// `SHOW`
+    Show(Show),
+    /// `DESCRIBE name`
+    Describe(Name),
+    /// `EXPLAIN`
+    Explain(Explain),
+    /// `SELECT`, `VALUES`, `WITH`
+    Query(Box<Query>),
+    /// What concerns the session or its transaction only.
+    Session(Session),
+}
+
+/// `CREATE SOURCE`
+#[derive(Clone, Debug, PartialEq)]
+pub struct CreateSource {
+    /// The new source.
+    pub name: Name,
+    /// It is no error if it exists.
+    pub if_not_exists: bool,
+    /// The declared columns in order.
+    pub columns: Vec<ColumnDef>,
+    /// `WATERMARK FOR column AS expression`
+    pub watermark: Option<WatermarkDef>,
+    /// `INCLUDE`
+    pub include: Vec<IncludeItem>,
+    /// `WITH (...)`
+    pub options: Vec<OptionItem>,
+    /// `FORMAT ... ENCODE ...`
+    pub format: Option<Format>,
+    /// The statement's own text.
+    pub text: String,
+}
+
+/// A declared column.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ColumnDef {
+    /// Its name.
+    pub name: Name,
+    /// Its type as written.
+    pub data_type: DataType,
+    /// Where the type stands.
+    pub type_position: Option<usize>,
+    /// `NOT NULL`
+    pub not_null: bool,
+    /// `AS expression`
+    pub computed: Option<Expression>,
+}
+
+/// An expression and its text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expression {
+    /// Its tree.
+    pub expr: Expr,
+    /// As it was written.
+    pub text: String,
+    /// Where it stands.
+    pub position: Option<usize>,
+}
+
+/// `WATERMARK FOR column AS expression`
+#[derive(Clone, Debug, PartialEq)]
+pub struct WatermarkDef {
+    /// The column.
+    pub column: Name,
+    /// The column, or the column minus an interval.
+    pub expr: Expression,
+}
+
+/// One item of `INCLUDE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IncludeItem {
+    /// `partition`, `offset`, `timestamp`, `key`, `headers` or `topic`.
+    pub kind: crate::catalog::IncludeKind,
+    /// `AS name`, or the kind's own name.
+    pub name: Name,
+}
+
+/// One `name = value` of a `WITH` list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OptionItem {
+    /// Dotted, in lower case unless quoted.
+    pub name: Name,
+    /// A string's content, or a number or word as written.
+    pub value: String,
+    /// Where the value stands.
+    pub value_position: Option<usize>,
+}
+
+/// `FORMAT ... ENCODE ... [(options)]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Format {
+    /// In upper case: `PLAIN`, `UPSERT`, `DEBEZIUM`.
+    pub format: String,
+    /// In upper case: `JSON` and others.
+    pub encode: String,
+    /// Options of the encoding.
+    pub options: Vec<OptionItem>,
+    /// Where `FORMAT` stands.
+    pub position: Option<usize>,
+}
+
+/// `CREATE MATERIALIZED VIEW`
+#[derive(Clone, Debug, PartialEq)]
+pub struct CreateMaterializedView {
+    /// The new view.
+    pub name: Name,
+    /// It is no error if it exists.
+    pub if_not_exists: bool,
+    /// Names for its columns; may be fewer than the query has.
+    pub columns: Vec<Name>,
+    /// Its query.
+    pub query: Box<Query>,
+    /// `EMIT ON WINDOW CLOSE`
+    pub emit_on_window_close: bool,
+    /// `WITH (...)`
+    pub options: Vec<OptionItem>,
+    /// The statement's own text.
+    pub text: String,
+}
+
+/// `CREATE VIEW`
+#[derive(Clone, Debug, PartialEq)]
+pub struct CreateView {
+    /// The new view.
+    pub name: Name,
+    /// It is no error if it exists.
+    pub if_not_exists: bool,
+    /// Names for its columns; may be fewer than the query has.
+    pub columns: Vec<Name>,
+    /// Its query.
+    pub query: Box<Query>,
+    /// The query's own text.
+    pub query_text: String,
+    /// The statement's own text.
+    pub text: String,
+}
+
+/// A kind of object, as statements name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectKind {
+    /// `SOURCE`
+    Source,
+    /// `VIEW`
+    View,
+    /// `MATERIALIZED VIEW`
+    MaterializedView,
+}
+
+impl ObjectKind {
+    /// As SQL writes it.
+    pub fn sql(self) -> &'static str {
+        match self {
+            ObjectKind::Source => "SOURCE",
+            ObjectKind::View => "VIEW",
+            ObjectKind::MaterializedView => "MATERIALIZED VIEW",
+        }
+    }
+
+    /// As messages write it.
+    pub fn word(self) -> &'static str {
+        match self {
+            ObjectKind::Source => "source",
+            ObjectKind::View => "view",
+            ObjectKind::MaterializedView => "materialized view",
+        }
+    }
+}
+
+/// `DROP`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drop {
+    /// What kind.
+    pub kind: ObjectKind,
+    /// Which.
+    pub names: Vec<Name>,
+    /// It is no error if one is missing.
+    pub if_exists: bool,
+    /// What depends on them goes too.
+    pub cascade: bool,
+}
+
+/// `SHOW`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Show {
+    /// `SHOW SOURCES`
+    Sources,
+    /// `SHOW TABLES`
+    Tables,
+    /// `SHOW VIEWS`
+    Views,
+    /// `SHOW MATERIALIZED VIEWS`
+    MaterializedViews,
+    /// `SHOW SINKS`
+    Sinks,
+    /// `SHOW JOBS`
+    Jobs,
+    /// `SHOW ALL`: every setting
+    All,
+    /// `SHOW CREATE kind name`
+    Create(ObjectKind, Name),
+    /// `SHOW COLUMNS FROM name`
+    Columns(Name),
+    /// `SHOW setting`, in lower case
+    Parameter(String),
+}
+
+/// `EXPLAIN`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Explain {
+    /// Runs it and shows what happened.
+    pub analyze: bool,
+    /// Shows more.
+    pub verbose: bool,
+    /// A query or `CREATE MATERIALIZED VIEW`.
+    pub inner: Box<Statement>,
+}
+
+/// A statement about the session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Session {
+    /// `SET name = values`; the name in lower case
+    Set {
+        /// The setting.
+        name: String,
+        /// One value, or the members of a list.
+        values: Vec<String>,
+        /// Until the end of the transaction only.
+        local: bool,
+    },
+    /// `RESET name` or `SET name TO DEFAULT`; None is `RESET ALL`
+    Reset(Option<String>),
+    /// `DISCARD ALL | PLANS | SEQUENCES | TEMP`, in upper case
+    Discard(String),
+    /// `BEGIN`, `START TRANSACTION`
+    Begin {
+        /// It was `START TRANSACTION`, which has a command tag of its own.
+        start: bool,
+    },
+    /// `COMMIT`, `END`
+    Commit,
+    /// `ROLLBACK`, `ABORT`
+    Rollback,
+    /// `SAVEPOINT name`
+    Savepoint(String),
+    /// `RELEASE [SAVEPOINT] name`
+    Release(String),
+    /// `ROLLBACK TO [SAVEPOINT] name`
+    RollbackTo(String),
+    /// `DEALLOCATE name`; None is `ALL`
+    Deallocate(Option<String>),
+    /// `CLOSE name`; None is `ALL`
+    Close(Option<String>),
+    /// Taken and without effect; the command tag.
+    Accepted(&'static str),
+}
+
+impl Statement {
+    /// The command tag; for what gives rows its first word.
+    pub fn tag(&self) -> &'static str {
+        match self {
+            Statement::CreateSource(_) => "CREATE SOURCE",
+            Statement::CreateMaterializedView(_) => "CREATE MATERIALIZED VIEW",
+            Statement::CreateView(_) => "CREATE VIEW",
+            Statement::Drop(drop) => match drop.kind {
+                ObjectKind::Source => "DROP SOURCE",
+                ObjectKind::View => "DROP VIEW",
+                ObjectKind::MaterializedView => "DROP MATERIALIZED VIEW",
+            },
+            Statement::Show(_) => "SHOW",
+            Statement::Describe(_) => "DESCRIBE",
+            Statement::Explain(_) => "EXPLAIN",
+            Statement::Query(_) => "SELECT",
+            Statement::Session(session) => session.tag(),
+        }
+    }
+}
+
+impl Session {
+    fn tag(&self) -> &'static str {
+        match self {
+            Session::Set { .. } => "SET",
+            Session::Reset(_) => "RESET",
+            Session::Discard(what) => match what.as_str() {
+                "PLANS" => "DISCARD PLANS",
+                "SEQUENCES" => "DISCARD SEQUENCES",
+                "TEMP" => "DISCARD TEMP",
+                _ => "DISCARD ALL",
+            },
+            Session::Begin { start: false } => "BEGIN",
+            Session::Begin { start: true } => "START TRANSACTION",
+            Session::Commit => "COMMIT",
+            Session::Rollback | Session::RollbackTo(_) => "ROLLBACK",
+            Session::Savepoint(_) => "SAVEPOINT",
+            Session::Release(_) => "RELEASE",
+            Session::Deallocate(Some(_)) => "DEALLOCATE",
+            Session::Deallocate(None) => "DEALLOCATE ALL",
+            Session::Close(Some(_)) => "CLOSE CURSOR",
+            Session::Close(None) => "CLOSE CURSOR ALL",
+            Session::Accepted(tag) => tag,
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Names of output columns, as PostgreSQL gives them to expressions without alias: `sum` for
+//! `sum(x)`, `?column?` for `1 + 1`.
+//!
+//! DataFusion would take the expression's text. Every select item that is more than a column gets an
+//! alias before planning. A plan's columns must differ in name and SQL's need not: where items share
+//! a name, each gets a mark behind it that no query can write and that [`shown`] takes off.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    AccessExpr, DataType, Expr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Visit,
+    VisitMut, Visitor, VisitorMut,
+};
+
+use crate::names::fold;
+
+/// Between a name and the number that makes it unique.
+const MARK: char = '\u{1f}';
+const NAMELESS: &str = "?column?";
+
+/// The name that a client sees.
+pub(crate) fn shown(name: &str) -> &str {
+    name.split(MARK).next().unwrap_or(name)
+}
+
+/// Gives aliases to the select items of a query and all queries inside it.
+pub(super) fn name_outputs(query: &mut Query) {
+    // The visitor never breaks.
+    let _: ControlFlow<()> = VisitMut::visit(query, &mut Namer);
+}
+
+struct Namer;
+
+impl VisitorMut for Namer {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        let taken = identifiers(select.having.as_ref());
+        for item in &mut select.projection {
+            if let SelectItem::UnnamedExpr(expr) = item
+                && !is_column(expr)
+            {
+                let name = name_of(expr);
+                // HAVING would take the alias for the column of the same name.
+                if !taken.contains(&name) {
+                    *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: alias(&name) };
+                }
+            }
+        }
+        mark_shared(&mut select.projection);
+        ControlFlow::Continue(())
+    }
+}
+
+fn alias(name: &str) -> Ident {
+    Ident::with_quote('"', name)
+}
+
+fn is_column(expr: &Expr) -> bool {
+    matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
+}
+
+/// The identifiers of an expression.
+fn identifiers(expr: Option<&Expr>) -> Vec<String> {
+    struct Collector(Vec<String>);
+    impl Visitor for Collector {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            match expr {
+                Expr::Identifier(ident) => self.0.push(fold(ident)),
+                Expr::CompoundIdentifier(idents) => self.0.extend(idents.last().map(fold)),
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut collector = Collector(Vec::new());
+    if let Some(expr) = expr {
+        let _: ControlFlow<()> = expr.visit(&mut collector);
+    }
+    collector.0
+}
+
+/// Marks aliases that are given twice, and columns that are listed twice.
+fn mark_shared(projection: &mut [SelectItem]) {
+    let wildcard = projection
+        .iter()
+        .any(|i| matches!(i, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(_, _)));
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for item in projection.iter() {
+        if let Some(name) = item_name(item) {
+            *counts.entry(name).or_default() += 1;
+        }
+    }
+    let mut written: Vec<String> = Vec::new();
+    for (at, item) in projection.iter_mut().enumerate() {
+        let Some(name) = item_name(item) else { continue };
+        let marked = alias(&format!("{name}{MARK}{at}"));
+        let shared = counts.get(&name).is_some_and(|count| *count > 1);
+        match item {
+            SelectItem::ExprWithAlias { alias, .. } if shared => *alias = marked,
+            SelectItem::UnnamedExpr(expr) if is_column(expr) => {
+                let text = expr.to_string().to_ascii_lowercase();
+                if wildcard || written.contains(&text) {
+                    *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: marked };
+                } else {
+                    written.push(text);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn item_name(item: &SelectItem) -> Option<String> {
+    match item {
+        SelectItem::ExprWithAlias { alias, .. } => Some(fold(alias)),
+        SelectItem::UnnamedExpr(Expr::Identifier(ident)) => Some(fold(ident)),
+        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(idents)) => idents.last().map(fold),
+        _ => None,
+    }
+}
+
+/// PostgreSQL's name for an expression.
+fn name_of(expr: &Expr) -> String {
+    strong_name(expr).unwrap_or_else(|| weak_name(expr).unwrap_or(NAMELESS).to_owned())
+}
+
+/// The name of a column or a function.
+fn strong_name(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Identifier(ident) => Some(fold(ident)),
+        Expr::CompoundIdentifier(idents) => idents.last().map(fold),
+        Expr::Function(function) => last(&function.name),
+        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => strong_name(inner),
+        Expr::Cast { expr: inner, data_type, .. } => {
+            strong_name(inner).or_else(|| Some(type_word(data_type)))
+        }
+        Expr::TypedString(typed) => Some(type_word(&typed.data_type)),
+        Expr::CompoundFieldAccess { root, access_chain } => match access_chain.last() {
+            Some(AccessExpr::Dot(field)) => strong_name(field),
+            _ => strong_name(root),
+        },
+        Expr::Case { else_result: Some(otherwise), .. } => strong_name(otherwise),
+        Expr::Subquery(query) => subquery_name(query),
+        _ => None,
+    }
+}
+
+/// The name of what has a syntax of its own.
+fn weak_name(expr: &Expr) -> Option<&'static str> {
+    Some(match expr {
+        Expr::Nested(inner) => return weak_name(inner),
+        Expr::Case { .. } => "case",
+        Expr::Interval(_) => "interval",
+        Expr::Extract { .. } => "extract",
+        Expr::Ceil { .. } => "ceil",
+        Expr::Floor { .. } => "floor",
+        Expr::Position { .. } => "position",
+        Expr::Substring { .. } => "substring",
+        Expr::Trim { .. } => "btrim",
+        Expr::Overlay { .. } => "overlay",
+        Expr::AtTimeZone { .. } => "timezone",
+        Expr::Exists { .. } => "exists",
+        Expr::Array(_) => "array",
+        Expr::Tuple(_) => "row",
+        _ => return None,
+    })
+}
+
+fn last(name: &ObjectName) -> Option<String> {
+    name.0.last().and_then(|part| part.as_ident()).map(fold)
+}
+
+fn subquery_name(query: &Query) -> Option<String> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    match select.projection.as_slice() {
+        [SelectItem::UnnamedExpr(expr)] => Some(name_of(expr)),
+        [SelectItem::ExprWithAlias { alias, .. }] => Some(fold(alias)),
+        _ => None,
+    }
+}
+
+/// PostgreSQL's own word for a type.
+fn type_word(data_type: &DataType) -> String {
+    let word = match data_type {
+        DataType::SmallInt(_) | DataType::Int2(_) => "int2",
+        DataType::Int(_) | DataType::Integer(_) | DataType::Int4(_) => "int4",
+        DataType::BigInt(_) | DataType::Int8(_) => "int8",
+        DataType::Real | DataType::Float4 => "float4",
+        DataType::Float(_)
+        | DataType::Float8
+        | DataType::Double(_)
+        | DataType::DoublePrecision => "float8",
+        DataType::Boolean | DataType::Bool => "bool",
+        DataType::Numeric(_) | DataType::Decimal(_) | DataType::Dec(_) => "numeric",
+        DataType::Varchar(_) | DataType::CharacterVarying(_) => "varchar",
+        DataType::Char(_) | DataType::Character(_) => "bpchar",
+        DataType::Timestamp(_, zone) => match zone.to_string().is_empty() {
+            false if zone.to_string().to_uppercase().contains("WITHOUT") => "timestamp",
+            false => "timestamptz",
+            true => "timestamp",
+        },
+        DataType::Time(_, _) => "time",
+        DataType::Interval { .. } => "interval",
+        DataType::Custom(name, _) => return last(name).unwrap_or_default(),
+        other => return other.to_string().to_lowercase(),
+    };
+    word.to_owned()
+}

@@ -1,0 +1,177 @@
+//! Computed columns of a source: expressions over what the connector decodes.
+//!
+//! As in PostgreSQL they see no other computed column and no function whose value changes by itself:
+//! a row read again must be the same row.
+
+use arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{Expr, ExprSchemable, Volatility, cast};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::sql::planner::{PlannerContext, SqlToRel};
+use datafusion::sql::sqlparser::ast::Expr as SqlExpr;
+use millrace_plan::Scalar;
+use millrace_types::{Report, SqlState};
+use std::sync::Arc;
+
+use super::context::Context;
+use super::table::CatalogTables;
+use crate::ast::CreateSource;
+use crate::catalog::{Catalog, Source, SourceColumn};
+use crate::error::{report, report_in};
+use crate::functions::type_name;
+use crate::names::Quoted;
+use crate::parser::parse_expression;
+use crate::session;
+
+impl Source {
+    /// The computed columns: index in [`Source::full_schema`], and the expression over the columns of
+    /// [`Source::chunk_schema`].
+    ///
+    /// # Errors
+    /// An expression that does not plan; the binder has refused those.
+    pub fn computed_scalars(&self) -> Result<Vec<(usize, Scalar)>, Report> {
+        let schema = self.chunk_schema();
+        let computed = self.columns.iter().enumerate();
+        let computed = computed.filter_map(|(at, c)| Some((at, c, c.computed.as_ref()?)));
+        computed
+            .map(|(at, column, text)| {
+                let expr = logical(parse_expression(text)?, &schema, text)?;
+                Ok((at, physical(expr, column, &schema)?))
+            })
+            .collect()
+    }
+
+    /// Plans each computed column once, with positions in the statement.
+    pub(super) fn check_computed(&self, create: &CreateSource) -> Result<(), Report> {
+        let schema = self.chunk_schema();
+        for (column, def) in self.columns.iter().zip(&create.columns) {
+            let Some(computed) = &def.computed else { continue };
+            let at = |report: Report| {
+                let position = report.position.or(computed.position);
+                self.about_columns(Report { position, ..report })
+            };
+            let expr = logical(computed.expr.clone(), &schema, &create.text).map_err(at)?;
+            physical(expr, column, &schema).map_err(at)?;
+        }
+        Ok(())
+    }
+
+    /// A missing column may be one that is computed itself.
+    fn about_columns(&self, report: Report) -> Report {
+        let computed = self.columns.iter().filter(|column| column.computed.is_some());
+        let named = computed.map(|column| &column.name).find(|name| {
+            report.code == SqlState::UNDEFINED_COLUMN
+                && report.message.contains(&Quoted(name).to_string())
+        });
+        let Some(name) = named else { return report };
+        let message = format!("cannot use generated column {} in column generation expression", Quoted(name));
+        let position = report.position;
+        let report = Report::new(SqlState::INVALID_OBJECT_DEFINITION, message);
+        let report = report.detail("A generated column cannot reference another generated column.");
+        Report { position, ..report }
+    }
+}
+
+/// The expression with names resolved.
+fn logical(expr: SqlExpr, schema: &SchemaRef, text: &str) -> Result<Expr, Report> {
+    let catalog = Catalog::new();
+    let tables = CatalogTables(&catalog);
+    let context = Context::new(&catalog, &tables, session::shared(), text);
+    let schema = DFSchema::try_from(Arc::clone(schema)).map_err(report)?;
+    let planned = SqlToRel::new(&context).sql_to_expr(expr, &schema, &mut PlannerContext::new());
+    let expr = planned.map_err(|error| report_in(&error, text))?;
+    check(&expr)?;
+    // A type that does not fit shows here, while the text is at hand.
+    expr.get_type(&schema).map_err(|error| report_in(&error, text))?;
+    Ok(expr)
+}
+
+fn check(expr: &Expr) -> Result<(), Report> {
+    let mut found = None;
+    let walked = expr.apply(|part| {
+        found = refused(part);
+        Ok(if found.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    walked.map_err(report)?;
+    found.map_or(Ok(()), Err)
+}
+
+fn refused(expr: &Expr) -> Option<Report> {
+    let definition = |message: &str| Report::new(SqlState::INVALID_OBJECT_DEFINITION, message);
+    match expr {
+        Expr::ScalarFunction(call) if call.func.signature().volatility != Volatility::Immutable => {
+            let detail = format!("{}() has another value at each call.", call.name());
+            Some(definition("generation expression is not immutable").detail(detail))
+        }
+        Expr::AggregateFunction(_) => Some(Report::new(
+            SqlState::GROUPING_ERROR,
+            "aggregate functions are not allowed in column generation expressions",
+        )),
+        Expr::WindowFunction(_) => Some(Report::new(
+            SqlState::GROUPING_ERROR,
+            "window functions are not allowed in column generation expressions",
+        )),
+        Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_) => {
+            Some(Report::new(
+                SqlState::FEATURE_NOT_SUPPORTED,
+                "cannot use subquery in column generation expression",
+            ))
+        }
+        Expr::Placeholder(parameter) => Some(Report::new(
+            SqlState::UNDEFINED_PARAMETER,
+            format!("there is no parameter {}", parameter.id),
+        )),
+        _ => None,
+    }
+}
+
+/// The expression in the column's type, simplified, over the columns by index.
+fn physical(expr: Expr, column: &SourceColumn, schema: &SchemaRef) -> Result<Scalar, Report> {
+    let state: &SessionState = session::shared();
+    let schema = DFSchema::try_from(Arc::clone(schema)).map_err(report)?;
+    let wanted = column.sql_type.arrow();
+    let simplify = || {
+        let context = SimplifyContext::builder()
+            .with_schema(Arc::new(schema.clone()))
+            .with_config_options(Arc::clone(state.config_options()))
+            .build();
+        let simplifier = ExprSimplifier::new(context);
+        let coerced = simplifier.coerce(expr, &schema)?;
+        let found = coerced.get_type(&schema)?;
+        let typed = if found == wanted { coerced } else { cast(coerced, wanted.clone()) };
+        Ok((simplifier.simplify(typed)?, found))
+    };
+    let (expr, found) = simplify().map_err(report)?;
+    if !assignable(&found, &wanted) {
+        let message = format!(
+            "column {} is of type {} but expression is of type {}",
+            Quoted(&column.name),
+            column.sql_type.name(),
+            type_name(&found)
+        );
+        let report = Report::new(SqlState::DATATYPE_MISMATCH, message);
+        return Err(report.hint("You will need to rewrite or cast the expression."));
+    }
+    let physical = state.create_physical_expr(expr, &schema).map_err(report)?;
+    Ok(Scalar(physical))
+}
+
+/// True if PostgreSQL would store the one type in the other without a cast being written.
+fn assignable(from: &arrow::datatypes::DataType, to: &arrow::datatypes::DataType) -> bool {
+    use arrow::datatypes::DataType;
+    let text = |t: &DataType| t.is_string();
+    let time = |t: &DataType| {
+        matches!(t, DataType::Timestamp(_, _) | DataType::Date32 | DataType::Date64)
+    };
+    from == to
+        || from.is_null()
+        || (from.is_numeric() && to.is_numeric())
+        || (time(from) && time(to))
+        || text(to)
+        || ScalarValue::try_new_null(from).is_ok_and(|_| {
+            matches!((from, to), (DataType::Duration(_), DataType::Interval(_)))
+        })
+}

@@ -1,0 +1,240 @@
+//! What `SqlToRel` asks for while it plans: tables, functions, types, options.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::{Column, DataFusionError, Result, TableReference};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::planner::{
+    ContextProvider, ExprPlanner, RelationPlanner, TypePlanner,
+};
+use datafusion::logical_expr::{
+    AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource,
+    WindowUDF,
+};
+use millrace_types::{ObjectId, Report, SqlState, is_hidden};
+
+use super::relation::Windows;
+use super::{TableLookup, columns, plan_query};
+use crate::catalog::{Catalog, Kind, Object, View, visible};
+use crate::names::{self, Quoted};
+use crate::parser::parse_query;
+use crate::typenames::Types;
+
+/// The context of one query.
+pub(super) struct Context<'a> {
+    catalog: &'a Catalog,
+    tables: &'a dyn TableLookup,
+    state: &'a SessionState,
+    relations: Vec<Arc<dyn RelationPlanner>>,
+    /// What the query has named so far.
+    named: RefCell<BTreeSet<ObjectId>>,
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn new(
+        catalog: &'a Catalog,
+        tables: &'a dyn TableLookup,
+        state: &'a SessionState,
+        text: &str,
+    ) -> Context<'a> {
+        let relations: Vec<Arc<dyn RelationPlanner>> = vec![Arc::new(Windows::new(text))];
+        Context { catalog, tables, state, relations, named: RefCell::default() }
+    }
+
+    /// The objects that were named, ascending.
+    pub(super) fn named(&self) -> Vec<ObjectId> {
+        self.named.borrow().iter().copied().collect()
+    }
+
+    fn source(&self, reference: &TableReference) -> Result<Arc<dyn TableSource>, Report> {
+        let local = names::local(reference)?;
+        let object = match &local {
+            TableReference::Bare { table } => self.catalog.find(table),
+            _ => None,
+        };
+        if let Some(object) = object {
+            self.named.borrow_mut().insert(object.id);
+            if let Kind::View(view) = &object.kind {
+                return self.expand(object, view);
+            }
+        }
+        match (self.tables.table(&local), object) {
+            (Some(source), _) => show_visible(&local, source),
+            (None, Some(object)) => {
+                let code = SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE;
+                Err(Report::new(code, format!("{} cannot be read now", Quoted(&object.name))))
+            }
+            (None, None) => Err(missing(&local)),
+        }
+    }
+
+    /// A view is a macro: its stored query is planned in its place.
+    fn expand(&self, object: &Object, view: &View) -> Result<Arc<dyn TableSource>, Report> {
+        let failed = |report: Report| {
+            let detail = format!("It happened in the query of view {}.", Quoted(&object.name));
+            Report { position: None, ..report }.detail(detail)
+        };
+        let mut query = parse_query(&view.query_text).map_err(failed)?;
+        columns::name_outputs(&mut query);
+        let context = Context::new(self.catalog, self.tables, self.state, &view.query_text);
+        let plan = plan_query(&context, &query, &[]);
+        let renamed = plan.and_then(|plan| rename(plan, &view.schema));
+        let plan = renamed.map_err(|error| failed(crate::error::report(error)))?;
+        Ok(Arc::new(Inlined { schema: Arc::clone(&view.schema), plan }))
+    }
+}
+
+/// The error for a name that nothing has.
+pub(super) fn missing(reference: &TableReference) -> Report {
+    let message = format!("relation {} does not exist", Quoted(&reference.to_string()));
+    Report::new(SqlState::UNDEFINED_TABLE, message)
+}
+
+/// The plan with other names for its columns.
+pub(super) fn rename(plan: LogicalPlan, wanted: &SchemaRef) -> Result<LogicalPlan> {
+    let schema = Arc::clone(plan.schema());
+    let same = schema.fields().iter().zip(wanted.fields()).all(|(a, b)| a.name() == b.name());
+    if same {
+        return Ok(plan);
+    }
+    let columns = schema.columns().into_iter().zip(wanted.fields());
+    let renamed = columns.map(|(column, field)| Expr::Column(column).alias(field.name()));
+    LogicalPlanBuilder::from(plan).project(renamed)?.build()
+}
+
+/// A table without its hidden columns: a projection over its scan, so that the scan still has them.
+fn show_visible(
+    reference: &TableReference,
+    source: Arc<dyn TableSource>,
+) -> Result<Arc<dyn TableSource>, Report> {
+    let schema = source.schema();
+    if !schema.fields().iter().any(|field| is_hidden(field.name())) {
+        return Ok(source);
+    }
+    let shown = visible(&schema);
+    let column = |name: &String| Expr::Column(Column::new(Some(reference.clone()), name));
+    let columns = shown.fields().iter().map(|field| column(field.name()));
+    let plan = LogicalPlanBuilder::scan(reference.clone(), source, None)
+        .and_then(|scan| scan.project(columns.collect::<Vec<_>>())?.build())
+        .map_err(crate::error::report)?;
+    Ok(Arc::new(Inlined { schema: shown, plan }))
+}
+
+/// A table that is a plan.
+struct Inlined {
+    schema: SchemaRef,
+    plan: LogicalPlan,
+}
+
+impl TableSource for Inlined {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn get_logical_plan(&self) -> Option<Cow<'_, LogicalPlan>> {
+        Some(Cow::Borrowed(&self.plan))
+    }
+}
+
+/// Identifiers without parentheses that SQL reads as calls; DataFusion falls back to columns.
+const BARE: [&str; 8] = [
+    "user",
+    "current_user",
+    "session_user",
+    "current_role",
+    "current_catalog",
+    "current_schema",
+    "current_date",
+    "current_time",
+];
+
+impl Context<'_> {
+    fn is_function(&self, name: &str) -> bool {
+        self.state.aggregate_functions().contains_key(name)
+            || self.state.window_functions().contains_key(name)
+            || self.state.higher_order_functions().contains_key(name)
+            || BARE.contains(&name)
+            || name.starts_with("unnest")
+            || matches!(name, "map" | "make_map")
+    }
+}
+
+impl ContextProvider for Context<'_> {
+    fn get_table_source(&self, reference: TableReference) -> Result<Arc<dyn TableSource>> {
+        self.source(&reference).map_err(|report| DataFusionError::External(Box::new(report)))
+    }
+
+    fn get_table_function_source(
+        &self,
+        name: &str,
+        args: Vec<Expr>,
+    ) -> Result<Arc<dyn TableSource>> {
+        let name = name.to_ascii_lowercase();
+        let Some(function) = self.state.table_functions().get(&name) else {
+            let message = format!("function {name}(...) does not exist");
+            return Err(DataFusionError::Plan(message));
+        };
+        let provider = function.create_table_provider_with_args(
+            datafusion::catalog::TableFunctionArgs::new(&args, self.state),
+        )?;
+        Ok(datafusion::datasource::provider_as_source(provider))
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        self.state.expr_planners()
+    }
+
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        &self.relations
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(Arc::new(Types))
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        let known = self.state.scalar_functions().get(name).cloned();
+        known.or_else(|| (!self.is_function(name)).then(|| crate::functions::unknown(name)))
+    }
+
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        self.state.higher_order_functions().get(name).cloned()
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.state.aggregate_functions().get(name).cloned()
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.state.window_functions().get(name).cloned()
+    }
+
+    fn get_variable_type(&self, _: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.state.config_options()
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.state.scalar_functions().keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        self.state.higher_order_functions().keys().cloned().collect()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.state.aggregate_functions().keys().cloned().collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        self.state.window_functions().keys().cloned().collect()
+    }
+}

@@ -1,0 +1,126 @@
+//! The binder: names and types. It turns a parsed query into a DataFusion logical plan over the
+//! tables that it is given: the catalog's for a maintained view, snapshots for a SELECT.
+//!
+//! DataFusion's `SqlToRel` plans with our own context ([`context`]), which hides hidden columns,
+//! expands views and knows TUMBLE and HOP ([`relation`]); before it the output columns get
+//! PostgreSQL's names ([`columns`]). The plan that leaves has been analyzed: its types are final.
+//!
+//! Invariants: 1. every error is a report with PostgreSQL's words. 2. an output column's name in the
+//! plan is its SQL name, unless that name is given to several columns ([`columns::shown`]).
+
+mod columns;
+mod computed;
+mod context;
+mod options;
+mod parameters;
+mod relation;
+mod source;
+mod table;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::planner::{PlannerContext, SqlToRel};
+use datafusion::sql::sqlparser::ast::{Query, Statement as SqlStatement};
+use millrace_types::{ObjectId, Report};
+
+pub use parameters::Parameters;
+pub use source::bind_source;
+pub use table::{CatalogTable, CatalogTables, TableLookup};
+pub use view::BoundView;
+
+use crate::catalog::Catalog;
+use crate::error::report_in;
+use context::Context;
+
+/// Binds queries against one snapshot of the catalog.
+pub struct Binder<'a> {
+    catalog: &'a Catalog,
+    tables: &'a dyn TableLookup,
+    state: &'a SessionState,
+}
+
+/// A query with names and types resolved.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    /// Analyzed, not optimized.
+    pub plan: LogicalPlan,
+    /// Names, which may repeat, and types of the result.
+    pub columns: SchemaRef,
+    /// The types of `$1`, `$2`, ...
+    pub parameters: Vec<DataType>,
+    /// The catalog's objects that the query names, ascending.
+    pub depends_on: Vec<ObjectId>,
+}
+
+impl<'a> Binder<'a> {
+    /// A binder over a snapshot; `tables` gives what is scanned.
+    pub fn new(
+        catalog: &'a Catalog,
+        tables: &'a dyn TableLookup,
+        state: &'a SessionState,
+    ) -> Binder<'a> {
+        Binder { catalog, tables, state }
+    }
+
+    /// Binds a query; `text` is the statement that holds it, for positions.
+    ///
+    /// # Errors
+    /// What is wrong with the query.
+    pub fn bind_query(
+        &self,
+        query: &Query,
+        text: &str,
+        parameters: &Parameters<'_>,
+    ) -> Result<Bound, Report> {
+        let mut query = query.clone();
+        columns::name_outputs(&mut query);
+        let context = Context::new(self.catalog, self.tables, self.state, text);
+        let (plan, parameters) = parameters.plan(&context, &query, text)?;
+        let plan = self.analyze(plan, text)?;
+        let columns = output_schema(&plan);
+        Ok(Bound { plan, columns, parameters, depends_on: context.named() })
+    }
+
+    /// Resolves types and puts casts where they are needed.
+    fn analyze(&self, plan: LogicalPlan, text: &str) -> Result<LogicalPlan, Report> {
+        let options = self.state.config_options();
+        let analyzed = self.state.analyzer().execute_and_check(plan, options, |_, _| {});
+        analyzed.map_err(|error| report_in(&error, text))
+    }
+}
+
+/// The result columns of a plan, with the names that a client sees.
+pub fn output_schema(plan: &LogicalPlan) -> SchemaRef {
+    let fields = plan.schema().fields().iter();
+    let shown = fields.map(|field| {
+        Field::new(columns::shown(field.name()), field.data_type().clone(), field.is_nullable())
+    });
+    Arc::new(Schema::new(shown.collect::<Vec<_>>()))
+}
+
+/// A query as DataFusion plans it, in a context.
+fn plan_query(
+    context: &Context<'_>,
+    query: &Query,
+    types: &[Option<DataType>],
+) -> datafusion::common::Result<LogicalPlan> {
+    let field = |data_type: &DataType| Arc::new(Field::new("", data_type.clone(), true));
+    let types = types.iter().map(|t| t.as_ref().map(field)).collect();
+    let mut planner = PlannerContext::new().with_prepare_param_data_types(types);
+    let statement = SqlStatement::Query(Box::new(query.clone()));
+    SqlToRel::new(context).sql_statement_to_plan_with_context(statement, &mut planner)
+}
+
+/// The names given more than once.
+fn duplicates<'n>(names: impl IntoIterator<Item = &'n str>) -> Vec<&'n str> {
+    let mut seen = BTreeSet::new();
+    names.into_iter().filter(|name| !seen.insert(*name)).collect()
+}

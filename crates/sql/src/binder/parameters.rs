@@ -1,0 +1,136 @@
+//! Parameters `$1`, `$2`, ...: their types and their values.
+//!
+//! A query is planned once to see what types its context gives the parameters, and again with a type
+//! for each, so that everything else gets the type that follows from them. What nothing types is
+//! text.
+
+use arrow::datatypes::DataType;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{ParamValues, Result as DfResult, ScalarValue};
+use datafusion::logical_expr::expr::{Cast, Placeholder};
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::sql::sqlparser::ast::Query;
+use millrace_types::{Report, SqlState};
+
+use super::context::Context;
+use super::plan_query;
+use crate::error::report_in;
+use crate::functions::type_name;
+
+/// What is known of the parameters of a statement.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Parameters<'a> {
+    /// Types that the client declared; None where it left them open.
+    hints: &'a [Option<DataType>],
+    /// Their values; None while the statement is only prepared.
+    values: Option<&'a [ScalarValue]>,
+}
+
+impl<'a> Parameters<'a> {
+    /// A statement that may not have any.
+    pub fn none() -> Parameters<'static> {
+        Parameters { hints: &[], values: Some(&[]) }
+    }
+
+    /// A statement that is prepared.
+    pub fn typed(hints: &'a [Option<DataType>]) -> Parameters<'a> {
+        Parameters { hints, values: None }
+    }
+
+    /// A statement that runs with these values.
+    pub fn values(hints: &'a [Option<DataType>], values: &'a [ScalarValue]) -> Parameters<'a> {
+        Parameters { hints, values: Some(values) }
+    }
+
+    /// The plan of a query with its values put in, and the types of the parameters.
+    pub(super) fn plan(
+        &self,
+        context: &Context<'_>,
+        query: &Query,
+        text: &str,
+    ) -> Result<(LogicalPlan, Vec<DataType>), Report> {
+        let wrong = |error| report_in(&error, text);
+        let first = plan_query(context, query, self.hints).map_err(wrong)?;
+        let inferred = inferred(&first).map_err(wrong)?;
+        if inferred.is_empty() {
+            return Ok((first, Vec::new()));
+        }
+        let types = self.types(&inferred)?;
+        let hints: Vec<_> = types.iter().cloned().map(Some).collect();
+        let plan = plan_query(context, query, &hints).map_err(wrong)?;
+        let Some(values) = self.values else { return Ok((plan, types)) };
+        if let Some(missing) = (values.len()..types.len()).next() {
+            let message = format!("there is no parameter ${}", missing + 1);
+            return Err(Report::new(SqlState::UNDEFINED_PARAMETER, message));
+        }
+        let values = values.iter().zip(&types).map(|(value, wanted)| cast(value, wanted));
+        let values = ParamValues::from(values.collect::<Result<Vec<_>, _>>()?);
+        let plan = plan.replace_params_with_values(&values).map_err(wrong)?;
+        Ok((plan, types))
+    }
+
+    fn types(&self, inferred: &[(usize, Option<DataType>)]) -> Result<Vec<DataType>, Report> {
+        let count = inferred.iter().map(|(at, _)| at + 1).max().unwrap_or(0);
+        if count > usize::from(u16::MAX) {
+            let message = format!("there is no parameter ${count}");
+            return Err(Report::new(SqlState::UNDEFINED_PARAMETER, message));
+        }
+        let of = |at: usize| {
+            let hint = self.hints.get(at).cloned().flatten();
+            let found = inferred.iter().find(|(i, t)| *i == at && t.is_some());
+            hint.or_else(|| found.and_then(|(_, t)| t.clone())).unwrap_or(DataType::Utf8)
+        };
+        Ok((0..count).map(of).collect())
+    }
+}
+
+fn cast(value: &ScalarValue, wanted: &DataType) -> Result<ScalarValue, Report> {
+    if value.data_type() == *wanted {
+        return Ok(value.clone());
+    }
+    value.cast_to(wanted).map_err(|error| {
+        let report = crate::error::report(error);
+        report.detail(format!("The parameter is of type {}.", type_name(wanted)))
+    })
+}
+
+/// Every parameter of a plan, counted from 0, with the type that its place gives it.
+fn inferred(plan: &LogicalPlan) -> DfResult<Vec<(usize, Option<DataType>)>> {
+    let mut found = Vec::new();
+    plan.apply_with_subqueries(|node| {
+        let is_limit = matches!(node, LogicalPlan::Limit(_));
+        node.apply_expressions(|expr| {
+            expr.apply(|part| {
+                match part {
+                    Expr::Cast(Cast { expr, field }) => {
+                        let cast_to = Some(field.data_type().clone());
+                        found.extend(open(expr).map(|at| (at, cast_to)));
+                    }
+                    Expr::Placeholder(Placeholder { id, field }) => {
+                        let typed = field.as_ref().map(|f| f.data_type()).cloned();
+                        let typed = typed.filter(|t| !t.is_null());
+                        let limit = is_limit.then_some(DataType::Int64);
+                        found.extend(number(id).map(|at| (at, typed.or(limit))));
+                    }
+                    _ => {}
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    found.sort_by_key(|(at, _)| *at);
+    Ok(found)
+}
+
+/// The number of a parameter that has no type yet.
+fn open(expr: &Expr) -> Option<usize> {
+    match expr {
+        Expr::Placeholder(Placeholder { id, field: None }) => number(id),
+        _ => None,
+    }
+}
+
+/// `$1` is 0.
+fn number(id: &str) -> Option<usize> {
+    id.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1)
+}

@@ -1,0 +1,302 @@
+//! `TUMBLE(table, time, size [, offset])` and `HOP(table, time, slide, size [, offset])` in FROM.
+//!
+//! Both become ordinary plans: TUMBLE a projection of [`TUMBLE`](crate::functions::TUMBLE), HOP an
+//! unnested list of window starts. So the same plan runs in batch, and the stream planner finds the
+//! windows by their functions. `window_end` is the start plus a constant.
+//!
+//! A row without a time belongs to no window; it stays once, with NULL bounds.
+
+use arrow::datatypes::{DataType, TimeUnit};
+use datafusion::common::{Column, DFSchema, DataFusionError, Result, ScalarValue, UnnestOptions};
+use datafusion::logical_expr::planner::{
+    PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
+};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
+use datafusion::sql::sqlparser::ast::{
+    Expr as SqlExpr, FunctionArg, FunctionArgExpr, Ident, ObjectName, ObjectNamePart, Spanned,
+    TableFactor, TableFunctionArgs,
+};
+use millrace_types::{Report, SqlState, SqlType};
+
+use crate::functions::{self, type_name};
+use crate::names::Quoted;
+use crate::text::Text;
+
+const START: &str = "window_start";
+const END: &str = "window_end";
+
+/// Plans the window functions of FROM.
+#[derive(Debug)]
+pub(super) struct Windows {
+    /// The statement, for positions.
+    text: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Tumble,
+    Hop,
+}
+
+/// A call with its arguments in hand.
+struct Call {
+    kind: Kind,
+    name: &'static str,
+    args: Vec<SqlExpr>,
+    /// Where the call stands.
+    position: Option<usize>,
+}
+
+impl Windows {
+    pub(super) fn new(text: &str) -> Windows {
+        Windows { text: text.to_owned() }
+    }
+
+    fn at(&self, expr: &impl Spanned) -> Option<usize> {
+        Text::new(&self.text).position(expr.span().start)
+    }
+
+    /// The call that a table factor is, if it is one of ours.
+    fn call(&self, name: &ObjectName, args: &TableFunctionArgs) -> Result<Option<Call>> {
+        let [ObjectNamePart::Identifier(ident)] = name.0.as_slice() else { return Ok(None) };
+        let position = Text::new(&self.text).position(ident.span.start);
+        let (kind, name) = match ident.value.to_ascii_uppercase().as_str() {
+            "TUMBLE" => (Kind::Tumble, "TUMBLE"),
+            "HOP" => (Kind::Hop, "HOP"),
+            word @ ("SESSION" | "CUMULATE") => {
+                let report = Report::unsupported(format!("{word} windows"));
+                return fail(report.hint("TUMBLE and HOP are there."), position);
+            }
+            _ => return Ok(None),
+        };
+        let mut taken = Vec::with_capacity(args.args.len());
+        for arg in &args.args {
+            match arg {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => taken.push(expr.clone()),
+                _ => return fail(usage(kind), position),
+            }
+        }
+        let intervals = if kind == Kind::Tumble { 1 } else { 2 };
+        if !(2 + intervals..=3 + intervals).contains(&taken.len()) {
+            return fail(usage(kind), position);
+        }
+        Ok(Some(Call { kind, name, args: taken, position }))
+    }
+
+    fn plan(&self, call: Call, context: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
+        let mut args = call.args.iter();
+        let table = args.next().expect("the number of arguments has been checked");
+        let Some(table) = relation(table) else {
+            let report = Report::new(
+                SqlState::SYNTAX_ERROR,
+                format!("the first argument of {} must be a table or a subquery", call.name),
+            );
+            return fail(report, self.at(table).or(call.position));
+        };
+        let input = context.plan(table)?;
+        self.check_names(&call, &input)?;
+        let time = args.next().expect("the number of arguments has been checked");
+        let time = self.time(&call, time, &input, context)?;
+        let mut intervals = Vec::new();
+        for (at, arg) in args.enumerate() {
+            let may_be_any = at + 1 == call.args.len() - 2 && at >= call.sizes();
+            intervals.push(self.interval(&call, arg, may_be_any, context)?);
+        }
+        match (call.kind, intervals.as_slice()) {
+            (Kind::Tumble, [size]) => tumble(input, time, *size, 0),
+            (Kind::Tumble, [size, offset]) => tumble(input, time, *size, *offset),
+            (Kind::Hop, [slide, size]) => hop(input, time, (*slide, *size, 0)),
+            (Kind::Hop, [slide, size, offset]) => hop(input, time, (*slide, *size, *offset)),
+            _ => fail(usage(call.kind), call.position),
+        }
+    }
+
+    fn check_names(&self, call: &Call, input: &LogicalPlan) -> Result<()> {
+        let taken = [START, END].into_iter().find(|name| {
+            input.schema().fields().iter().any(|field| field.name() == name)
+        });
+        let Some(name) = taken else { return Ok(()) };
+        let message = format!("column {} specified more than once", Quoted(name));
+        let hint = format!(
+            "The input of {} has a column of this name: rename it in a subquery.",
+            call.name
+        );
+        fail(Report::new(SqlState::DUPLICATE_COLUMN, message).hint(hint), call.position)
+    }
+
+    /// The column of event time.
+    fn time(
+        &self,
+        call: &Call,
+        arg: &SqlExpr,
+        input: &LogicalPlan,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<Expr> {
+        let position = self.at(arg);
+        let wrong = |found: &str| {
+            let message = format!(
+                "the time of {} must be a column of type timestamp or timestamp with time zone, not {found}",
+                call.name
+            );
+            fail(Report::new(SqlState::DATATYPE_MISMATCH, message), position)
+        };
+        let expr = context.sql_to_expr(arg.clone(), input.schema())?;
+        let Expr::Column(column) = &expr else { return wrong("an expression") };
+        let field = match input.schema().qualified_field_from_column(column) {
+            Ok((_, field)) => field,
+            Err(error) => return Err(error),
+        };
+        match field.data_type() {
+            DataType::Timestamp(TimeUnit::Microsecond, _) => Ok(expr),
+            other => wrong(&type_name(other)),
+        }
+    }
+
+    /// The microseconds of a constant interval.
+    fn interval(
+        &self,
+        call: &Call,
+        arg: &SqlExpr,
+        may_be_any: bool,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<i64> {
+        let position = self.at(arg).or(call.position);
+        let expr = context.sql_to_expr(arg.clone(), &DFSchema::empty())?;
+        let value = match constant(&expr) {
+            Some(ScalarValue::IntervalMonthDayNano(Some(value))) => value,
+            Some(ScalarValue::Utf8(Some(_))) if may_be_any => {
+                let report = Report::unsupported("a window that follows a time zone");
+                return fail(report.hint("Windows are cut in UTC."), position);
+            }
+            _ => {
+                let message = format!("the windows of {} must be constant intervals", call.name);
+                let report = Report::new(SqlState::DATATYPE_MISMATCH, message);
+                return fail(report.hint("Write INTERVAL '10 seconds'."), position);
+            }
+        };
+        if value.months != 0 {
+            let report = Report::unsupported("a window of months or years");
+            return fail(report.hint("Use days, hours or less."), position);
+        }
+        let days = i64::from(value.days) * 86_400_000_000;
+        let micros = days.checked_add(value.nanoseconds / 1_000).unwrap_or(0);
+        if micros <= 0 && !may_be_any {
+            let message = format!("the size of a window of {} must be positive", call.name);
+            return fail(Report::new(SqlState::INVALID_PARAMETER_VALUE, message), position);
+        }
+        Ok(micros)
+    }
+}
+
+impl Call {
+    /// How many intervals come before the offset.
+    fn sizes(&self) -> usize {
+        match self.kind {
+            Kind::Tumble => 1,
+            Kind::Hop => 2,
+        }
+    }
+}
+
+impl RelationPlanner for Windows {
+    fn plan_relation(
+        &self,
+        relation: TableFactor,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<RelationPlanning> {
+        let TableFactor::Table { name, alias, args: Some(args), .. } = &relation else {
+            return Ok(RelationPlanning::Original(Box::new(relation)));
+        };
+        let Some(call) = self.call(name, args)? else {
+            return Ok(RelationPlanning::Original(Box::new(relation)));
+        };
+        let alias = alias.clone();
+        let plan = self.plan(call, context)?;
+        Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
+    }
+}
+
+fn fail<T>(report: Report, position: Option<usize>) -> Result<T> {
+    Err(DataFusionError::External(Box::new(Report { position, ..report })))
+}
+
+fn usage(kind: Kind) -> Report {
+    let (name, usage) = match kind {
+        Kind::Tumble => ("tumble", "TUMBLE(table, time column, size [, offset])"),
+        Kind::Hop => ("hop", "HOP(table, time column, slide, size [, offset])"),
+    };
+    let message = format!("function {name} does not exist with these arguments");
+    Report::new(SqlState::UNDEFINED_FUNCTION, message).hint(format!("It is written {usage}."))
+}
+
+/// The first argument as something that FROM takes.
+fn relation(arg: &SqlExpr) -> Option<TableFactor> {
+    let table = |idents: Vec<Ident>| TableFactor::Table {
+        name: ObjectName::from(idents),
+        alias: None,
+        args: None,
+        with_hints: Vec::new(),
+        version: None,
+        with_ordinality: false,
+        partitions: Vec::new(),
+        json_path: None,
+        sample: None,
+        index_hints: Vec::new(),
+    };
+    match arg {
+        SqlExpr::Identifier(ident) => Some(table(vec![ident.clone()])),
+        SqlExpr::CompoundIdentifier(idents) => Some(table(idents.clone())),
+        SqlExpr::Subquery(query) => Some(TableFactor::Derived {
+            lateral: false,
+            subquery: query.clone(),
+            alias: None,
+            sample: None,
+        }),
+        SqlExpr::Nested(inner) => relation(inner),
+        _ => None,
+    }
+}
+
+/// The value of a literal, with casts and signs around it.
+fn constant(expr: &Expr) -> Option<ScalarValue> {
+    match expr {
+        Expr::Literal(value, _) => Some(value.clone()),
+        Expr::Cast(cast) => constant(&cast.expr)?.cast_to(cast.field.data_type()).ok(),
+        Expr::Negative(inner) => constant(inner)?.arithmetic_negate().ok(),
+        _ => None,
+    }
+}
+
+/// All columns of a plan, as they are.
+fn columns(plan: &LogicalPlan) -> Vec<Expr> {
+    plan.schema().columns().into_iter().map(Expr::Column).collect()
+}
+
+fn tumble(input: LogicalPlan, time: Expr, size: i64, offset: i64) -> Result<LogicalPlan> {
+    let mut with_start = columns(&input);
+    with_start.push(functions::tumble(time, size, offset).alias(START));
+    with_end(LogicalPlanBuilder::from(input).project(with_start)?, size)
+}
+
+fn hop(input: LogicalPlan, time: Expr, windows: (i64, i64, i64)) -> Result<LogicalPlan> {
+    let (slide, size, offset) = windows;
+    let mut with_starts = columns(&input);
+    with_starts.push(functions::hop(time, slide, size, offset).alias(START));
+    let starts = LogicalPlanBuilder::from(input).project(with_starts)?;
+    let options = UnnestOptions::new().with_preserve_nulls(true);
+    let unnested = starts.unnest_column_with_options(Column::new_unqualified(START), options)?;
+    with_end(unnested, size)
+}
+
+fn with_end(plan: LogicalPlanBuilder, size: i64) -> Result<LogicalPlan> {
+    let mut all = columns(plan.plan());
+    let start = Expr::Column(Column::new_unqualified(START));
+    let end = start + lit(ScalarValue::DurationMicrosecond(Some(size)));
+    all.push(end.alias(END));
+    plan.project(all)?.build()
+}
+
+/// Types that can be the time of a window, for messages elsewhere.
+pub(super) fn is_time(sql_type: &SqlType) -> bool {
+    matches!(sql_type, SqlType::Timestamp | SqlType::TimestampTz)
+}

@@ -1,0 +1,61 @@
+//! Tables that plans scan: those of the catalog, and whoever else knows some.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::common::TableReference;
+use datafusion::logical_expr::{TableProviderFilterPushDown, TableSource};
+use millrace_types::ObjectId;
+
+use crate::ast::ObjectKind;
+use crate::catalog::{Catalog, Kind};
+
+/// Finds what a name in FROM means, views apart.
+pub trait TableLookup {
+    /// The table of a name: one part for a user's object, `schema.name` for a system table. Its
+    /// schema has the hidden columns too; the binder hides them.
+    fn table(&self, reference: &TableReference) -> Option<Arc<dyn TableSource>>;
+}
+
+/// A source or materialized view as the input of a maintained view. It cannot be executed.
+#[derive(Clone, Debug)]
+pub struct CatalogTable {
+    /// The object.
+    pub object: ObjectId,
+    /// What it is.
+    pub kind: ObjectKind,
+    /// All its columns, hidden ones too.
+    pub schema: SchemaRef,
+}
+
+impl TableSource for CatalogTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    /// A filter stays where the planner put it.
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&datafusion::logical_expr::Expr],
+    ) -> datafusion::common::Result<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Unsupported; filters.len()])
+    }
+}
+
+/// The catalog as the tables of maintained views.
+pub struct CatalogTables<'a>(pub &'a Catalog);
+
+impl TableLookup for CatalogTables<'_> {
+    fn table(&self, reference: &TableReference) -> Option<Arc<dyn TableSource>> {
+        let TableReference::Bare { table } = reference else { return None };
+        let object = self.0.find(table)?;
+        match object.kind {
+            Kind::View(_) => None,
+            Kind::Source(_) | Kind::MaterializedView(_) => Some(Arc::new(CatalogTable {
+                object: object.id,
+                kind: object.object_kind(),
+                schema: object.full_schema(),
+            })),
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! Objects as bytes in the metadata store: one protobuf message each, with a version first.
+//!
+//! Invariants: 1. bytes of a newer version are refused, never guessed. 2. numbers of enumerations are
+//! written out here, so that reordering a Rust enum changes nothing stored.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use arrow::ipc::convert::{IpcSchemaEncoder, try_schema_from_flatbuffer_bytes};
+use datafusion::execution::TaskContext;
+use millrace_plan::{PlanError, decode_plan, encode_plan};
+use millrace_types::{ObjectId, PartitionId, SqlType, TableId};
+use prost::Message;
+
+use super::{
+    Include, IncludeKind, Kind, MaterializedView, Object, Source, SourceColumn, SourceWatermark,
+    View,
+};
+
+/// The version that is written.
+const VERSION: u32 = 1;
+
+/// Why stored bytes are no object, or an object cannot be stored.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// The bytes are of a newer program.
+    #[error("catalog object of version {found}, this program knows up to {VERSION}")]
+    Version {
+        /// Their version.
+        found: u32,
+    },
+    /// The bytes are no message.
+    #[error("damaged catalog object: {0}")]
+    Decode(#[from] prost::DecodeError),
+    /// The message lacks something or holds a number without a meaning.
+    #[error("damaged catalog object: {0}")]
+    Damaged(&'static str),
+    /// A schema that Arrow does not read.
+    #[error("damaged catalog object: {0}")]
+    Schema(#[from] ArrowError),
+    /// The plan of a view.
+    #[error("plan of a materialized view: {0}")]
+    Plan(#[from] PlanError),
+}
+
+impl Object {
+    /// This object for the metadata store.
+    ///
+    /// # Errors
+    /// A plan that cannot be stored.
+    pub fn encode(&self) -> Result<Vec<u8>, CatalogError> {
+        let mut message = ObjectMessage {
+            version: VERSION,
+            id: self.id.0,
+            name: self.name.clone(),
+            sql: self.sql.clone(),
+            ..ObjectMessage::default()
+        };
+        match &self.kind {
+            Kind::Source(source) => message.source = Some(source_message(source)),
+            Kind::View(view) => message.view = Some(view_message(view)),
+            Kind::MaterializedView(view) => message.materialized = Some(materialized_message(view)?),
+        }
+        Ok(message.encode_to_vec())
+    }
+
+    /// An object from the metadata store.
+    ///
+    /// # Errors
+    /// See [`CatalogError`].
+    pub fn decode(bytes: &[u8], functions: &TaskContext) -> Result<Object, CatalogError> {
+        let message = ObjectMessage::decode(bytes)?;
+        if message.version > VERSION {
+            return Err(CatalogError::Version { found: message.version });
+        }
+        let kind = match (message.source, message.view, message.materialized) {
+            (Some(source), None, None) => Kind::Source(source_of(source)?),
+            (None, Some(view), None) => Kind::View(view_of(view)?),
+            (None, None, Some(view)) => Kind::MaterializedView(materialized_of(view, functions)?),
+            _ => return Err(CatalogError::Damaged("not exactly one kind")),
+        };
+        Ok(Object { id: ObjectId(message.id), name: message.name, kind, sql: message.sql })
+    }
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ObjectMessage {
+    #[prost(uint32, tag = "1")]
+    version: u32,
+    #[prost(uint32, tag = "2")]
+    id: u32,
+    #[prost(string, tag = "3")]
+    name: String,
+    #[prost(string, tag = "4")]
+    sql: String,
+    #[prost(message, optional, tag = "5")]
+    source: Option<SourceMessage>,
+    #[prost(message, optional, tag = "6")]
+    view: Option<ViewMessage>,
+    #[prost(message, optional, tag = "7")]
+    materialized: Option<MaterializedMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SourceMessage {
+    #[prost(message, repeated, tag = "1")]
+    columns: Vec<ColumnMessage>,
+    #[prost(message, repeated, tag = "2")]
+    include: Vec<IncludeMessage>,
+    #[prost(message, optional, tag = "3")]
+    watermark: Option<WatermarkMessage>,
+    #[prost(string, tag = "4")]
+    connector: String,
+    #[prost(btree_map = "string, string", tag = "5")]
+    options: BTreeMap<String, String>,
+    #[prost(message, repeated, tag = "6")]
+    start: Vec<StartMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ColumnMessage {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(message, optional, tag = "2")]
+    sql_type: Option<TypeMessage>,
+    #[prost(string, optional, tag = "3")]
+    computed: Option<String>,
+    #[prost(bool, tag = "4")]
+    not_null: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TypeMessage {
+    #[prost(uint32, tag = "1")]
+    kind: u32,
+    #[prost(uint32, optional, tag = "2")]
+    precision: Option<u32>,
+    #[prost(sint32, tag = "3")]
+    scale: i32,
+    #[prost(message, optional, boxed, tag = "4")]
+    element: Option<Box<TypeMessage>>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct IncludeMessage {
+    #[prost(uint32, tag = "1")]
+    kind: u32,
+    #[prost(string, tag = "2")]
+    name: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WatermarkMessage {
+    #[prost(uint64, tag = "1")]
+    column: u64,
+    #[prost(sint64, tag = "2")]
+    delay_us: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StartMessage {
+    #[prost(sint32, tag = "1")]
+    partition: i32,
+    #[prost(sint64, tag = "2")]
+    offset: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ViewMessage {
+    #[prost(string, tag = "1")]
+    query_text: String,
+    #[prost(uint32, repeated, tag = "2")]
+    depends_on: Vec<u32>,
+    /// An Arrow schema as IPC writes it.
+    #[prost(bytes = "vec", tag = "3")]
+    schema: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct MaterializedMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    plan: Vec<u8>,
+    #[prost(sint64, tag = "2")]
+    allowed_lateness_us: i64,
+    #[prost(uint64, tag = "3")]
+    content: u64,
+    #[prost(uint64, tag = "4")]
+    late: u64,
+    #[prost(uint64, tag = "5")]
+    errors: u64,
+    #[prost(uint64, repeated, tag = "6")]
+    state: Vec<u64>,
+    #[prost(uint32, repeated, tag = "7")]
+    depends_on: Vec<u32>,
+    #[prost(btree_map = "string, string", tag = "8")]
+    options: BTreeMap<String, String>,
+}
+
+fn source_message(source: &Source) -> SourceMessage {
+    let column = |column: &SourceColumn| ColumnMessage {
+        name: column.name.clone(),
+        sql_type: Some(type_message(&column.sql_type)),
+        computed: column.computed.clone(),
+        not_null: column.not_null,
+    };
+    let include = |include: &Include| IncludeMessage {
+        kind: include_number(include.kind),
+        name: include.name.clone(),
+    };
+    SourceMessage {
+        columns: source.columns.iter().map(column).collect(),
+        include: source.include.iter().map(include).collect(),
+        watermark: source.watermark.map(|watermark| WatermarkMessage {
+            column: watermark.column as u64,
+            delay_us: watermark.delay_us,
+        }),
+        connector: source.connector.clone(),
+        options: source.options.clone(),
+        start: source
+            .start
+            .iter()
+            .map(|(partition, offset)| StartMessage { partition: partition.0, offset: *offset })
+            .collect(),
+    }
+}
+
+fn source_of(message: SourceMessage) -> Result<Source, CatalogError> {
+    let column = |column: ColumnMessage| -> Result<SourceColumn, CatalogError> {
+        let sql_type = column.sql_type.ok_or(CatalogError::Damaged("a column without type"))?;
+        Ok(SourceColumn {
+            name: column.name,
+            sql_type: type_of(&sql_type)?,
+            computed: column.computed,
+            not_null: column.not_null,
+        })
+    };
+    let include = |include: IncludeMessage| -> Result<Include, CatalogError> {
+        let known = |kind: &IncludeKind| include_number(*kind) == include.kind;
+        let kind = IncludeKind::ALL.into_iter().find(known);
+        let kind = kind.ok_or(CatalogError::Damaged("an unknown kind of INCLUDE"))?;
+        Ok(Include { kind, name: include.name })
+    };
+    let watermark = |watermark: WatermarkMessage| -> Result<SourceWatermark, CatalogError> {
+        let column = usize::try_from(watermark.column);
+        let column = column.map_err(|_| CatalogError::Damaged("a watermark's column"))?;
+        Ok(SourceWatermark { column, delay_us: watermark.delay_us })
+    };
+    Ok(Source {
+        columns: message.columns.into_iter().map(column).collect::<Result<_, _>>()?,
+        include: message.include.into_iter().map(include).collect::<Result<_, _>>()?,
+        watermark: message.watermark.map(watermark).transpose()?,
+        connector: message.connector,
+        options: message.options,
+        start: message.start.iter().map(|s| (PartitionId(s.partition), s.offset)).collect(),
+    })
+}
+
+fn include_number(kind: IncludeKind) -> u32 {
+    match kind {
+        IncludeKind::Partition => 1,
+        IncludeKind::Offset => 2,
+        IncludeKind::Timestamp => 3,
+        IncludeKind::Key => 4,
+        IncludeKind::Headers => 5,
+        IncludeKind::Topic => 6,
+    }
+}
+
+fn type_message(sql_type: &SqlType) -> TypeMessage {
+    let plain = |kind| TypeMessage { kind, ..TypeMessage::default() };
+    match sql_type {
+        SqlType::Boolean => plain(1),
+        SqlType::SmallInt => plain(2),
+        SqlType::Integer => plain(3),
+        SqlType::BigInt => plain(4),
+        SqlType::Numeric(None) => plain(5),
+        SqlType::Numeric(Some((precision, scale))) => TypeMessage {
+            precision: Some(u32::from(*precision)),
+            scale: i32::from(*scale),
+            ..plain(5)
+        },
+        SqlType::Real => plain(6),
+        SqlType::Double => plain(7),
+        SqlType::Text => plain(8),
+        SqlType::Bytea => plain(9),
+        SqlType::Date => plain(10),
+        SqlType::Time => plain(11),
+        SqlType::Timestamp => plain(12),
+        SqlType::TimestampTz => plain(13),
+        SqlType::Interval => plain(14),
+        SqlType::Array(element) => {
+            TypeMessage { element: Some(Box::new(type_message(element))), ..plain(15) }
+        }
+    }
+}
+
+fn type_of(message: &TypeMessage) -> Result<SqlType, CatalogError> {
+    Ok(match message.kind {
+        1 => SqlType::Boolean,
+        2 => SqlType::SmallInt,
+        3 => SqlType::Integer,
+        4 => SqlType::BigInt,
+        5 => SqlType::Numeric(message.precision.map(|p| numeric(p, message.scale)).transpose()?),
+        6 => SqlType::Real,
+        7 => SqlType::Double,
+        8 => SqlType::Text,
+        9 => SqlType::Bytea,
+        10 => SqlType::Date,
+        11 => SqlType::Time,
+        12 => SqlType::Timestamp,
+        13 => SqlType::TimestampTz,
+        14 => SqlType::Interval,
+        15 => match &message.element {
+            Some(element) => SqlType::Array(Box::new(type_of(element)?)),
+            None => return Err(CatalogError::Damaged("an array without element type")),
+        },
+        _ => return Err(CatalogError::Damaged("an unknown type")),
+    })
+}
+
+fn numeric(precision: u32, scale: i32) -> Result<(u8, i8), CatalogError> {
+    match (u8::try_from(precision), i8::try_from(scale)) {
+        (Ok(precision), Ok(scale)) => Ok((precision, scale)),
+        _ => Err(CatalogError::Damaged("precision and scale")),
+    }
+}
+
+fn view_message(view: &View) -> ViewMessage {
+    ViewMessage {
+        query_text: view.query_text.clone(),
+        depends_on: view.depends_on.iter().map(|id| id.0).collect(),
+        schema: IpcSchemaEncoder::new().schema_to_fb(&view.schema).finished_data().to_vec(),
+    }
+}
+
+fn view_of(message: ViewMessage) -> Result<View, CatalogError> {
+    let schema: SchemaRef = Arc::new(try_schema_from_flatbuffer_bytes(&message.schema)?);
+    Ok(View {
+        query_text: message.query_text,
+        depends_on: message.depends_on.into_iter().map(ObjectId).collect(),
+        schema,
+    })
+}
+
+fn materialized_message(view: &MaterializedView) -> Result<MaterializedMessage, CatalogError> {
+    let plan = encode_plan(&view.plan)?;
+    Ok(MaterializedMessage {
+        plan,
+        allowed_lateness_us: view.allowed_lateness_us,
+        content: view.content.0,
+        late: view.late.0,
+        errors: view.errors.0,
+        state: view.state.iter().map(|table| table.0).collect(),
+        depends_on: view.depends_on.iter().map(|id| id.0).collect(),
+        options: view.options.clone(),
+    })
+}
+
+fn materialized_of(
+    message: MaterializedMessage,
+    functions: &TaskContext,
+) -> Result<MaterializedView, CatalogError> {
+    let plan = decode_plan(&message.plan, functions);
+    Ok(MaterializedView {
+        plan: plan?,
+        allowed_lateness_us: message.allowed_lateness_us,
+        content: TableId(message.content),
+        late: TableId(message.late),
+        errors: TableId(message.errors),
+        state: message.state.into_iter().map(TableId).collect(),
+        depends_on: message.depends_on.into_iter().map(ObjectId).collect(),
+        options: message.options,
+    })
+}

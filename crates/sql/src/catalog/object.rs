@@ -1,0 +1,262 @@
+//! What an object of the catalog is.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use millrace_plan::ViewPlan;
+use millrace_types::{
+    OFFSET_COLUMN, ObjectId, PARTITION_COLUMN, PartitionId, SqlType, TableId, is_hidden,
+};
+
+use crate::ast::ObjectKind;
+
+/// One object.
+#[derive(Clone, Debug)]
+pub struct Object {
+    /// Never used twice.
+    pub id: ObjectId,
+    /// Folded, without a schema.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+    /// Its CREATE statement.
+    pub sql: String,
+}
+
+/// What an object is.
+#[derive(Clone, Debug)]
+pub enum Kind {
+    /// Where changes enter.
+    Source(Source),
+    /// A macro.
+    View(View),
+    /// A maintained query.
+    MaterializedView(MaterializedView),
+}
+
+/// A source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Declared columns in order, computed ones too.
+    pub columns: Vec<SourceColumn>,
+    /// What is added to each row from where it came from.
+    pub include: Vec<Include>,
+    /// The event time and how much disorder to wait for.
+    pub watermark: Option<SourceWatermark>,
+    /// The connector's name, in lower case.
+    pub connector: String,
+    /// `WITH` without `connector`, and the options of the encoding as `encode.<name>`.
+    pub options: BTreeMap<String, String>,
+    /// The first offset of each partition, resolved once at creation.
+    pub start: Vec<(PartitionId, i64)>,
+}
+
+/// A declared column of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub sql_type: SqlType,
+    /// The text of the expression that computes it.
+    pub computed: Option<String>,
+    /// It is never NULL.
+    pub not_null: bool,
+}
+
+/// One item of `INCLUDE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Include {
+    /// What is included.
+    pub kind: IncludeKind,
+    /// The column's name.
+    pub name: String,
+}
+
+/// What can be included in a row of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum IncludeKind {
+    /// The partition, `integer`, never NULL
+    Partition,
+    /// The offset, `bigint`, never NULL
+    Offset,
+    /// The message's own time, `timestamp with time zone`
+    Timestamp,
+    /// The message's key, `bytea`
+    Key,
+    /// The message's headers, `text` that holds one JSON object
+    Headers,
+    /// The topic, `text`, never NULL
+    Topic,
+}
+
+/// The event time of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceWatermark {
+    /// The column's index in [`Source::full_schema`].
+    pub column: usize,
+    /// How far the watermark stays behind the greatest event time, microseconds.
+    pub delay_us: i64,
+}
+
+/// A view: a macro.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// The text of its query.
+    pub query_text: String,
+    /// What its query names.
+    pub depends_on: Vec<ObjectId>,
+    /// Its columns when it was created.
+    pub schema: SchemaRef,
+}
+
+/// A materialized view.
+#[derive(Clone, Debug)]
+pub struct MaterializedView {
+    /// How it is kept up to date.
+    pub plan: ViewPlan,
+    /// How long after its end a window still takes rows, microseconds.
+    pub allowed_lateness_us: i64,
+    /// Where its rows are stored.
+    pub content: TableId,
+    /// Where the rows turned away are stored.
+    pub late: TableId,
+    /// Where its evaluation errors are stored.
+    pub errors: TableId,
+    /// Where its operators keep their state, in the order of the plan.
+    pub state: Vec<TableId>,
+    /// What its query names.
+    pub depends_on: Vec<ObjectId>,
+    /// `WITH (...)`
+    pub options: BTreeMap<String, String>,
+}
+
+impl Object {
+    /// What it depends on directly.
+    pub fn depends_on(&self) -> &[ObjectId] {
+        match &self.kind {
+            Kind::Source(_) => &[],
+            Kind::View(view) => &view.depends_on,
+            Kind::MaterializedView(view) => &view.depends_on,
+        }
+    }
+
+    /// Its kind as statements name it.
+    pub fn object_kind(&self) -> ObjectKind {
+        match &self.kind {
+            Kind::Source(_) => ObjectKind::Source,
+            Kind::View(_) => ObjectKind::View,
+            Kind::MaterializedView(_) => ObjectKind::MaterializedView,
+        }
+    }
+
+    /// All its columns, hidden ones too.
+    pub fn full_schema(&self) -> SchemaRef {
+        match &self.kind {
+            Kind::Source(source) => source.full_schema(),
+            Kind::View(view) => Arc::clone(&view.schema),
+            Kind::MaterializedView(view) => Arc::clone(&view.plan.root.meta().schema),
+        }
+    }
+
+    /// The columns that `SELECT *` and DESCRIBE show.
+    pub fn visible_schema(&self) -> SchemaRef {
+        visible(&self.full_schema())
+    }
+}
+
+/// A schema without its hidden columns.
+pub(crate) fn visible(schema: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter().filter(|field| !is_hidden(field.name()));
+    Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()))
+}
+
+impl Source {
+    /// The columns that the connector decodes: declared and not computed, in order.
+    pub fn physical_fields(&self) -> Vec<Field> {
+        self.columns.iter().filter(|c| c.computed.is_none()).map(SourceColumn::field).collect()
+    }
+
+    /// The columns of a connector's chunk: physical ones, `INCLUDE`, `_partition`, `_offset`.
+    pub fn chunk_schema(&self) -> SchemaRef {
+        let mut fields = self.physical_fields();
+        fields.extend(self.added_fields());
+        Arc::new(Schema::new(fields))
+    }
+
+    /// The columns that the planner sees: all declared ones in order, `INCLUDE`, `_partition`,
+    /// `_offset`.
+    pub fn full_schema(&self) -> SchemaRef {
+        let mut fields: Vec<Field> = self.columns.iter().map(SourceColumn::field).collect();
+        fields.extend(self.added_fields());
+        Arc::new(Schema::new(fields))
+    }
+
+    fn added_fields(&self) -> impl Iterator<Item = Field> {
+        let hidden = [
+            Field::new(PARTITION_COLUMN, DataType::Int32, false),
+            Field::new(OFFSET_COLUMN, DataType::Int64, false),
+        ];
+        self.include.iter().map(Include::field).chain(hidden)
+    }
+}
+
+impl SourceColumn {
+    fn field(&self) -> Field {
+        Field::new(&self.name, self.sql_type.arrow(), !self.not_null)
+    }
+}
+
+impl Include {
+    fn field(&self) -> Field {
+        Field::new(&self.name, self.kind.sql_type().arrow(), self.kind.nullable())
+    }
+}
+
+impl IncludeKind {
+    /// Every kind.
+    pub const ALL: [IncludeKind; 6] = [
+        IncludeKind::Partition,
+        IncludeKind::Offset,
+        IncludeKind::Timestamp,
+        IncludeKind::Key,
+        IncludeKind::Headers,
+        IncludeKind::Topic,
+    ];
+
+    /// As SQL writes it.
+    pub fn word(self) -> &'static str {
+        match self {
+            IncludeKind::Partition => "partition",
+            IncludeKind::Offset => "offset",
+            IncludeKind::Timestamp => "timestamp",
+            IncludeKind::Key => "key",
+            IncludeKind::Headers => "headers",
+            IncludeKind::Topic => "topic",
+        }
+    }
+
+    /// The kind of a word in lower case.
+    pub fn from_word(word: &str) -> Option<IncludeKind> {
+        IncludeKind::ALL.into_iter().find(|kind| kind.word() == word)
+    }
+
+    /// The type of its column.
+    pub fn sql_type(self) -> SqlType {
+        match self {
+            IncludeKind::Partition => SqlType::Integer,
+            IncludeKind::Offset => SqlType::BigInt,
+            IncludeKind::Timestamp => SqlType::TimestampTz,
+            IncludeKind::Key => SqlType::Bytea,
+            IncludeKind::Headers | IncludeKind::Topic => SqlType::Text,
+        }
+    }
+
+    fn nullable(self) -> bool {
+        match self {
+            IncludeKind::Partition | IncludeKind::Offset | IncludeKind::Topic => false,
+            IncludeKind::Timestamp | IncludeKind::Key | IncludeKind::Headers => true,
+        }
+    }
+}

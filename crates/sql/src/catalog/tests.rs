@@ -1,0 +1,97 @@
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema};
+use millrace_types::{ObjectId, PartitionId, SqlType};
+
+use super::*;
+use crate::session;
+
+fn column(name: &str, sql_type: SqlType, computed: Option<&str>) -> SourceColumn {
+    SourceColumn {
+        name: name.into(),
+        sql_type,
+        computed: computed.map(str::to_owned),
+        not_null: name == "id",
+    }
+}
+
+fn source() -> Source {
+    let list = SqlType::Array(Box::new(SqlType::Numeric(Some((10, 2)))));
+    Source {
+        columns: vec![
+            column("id", SqlType::BigInt, None),
+            column("ts", SqlType::TimestampTz, Some("to_timestamp(time)")),
+            column("time", SqlType::Double, None),
+            column("list", list, None),
+            column("n", SqlType::Numeric(None), None),
+        ],
+        include: vec![Include { kind: IncludeKind::Key, name: "k".into() }],
+        watermark: Some(SourceWatermark { column: 1, delay_us: 1_000_000 }),
+        connector: "kafka".into(),
+        options: [("topic".to_owned(), "iot".to_owned())].into(),
+        start: vec![(PartitionId(0), 5), (PartitionId(3), -2)],
+    }
+}
+
+fn object(id: u32, name: &str, kind: Kind) -> Object {
+    Object { id: ObjectId(id), name: name.into(), kind, sql: format!("CREATE {name}") }
+}
+
+fn view(depends_on: &[u32]) -> Kind {
+    let schema = Arc::new(Schema::new(vec![Field::new("x", DataType::Int32, true)]));
+    let depends_on = depends_on.iter().copied().map(ObjectId).collect();
+    Kind::View(View { query_text: "SELECT 1 AS x".into(), depends_on, schema })
+}
+
+#[test]
+fn schemas_have_hidden_columns_last() {
+    let names = |schema: &Schema| {
+        schema.fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(names(&source().full_schema()), "id ts time list n k _partition _offset");
+    assert_eq!(names(&source().chunk_schema()), "id time list n k _partition _offset");
+    let object = object(1, "s", Kind::Source(source()));
+    assert_eq!(names(&object.visible_schema()), "id ts time list n k");
+    assert!(!source().full_schema().field(0).is_nullable());
+}
+
+#[test]
+fn objects_survive_their_bytes() {
+    let functions = session::shared().task_ctx();
+    let stored = object(7, "s", Kind::Source(source()));
+    let read = Object::decode(&stored.encode().unwrap(), &functions).unwrap();
+    let Kind::Source(found) = &read.kind else { panic!("another kind") };
+    assert_eq!((found, read.id, &read.sql), (&source(), ObjectId(7), &stored.sql));
+    let stored = object(8, "v", view(&[7]));
+    let read = Object::decode(&stored.encode().unwrap(), &functions).unwrap();
+    let (Kind::View(found), Kind::View(wanted)) = (&read.kind, &stored.kind) else {
+        panic!("another kind")
+    };
+    assert_eq!(found, wanted);
+}
+
+#[test]
+fn bytes_that_are_no_object_are_refused() {
+    let functions = session::shared().task_ctx();
+    let newer = [0x08, 0x63];
+    assert!(matches!(
+        Object::decode(&newer, &functions),
+        Err(CatalogError::Version { found: 99 })
+    ));
+    assert!(matches!(Object::decode(&[0x08, 1], &functions), Err(CatalogError::Damaged(_))));
+    assert!(Object::decode(&[0xff; 9], &functions).is_err());
+}
+
+#[test]
+fn dependants_are_found_over_others_in_order() {
+    let catalog = Catalog::new()
+        .with(object(1, "a", Kind::Source(source())))
+        .with(object(2, "b", view(&[1])))
+        .with(object(3, "c", view(&[])))
+        .with(object(4, "d", view(&[2, 3])));
+    assert_eq!(catalog.dependants(ObjectId(1)), [ObjectId(2), ObjectId(4)]);
+    assert_eq!(catalog.dependants(ObjectId(4)), []);
+    assert_eq!(catalog.next_id(), ObjectId(5));
+    let smaller = catalog.without(ObjectId(2));
+    assert!(smaller.find("b").is_none() && catalog.find("b").is_some());
+}

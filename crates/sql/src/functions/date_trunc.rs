@@ -1,0 +1,54 @@
+//! `date_trunc(unit, time)`: DataFusion's, over microseconds whatever it is given.
+
+use arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::Result;
+use datafusion::functions::datetime::date_trunc;
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+};
+
+use super::no_function;
+use super::time::time_type;
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct DateTrunc {
+    signature: Signature,
+}
+
+impl DateTrunc {
+    pub(super) fn new() -> DateTrunc {
+        DateTrunc { signature: Signature::user_defined(Volatility::Immutable) }
+    }
+}
+
+impl ScalarUDFImpl for DateTrunc {
+    fn name(&self) -> &'static str {
+        "date_trunc"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        types.get(1).cloned().ok_or_else(|| no_function(self.name(), types))
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        date_trunc().return_field_from_args(args)
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        match types {
+            [unit, time] if unit.is_string() || unit.is_null() => match time_type(time) {
+                Some(time) => Ok(vec![DataType::Utf8, time]),
+                None => Err(no_function(self.name(), types)),
+            },
+            _ => Err(no_function(self.name(), types)),
+        }
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        date_trunc().invoke_with_args(args)
+    }
+}

@@ -1,0 +1,98 @@
+//! The functions that PostgreSQL types or names differently from DataFusion, and those of our windows.
+//!
+//! All other functions are DataFusion's. Ours have the same names where PostgreSQL has a name, so
+//! that registering them replaces DataFusion's.
+//!
+//! Invariants: 1. times are microseconds in and out, with the zone of the argument. 2. an error of a
+//! value is a [`Report`] inside `DataFusionError::External`, so that it keeps its SQLSTATE.
+
+mod aggregate;
+mod date_bin;
+mod date_trunc;
+mod now;
+mod time;
+mod to_timestamp;
+mod unknown;
+mod version;
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::{DataFusionError, ScalarValue};
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{AggregateUDF, Expr, ScalarUDF, lit};
+use millrace_types::{Report, SqlState, SqlType};
+
+pub use version::VERSION;
+pub use window::{HOP, TUMBLE};
+
+/// Our scalar functions.
+pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
+    vec![
+        udf(to_timestamp::ToTimestamp::new()),
+        udf(now::Now::new(now::Clock::Zoned)),
+        udf(now::Now::new(now::Clock::Local)),
+        udf(date_bin::DateBin::new()),
+        udf(date_trunc::DateTrunc::new()),
+        udf(window::Tumble::new()),
+        udf(window::Hop::new()),
+        udf(version::Version::new()),
+    ]
+}
+
+fn udf(function: impl datafusion::logical_expr::ScalarUDFImpl + 'static) -> Arc<ScalarUDF> {
+    Arc::new(ScalarUDF::new_from_impl(function))
+}
+
+/// The function that stands for a name that no function has.
+pub(crate) fn unknown(name: &str) -> Arc<ScalarUDF> {
+    udf(unknown::Unknown::new(name))
+}
+
+/// Our aggregate functions.
+pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
+    aggregate::all()
+}
+
+/// The start of the tumbling window of `time`, all in microseconds.
+pub(crate) fn tumble(time: Expr, size_us: i64, offset_us: i64) -> Expr {
+    call(udf(window::Tumble::new()), vec![time, lit(size_us), lit(offset_us)])
+}
+
+/// The list of the starts of the hopping windows of `time`, all in microseconds.
+pub(crate) fn hop(time: Expr, slide_us: i64, size_us: i64, offset_us: i64) -> Expr {
+    call(udf(window::Hop::new()), vec![time, lit(slide_us), lit(size_us), lit(offset_us)])
+}
+
+fn call(function: Arc<ScalarUDF>, args: Vec<Expr>) -> Expr {
+    Expr::ScalarFunction(ScalarFunction::new_udf(function, args))
+}
+
+/// A user's error inside DataFusion.
+pub(crate) fn user_error(code: SqlState, message: impl Into<String>) -> DataFusionError {
+    DataFusionError::External(Box::new(Report::new(code, message)))
+}
+
+/// The error for argument types that a function does not take; worded so that
+/// [`crate::error`] finds it inside DataFusion's own sentences.
+fn no_function(name: &str, types: &[DataType]) -> DataFusionError {
+    let types: Vec<String> = types.iter().map(type_name).collect();
+    DataFusionError::Plan(format!("function {name}({}) does not exist", types.join(", ")))
+}
+
+/// PostgreSQL's name of a type, or Arrow's where PostgreSQL has none.
+pub(crate) fn type_name(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Null => "unknown".to_owned(),
+        other => SqlType::of_arrow(other).map_or_else(|| other.to_string(), |known| known.name()),
+    }
+}
+
+/// A null of the type of a function's result.
+fn null_of(data_type: &DataType) -> Result<ScalarValue, DataFusionError> {
+    ScalarValue::try_new_null(data_type)
+}

@@ -1,0 +1,30 @@
+//! SQL: from text to statements, to logical plans, to the plans of maintained views; and the catalog.
+//!
+//! The folders follow the path of a statement: [`parser`] gives an [`ast`], [`binder`] resolves names
+//! and types against the [`catalog`] and gives a DataFusion logical plan, [`stream`] turns that plan
+//! into a [`millrace_plan::ViewPlan`]. [`functions`] are the functions that PostgreSQL types
+//! differently from DataFusion, [`session`] puts all of it into a DataFusion session, [`error`] turns
+//! every failure into PostgreSQL's.
+
+pub mod ast;
+pub mod binder;
+pub mod catalog;
+pub mod error;
+pub mod functions;
+mod names;
+pub mod parser;
+pub mod session;
+pub mod stream;
+mod text;
+mod typenames;
+
+pub use binder::{
+    Binder, Bound, BoundView, CatalogTable, CatalogTables, Parameters, TableLookup, bind_source,
+};
+pub use catalog::{
+    Catalog, CatalogError, Include, IncludeKind, Kind, MaterializedView, Object, Source,
+    SourceColumn, SourceWatermark, View,
+};
+pub use datafusion::sql::sqlparser;
+pub use parser::{parse, split};
+pub use session::{Settings, session_state};

@@ -1,0 +1,97 @@
+//! Names of objects: folded as PostgreSQL folds them, in the one schema `public` of database `dev`.
+
+use std::fmt;
+
+use datafusion::common::TableReference;
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Spanned};
+use millrace_types::{Report, SqlState};
+
+use crate::ast::Name;
+use crate::text::Text;
+
+/// The one database.
+pub(crate) const DATABASE: &str = "dev";
+/// The one schema of user objects.
+pub(crate) const SCHEMA: &str = "public";
+
+/// An identifier as PostgreSQL stores it: folded unless quoted.
+pub(crate) fn fold(ident: &Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_ascii_lowercase(),
+    }
+}
+
+/// An identifier with its place.
+pub(crate) fn name_of(ident: &Ident, text: &Text<'_>) -> Name {
+    Name { name: fold(ident), position: text.position(ident.span.start) }
+}
+
+/// An object's name without `public.` and `dev.public.`.
+pub(crate) fn object_name(name: &ObjectName, text: &Text<'_>) -> Result<Name, Report> {
+    let position = text.position(name.span().start);
+    let parts: Option<Vec<String>> = name.0.iter().map(|p| p.as_ident().map(fold)).collect();
+    let parts = parts.unwrap_or_default();
+    let outside = |report: Report| Report { position, ..report };
+    match parts.as_slice() {
+        [name] => Ok(Name { name: name.clone(), position }),
+        [schema, name] | [_, schema, name] => {
+            if parts.len() == 3 && parts[0] != DATABASE {
+                return Err(outside(cross_database(&parts.join("."))));
+            }
+            if schema != SCHEMA {
+                let message = format!("schema {} does not exist", Quoted(schema));
+                return Err(outside(Report::new(SqlState::INVALID_SCHEMA_NAME, message)));
+            }
+            Ok(Name { name: name.clone(), position })
+        }
+        _ => {
+            let message = format!("improper qualified name (too many dotted names): {name}");
+            Err(outside(Report::new(SqlState::SYNTAX_ERROR, message)))
+        }
+    }
+}
+
+fn cross_database(name: &str) -> Report {
+    let message = format!("cross-database references are not implemented: {}", Quoted(name));
+    Report::new(SqlState::FEATURE_NOT_SUPPORTED, message)
+}
+
+/// A reference without the parts that name what is the default anyway.
+pub(crate) fn local(reference: &TableReference) -> Result<TableReference, Report> {
+    match reference {
+        TableReference::Bare { .. } => Ok(reference.clone()),
+        TableReference::Full { catalog, .. } if catalog.as_ref() != DATABASE => {
+            Err(cross_database(&reference.to_string()))
+        }
+        TableReference::Partial { schema, table }
+        | TableReference::Full { schema, table, .. } => Ok(match schema.as_ref() {
+            SCHEMA => TableReference::bare(table.as_ref()),
+            _ => TableReference::partial(schema.as_ref(), table.as_ref()),
+        }),
+    }
+}
+
+/// A name in double quotes, as messages show it.
+pub(crate) struct Quoted<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.0)
+    }
+}
+
+/// The candidate that differs least from a name, if it is near enough to be meant.
+pub(crate) fn similar<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let distance = |candidate: &&str| {
+        datafusion::common::utils::datafusion_strsim::levenshtein(
+            &name.to_lowercase(),
+            &candidate.to_lowercase(),
+        )
+    };
+    let nearest = candidates.into_iter().min_by_key(distance)?;
+    (distance(&nearest) <= (name.chars().count() / 2).min(3)).then_some(nearest)
+}

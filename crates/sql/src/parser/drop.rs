@@ -1,0 +1,29 @@
+//! `DROP SOURCE | VIEW | MATERIALIZED VIEW [IF EXISTS] name, ... [CASCADE | RESTRICT]`
+
+use datafusion::sql::sqlparser::tokenizer::Token;
+use millrace_types::Report;
+
+use super::cursor::Cursor;
+use super::unsupported;
+use crate::ast::{Drop, ObjectKind, Statement};
+
+pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
+    let kind = match cursor.word(1).as_deref() {
+        Some("SOURCE") => ObjectKind::Source,
+        Some("VIEW") => ObjectKind::View,
+        Some("MATERIALIZED") => ObjectKind::MaterializedView,
+        _ => return Err(unsupported::report(cursor)),
+    };
+    cursor.expect(&["DROP"])?;
+    cursor.expect(&kind.sql().split(' ').collect::<Vec<_>>())?;
+    let if_exists = cursor.take(&["IF", "EXISTS"]);
+    let mut names = vec![cursor.object_name()?];
+    while cursor.take_token(&Token::Comma) {
+        names.push(cursor.object_name()?);
+    }
+    let cascade = cursor.take(&["CASCADE"]);
+    if !cascade {
+        cursor.take(&["RESTRICT"]);
+    }
+    Ok(Statement::Drop(Drop { kind, names, if_exists, cascade }))
+}

@@ -1,0 +1,139 @@
+//! From text to statements. Our own statements are taken first; queries, expressions and types go to
+//! sqlparser, over the same tokens, so that every position counts in the text as it came.
+//!
+//! A statement is first cut out by its tokens, so that one parser never reads past a semicolon.
+//!
+//! Invariants: 1. text that holds only white space and comments gives no statement. 2. every error
+//! has a SQLSTATE, and a position unless the text is too deep to parse.
+
+mod create_source;
+mod cursor;
+mod drop;
+mod explain;
+mod fail;
+mod session;
+mod show;
+mod unsupported;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use datafusion::sql::sqlparser::ast::{Expr, Query};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use millrace_types::Report;
+
+use crate::ast::Statement;
+use crate::text::Text;
+use cursor::Cursor;
+
+/// The dialect of everything that is left to sqlparser.
+const DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
+
+/// The tokens of one statement and of the semicolon that ends it.
+struct Piece {
+    tokens: Vec<TokenWithSpan>,
+    end: Option<TokenWithSpan>,
+}
+
+/// Cuts a query string into its statements: the text of each without its semicolon, and the
+/// characters of the string before it.
+///
+/// # Errors
+/// An unterminated string, quoted name, comment or dollar quote.
+pub fn split(text: &str) -> Result<Vec<(String, usize)>, Report> {
+    let whole = Text::new(text);
+    let statement = |piece: Piece| {
+        let (first, last) = (piece.tokens.first()?, piece.tokens.last()?);
+        let position = whole.position(first.span.start)?;
+        Some((whole.between(first.span, last.span).to_owned(), position - 1))
+    };
+    Ok(pieces(text, &whole)?.into_iter().filter_map(statement).collect())
+}
+
+/// The statements of a query string; positions count from its start.
+///
+/// # Errors
+/// Syntax errors (`42601`) and statements that are known but not there yet (`0A000`).
+pub fn parse(text: &str) -> Result<Vec<Statement>, Report> {
+    let whole = Text::new(text);
+    pieces(text, &whole)?.into_iter().map(|piece| one(piece, &whole)).collect()
+}
+
+/// A stored query; the text has been parsed once before.
+pub(crate) fn parse_query(text: &str) -> Result<Box<Query>, Report> {
+    let whole = Text::new(text);
+    let tokens = tokens(text, &whole)?;
+    Cursor::new(tokens, None, &whole).query_to_end()
+}
+
+/// A stored expression; the text has been parsed once before.
+pub(crate) fn parse_expression(text: &str) -> Result<Expr, Report> {
+    let whole = Text::new(text);
+    let tokens = tokens(text, &whole)?;
+    let mut cursor = Cursor::new(tokens, None, &whole);
+    let expression = cursor.expression()?;
+    cursor.expect_end()?;
+    Ok(expression.expr)
+}
+
+fn tokens(text: &str, whole: &Text<'_>) -> Result<Vec<TokenWithSpan>, Report> {
+    let tokens = Tokenizer::new(&DIALECT, text).tokenize_with_location();
+    tokens.map_err(|error| fail::from_tokenizer(&error, text, whole))
+}
+
+fn pieces(text: &str, whole: &Text<'_>) -> Result<Vec<Piece>, Report> {
+    let mut pieces = Vec::new();
+    let mut current = Vec::new();
+    for token in tokens(text, whole)? {
+        match token.token {
+            Token::SemiColon => {
+                let tokens = std::mem::take(&mut current);
+                pieces.push(Piece { tokens, end: Some(token) });
+            }
+            Token::EOF => {}
+            Token::Whitespace(_) if current.is_empty() => {}
+            _ => current.push(token),
+        }
+    }
+    pieces.push(Piece { tokens: current, end: None });
+    for piece in &mut pieces {
+        while matches!(piece.tokens.last(), Some(t) if matches!(t.token, Token::Whitespace(_))) {
+            piece.tokens.pop();
+        }
+    }
+    pieces.retain(|piece| !piece.tokens.is_empty());
+    Ok(pieces)
+}
+
+fn one(piece: Piece, whole: &Text<'_>) -> Result<Statement, Report> {
+    let mut cursor = Cursor::new(piece.tokens, piece.end, whole);
+    let statement = statement(&mut cursor)?;
+    cursor.expect_end()?;
+    Ok(statement)
+}
+
+/// One statement, by its first words.
+fn statement(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
+    let Some(first) = cursor.word(0) else {
+        return match cursor.peek() {
+            Token::LParen => Ok(Statement::Query(cursor.query_to_end()?)),
+            _ => Err(cursor.syntax_error()),
+        };
+    };
+    match first.as_str() {
+        "SELECT" | "WITH" | "VALUES" => Ok(Statement::Query(cursor.query_to_end()?)),
+        "CREATE" if cursor.is(&["CREATE", "SOURCE"]) => create_source::parse(cursor),
+        "CREATE" if cursor.is(&["CREATE", "MATERIALIZED", "VIEW"]) => view::materialized(cursor),
+        "CREATE" if cursor.is(&["CREATE", "VIEW"]) => view::plain(cursor),
+        "DROP" => drop::parse(cursor),
+        "SHOW" => show::parse(cursor),
+        "DESCRIBE" | "DESC" => show::describe(cursor),
+        "EXPLAIN" => explain::parse(cursor),
+        _ => match session::parse(&first, cursor)? {
+            Some(session) => Ok(Statement::Session(session)),
+            None => Err(unsupported::report(cursor)),
+        },
+    }
+}

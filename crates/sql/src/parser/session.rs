@@ -1,0 +1,201 @@
+//! Statements about the session and its transaction, and those that clients send and that have
+//! nothing to do here.
+
+use datafusion::sql::sqlparser::tokenizer::Token;
+use millrace_types::Report;
+
+use super::cursor::Cursor;
+use crate::ast::Session;
+
+/// The statement that begins with this word; None if it is not of this kind.
+pub(super) fn parse(first: &str, cursor: &mut Cursor<'_>) -> Result<Option<Session>, Report> {
+    let session = match first {
+        "SET" => set(cursor)?,
+        "RESET" => reset(cursor)?,
+        "DISCARD" => discard(cursor)?,
+        "BEGIN" | "START" => begin(cursor)?,
+        "COMMIT" | "END" => end(cursor, Session::Commit)?,
+        "ROLLBACK" | "ABORT" => rollback(cursor)?,
+        "SAVEPOINT" => {
+            cursor.next();
+            Session::Savepoint(cursor.identifier()?.name)
+        }
+        "RELEASE" => {
+            cursor.next();
+            cursor.take(&["SAVEPOINT"]);
+            Session::Release(cursor.identifier()?.name)
+        }
+        "DEALLOCATE" => {
+            cursor.next();
+            cursor.take(&["PREPARE"]);
+            Session::Deallocate(all_or_name(cursor)?)
+        }
+        "CLOSE" => {
+            cursor.next();
+            Session::Close(all_or_name(cursor)?)
+        }
+        _ => return Ok(accepted(first, cursor)),
+    };
+    Ok(Some(session))
+}
+
+/// What is answered with its tag and does nothing.
+fn accepted(first: &str, cursor: &mut Cursor<'_>) -> Option<Session> {
+    let tag = match first {
+        "LISTEN" => "LISTEN",
+        "UNLISTEN" => "UNLISTEN",
+        "COMMENT" => "COMMENT",
+        "GRANT" => "GRANT",
+        "REVOKE" => "REVOKE",
+        "ANALYZE" => "ANALYZE",
+        "VACUUM" => "VACUUM",
+        "LOCK" => "LOCK TABLE",
+        _ => return None,
+    };
+    cursor.skip_to_end();
+    Some(Session::Accepted(tag))
+}
+
+fn all_or_name(cursor: &mut Cursor<'_>) -> Result<Option<String>, Report> {
+    match cursor.take(&["ALL"]) {
+        true => Ok(None),
+        false => Ok(Some(cursor.identifier()?.name)),
+    }
+}
+
+fn set(cursor: &mut Cursor<'_>) -> Result<Session, Report> {
+    cursor.expect(&["SET"])?;
+    for words in [&["SESSION", "CHARACTERISTICS"][..], &["TRANSACTION"], &["CONSTRAINTS"]] {
+        if cursor.is(words) {
+            cursor.skip_to_end();
+            return Ok(Session::Accepted("SET"));
+        }
+    }
+    let local = cursor.take(&["LOCAL"]);
+    if !local && cursor.is(&["SESSION"]) && !cursor.is(&["SESSION", "AUTHORIZATION"]) {
+        cursor.next();
+    }
+    if cursor.is(&["ROLE"]) || cursor.is(&["SESSION", "AUTHORIZATION"]) {
+        cursor.skip_to_end();
+        return Ok(Session::Accepted("SET"));
+    }
+    let name = if cursor.take(&["TIME", "ZONE"]) {
+        "timezone".to_owned()
+    } else if cursor.take(&["NAMES"]) {
+        "client_encoding".to_owned()
+    } else {
+        let name = setting(cursor)?;
+        if !cursor.take_token(&Token::Eq) {
+            cursor.expect(&["TO"])?;
+        }
+        name
+    };
+    if cursor.take(&["DEFAULT"]) {
+        return Ok(Session::Reset(Some(name)));
+    }
+    let mut values = vec![value(cursor)?];
+    while cursor.take_token(&Token::Comma) {
+        values.push(value(cursor)?);
+    }
+    Ok(Session::Set { name, values, local })
+}
+
+fn setting(cursor: &mut Cursor<'_>) -> Result<String, Report> {
+    let mut name = cursor.identifier()?.name;
+    while cursor.take_token(&Token::Period) {
+        name = format!("{name}.{}", cursor.identifier()?.name);
+    }
+    Ok(name.to_lowercase())
+}
+
+fn value(cursor: &mut Cursor<'_>) -> Result<String, Report> {
+    cursor.take(&["INTERVAL"]);
+    let sign = if cursor.take_token(&Token::Minus) { "-" } else { "" };
+    let value = match cursor.peek().clone() {
+        Token::Number(number, _) => format!("{sign}{number}"),
+        Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text) => text,
+        Token::Word(word) => word.value,
+        _ => return Err(cursor.syntax_error()),
+    };
+    cursor.next();
+    Ok(value)
+}
+
+fn reset(cursor: &mut Cursor<'_>) -> Result<Session, Report> {
+    cursor.expect(&["RESET"])?;
+    if cursor.take(&["ALL"]) {
+        return Ok(Session::Reset(None));
+    }
+    if cursor.take(&["TIME", "ZONE"]) {
+        return Ok(Session::Reset(Some("timezone".to_owned())));
+    }
+    Ok(Session::Reset(Some(setting(cursor)?)))
+}
+
+fn discard(cursor: &mut Cursor<'_>) -> Result<Session, Report> {
+    cursor.expect(&["DISCARD"])?;
+    let what = match cursor.word(0).as_deref() {
+        Some("TEMPORARY") => "TEMP".to_owned(),
+        Some(word @ ("ALL" | "PLANS" | "SEQUENCES" | "TEMP")) => word.to_owned(),
+        _ => return Err(cursor.syntax_error()),
+    };
+    cursor.next();
+    Ok(Session::Discard(what))
+}
+
+fn begin(cursor: &mut Cursor<'_>) -> Result<Session, Report> {
+    let start = cursor.take(&["START"]);
+    match start {
+        true => cursor.expect(&["TRANSACTION"])?,
+        false => {
+            cursor.expect(&["BEGIN"])?;
+            if !cursor.take(&["TRANSACTION"]) {
+                cursor.take(&["WORK"]);
+            }
+        }
+    }
+    while !cursor.at_end() {
+        mode(cursor)?;
+        cursor.take_token(&Token::Comma);
+    }
+    Ok(Session::Begin { start })
+}
+
+/// One transaction mode. All isolation levels are the one there is: a snapshot per statement.
+fn mode(cursor: &mut Cursor<'_>) -> Result<(), Report> {
+    let modes = [
+        &["ISOLATION", "LEVEL", "READ", "UNCOMMITTED"][..],
+        &["ISOLATION", "LEVEL", "READ", "COMMITTED"],
+        &["ISOLATION", "LEVEL", "REPEATABLE", "READ"],
+        &["ISOLATION", "LEVEL", "SERIALIZABLE"],
+        &["READ", "ONLY"],
+        &["READ", "WRITE"],
+        &["NOT", "DEFERRABLE"],
+        &["DEFERRABLE"],
+    ];
+    match modes.iter().any(|words| cursor.take(words)) {
+        true => Ok(()),
+        false => Err(cursor.syntax_error()),
+    }
+}
+
+fn end(cursor: &mut Cursor<'_>, session: Session) -> Result<Session, Report> {
+    cursor.next();
+    if !cursor.take(&["TRANSACTION"]) {
+        cursor.take(&["WORK"]);
+    }
+    if cursor.is(&["AND", "CHAIN"]) {
+        return Err(Report { position: cursor.here(), ..Report::unsupported("AND CHAIN") });
+    }
+    cursor.take(&["AND", "NO", "CHAIN"]);
+    Ok(session)
+}
+
+fn rollback(cursor: &mut Cursor<'_>) -> Result<Session, Report> {
+    let rollback = end(cursor, Session::Rollback)?;
+    if !cursor.take(&["TO"]) {
+        return Ok(rollback);
+    }
+    cursor.take(&["SAVEPOINT"]);
+    Ok(Session::RollbackTo(cursor.identifier()?.name))
+}

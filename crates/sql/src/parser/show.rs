@@ -1,0 +1,65 @@
+//! `SHOW ...` and `DESCRIBE name`
+
+use datafusion::sql::sqlparser::tokenizer::Token;
+use millrace_types::Report;
+
+use super::cursor::Cursor;
+use crate::ast::{ObjectKind, Show, Statement};
+
+pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
+    cursor.expect(&["SHOW"])?;
+    let plain = [
+        (&["SOURCES"][..], Show::Sources),
+        (&["TABLES"], Show::Tables),
+        (&["VIEWS"], Show::Views),
+        (&["MATERIALIZED", "VIEWS"], Show::MaterializedViews),
+        (&["SINKS"], Show::Sinks),
+        (&["JOBS"], Show::Jobs),
+        (&["ALL"], Show::All),
+        (&["TIME", "ZONE"], Show::Parameter("timezone".to_owned())),
+        (
+            &["TRANSACTION", "ISOLATION", "LEVEL"],
+            Show::Parameter("transaction_isolation".to_owned()),
+        ),
+        (&["SESSION", "AUTHORIZATION"], Show::Parameter("session_authorization".to_owned())),
+    ];
+    for (words, show) in plain {
+        if cursor.take(words) {
+            return Ok(Statement::Show(show));
+        }
+    }
+    if cursor.take(&["CREATE"]) {
+        return Ok(Statement::Show(create(cursor)?));
+    }
+    if cursor.take(&["COLUMNS"]) {
+        if !cursor.take(&["FROM"]) {
+            cursor.expect(&["IN"])?;
+        }
+        return Ok(Statement::Show(Show::Columns(cursor.object_name()?)));
+    }
+    let mut name = cursor.identifier()?.name;
+    while cursor.take_token(&Token::Period) {
+        name = format!("{name}.{}", cursor.identifier()?.name);
+    }
+    Ok(Statement::Show(Show::Parameter(name.to_lowercase())))
+}
+
+fn create(cursor: &mut Cursor<'_>) -> Result<Show, Report> {
+    for kind in [ObjectKind::Source, ObjectKind::View, ObjectKind::MaterializedView] {
+        if cursor.take(&kind.sql().split(' ').collect::<Vec<_>>()) {
+            return Ok(Show::Create(kind, cursor.object_name()?));
+        }
+    }
+    for (word, what) in [("TABLE", "tables"), ("SINK", "sinks"), ("INDEX", "indexes")] {
+        if cursor.is(&[word]) {
+            let what = format!("SHOW CREATE of {what}");
+            return Err(Report { position: cursor.here(), ..Report::unsupported(what) });
+        }
+    }
+    Err(cursor.syntax_error())
+}
+
+pub(super) fn describe(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
+    cursor.next();
+    Ok(Statement::Describe(cursor.object_name()?))
+}

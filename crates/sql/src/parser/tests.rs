@@ -1,0 +1,223 @@
+use millrace_types::{Report, SqlState};
+
+use super::{parse, split};
+use crate::ast::{ObjectKind, Session, Show, Statement};
+use crate::catalog::IncludeKind;
+
+const SOURCE: &str = "CREATE SOURCE IF NOT EXISTS readings (
+    id BIGINT NOT NULL, time DOUBLE PRECISION, value BIGINT,
+    ts TIMESTAMPTZ AS to_timestamp(time),
+    WATERMARK FOR ts AS ts - INTERVAL '1 second'
+) INCLUDE partition AS p, offset, timestamp AS kafka_ts
+WITH (connector = 'kafka', properties.bootstrap.server = '127.0.0.1:9092', rows = -5)
+FORMAT PLAIN ENCODE JSON (timestamp.handling.mode = 'milli')";
+
+fn statement(text: &str) -> Statement {
+    let mut statements = parse(text).unwrap_or_else(|error| panic!("{text}: {error:?}"));
+    assert_eq!(statements.len(), 1, "{text}");
+    statements.remove(0)
+}
+
+fn failure(text: &str) -> Report {
+    parse(text).expect_err(text)
+}
+
+#[test]
+fn a_string_is_cut_at_semicolons_outside_quotes_and_comments() {
+    let text = "SELECT ';', \"a;b\", $$;$$ /* ; /* ; */ */ -- ;\n ; ;; é FROM x; ";
+    let found = split(text).unwrap();
+    let cut: Vec<(&str, usize)> = found.iter().map(|(t, at)| (t.as_str(), *at)).collect();
+    assert_eq!(
+        cut,
+        [("SELECT ';', \"a;b\", $$;$$", 0), ("é FROM x", text.chars().position(|c| c == 'é').unwrap())]
+    );
+    for nothing in ["", "  ", ";", "-- ping", "/* x */ ; ; -- y\n"] {
+        assert_eq!(split(nothing).unwrap(), [], "{nothing:?}");
+    }
+}
+
+#[test]
+fn what_is_not_closed_is_named_where_it_begins() {
+    let cases = [
+        ("select 'abc", "unterminated quoted string at or near \"'abc\"", 8),
+        ("select \"abc", "unterminated quoted identifier at or near \"\"abc\"", 8),
+        ("select 1 /* abc", "unterminated /* comment at or near \"/* abc\"", 10),
+        ("select $a$ abc", "unterminated dollar-quoted string at or near \"$a$ abc\"", 8),
+    ];
+    for (text, message, position) in cases {
+        let report = split(text).expect_err(text);
+        assert_eq!((report.message.as_str(), report.position), (message, Some(position)));
+        assert_eq!(report.code, SqlState::SYNTAX_ERROR);
+    }
+}
+
+#[test]
+fn create_source_is_read_whole() {
+    let Statement::CreateSource(source) = statement(SOURCE) else { panic!("another statement") };
+    assert!(source.if_not_exists);
+    assert_eq!(source.text, SOURCE);
+    let names: Vec<&str> = source.columns.iter().map(|c| c.name.name.as_str()).collect();
+    assert_eq!(names, ["id", "time", "value", "ts"]);
+    assert!(source.columns[0].not_null);
+    assert_eq!(source.columns[3].computed.as_ref().unwrap().text, "to_timestamp(time)");
+    assert_eq!(source.watermark.as_ref().unwrap().expr.text, "ts - INTERVAL '1 second'");
+    let include: Vec<_> = source.include.iter().map(|i| (i.kind, i.name.name.as_str())).collect();
+    let wanted = [
+        (IncludeKind::Partition, "p"),
+        (IncludeKind::Offset, "offset"),
+        (IncludeKind::Timestamp, "kafka_ts"),
+    ];
+    assert_eq!(include, wanted);
+    let options: Vec<_> =
+        source.options.iter().map(|o| (o.name.name.as_str(), o.value.as_str())).collect();
+    assert_eq!(options[1], ("properties.bootstrap.server", "127.0.0.1:9092"));
+    assert_eq!(options[2], ("rows", "-5"));
+    let format = source.format.unwrap();
+    assert_eq!((format.format.as_str(), format.encode.as_str()), ("PLAIN", "JSON"));
+    assert_eq!(format.options[0].name.name, "timestamp.handling.mode");
+}
+
+#[test]
+fn clauses_after_a_query_do_not_become_part_of_it() {
+    for (tail, emit, options) in [
+        ("", false, 0),
+        (" WITH (allowed_lateness = '1 hour')", false, 1),
+        (" EMIT ON WINDOW CLOSE", true, 0),
+        (" EMIT ON WINDOW CLOSE WITH (a = 1, b = 2)", true, 2),
+        (" WITH (a = 1) EMIT ON WINDOW CLOSE", true, 1),
+        (" WITH DATA", false, 0),
+    ] {
+        let text = format!("CREATE MATERIALIZED VIEW public.V (a, b) AS WITH x AS (SELECT 1) SELECT * FROM x, t{tail}");
+        let Statement::CreateMaterializedView(view) = statement(&text) else { panic!("{text}") };
+        assert_eq!((view.emit_on_window_close, view.options.len()), (emit, options), "{text}");
+        assert_eq!(view.name.name, "v");
+        assert_eq!(view.query.to_string(), "WITH x AS (SELECT 1) SELECT * FROM x, t");
+        assert_eq!(view.columns.len(), 2);
+    }
+}
+
+#[test]
+fn a_view_keeps_the_text_of_its_query() {
+    let Statement::CreateView(view) = statement("create view v as  SELECT 'x'  FROM t ") else {
+        panic!("another statement")
+    };
+    assert_eq!(view.query_text, "SELECT 'x'  FROM t");
+}
+
+#[test]
+fn drop_and_show_are_read() {
+    let Statement::Drop(drop) = statement("DROP MATERIALIZED VIEW IF EXISTS a, dev.public.b CASCADE")
+    else {
+        panic!("another statement")
+    };
+    assert_eq!((drop.kind, drop.names.len()), (ObjectKind::MaterializedView, 2));
+    assert!(drop.if_exists && drop.cascade);
+    for (text, wanted) in [
+        ("SHOW MATERIALIZED VIEWS", Show::MaterializedViews),
+        ("show all", Show::All),
+        ("SHOW TRANSACTION ISOLATION LEVEL", Show::Parameter("transaction_isolation".into())),
+        ("SHOW TimeZone", Show::Parameter("timezone".into())),
+        ("SHOW standard_conforming_strings", Show::Parameter("standard_conforming_strings".into())),
+    ] {
+        assert_eq!(statement(text), Statement::Show(wanted), "{text}");
+    }
+    let Statement::Show(Show::Create(kind, name)) = statement("SHOW CREATE SOURCE \"R\"") else {
+        panic!("another statement")
+    };
+    assert_eq!((kind, name.name.as_str()), (ObjectKind::Source, "R"));
+}
+
+#[test]
+fn what_clients_send_at_will_is_accepted() {
+    for (text, tag) in [
+        ("BEGIN ISOLATION LEVEL READ COMMITTED, READ ONLY NOT DEFERRABLE", "BEGIN"),
+        ("START TRANSACTION READ WRITE", "START TRANSACTION"),
+        ("END", "COMMIT"),
+        ("ABORT WORK", "ROLLBACK"),
+        ("SAVEPOINT a", "SAVEPOINT"),
+        ("RELEASE SAVEPOINT a", "RELEASE"),
+        ("ROLLBACK TO SAVEPOINT a", "ROLLBACK"),
+        ("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ UNCOMMITTED", "SET"),
+        ("SET TIME ZONE 'UTC'", "SET"),
+        ("SET search_path = \"$user\", public", "SET"),
+        ("SET extra_float_digits TO 3", "SET"),
+        ("RESET ALL", "RESET"),
+        ("DISCARD ALL", "DISCARD ALL"),
+        ("DEALLOCATE ALL", "DEALLOCATE ALL"),
+        ("CLOSE ALL", "CLOSE CURSOR ALL"),
+        ("UNLISTEN *", "UNLISTEN"),
+        ("COMMENT ON VIEW x IS 'y'", "COMMENT"),
+        ("VACUUM ANALYZE", "VACUUM"),
+        ("SET LOCAL x TO DEFAULT", "RESET"),
+    ] {
+        assert_eq!(statement(text).tag(), tag, "{text}");
+    }
+    let wanted = Session::Set {
+        name: "search_path".into(),
+        values: vec!["$user".into(), "public".into()],
+        local: false,
+    };
+    assert_eq!(statement("SET search_path = \"$user\", public"), Statement::Session(wanted));
+}
+
+#[test]
+fn explain_takes_queries_and_materialized_views() {
+    let Statement::Explain(explain) = statement("EXPLAIN (ANALYZE, VERBOSE off) SELECT 1") else {
+        panic!("another statement")
+    };
+    assert!(explain.analyze && !explain.verbose);
+    let text = "EXPLAIN CREATE MATERIALIZED VIEW v AS SELECT 1";
+    assert!(matches!(statement(text), Statement::Explain(_)));
+    assert_eq!(failure("EXPLAIN DROP VIEW x").code, SqlState::SYNTAX_ERROR);
+}
+
+#[test]
+fn syntax_errors_are_those_of_postgresql() {
+    for (text, message, position) in [
+        ("SELEC 1", "syntax error at or near \"SELEC\"", 1),
+        ("select é frm t where", "syntax error at or near \"t\"", 14),
+        ("select * from", "syntax error at end of input", 14),
+        ("select * from ; select 1", "syntax error at or near \";\"", 15),
+        ("select (1", "syntax error at end of input", 10),
+        ("select 1 2", "syntax error at or near \"2\"", 10),
+        ("drop view", "syntax error at end of input", 10),
+        ("create source s (a int,, b int)", "syntax error at or near \",\"", 24),
+        ("create materialized view v as\nselect from from t", "syntax error at or near \"from\"", 43),
+        ("show create source", "syntax error at end of input", 19),
+        ("create", "syntax error at end of input", 7),
+    ] {
+        let report = failure(text);
+        assert_eq!(report.code, SqlState::SYNTAX_ERROR, "{text}");
+        assert_eq!((report.message.as_str(), report.position), (message, Some(position)), "{text}");
+    }
+}
+
+#[test]
+fn what_is_known_and_not_there_says_so() {
+    for (text, what) in [
+        ("INSERT INTO t VALUES (1)", "INSERT"),
+        ("CREATE TABLE t (a int)", "CREATE TABLE"),
+        ("CREATE SINK s FROM t WITH (connector = 'kafka')", "CREATE SINK"),
+        ("SUBSCRIBE TO v", "SUBSCRIBE"),
+        ("CREATE OR REPLACE VIEW v AS SELECT 1", "CREATE OR REPLACE"),
+        ("COPY t FROM STDIN", "COPY"),
+        ("CREATE SOURCE s (a int PRIMARY KEY)", "PRIMARY KEY on a column of a source"),
+    ] {
+        let report = failure(text);
+        assert_eq!(report.code, SqlState::FEATURE_NOT_SUPPORTED, "{text}");
+        assert_eq!(report.message, format!("{what} is not supported yet"));
+        assert!(report.hint.is_some() && report.position.is_some(), "{text}");
+    }
+}
+
+#[test]
+fn names_outside_the_schema_are_refused() {
+    assert_eq!(failure("DROP VIEW other.v").code, SqlState::INVALID_SCHEMA_NAME);
+    assert_eq!(failure("DROP VIEW x.public.v").code, SqlState::FEATURE_NOT_SUPPORTED);
+}
+
+#[test]
+fn deep_nesting_is_an_error_not_a_crash() {
+    let text = format!("SELECT {}1{}", "(".repeat(5_000), ")".repeat(5_000));
+    assert_eq!(failure(&text).code, SqlState::STATEMENT_TOO_COMPLEX);
+}

@@ -1,0 +1,65 @@
+//! Statements that PostgreSQL or the dialect knows and that are not there yet: `0A000` with their
+//! name and what to do instead. What nobody knows is a syntax error.
+
+use millrace_types::Report;
+
+use super::cursor::Cursor;
+
+/// First words, what they name, and a hint.
+const KNOWN: &[(&[&str], &str, &str)] = &[
+    (&["INSERT"], "INSERT", STREAM),
+    (&["UPDATE"], "UPDATE", STREAM),
+    (&["DELETE"], "DELETE", STREAM),
+    (&["MERGE"], "MERGE", STREAM),
+    (&["TRUNCATE"], "TRUNCATE", STREAM),
+    (&["COPY"], "COPY", STREAM),
+    (&["SUBSCRIBE"], "SUBSCRIBE", POLL),
+    (&["DECLARE"], "DECLARE CURSOR", POLL),
+    (&["FETCH"], "FETCH", POLL),
+    (&["MOVE"], "MOVE", POLL),
+    (&["PREPARE"], "PREPARE", "Prepare statements with the extended query protocol."),
+    (&["EXECUTE"], "EXECUTE", "Prepare statements with the extended query protocol."),
+    (&["TABLE"], "TABLE", "Write SELECT * FROM name."),
+    (&["ALTER"], "ALTER", "Drop the object and create it anew."),
+    (&["REFRESH"], "REFRESH MATERIALIZED VIEW", "A materialized view is always up to date."),
+    (&["CREATE", "OR", "REPLACE"], "CREATE OR REPLACE", "Drop the object and create it anew."),
+    (&["CREATE", "TABLE"], "CREATE TABLE", STREAM),
+    (&["CREATE", "TEMP"], "CREATE TEMP", STREAM),
+    (&["CREATE", "TEMPORARY"], "CREATE TEMPORARY", STREAM),
+    (&["CREATE", "SINK"], "CREATE SINK", POLL),
+    (&["CREATE", "INDEX"], "CREATE INDEX", NONE),
+    (&["CREATE", "UNIQUE"], "CREATE UNIQUE INDEX", NONE),
+    (&["CREATE", "SCHEMA"], "CREATE SCHEMA", "There is one schema, public."),
+    (&["CREATE", "DATABASE"], "CREATE DATABASE", "There is one database, dev."),
+    (&["CREATE"], "CREATE of this kind of object", CREATE),
+    (&["DROP"], "DROP of this kind of object", "Sources, views and materialized views are dropped."),
+    (&["FLUSH"], "FLUSH", NONE),
+    (&["CANCEL"], "CANCEL JOB", NONE),
+    (&["NOTIFY"], "NOTIFY", NONE),
+    (&["CALL"], "CALL", NONE),
+    (&["DO"], "DO", NONE),
+    (&["CLUSTER"], "CLUSTER", NONE),
+    (&["REINDEX"], "REINDEX", NONE),
+    (&["CHECKPOINT"], "CHECKPOINT", "Checkpoints are made by themselves."),
+    (&["IMPORT"], "IMPORT", NONE),
+    (&["LOAD"], "LOAD", NONE),
+    (&["REASSIGN"], "REASSIGN OWNED", NONE),
+    (&["SECURITY"], "SECURITY LABEL", NONE),
+];
+
+const STREAM: &str = "Rows come from sources: CREATE SOURCE ... WITH (connector = 'kafka' | 'datagen').";
+const POLL: &str = "Read a materialized view with SELECT.";
+const CREATE: &str = "SOURCE, VIEW and MATERIALIZED VIEW are there.";
+const NONE: &str = "";
+
+/// The report for the statement that begins here.
+pub(super) fn report(cursor: &Cursor<'_>) -> Report {
+    let Some((words, what, hint)) = KNOWN.iter().find(|(words, _, _)| cursor.is(words)) else {
+        return cursor.syntax_error();
+    };
+    if words.len() == 1 && matches!(words[0], "CREATE" | "DROP") && cursor.word(1).is_none() {
+        return cursor.syntax_error();
+    }
+    let report = Report { position: cursor.here(), ..Report::unsupported(what) };
+    if hint.is_empty() { report } else { report.hint(*hint) }
+}

@@ -1,0 +1,76 @@
+//! DataFusion sessions with our functions, types and settings.
+//!
+//! One session is built at the first use and cloned after that: the functions are shared.
+
+use std::sync::{Arc, LazyLock};
+
+use datafusion::common::config::Dialect;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::optimizer::Optimizer;
+use datafusion::prelude::SessionConfig;
+use millrace_types::TIME_ZONE;
+
+use crate::functions;
+use crate::names::{DATABASE, SCHEMA};
+use crate::typenames::Types;
+
+/// What differs between sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How many threads one query may use.
+    pub target_partitions: usize,
+    /// Rows of a batch.
+    pub batch_size: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { target_partitions: 2, batch_size: 8192 }
+    }
+}
+
+static BASE: LazyLock<SessionState> = LazyLock::new(base);
+
+/// A session that can be changed without changing others.
+pub fn session_state(settings: &Settings) -> SessionState {
+    let mut state = BASE.clone();
+    let config = state.config().clone();
+    *state.config_mut() = config
+        .with_target_partitions(settings.target_partitions.max(1))
+        .with_batch_size(settings.batch_size.max(1));
+    state
+}
+
+/// The session with default settings, shared.
+pub(crate) fn shared() -> &'static SessionState {
+    &BASE
+}
+
+fn base() -> SessionState {
+    let mut builder = SessionStateBuilder::new_with_default_features()
+        .with_config(config())
+        .with_type_planner(Arc::new(Types));
+    // The rule adds partial sums up with the same function, which for us has another type.
+    let rules = Optimizer::new().rules.into_iter();
+    let rules = rules.filter(|rule| rule.name() != "single_distinct_aggregation_to_group_by");
+    builder = builder.with_optimizer_rules(rules.collect());
+    builder.scalar_functions().get_or_insert_default().extend(functions::scalar_functions());
+    builder
+        .aggregate_functions()
+        .get_or_insert_default()
+        .extend(functions::aggregate_functions());
+    builder.build()
+}
+
+fn config() -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_default_catalog_and_schema(DATABASE, SCHEMA)
+        .with_information_schema(false);
+    let options = config.options_mut();
+    options.sql_parser.dialect = Dialect::PostgreSQL;
+    options.sql_parser.enable_ident_normalization = true;
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.sql_parser.collect_spans = true;
+    options.execution.time_zone = Some(TIME_ZONE.to_owned());
+    config
+}

@@ -1,0 +1,196 @@
+//! Aggregate calls: which are kept incrementally, and what they need of the input.
+
+use arrow::datatypes::DataType;
+use datafusion::logical_expr::expr::{AggregateFunction, NullTreatment};
+use datafusion::logical_expr::{Cast, Expr};
+use millrace_plan::{Class, Function};
+use millrace_types::Report;
+
+use crate::functions::type_name;
+
+use super::refuse::{internal, not_yet};
+
+/// One call over expressions.
+#[derive(Clone, Debug)]
+pub(super) struct CallExpr {
+    pub(super) function: Function,
+    pub(super) args: Vec<Expr>,
+    pub(super) filter: Option<Expr>,
+    /// Expression, descending, nulls first.
+    pub(super) order: Vec<(Expr, bool, bool)>,
+}
+
+impl CallExpr {
+    /// All expressions of the call.
+    pub(super) fn exprs(&self) -> impl Iterator<Item = &Expr> {
+        self.args.iter().chain(&self.filter).chain(self.order.iter().map(|(expr, ..)| expr))
+    }
+}
+
+/// The function of a name, if views keep it.
+fn function(name: &str) -> Option<Function> {
+    Some(match name {
+        "count" => Function::Count,
+        "sum" => Function::Sum,
+        "avg" | "mean" => Function::Avg,
+        "var_pop" | "var_population" => Function::VarPop,
+        "var" | "var_samp" | "var_sample" | "variance" => Function::VarSamp,
+        "stddev_pop" => Function::StddevPop,
+        "stddev" | "stddev_samp" => Function::StddevSamp,
+        "bool_and" | "every" => Function::BoolAnd,
+        "bool_or" => Function::BoolOr,
+        "min" => Function::Min,
+        "max" => Function::Max,
+        "first_value" => Function::FirstValue,
+        "last_value" => Function::LastValue,
+        _ => return None,
+    })
+}
+
+/// The call that an aggregate expression of the logical plan is; its parts still name the logical
+/// plan's columns.
+pub(super) fn parse(expr: &Expr, append_only: bool) -> Result<CallExpr, Report> {
+    let AggregateFunction { func, params } = match expr {
+        Expr::Alias(alias) => return parse(&alias.expr, append_only),
+        Expr::AggregateFunction(call) => call,
+        _ => return Err(internal("an aggregate is not a call")),
+    };
+    let name = func.name();
+    let function = function(name).ok_or_else(|| {
+        not_yet(&format!("{name}() in a materialized view is"))
+            .hint("Use it in a SELECT over a view that keeps the rows.")
+    })?;
+    // Of equal values, min, max, bool_and and bool_or take one as well as all.
+    let idempotent =
+        matches!(function, Function::Min | Function::Max | Function::BoolAnd | Function::BoolOr);
+    if params.distinct && !idempotent {
+        return Err(not_yet(&format!("{name}(DISTINCT ...) in a materialized view is")));
+    }
+    if !append_only && function.class() == Class::Ordered {
+        return Err(not_yet(&format!("{name}() over an input whose rows change is"))
+            .detail("Only inputs whose rows are never taken back have it, such as a source.")
+            .hint("Compute it in the SELECT that reads the view."));
+    }
+    let takes_order = matches!(function, Function::FirstValue | Function::LastValue);
+    if matches!(params.null_treatment, Some(NullTreatment::IgnoreNulls)) {
+        return Err(not_yet(&format!("{name}() with IGNORE NULLS is")));
+    }
+    let args = match (function, params.args.as_slice()) {
+        (Function::Count, [Expr::Literal(value, _)]) if !value.is_null() => Vec::new(),
+        (Function::Count, []) => Vec::new(),
+        (_, [argument]) => vec![argument.clone()],
+        _ => return Err(not_yet(&format!("{name}() with several arguments is"))),
+    };
+    let order = params.order_by.iter().filter(|_| takes_order);
+    Ok(CallExpr {
+        function,
+        args,
+        filter: params.filter.as_deref().cloned(),
+        order: order.map(|key| (key.expr.clone(), !key.asc, key.nulls_first)).collect(),
+    })
+}
+
+/// True for the functions that add numbers up.
+fn adds_up(function: Function) -> bool {
+    matches!(
+        function,
+        Function::Sum
+            | Function::Avg
+            | Function::VarPop
+            | Function::VarSamp
+            | Function::StddevPop
+            | Function::StddevSamp
+    )
+}
+
+/// Checks the type of a call's argument.
+pub(super) fn check_argument(function: Function, argument: &DataType) -> Result<(), Report> {
+    let fits = match function {
+        Function::Min | Function::Max => {
+            argument.is_numeric()
+                || argument.is_string()
+                || matches!(
+                    argument,
+                    DataType::Boolean
+                        | DataType::Date32
+                        | DataType::Time64(_)
+                        | DataType::Timestamp(..)
+                        | DataType::Binary
+                )
+        }
+        function => !adds_up(function) || argument.is_numeric(),
+    };
+    match fits {
+        true => Ok(()),
+        false => {
+            let (name, of) = (function.name(), type_name(argument));
+            Err(not_yet(&format!("{name}({of}) in a materialized view is")))
+        }
+    }
+}
+
+/// The argument below the casts that type coercion put around it: exact numbers are added up as
+/// they are, which is faster, and the result's type says what becomes of them.
+pub(super) fn raw_argument(
+    function: Function,
+    mut argument: Expr,
+    type_of: &dyn Fn(&Expr) -> Option<DataType>,
+) -> Expr {
+    if !adds_up(function) {
+        return argument;
+    }
+    while let Expr::Cast(Cast { expr, field }) = &argument {
+        match type_of(expr) {
+            Some(from) if keeps_value(&from, field.data_type()) => argument = (**expr).clone(),
+            _ => break,
+        }
+    }
+    argument
+}
+
+/// Digits before and after the point of an exact type, and whether it is an integer.
+fn digits(data_type: &DataType) -> Option<(i16, i16, bool)> {
+    let integer = |digits| Some((digits, 0, true));
+    match data_type {
+        DataType::Int8 | DataType::UInt8 => integer(3),
+        DataType::Int16 | DataType::UInt16 => integer(5),
+        DataType::Int32 | DataType::UInt32 => integer(10),
+        DataType::Int64 => integer(19),
+        DataType::Decimal32(p, s)
+        | DataType::Decimal64(p, s)
+        | DataType::Decimal128(p, s)
+        | DataType::Decimal256(p, s) => Some((i16::from(*p) - i16::from(*s), i16::from(*s), false)),
+        _ => None,
+    }
+}
+
+/// True if every value of one exact type is a value of the other.
+fn keeps_value(from: &DataType, to: &DataType) -> bool {
+    let signed = |t: &DataType| !t.is_unsigned_integer();
+    match (digits(from), digits(to)) {
+        (Some((_, _, true)), Some((_, _, true))) => {
+            from.primitive_width() < to.primitive_width() && signed(to)
+        }
+        (Some((whole, after, _)), Some((to_whole, to_after, false))) => {
+            whole <= to_whole && after <= to_after
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn casts_that_lose_nothing_are_looked_through() {
+        let numeric = DataType::Decimal256(76, 20);
+        assert!(keeps_value(&DataType::Int64, &numeric));
+        assert!(keeps_value(&DataType::Int16, &DataType::Int64));
+        assert!(keeps_value(&DataType::Decimal128(10, 2), &numeric));
+        assert!(!keeps_value(&DataType::Decimal128(10, 2), &DataType::Int64));
+        assert!(!keeps_value(&DataType::Int64, &DataType::Int16));
+        assert!(!keeps_value(&DataType::Int64, &DataType::Float64));
+        assert!(!keeps_value(&DataType::Decimal128(38, 25), &numeric));
+    }
+}

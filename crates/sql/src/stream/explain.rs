@@ -1,0 +1,275 @@
+//! EXPLAIN CREATE MATERIALIZED VIEW: the dataflow as a tree, the view at the top, sources below.
+//!
+//! One line per operator; an operator that keeps state says under which key, and when a row of its
+//! state goes.
+
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
+use datafusion::common::ScalarValue;
+use datafusion::physical_expr::expressions::{BinaryExpr, Literal};
+use millrace_plan::{
+    Aggregate, Call, Class, Hop, LateCheck, Leaf, LeafKind, Meta, Node, Scalar, Step, ViewPlan,
+    Watermark,
+};
+use millrace_types::ObjectId;
+
+use super::time::show;
+
+/// The plan as text, lines separated by newlines. `names` gives the names of sources and views.
+pub fn explain(plan: &ViewPlan, names: &dyn Fn(ObjectId) -> String) -> String {
+    let mut printer = Printer { names, text: String::new() };
+    let meta = plan.root.meta();
+    let kind = if meta.append_only { ", append only" } else { "" };
+    let key = columns(&meta.schema, &meta.key);
+    let sort = columns(&meta.schema, &plan.sort);
+    printer.line(0, &format!("View: key {key}, stored by {sort}{kind}"));
+    printer.watermarks(1, meta);
+    printer.node(1, &plan.root);
+    printer.text.trim_end().to_owned()
+}
+
+struct Printer<'a> {
+    names: &'a dyn Fn(ObjectId) -> String,
+    text: String,
+}
+
+impl Printer<'_> {
+    fn line(&mut self, depth: usize, line: &str) {
+        for _ in 0..depth {
+            self.text.push_str("  ");
+        }
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+
+    fn watermarks(&mut self, depth: usize, meta: &Meta) {
+        if meta.append_only {
+            return;
+        }
+        if let Some(watermark) = meta.watermarks.first() {
+            let final_when = self.passed(watermark, &meta.schema, 0);
+            self.line(depth, &format!("rows final when {final_when}"));
+        }
+    }
+
+    /// `watermark of readings passes window_start + 00:00:10`.
+    fn passed(&self, watermark: &Watermark, schema: &Schema, add: i64) -> String {
+        let of: Vec<String> = watermark.sources.iter().map(|id| (self.names)(*id)).collect();
+        let name = schema.field(watermark.column).name();
+        let shift = match watermark.shift.saturating_add(add) {
+            0 => String::new(),
+            shift if shift < 0 => format!(" - {}", show(shift.saturating_neg())),
+            shift => format!(" + {}", show(shift)),
+        };
+        format!("the watermark of {} reaches {name}{shift}", of.join(", "))
+    }
+
+    fn node(&mut self, depth: usize, node: &Node) {
+        match node {
+            Node::Leaf(leaf) => self.leaf(depth, leaf),
+            Node::Chain(chain) => {
+                let mut depth = depth;
+                let mut schemas = vec![&chain.input.meta().schema];
+                for step in &chain.steps {
+                    match step {
+                        Step::Project { schema, .. } | Step::Hop { schema, .. } => {
+                            schemas.push(schema)
+                        }
+                        Step::Filter(_) | Step::Late(_) => {
+                            schemas.extend(schemas.last().copied());
+                        }
+                    }
+                }
+                for (step, input) in chain.steps.iter().zip(&schemas).rev() {
+                    let line = self.step(step, input);
+                    self.line(depth, &line);
+                    depth += 1;
+                }
+                self.node(depth, &chain.input);
+            }
+            Node::Aggregate(aggregate) => {
+                self.aggregate(depth, aggregate);
+                self.node(depth + 1, &aggregate.input);
+            }
+            Node::Union(union) => {
+                let key = columns(&union.meta.schema, &union.meta.key);
+                self.line(depth, &format!("Union: {} inputs, key {key}", union.inputs.len()));
+                for input in &union.inputs {
+                    self.node(depth + 1, input);
+                }
+            }
+        }
+    }
+
+    fn leaf(&mut self, depth: usize, leaf: &Leaf) {
+        let (kind, id) = match leaf.kind {
+            LeafKind::Source(id) => ("Source", id),
+            LeafKind::View(id) => ("Changes of", id),
+        };
+        let all: Vec<usize> = (0..leaf.columns.len()).collect();
+        let (name, shown) = ((self.names)(id), columns(&leaf.meta.schema, &all));
+        let key = columns(&leaf.meta.schema, &leaf.meta.key);
+        self.line(depth, &format!("{kind} {name}: columns {shown}, key {key}"));
+    }
+
+    fn step(&self, step: &Step, input: &Schema) -> String {
+        match step {
+            Step::Filter(condition) => format!("Filter: {}", expression(condition)),
+            Step::Project { expressions, schema } => {
+                let pairs = expressions.iter().zip(schema.fields());
+                let shown = pairs.map(|(scalar, field)| {
+                    let shown = expression(scalar);
+                    match shown == *field.name() {
+                        true => shown,
+                        false => format!("{shown} AS {}", field.name()),
+                    }
+                });
+                format!("Project: {}", shown.collect::<Vec<_>>().join(", "))
+            }
+            Step::Hop { hop, .. } => {
+                let name = input.field(hop.column).name();
+                format!("Windows: rows copied by {name} into {}", windows(hop))
+            }
+            Step::Late(check) => self.late(check, input),
+        }
+    }
+
+    fn late(&self, check: &LateCheck, input: &Schema) -> String {
+        match &check.hop {
+            None => format!("Late: turned away once {}", self.passed(&check.close, input, 0)),
+            Some(hop) => format!(
+                "Late: turned away from a window once {}, windows of {}",
+                self.passed(&check.close, input, hop.size),
+                windows(hop)
+            ),
+        }
+    }
+
+    fn aggregate(&mut self, depth: usize, aggregate: &Aggregate) {
+        let input = &aggregate.input.meta().schema;
+        let output = &aggregate.meta.schema;
+        let group: Vec<usize> = (0..aggregate.group.len()).collect();
+        let group = columns(output, &group);
+        let calls: Vec<String> =
+            aggregate.calls.iter().map(|call| shown_call(call, input)).collect();
+        let mut line = format!("Aggregate: group {group}");
+        if !calls.is_empty() {
+            line.push_str(", calls ");
+            line.push_str(&calls.join(", "));
+        }
+        if let Some(hop) = &aggregate.hop {
+            let pane = show(hop.pane());
+            line.push_str(&format!(", panes of {pane} for windows of {}", windows(hop)));
+        }
+        self.line(depth, &line);
+        let goes = match &aggregate.settled {
+            Some(settled) => format!("goes when {}", self.passed(settled, output, 0)),
+            None if aggregate.group.is_empty() || aggregate.calls.iter().any(is_ordered) => {
+                "stays".to_owned()
+            }
+            None => "stays until the group has no rows".to_owned(),
+        };
+        let what = if aggregate.group.is_empty() {
+            "one row".to_owned()
+        } else {
+            format!("a row per {group}")
+        };
+        self.line(depth + 1, &format!("state: {what}, {goes}"));
+    }
+}
+
+fn is_ordered(call: &Call) -> bool {
+    call.function.class() == Class::Ordered
+}
+
+fn windows(hop: &Hop) -> String {
+    let mut shown = format!("{} every {}", show(hop.size), show(hop.slide));
+    if hop.offset != 0 {
+        shown.push_str(&format!(" from {}", show(hop.offset)));
+    }
+    shown
+}
+
+fn shown_call(call: &Call, input: &Schema) -> String {
+    let name = |index: &usize| input.field(*index).name().clone();
+    let args: Vec<String> = call.args.iter().map(name).collect();
+    let args = if args.is_empty() { "*".to_owned() } else { args.join(", ") };
+    let mut shown = format!("{}({args}", call.function.name());
+    let order = call.order.iter().map(|order| {
+        let descending = if order.descending { " DESC" } else { "" };
+        format!("{}{descending}", name(&order.column))
+    });
+    let order: Vec<String> = order.collect();
+    if !order.is_empty() {
+        shown.push_str(&format!(" ORDER BY {}", order.join(", ")));
+    }
+    shown.push(')');
+    if let Some(filter) = &call.filter {
+        shown.push_str(&format!(" FILTER ({})", name(filter)));
+    }
+    let class = match call.function.class() {
+        Class::Linear => "linear",
+        Class::Ordered => "ordered",
+    };
+    format!("{shown} {class}")
+}
+
+fn columns(schema: &Schema, indexes: &[usize]) -> String {
+    let names = indexes.iter().map(|index| schema.field(*index).name().as_str());
+    format!("({})", names.collect::<Vec<_>>().join(", "))
+}
+
+/// An expression without the positions of its columns (`id@0` is `id`) and with intervals as
+/// PostgreSQL writes them.
+fn expression(scalar: &Scalar) -> String {
+    if let Some(sum) = scalar.0.downcast_ref::<BinaryExpr>()
+        && let Some(by) = sum.right().downcast_ref::<Literal>()
+        && let ScalarValue::DurationMicrosecond(Some(micros)) = by.value()
+    {
+        let left = expression(&Scalar(Arc::clone(sum.left())));
+        return format!("{left} {} {}", sum.op(), show(*micros));
+    }
+    intervals(&without_positions(&scalar.to_string()))
+}
+
+fn without_positions(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('@') {
+        let digits = rest[at + 1..].bytes().take_while(u8::is_ascii_digit).count();
+        let end = at + 1 + digits;
+        shown.push_str(&rest[..if digits == 0 { end } else { at }]);
+        rest = &rest[end..];
+    }
+    shown.push_str(rest);
+    shown
+}
+
+/// Replaces the debug form of intervals.
+fn intervals(text: &str) -> String {
+    const NAME: &str = "IntervalMonthDayNano { ";
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(NAME) {
+        let inner = &rest[at + NAME.len()..];
+        let Some(end) = inner.find('}') else { break };
+        let numbers: Vec<i64> = inner[..end]
+            .split(',')
+            .filter_map(|part| part.split(':').nth(1)?.trim().parse().ok())
+            .collect();
+        let [months, days, nanos] = numbers[..] else { break };
+        shown.push_str(&rest[..at]);
+        shown.push_str("INTERVAL '");
+        for (count, unit) in [(months, "months "), (days, "days ")] {
+            if count != 0 {
+                shown.push_str(&format!("{count} {unit}"));
+            }
+        }
+        shown.push_str(&show(nanos / 1_000));
+        shown.push('\'');
+        rest = &inner[end + 1..];
+    }
+    shown.push_str(rest);
+    shown
+}

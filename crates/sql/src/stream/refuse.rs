@@ -1,0 +1,118 @@
+//! What a materialized view cannot have: for good, or not yet.
+
+use datafusion::common::NullEquality;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
+use millrace_types::{Report, SqlState};
+
+/// `<subject> not supported yet`, where the subject ends in `is` or `are`.
+pub(super) fn not_yet(subject: &str) -> Report {
+    let message = format!("{subject} not supported yet");
+    Report::new(SqlState::FEATURE_NOT_SUPPORTED, message)
+}
+
+/// The report for an error of DataFusion's planner.
+pub(super) fn failure(error: DataFusionError) -> Report {
+    crate::error::report(error)
+}
+
+/// The report for a plan that has a form which it cannot have.
+pub(super) fn internal(what: &str) -> Report {
+    Report::new(SqlState::INTERNAL_ERROR, format!("cannot plan the view: {what}"))
+}
+
+/// Looks at every expression of a plan.
+pub(super) fn check(plan: &LogicalPlan) -> Result<(), Report> {
+    let mut found = None;
+    let walked = plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|part| {
+                found = expression(part);
+                Ok(match found {
+                    Some(_) => TreeNodeRecursion::Stop,
+                    None => TreeNodeRecursion::Continue,
+                })
+            })
+        })
+    });
+    walked.map_err(failure)?;
+    found.map_or(Ok(()), Err)
+}
+
+fn expression(expr: &Expr) -> Option<Report> {
+    match expr {
+        Expr::ScalarFunction(call) => function(call.name(), call.func.signature().volatility),
+        Expr::AggregateFunction(call) => {
+            function(call.func.name(), call.func.signature().volatility)
+        }
+        Expr::WindowFunction(_) => Some(over()),
+        Expr::Exists(_)
+        | Expr::InSubquery(_)
+        | Expr::SetComparison(_)
+        | Expr::ScalarSubquery(_)
+        | Expr::OuterReferenceColumn(..) => Some(
+            not_yet("subqueries in expressions of a materialized view are")
+                .hint("Put the subquery into the SELECT that reads the view."),
+        ),
+        Expr::Placeholder(_) => Some(Report::new(
+            SqlState::FEATURE_NOT_SUPPORTED,
+            "materialized views may not be defined using bound parameters",
+        )),
+        _ => None,
+    }
+}
+
+fn function(name: &str, volatility: Volatility) -> Option<Report> {
+    match volatility {
+        Volatility::Immutable => None,
+        Volatility::Stable => Some(
+            not_yet(&format!("{name}() in a materialized view is"))
+                .detail("Its value changes while the view's input does not.")
+                .hint("Use it in the SELECT that reads the view."),
+        ),
+        Volatility::Volatile => Some(
+            Report::new(
+                SqlState::FEATURE_NOT_SUPPORTED,
+                format!("{name}() cannot be used in a materialized view"),
+            )
+            .detail(
+                "It has another value at each call, so that the view would never equal its query.",
+            ),
+        ),
+    }
+}
+
+pub(super) fn over() -> Report {
+    not_yet("window functions (OVER) in a materialized view are")
+        .hint("Use them in the SELECT that reads the view.")
+}
+
+/// The report for a plan node that has no translation.
+pub(super) fn node(plan: &LogicalPlan) -> Report {
+    let read = "Use it in the SELECT that reads the view.";
+    match plan {
+        LogicalPlan::Join(join) if join.null_equality == NullEquality::NullEqualsNull => {
+            not_yet("INTERSECT and EXCEPT in a materialized view are").hint(read)
+        }
+        LogicalPlan::Join(_) => not_yet("joins in a materialized view are")
+            .hint("Join the views in the SELECT that reads them."),
+        LogicalPlan::Sort(_) => not_yet("ORDER BY in a materialized view is")
+            .hint("Put ORDER BY into the SELECT that reads the view."),
+        LogicalPlan::Limit(_) => not_yet("LIMIT in a materialized view is")
+            .hint("Put LIMIT into the SELECT that reads the view."),
+        LogicalPlan::Window(_) => over(),
+        LogicalPlan::Distinct(_) => not_yet("DISTINCT ON in a materialized view is").hint(read),
+        LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => {
+            not_yet("a materialized view that reads no source and no view is")
+                .hint("Name a source or a materialized view in FROM.")
+        }
+        LogicalPlan::RecursiveQuery(_) => not_yet("WITH RECURSIVE in a materialized view is"),
+        LogicalPlan::Unnest(_) => not_yet("unnest() in a materialized view is").hint(read),
+        other => {
+            let shown = other.display().to_string();
+            let word = shown.split([':', ' ']).next().unwrap_or_default();
+            not_yet(&format!("{word} in a materialized view is"))
+        }
+    }
+}

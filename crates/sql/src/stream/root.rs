@@ -1,0 +1,77 @@
+//! The root of a view: what is stored, under which key, in which order.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::DFSchema;
+use millrace_plan::{Meta, Node, ViewPlan};
+use millrace_types::{Report, SqlState, SqlType};
+
+use super::relation::{Carry, Columns, Relation};
+use super::tidy::tidy;
+use super::translate::Planner;
+
+impl Planner<'_> {
+    /// The plan of a view whose query is a relation with the columns of a schema.
+    pub(super) fn root(&self, relation: Relation, schema: &DFSchema) -> Result<ViewPlan, Report> {
+        let relation = self.copied(relation)?;
+        let mut wanted = Columns::default();
+        let mut names = BTreeSet::new();
+        for (expr, field) in relation.columns.iter().zip(schema.fields()) {
+            let name = field.name();
+            if !names.insert(name) {
+                let message = format!("column \"{name}\" specified more than once");
+                return Err(Report::new(SqlState::DUPLICATE_COLUMN, message));
+            }
+            if SqlType::of_arrow(&self.type_of(expr, relation.schema())?).is_none() {
+                let message = format!("column \"{name}\" has a type that cannot be stored yet");
+                return Err(Report::new(SqlState::FEATURE_NOT_SUPPORTED, message));
+            }
+            wanted.push(expr.clone(), name);
+        }
+        let (node, _) = self.project(relation, wanted, Carry::Key)?;
+        let mut root = tidy(node);
+        let meta = meta_mut(&mut root);
+        // A row of a source keeps its event time: with it in the key, rows are stored by time.
+        if meta.append_only
+            && let Some(first) = meta.watermarks.first()
+            && !meta.key.contains(&first.column)
+        {
+            meta.key.push(first.column);
+        }
+        let sort = sorted(meta);
+        Ok(ViewPlan { root, sort })
+    }
+}
+
+fn meta_mut(node: &mut Node) -> &mut Meta {
+    match node {
+        Node::Leaf(leaf) => &mut leaf.meta,
+        Node::Chain(chain) => &mut chain.meta,
+        Node::Aggregate(aggregate) => &mut aggregate.meta,
+        Node::Union(union) => &mut union.meta,
+    }
+}
+
+/// The key columns, those bounded by a watermark first, then other times.
+fn sorted(meta: &Meta) -> Vec<usize> {
+    let rank = |index: &usize| {
+        let bounded = meta.watermarks.iter().any(|watermark| watermark.column == *index);
+        let time = matches!(meta.schema.field(*index).data_type(), DataType::Timestamp(..));
+        match (bounded, time) {
+            (true, _) => 0,
+            (false, true) => 1,
+            (false, false) => 2,
+        }
+    };
+    let mut sort = Arc::clone(&meta.schema)
+        .fields()
+        .iter()
+        .enumerate()
+        .map(|(i, _)| i)
+        .filter(|index| meta.key.contains(index))
+        .collect::<Vec<_>>();
+    sort.sort_by_key(rank);
+    sort
+}

@@ -1,0 +1,143 @@
+//! Types as SQL writes them, and the types that they are.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType as ArrowType, Field, FieldRef};
+use datafusion::common::{DataFusionError, Result};
+use datafusion::logical_expr::planner::TypePlanner;
+use datafusion::sql::sqlparser::ast::{
+    ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, TimezoneInfo,
+};
+use millrace_types::{NUMERIC_PRECISION, Report, SqlState, SqlType};
+
+use crate::names::{Quoted, fold};
+
+/// The type of a column; lengths of text and digits of seconds are not kept.
+pub(crate) fn column_type(written: &DataType) -> Result<SqlType, Report> {
+    Ok(match written {
+        DataType::Boolean | DataType::Bool => SqlType::Boolean,
+        DataType::SmallInt(_) | DataType::Int2(_) => SqlType::SmallInt,
+        DataType::Int(_) | DataType::Integer(_) | DataType::Int4(_) => SqlType::Integer,
+        DataType::BigInt(_) | DataType::Int8(_) => SqlType::BigInt,
+        DataType::Numeric(digits) | DataType::Decimal(digits) | DataType::Dec(digits) => {
+            SqlType::Numeric(digits_of(digits)?)
+        }
+        DataType::Real | DataType::Float4 => SqlType::Real,
+        DataType::Float(ExactNumberInfo::Precision(bits)) if *bits <= 24 => SqlType::Real,
+        DataType::Float(_)
+        | DataType::Float8
+        | DataType::Double(ExactNumberInfo::None)
+        | DataType::DoublePrecision => SqlType::Double,
+        DataType::Text
+        | DataType::Varchar(_)
+        | DataType::CharacterVarying(_)
+        | DataType::CharVarying(_)
+        | DataType::String(None) => SqlType::Text,
+        DataType::Char(_) | DataType::Character(_) => return Err(not_yet("character(n)", "text")),
+        DataType::Bytea => SqlType::Bytea,
+        DataType::Date => SqlType::Date,
+        DataType::Time(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => SqlType::Time,
+        DataType::Timestamp(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
+            SqlType::Timestamp
+        }
+        DataType::Timestamp(_, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone) => {
+            SqlType::TimestampTz
+        }
+        DataType::Interval { fields: None, precision: None } => SqlType::Interval,
+        DataType::Array(
+            ArrayElemTypeDef::AngleBracket(element)
+            | ArrayElemTypeDef::SquareBracket(element, _)
+            | ArrayElemTypeDef::Parenthesis(element),
+        ) => SqlType::Array(Box::new(column_type(element)?)),
+        DataType::JSON | DataType::JSONB => return Err(not_yet("jsonb", "text")),
+        DataType::Uuid => return Err(not_yet("uuid", "text")),
+        DataType::Custom(name, _) => return custom(name),
+        other => return Err(Report::unsupported(format!("type {other}"))),
+    })
+}
+
+fn not_yet(name: &str, instead: &str) -> Report {
+    Report::unsupported(format!("type {name}")).hint(format!("Use {instead}."))
+}
+
+/// Names that only PostgreSQL has; those of its catalog are what clients cast to.
+fn custom(name: &datafusion::sql::sqlparser::ast::ObjectName) -> Result<SqlType, Report> {
+    let last = name.0.last().and_then(|part| part.as_ident()).map(fold).unwrap_or_default();
+    Ok(match last.as_str() {
+        "name" | "char" | "bpchar" => SqlType::Text,
+        "oid" | "xid" => SqlType::BigInt,
+        "serial" | "bigserial" | "smallserial" | "serial4" | "serial8" => {
+            return Err(Report::unsupported(format!("type {last}")).hint("Use bigint."));
+        }
+        "money" | "inet" | "cidr" | "macaddr" | "xml" | "timetz" | "hstore" | "point" => {
+            return Err(not_yet(&last, "text"));
+        }
+        _ => {
+            let message = format!("type {} does not exist", Quoted(&name.to_string()));
+            return Err(Report::new(SqlState::UNDEFINED_OBJECT, message));
+        }
+    })
+}
+
+fn digits_of(digits: &ExactNumberInfo) -> Result<Option<(u8, i8)>, Report> {
+    let (precision, scale) = match digits {
+        ExactNumberInfo::None => return Ok(None),
+        ExactNumberInfo::Precision(precision) => (*precision, 0),
+        ExactNumberInfo::PrecisionAndScale(precision, scale) => (*precision, *scale),
+    };
+    let wrong = |message: String| Report::new(SqlState::INVALID_PARAMETER_VALUE, message);
+    if !(1..=1000).contains(&precision) {
+        return Err(wrong(format!("NUMERIC precision {precision} must be between 1 and 1000")));
+    }
+    let narrow = u8::try_from(precision).ok().filter(|p| *p <= NUMERIC_PRECISION);
+    let Some(narrow) = narrow else {
+        let what = format!("NUMERIC precision above {NUMERIC_PRECISION}");
+        return Err(Report::unsupported(what));
+    };
+    let scale = i8::try_from(scale).ok().filter(|s| *s >= 0 && s.unsigned_abs() <= narrow);
+    match scale {
+        Some(scale) => Ok(Some((narrow, scale))),
+        None => Err(wrong(format!("NUMERIC scale must be between 0 and precision {precision}"))),
+    }
+}
+
+/// The type of a cast. What a cast would have to change, and does not, is refused.
+fn cast_type(written: &DataType) -> Result<SqlType, Report> {
+    let length = match written {
+        DataType::Varchar(Some(length))
+        | DataType::CharacterVarying(Some(length))
+        | DataType::CharVarying(Some(length)) => Some(length),
+        _ => None,
+    };
+    if let Some(CharacterLength::IntegerLength { length, .. }) = length {
+        let report = Report::unsupported(format!("a cast to character varying({length})"));
+        return Err(report.hint(format!("Use left(value, {length}).")));
+    }
+    if let DataType::Timestamp(Some(places), _) | DataType::Time(Some(places), _) = written
+        && *places != 6
+    {
+        let report = Report::unsupported(format!("a cast to {written}"));
+        return Err(report.hint("Use date_trunc() to drop digits of a second."));
+    }
+    column_type(written)
+}
+
+/// Gives DataFusion our types: microseconds, unconstrained numeric, plain text.
+#[derive(Debug)]
+pub(crate) struct Types;
+
+impl TypePlanner for Types {
+    fn plan_type_field(&self, written: &DataType) -> Result<Option<FieldRef>> {
+        match cast_type(written) {
+            Ok(sql_type) => Ok(Some(Arc::new(Field::new("", sql_type.arrow(), true)))),
+            // Not of ours: DataFusion may know it.
+            Err(_) if matches!(written, DataType::Regclass | DataType::Struct(..)) => Ok(None),
+            Err(report) => Err(DataFusionError::External(Box::new(report))),
+        }
+    }
+}
+
+/// True for a type that a stored column can have.
+pub(crate) fn is_storable(data_type: &ArrowType) -> bool {
+    SqlType::of_arrow(data_type).is_some()
+}
