@@ -1,0 +1,224 @@
+//! JSON objects as rows: one message, one row.
+//!
+//! The decoder writes each value straight into its column while it scans the message, without a
+//! tree or a tape between. That is what makes a bad message cost only itself: its row is cut off
+//! and the next message starts anew. It is our own because what a user sees of it is PostgreSQL's:
+//! a general decoder turns 1.5 into the bigint 1, takes objects without commas, and fails a batch
+//! for one value.
+//!
+//! - Fields are matched by exact name. Missing ones are NULL, unknown ones are checked and ignored,
+//!   of repeated ones the last counts.
+//! - Messages of one source mostly have the same keys in the same order, so the keys of the last
+//!   one are tried first.
+//!
+//! Invariant: between messages all columns have `rows` values.
+
+mod column;
+mod cursor;
+mod number;
+mod time;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::FieldRef;
+use arrow::error::ArrowError;
+
+use self::column::Column;
+use self::cursor::{Cursor, Failure, unescape};
+
+/// Keys of the last message that are remembered.
+const KEYS_MAX: usize = 256;
+
+/// A key of the last message and the column that it names.
+struct Step {
+    key: Vec<u8>,
+    column: Option<usize>,
+}
+
+/// Decodes messages into columns.
+pub struct JsonDecoder {
+    names: BTreeMap<String, usize>,
+    fields: Vec<FieldRef>,
+    columns: Vec<Column>,
+    steps: Vec<Step>,
+    rows: usize,
+    scratch: String,
+}
+
+/// A column whose type has no representation in JSON.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("column \"{0}\" has a type that JSON does not hold")]
+pub struct UnknownType(String);
+
+impl JsonDecoder {
+    /// A decoder without rows.
+    ///
+    /// # Errors
+    /// A type that no SQL column has.
+    pub fn new(fields: &[FieldRef]) -> Result<JsonDecoder, UnknownType> {
+        let column =
+            |field: &FieldRef| Column::new(field).ok_or_else(|| UnknownType(field.name().clone()));
+        Ok(JsonDecoder {
+            names: fields.iter().enumerate().map(|(i, f)| (f.name().clone(), i)).collect(),
+            fields: fields.to_vec(),
+            columns: fields.iter().map(column).collect::<Result<_, _>>()?,
+            steps: Vec::new(),
+            rows: 0,
+            scratch: String::new(),
+        })
+    }
+
+    /// Rows decoded since the last [`JsonDecoder::finish`].
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// True if there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// Decodes one message into one more row.
+    ///
+    /// # Errors
+    /// What is wrong with the message, in one line; no row is added then.
+    pub fn push(&mut self, message: &[u8]) -> Result<(), String> {
+        let text = std::str::from_utf8(message).map_err(|error| {
+            format!("malformed JSON: byte {} is not UTF-8", error.valid_up_to() + 1)
+        })?;
+        let read = self.object(&mut Cursor::new(text)).and_then(|set| match set {
+            set if set == self.columns.len() => Ok(()),
+            _ => self.fill(),
+        });
+        match read {
+            Ok(()) => {
+                self.rows += 1;
+                Ok(())
+            }
+            Err((failure, column)) => {
+                self.cut();
+                Err(self.explain(failure, column, message))
+            }
+        }
+    }
+
+    /// The rows since the last call as columns.
+    ///
+    /// # Errors
+    /// None that a message can cause: Arrow checks its own rules once more.
+    pub fn finish(&mut self) -> Result<Vec<ArrayRef>, ArrowError> {
+        self.rows = 0;
+        self.columns.iter_mut().map(Column::finish).collect()
+    }
+
+    /// Reads the one object of a message; how many columns it set. A failure inside a value comes
+    /// with its column.
+    fn object(&mut self, cursor: &mut Cursor<'_>) -> Result<usize, (Failure, Option<usize>)> {
+        let outside = |failure| (failure, None);
+        cursor.skip_space();
+        if !cursor.take(b'{') {
+            return cursor.expected("one object").map_err(outside);
+        }
+        cursor.skip_space();
+        let mut set = 0;
+        if !cursor.take(b'}') {
+            for position in 0.. {
+                let column = self.key(cursor, position).map_err(outside)?;
+                cursor.colon().map_err(outside)?;
+                match column {
+                    Some(index) => {
+                        set += self.value(index, cursor).map_err(|f| (f, Some(index)))?;
+                    }
+                    None => cursor.skip_value(0).map_err(outside)?,
+                }
+                if !cursor.goes_on(b'}').map_err(outside)? {
+                    break;
+                }
+            }
+        }
+        cursor.end().map_err(outside)?;
+        Ok(set)
+    }
+
+    /// The column that the key at the cursor names, if any.
+    #[inline]
+    fn key(&mut self, cursor: &mut Cursor<'_>, position: usize) -> Result<Option<usize>, Failure> {
+        if let Some(step) = self.steps.get(position)
+            && cursor.take_key(&step.key)
+        {
+            return Ok(step.column);
+        }
+        self.new_key(cursor, position)
+    }
+
+    fn new_key(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        position: usize,
+    ) -> Result<Option<usize>, Failure> {
+        let (raw, escaped) = cursor.string()?;
+        let column = if escaped {
+            unescape(raw, &mut self.scratch);
+            self.names.get(self.scratch.as_str())
+        } else {
+            self.names.get(raw)
+        }
+        .copied();
+        if position == self.steps.len() && position < KEYS_MAX {
+            self.steps.push(Step { key: Vec::new(), column: None });
+        }
+        if let Some(step) = self.steps.get_mut(position) {
+            step.key.clear();
+            step.key.extend_from_slice(raw.as_bytes());
+            step.column = column;
+        }
+        Ok(column)
+    }
+
+    /// Reads a value into its column; 1 if the column had none in this row yet.
+    #[inline]
+    fn value(&mut self, index: usize, cursor: &mut Cursor<'_>) -> Result<usize, Failure> {
+        let column = &mut self.columns[index];
+        let again = column.len() > self.rows;
+        if again {
+            column.truncate(self.rows);
+        }
+        column.read(cursor, &mut self.scratch)?;
+        Ok(usize::from(!again))
+    }
+
+    /// Missing fields are NULL.
+    fn fill(&mut self) -> Result<(), (Failure, Option<usize>)> {
+        for (index, column) in self.columns.iter_mut().enumerate() {
+            if column.len() == self.rows {
+                column.push_null().map_err(|failure| (failure, Some(index)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the values of an unfinished row back.
+    fn cut(&mut self) {
+        for column in &mut self.columns {
+            column.truncate(self.rows);
+        }
+    }
+
+    fn explain(&self, failure: Failure, column: Option<usize>, message: &[u8]) -> String {
+        let name = || column.and_then(|index| self.fields.get(index)).map_or("", |f| f.name());
+        match failure {
+            Failure::Malformed(..) if message.is_empty() => "the message is empty".to_owned(),
+            Failure::Malformed(wanted, at) => {
+                format!("malformed JSON at byte {at}: expected {wanted}")
+            }
+            Failure::Value(reason) => format!("column \"{}\": {reason}", name()),
+            Failure::Null => {
+                format!("null value in column \"{}\" violates not-null constraint", name())
+            }
+        }
+    }
+}

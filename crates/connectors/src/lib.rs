@@ -1,0 +1,18 @@
+//! Connectors: how rows get from Kafka, or from nowhere, into the dataflow.
+//!
+//! [`connect`] turns the options of a CREATE SOURCE into a
+//! [`Connector`](millrace_dataflow::source::Connector). Only this crate knows Kafka; its readers
+//! decode on the reading thread, so that what leaves is columnar.
+
+mod connect;
+pub mod datagen;
+mod include;
+mod json;
+pub mod kafka;
+mod options;
+mod random;
+mod rows;
+
+pub use connect::{Definition, connect, known_options, names};
+pub use include::{Include, IncludeKind};
+pub use json::{JsonDecoder, UnknownType};
