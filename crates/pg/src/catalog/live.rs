@@ -1,0 +1,173 @@
+//! The lists of relations and of their columns as tables that are read anew by every query.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, Int16Array, Int32Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::streaming::StreamingTable;
+use datafusion::common::Result as DfResult;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::PartitionStream;
+use millrace_types::SqlType;
+
+use super::{Relation, RelationKind, Relations};
+use crate::types;
+
+/// Schemas and their numbers in `pg_namespace`.
+pub(super) const SCHEMAS: [(&str, i32); 4] =
+    [("pg_catalog", 11), ("public", 2200), ("information_schema", 13_000), ("millrace", 13_001)];
+
+/// Makes a batch of a snapshot of the relations.
+type Rows = fn(&SchemaRef, &[Relation]) -> DfResult<RecordBatch>;
+
+/// A list as a table.
+#[derive(Debug)]
+struct Live {
+    schema: SchemaRef,
+    relations: Arc<dyn Relations>,
+    rows: Rows,
+}
+
+impl PartitionStream for Live {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let batch = (self.rows)(&self.schema, &self.relations.relations());
+        let stream = futures::stream::once(std::future::ready(batch));
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), stream))
+    }
+}
+
+fn table(
+    fields: &[(&str, DataType)],
+    relations: &Arc<dyn Relations>,
+    rows: Rows,
+) -> DfResult<StreamingTable> {
+    let fields: Vec<Field> =
+        fields.iter().map(|(name, kind)| Field::new(*name, kind.clone(), true)).collect();
+    let schema = Arc::new(Schema::new(fields));
+    let live =
+        Live { schema: Arc::clone(&schema), relations: Arc::clone(relations), rows };
+    StreamingTable::try_new(schema, vec![Arc::new(live)])
+}
+
+/// One row a relation: `oid, namespace, schema, name, kind, columns, definition`.
+pub(super) fn relations(relations: &Arc<dyn Relations>) -> DfResult<StreamingTable> {
+    let fields = [
+        ("oid", DataType::Int32),
+        ("namespace", DataType::Int32),
+        ("schema", DataType::Utf8),
+        ("name", DataType::Utf8),
+        ("kind", DataType::Utf8),
+        ("columns", DataType::Int16),
+        ("definition", DataType::Utf8),
+    ];
+    table(&fields, relations, |schema, relations| {
+        let namespace = |relation: &Relation| {
+            SCHEMAS.iter().find(|(name, _)| *name == relation.schema).map(|(_, oid)| *oid)
+        };
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(relations.iter().map(|one| number(one.oid)).collect::<Int32Array>()),
+            Arc::new(relations.iter().map(namespace).collect::<Int32Array>()),
+            Arc::new(relations.iter().map(|one| Some(one.schema.as_str())).collect::<StringArray>()),
+            Arc::new(relations.iter().map(|one| Some(one.name.as_str())).collect::<StringArray>()),
+            Arc::new(relations.iter().map(|one| Some(letter(one.kind))).collect::<StringArray>()),
+            Arc::new(
+                relations
+                    .iter()
+                    .map(|one| i16::try_from(one.columns.fields().len()).ok())
+                    .collect::<Int16Array>(),
+            ),
+            Arc::new(
+                relations.iter().map(|one| one.definition.as_deref()).collect::<StringArray>(),
+            ),
+        ];
+        Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
+    })
+}
+
+/// One row a column: where it is, its type in the forms that the catalogs want.
+pub(super) fn columns(relations: &Arc<dyn Relations>) -> DfResult<StreamingTable> {
+    let fields = [
+        ("relation", DataType::Int32),
+        ("schema", DataType::Utf8),
+        ("table_name", DataType::Utf8),
+        ("name", DataType::Utf8),
+        ("number", DataType::Int16),
+        ("nullable", DataType::Boolean),
+        ("type_oid", DataType::Int32),
+        ("modifier", DataType::Int32),
+        ("width", DataType::Int16),
+        ("type_name", DataType::Utf8),
+        ("precision", DataType::Int32),
+        ("scale", DataType::Int32),
+    ];
+    table(&fields, relations, |schema, relations| {
+        let mut all: Vec<(&Relation, usize, &Field)> = Vec::new();
+        for relation in relations {
+            let fields = relation.columns.fields().iter().enumerate();
+            all.extend(fields.map(|(at, field)| (relation, at, field.as_ref())));
+        }
+        let sql = |field: &Field| SqlType::of_arrow(field.data_type());
+        let size = |field: &Field| match sql(field) {
+            Some(SqlType::SmallInt) => Some((16, 0)),
+            Some(SqlType::Integer) => Some((32, 0)),
+            Some(SqlType::BigInt) => Some((64, 0)),
+            Some(SqlType::Numeric(Some((precision, scale)))) => {
+                Some((i32::from(precision), i32::from(scale)))
+            }
+            _ => None,
+        };
+        let text = |value: fn(&(&Relation, usize, &Field)) -> String| -> ArrayRef {
+            Arc::new(all.iter().map(|one| Some(value(one))).collect::<StringArray>())
+        };
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(all.iter().map(|(one, _, _)| number(one.oid)).collect::<Int32Array>()),
+            text(|(one, _, _)| one.schema.clone()),
+            text(|(one, _, _)| one.name.clone()),
+            text(|(_, _, field)| field.name().clone()),
+            Arc::new(all.iter().map(|(_, at, _)| i16::try_from(at + 1).ok()).collect::<Int16Array>()),
+            Arc::new(all.iter().map(|(.., field)| Some(field.is_nullable())).collect::<BooleanArray>()),
+            Arc::new(
+                all.iter()
+                    .map(|(.., field)| number(types::oid(field.data_type())))
+                    .collect::<Int32Array>(),
+            ),
+            Arc::new(
+                all.iter()
+                    .map(|(.., field)| Some(types::modifier(field.data_type())))
+                    .collect::<Int32Array>(),
+            ),
+            Arc::new(
+                all.iter()
+                    .map(|(.., field)| Some(types::width(types::oid(field.data_type()))))
+                    .collect::<Int16Array>(),
+            ),
+            text(|(.., field)| match SqlType::of_arrow(field.data_type()) {
+                Some(SqlType::Numeric(_)) => "numeric".to_owned(),
+                Some(SqlType::Array(_)) => "ARRAY".to_owned(),
+                Some(sql) => sql.name(),
+                None => "record".to_owned(),
+            }),
+            Arc::new(all.iter().map(|(.., field)| Some(size(field)?.0)).collect::<Int32Array>()),
+            Arc::new(all.iter().map(|(.., field)| Some(size(field)?.1)).collect::<Int32Array>()),
+        ];
+        Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
+    })
+}
+
+fn number(oid: u32) -> Option<i32> {
+    i32::try_from(oid).ok()
+}
+
+/// The letter of `relkind`.
+fn letter(kind: RelationKind) -> &'static str {
+    match kind {
+        RelationKind::Source | RelationKind::Table => "r",
+        RelationKind::View => "v",
+        RelationKind::MaterializedView => "m",
+    }
+}

@@ -1,0 +1,240 @@
+//! What psql 15 and drivers ask, over a source `t`, a view `v` and a materialized view `m`.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema};
+use bytes::BytesMut;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+use millrace_types::{Report, SqlState, SqlType, timestamptz};
+
+use super::functions::Settings;
+use super::*;
+use crate::encode::{Column, Format, Zone};
+use crate::report_of;
+
+#[derive(Debug)]
+pub(crate) struct Three;
+
+impl Relations for Three {
+    fn relations(&self) -> Vec<Relation> {
+        let columns = Arc::new(Schema::new(vec![
+            Field::new("id", DataType::Int64, false),
+            Field::new("total", SqlType::Numeric(None).arrow(), true),
+            Field::new("price", DataType::Decimal128(10, 2), true),
+            Field::new("ts", timestamptz(), true),
+            Field::new("tags", SqlType::Array(Box::new(SqlType::Text)).arrow(), true),
+        ]));
+        let relation = |oid, schema: &str, name: &str, kind, definition: Option<&str>| Relation {
+            oid,
+            schema: schema.to_owned(),
+            name: name.to_owned(),
+            kind,
+            columns: Arc::clone(&columns),
+            definition: definition.map(str::to_owned),
+        };
+        vec![
+            relation(16384, PUBLIC, "t", RelationKind::Source, None),
+            relation(16389, PUBLIC, "v", RelationKind::View, Some("SELECT * FROM t")),
+            relation(16393, PUBLIC, "m", RelationKind::MaterializedView, Some("SELECT 1 AS id")),
+            relation(12001, "millrace", "sources", RelationKind::Table, None),
+        ]
+    }
+}
+
+#[derive(Debug)]
+struct NoSettings;
+
+impl Settings for NoSettings {
+    fn get(&self, name: &str) -> Option<String> {
+        (name == "application_name").then(|| "test".to_owned())
+    }
+
+    fn set(&self, name: &str, _: &str) -> Result<(), Report> {
+        Err(Report::new(SqlState::UNDEFINED_OBJECT, format!("no setting {name}")))
+    }
+}
+
+/// A context with the catalog over the three relations.
+pub(crate) async fn context() -> SessionContext {
+    let catalog = Catalog::new("dev", Arc::new(Three)).await.unwrap();
+    let config = SessionConfig::new().with_default_catalog_and_schema("dev", PUBLIC);
+    let context = SessionContext::new_with_config(config);
+    let client = Client {
+        user: "ada".to_owned(),
+        database: "dev".to_owned(),
+        settings: Arc::new(NoSettings),
+    };
+    catalog.install(&context, &client).unwrap();
+    context
+}
+
+/// The rows of a catalog query as text; `-` for NULL.
+async fn rows(context: &SessionContext, sql: &str) -> Result<Vec<String>, Report> {
+    let statement = rewrite(sql)?;
+    let state = context.state();
+    let statement = DfStatement::Statement(Box::new(statement));
+    let plan = state.statement_to_plan(statement).await.map_err(|e| report_of(&e))?;
+    let frame = context.execute_logical_plan(plan).await.map_err(|e| report_of(&e))?;
+    let batches = frame.collect().await.map_err(|e| report_of(&e))?;
+    let mut rows = Vec::new();
+    for batch in &batches {
+        let columns: Vec<Column> =
+            batch.columns().iter().map(|c| Column::new(c, &Zone::Utc).unwrap()).collect();
+        for row in 0..batch.num_rows() {
+            let cells: Vec<String> = columns.iter().map(|column| cell(column, row)).collect();
+            rows.push(cells.join("|"));
+        }
+    }
+    Ok(rows)
+}
+
+fn cell(column: &Column, row: usize) -> String {
+    let mut out = BytesMut::new();
+    column.put(row, Format::Text, &mut out).unwrap();
+    match out[..4] {
+        [0xff, 0xff, 0xff, 0xff] => "-".to_owned(),
+        _ => String::from_utf8(out[4..].to_vec()).unwrap(),
+    }
+}
+
+/// The queries that psql 15 sends for a command.
+fn recorded(command: &str) -> Vec<String> {
+    let all = include_str!("psql15.sql");
+    let section = all
+        .split("##### ")
+        .find_map(|section| section.strip_prefix(command)?.strip_prefix('\n'))
+        .unwrap_or_else(|| panic!("{command} is recorded"));
+    section.split("\n--\n").map(str::trim).filter(|query| !query.is_empty()).map(str::to_owned).collect()
+}
+
+async fn psql(command: &str) -> Vec<Vec<String>> {
+    let context = context().await;
+    let mut results = Vec::new();
+    for query in recorded(command) {
+        match rows(&context, &query).await {
+            Ok(rows) => results.push(rows),
+            Err(report) => panic!("{command}: {report}\n{query}"),
+        }
+    }
+    results
+}
+
+#[tokio::test]
+async fn psql_lists_relations_by_kind() {
+    let table = "public|t|table|root".to_owned();
+    let view = "public|v|view|root".to_owned();
+    let materialized = "public|m|materialized view|root".to_owned();
+    assert_eq!(psql("\\dt").await, [[table.clone()]]);
+    assert_eq!(psql("\\dv").await, [[view.clone()]]);
+    assert_eq!(psql("\\dm").await, [[materialized.clone()]]);
+    assert_eq!(psql("\\d").await, [[materialized, table, view]]);
+}
+
+#[tokio::test]
+async fn psql_describes_each_kind() {
+    let columns = [
+        "id|bigint|-|t|-||",
+        "total|numeric|-|f|-||",
+        "price|numeric(10,2)|-|f|-||",
+        "ts|timestamp with time zone|-|f|-||",
+        "tags|text[]|-|f|-||",
+    ];
+    for (command, oid, kind) in [("\\d t", 16384, 'r'), ("\\d v", 16389, 'v'), ("\\d m", 16393, 'm')] {
+        let name = command.trim_start_matches("\\d ");
+        let results = psql(command).await;
+        assert_eq!(results[0], [format!("{oid}|public|{name}")]);
+        assert!(results[1][0].starts_with(&format!("0|{kind}|f|f|f|f|f|f|f|")), "{:?}", results[1]);
+        assert_eq!(results[2], columns);
+        assert!(results[3..].iter().all(Vec::is_empty), "{command}: {:?}", &results[3..]);
+    }
+}
+
+#[tokio::test]
+async fn psql_lists_databases_schemas_and_roles() {
+    assert_eq!(psql("\\l").await, [["dev|root|UTF8|C.UTF-8|C.UTF-8|-|libc|-"]]);
+    let schemas = ["millrace|root", "public|root"];
+    assert_eq!(psql("\\dn").await, [schemas]);
+    assert_eq!(psql("\\du").await, [["root|t|t|t|t|t|-1|-|-|f|t"]]);
+}
+
+#[tokio::test]
+async fn every_recorded_command_of_psql_runs() {
+    for command in ["\\df", "\\di", "\\dt+", "\\d+ v", "\\dT"] {
+        psql(command).await;
+    }
+    let results = psql("\\d+ v").await;
+    assert!(results.contains(&vec!["SELECT * FROM t".to_owned()]), "{results:?}");
+}
+
+#[tokio::test]
+async fn drivers_find_out_who_answers() {
+    let context = context().await;
+    let version = rows(&context, "select pg_catalog.version()").await.unwrap();
+    assert!(version[0].starts_with("PostgreSQL 16.6 (Millrace "), "{version:?}");
+    for (query, answer) in [
+        ("SELECT current_setting('server_version_num')::int/100 as version", "1600"),
+        ("SELECT current_setting('application_name')", "test"),
+        ("SELECT current_setting('no.such', true)", "-"),
+        ("select current_schema()", "public"),
+        ("select current_schema", "public"),
+        ("select current_user, session_user, current_database()", "ada|ada|dev"),
+        ("SELECT pg_catalog.pg_size_pretty(123456789::bigint)", "118 MB"),
+        ("SELECT 'm'::regclass::oid", "16393"),
+        ("SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'", ""),
+        ("SELECT matviewname FROM pg_matviews", "m"),
+    ] {
+        let got = rows(&context, query).await.unwrap_or_else(|e| panic!("{query}: {e}"));
+        assert_eq!(got.join("/"), answer, "{query}");
+    }
+    let unknown = rows(&context, "SELECT current_setting('no.such')").await.unwrap_err();
+    assert_eq!(unknown.code, SqlState::UNDEFINED_OBJECT);
+}
+
+#[tokio::test]
+async fn information_schema_has_postgresql_names() {
+    let context = context().await;
+    let columns = "SELECT column_name, data_type, udt_name, numeric_precision, numeric_scale \
+                   FROM information_schema.columns WHERE table_name = 'm' ORDER BY ordinal_position";
+    assert_eq!(
+        rows(&context, columns).await.unwrap(),
+        [
+            "id|bigint|int8|64|0",
+            "total|numeric|numeric|-|-",
+            "price|numeric|numeric|10|2",
+            "ts|timestamp with time zone|timestamptz|-|-",
+            "tags|ARRAY|_text|-|-",
+        ]
+    );
+    let tables = "SELECT table_name, table_type FROM information_schema.tables \
+                  WHERE table_schema = 'public' ORDER BY 1";
+    assert_eq!(rows(&context, tables).await.unwrap(), ["m|BASE TABLE", "t|BASE TABLE", "v|VIEW"]);
+}
+
+#[test]
+fn only_queries_of_the_catalog_are_catalog_queries() {
+    let is = |sql: &str| {
+        is_catalog_query(&Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().remove(0))
+    };
+    for sql in [
+        "SELECT relname FROM pg_class",
+        "SELECT * FROM information_schema.tables",
+        "SELECT 1 FROM m JOIN pg_catalog.pg_type t ON true",
+        "SELECT version()",
+        "SELECT current_schema",
+        "SELECT 'm'::regclass",
+    ] {
+        assert!(is(sql), "{sql}");
+    }
+    for sql in [
+        "SELECT 1",
+        "SELECT id, current_user FROM m",
+        "SELECT \"user\" FROM m",
+        "SELECT count(*) FROM readings WHERE ts > now()",
+        "INSERT INTO t SELECT relname FROM pg_class",
+    ] {
+        assert!(!is(sql), "{sql}");
+    }
+}

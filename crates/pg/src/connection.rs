@@ -1,0 +1,276 @@
+//! One connection after startup: requests in, answers out, in order.
+//!
+//! The simple protocol is here; [`extended`] has prepared statements and portals, [`rows`] the
+//! stream of a result, [`interrupt`] cancel requests and the server's end.
+//!
+//! Invariants: 1. after a failed message of an extended query nothing is done until its Sync;
+//! 2. every query string and every Sync is answered by exactly one ReadyForQuery, with all notices
+//! and changed settings before it; 3. no portal outlives its transaction.
+
+mod extended;
+mod interrupt;
+mod rows;
+
+use std::collections::BTreeMap;
+use std::io;
+
+use millrace_types::{Report, SqlState};
+use pgwire::messages::response::{
+    CommandComplete, EmptyQueryResponse, ReadyForQuery, TransactionStatus,
+};
+use pgwire::messages::startup::ParameterStatus;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::encode::{Format, Zone};
+use crate::failure::Failure;
+use crate::frontend::{self, Request};
+use crate::report::{self, Severity};
+use crate::session::{Login, Outcome, Session, Statement, Transaction};
+use crate::settings::REPORTED;
+use crate::startup::Started;
+use crate::types;
+use crate::wire::{Frame, MESSAGE_BYTES_MAX, Wire};
+use extended::{Portal, Prepared};
+pub(crate) use interrupt::{Interrupts, Key, Keys};
+use rows::Rows;
+
+/// A connection with its session.
+pub(crate) struct Connection {
+    wire: Wire,
+    interrupts: Interrupts,
+    session: Box<dyn Session>,
+    login: Login,
+    key: Key,
+    /// What the client was last told of each of [`REPORTED`].
+    reported: [String; REPORTED.len()],
+    statements: BTreeMap<String, Prepared>,
+    portals: BTreeMap<String, Portal>,
+    /// True from a failure in an extended query to its Sync.
+    skipping: bool,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    pub(crate) fn new(started: Started, interrupts: Interrupts) -> Connection {
+        Connection {
+            wire: started.wire,
+            interrupts,
+            session: started.session,
+            login: started.login,
+            key: started.key,
+            reported: Default::default(),
+            statements: BTreeMap::new(),
+            portals: BTreeMap::new(),
+            skipping: false,
+            _permit: started.permit,
+        }
+    }
+
+    /// Serves the client until it leaves, breaks the protocol, or the server ends.
+    pub(crate) async fn run(mut self) -> io::Result<()> {
+        let failure = match self.greet() {
+            Ok(()) => self.serve().await,
+            Err(error) => Err(error.into()),
+        };
+        match failure {
+            Ok(()) => self.wire.close().await,
+            Err(Failure::Connection(error)) => Err(error),
+            Err(Failure::Session(report) | Failure::Statement(report)) => {
+                self.wire.put(&report::error(Severity::Fatal, &report, 0))?;
+                self.wire.close().await
+            }
+        }
+    }
+
+    fn greet(&mut self) -> io::Result<()> {
+        for (at, (name, _)) in REPORTED.into_iter().enumerate() {
+            let value = self.setting(at);
+            self.wire.put(&ParameterStatus::new(name.to_owned(), value.clone()))?;
+            self.reported[at] = value;
+        }
+        self.wire.put(&self.key.message())?;
+        self.ready()
+    }
+
+    fn setting(&self, at: usize) -> String {
+        let (name, default) = REPORTED[at];
+        if let Some(value) = self.session.parameter(name) {
+            return value;
+        }
+        let option = |name: &str| {
+            self.login.options.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
+        };
+        match name {
+            "application_name" => option(name).unwrap_or_default(),
+            "session_authorization" => self.login.user.clone(),
+            _ => default.to_owned(),
+        }
+    }
+
+    async fn serve(&mut self) -> Result<(), Failure> {
+        self.wire.flush().await?;
+        loop {
+            let frame = self.next_frame().await?;
+            let Some(frame) = frame else { return Ok(()) };
+            let kind = frame.kind;
+            if !frontend::is_known(kind) {
+                return Err(Failure::protocol(format!("invalid frontend message type {kind}")));
+            }
+            if self.skipping && !matches!(kind, b'S' | b'X') {
+                continue;
+            }
+            match Request::decode(frame) {
+                Ok(Request::Terminate) => return Ok(()),
+                Ok(request) => self.answer(request).await?,
+                Err(report) => self.refuse(&report, kind).await?,
+            }
+        }
+    }
+
+    async fn next_frame(&mut self) -> Result<Option<Frame>, Failure> {
+        tokio::select! {
+            biased;
+            failure = self.interrupts.end() => Err(failure),
+            frame = self.wire.frame(MESSAGE_BYTES_MAX) => match frame {
+                Err(error) if error.kind() == io::ErrorKind::InvalidData =>
+                    Err(Failure::protocol(error.to_string())),
+                frame => Ok(frame?),
+            },
+        }
+    }
+
+    /// A message that could not be decoded, or was refused before anything ran.
+    async fn refuse(&mut self, report: &Report, kind: u8) -> Result<(), Failure> {
+        self.wire.put(&report::error(Severity::Error, report, 0))?;
+        if frontend::is_extended(kind) {
+            self.skipping = true;
+        } else {
+            self.ready()?;
+        }
+        Ok(self.wire.flush().await?)
+    }
+
+    async fn answer(&mut self, request: Request) -> Result<(), Failure> {
+        match request {
+            Request::Query(query) => self.query(&query).await,
+            Request::Sync => self.sync().await,
+            Request::Flush => Ok(self.wire.flush().await?),
+            Request::Function => {
+                self.refuse(&Report::unsupported("the function call protocol"), b'F').await
+            }
+            // What remains of a COPY that failed is read and thrown away.
+            Request::Copy | Request::Terminate => Ok(()),
+            request => {
+                let Err((failure, offset)) = self.extended(request).await else { return Ok(()) };
+                let Failure::Statement(report) = failure else { return Err(failure) };
+                self.wire.put(&report::error(Severity::Error, &report, offset))?;
+                self.skipping = true;
+                Ok(self.wire.flush().await?)
+            }
+        }
+    }
+
+    async fn sync(&mut self) -> Result<(), Failure> {
+        self.skipping = false;
+        if self.session.transaction() == Transaction::Idle {
+            self.portals.clear();
+        }
+        self.ready()?;
+        Ok(self.wire.flush().await?)
+    }
+
+    /// Runs a query string of the simple protocol.
+    async fn query(&mut self, query: &str) -> Result<(), Failure> {
+        self.statements.remove("");
+        self.portals.remove("");
+        match self.session.split(query) {
+            Err(report) => self.wire.put(&report::error(Severity::Error, &report, 0))?,
+            Ok(statements) if statements.iter().all(|statement| statement.text.is_empty()) => {
+                self.wire.put(&EmptyQueryResponse::new())?;
+            }
+            Ok(statements) => {
+                for statement in statements.iter().filter(|one| !one.text.is_empty()) {
+                    match self.simple(statement).await {
+                        Ok(()) => {}
+                        Err(Failure::Statement(report)) => {
+                            self.notices(statement.offset)?;
+                            let error = report::error(Severity::Error, &report, statement.offset);
+                            self.wire.put(&error)?;
+                            break;
+                        }
+                        Err(failure) => return Err(failure),
+                    }
+                }
+            }
+        }
+        if self.session.transaction() == Transaction::Idle {
+            self.portals.clear();
+        }
+        self.ready()?;
+        Ok(self.wire.flush().await?)
+    }
+
+    async fn simple(&mut self, statement: &Statement) -> Result<(), Failure> {
+        self.interrupts.begin();
+        let outcome = tokio::select! {
+            biased;
+            failure = self.interrupts.raised() => return Err(failure),
+            error = self.wire.gone() => return Err(error.into()),
+            outcome = self.session.execute(statement, Vec::new()) => outcome?,
+        };
+        match outcome {
+            Outcome::Empty => self.wire.put(&EmptyQueryResponse::new())?,
+            Outcome::Done(tag) => {
+                self.notices(statement.offset)?;
+                self.wire.put(&CommandComplete::new(tag))?;
+            }
+            Outcome::Rows { schema, rows, verb } => {
+                self.wire.put(&types::describe(&schema, &[Format::Text])?)?;
+                let mut rows = Rows::new(rows, verb, vec![Format::Text; schema.fields().len()]);
+                let zone = self.zone();
+                let sent = rows.send(&mut self.wire, &mut self.interrupts, &zone, None).await?;
+                self.notices(statement.offset)?;
+                self.wire.put(&CommandComplete::new(rows.tag(sent)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The zone that `timestamptz` is shown in as text.
+    fn zone(&self) -> Zone {
+        Zone::named(self.session.parameter("TimeZone").as_deref().unwrap_or("UTC"))
+    }
+
+    fn notices(&mut self, offset: usize) -> io::Result<()> {
+        for notice in self.session.notices() {
+            self.wire.put(&report::notice(&notice, offset))?;
+        }
+        Ok(())
+    }
+
+    fn ready(&mut self) -> io::Result<()> {
+        self.notices(0)?;
+        for (at, (name, _)) in REPORTED.into_iter().enumerate() {
+            let value = self.setting(at);
+            if self.reported[at] != value {
+                self.wire.put(&ParameterStatus::new(name.to_owned(), value.clone()))?;
+                self.reported[at] = value;
+            }
+        }
+        let status = match self.session.transaction() {
+            Transaction::Idle => TransactionStatus::Idle,
+            Transaction::Open => TransactionStatus::Transaction,
+            Transaction::Failed => TransactionStatus::Error,
+        };
+        self.wire.put(&ReadyForQuery::new(status))
+    }
+}
+
+/// The report for a name that no statement has.
+fn unknown_statement(name: &str) -> Report {
+    let message = match name {
+        "" => "unnamed prepared statement does not exist".to_owned(),
+        name => format!("prepared statement \"{name}\" does not exist"),
+    };
+    Report::new(SqlState::INVALID_SQL_STATEMENT_NAME, message)
+}

@@ -1,0 +1,97 @@
+//! Values of parameters, text or binary, to scalars of the type that the statement wants.
+//!
+//! A value is read as the type that the client was told or declared; where the statement wants
+//! another, it is cast, and a cast that loses the value is an error.
+
+mod array;
+mod binary;
+mod text;
+
+use arrow::compute::CastOptions;
+use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+use millrace_types::{Report, SqlState, SqlType};
+
+use crate::encode::Format;
+use crate::types;
+
+/// Decodes a parameter; `oid` is its type on the wire, `wanted` the statement's.
+///
+/// # Errors
+/// Text or bytes that are no value of the type.
+pub(crate) fn parameter(
+    value: Option<&[u8]>,
+    format: Format,
+    oid: u32,
+    wanted: &DataType,
+) -> Result<ScalarValue, Report> {
+    let wanted = if wanted.is_null() { &DataType::Utf8 } else { wanted };
+    let Some(value) = value else {
+        return ScalarValue::try_from(wanted).map_err(|error| {
+            Report::new(SqlState::FEATURE_NOT_SUPPORTED, error.strip_backtrace())
+        });
+    };
+    let sent = types::sql_type(oid).unwrap_or(SqlType::Text);
+    // Precision and scale are the statement's: the wire does not tell them.
+    let read = match SqlType::of_arrow(wanted) {
+        Some(sql) if types::oid(wanted) == oid => sql,
+        _ => sent,
+    };
+    let scalar = match format {
+        Format::Text => text::value(utf8(value)?, &read)?,
+        Format::Binary => binary::value(value, &read, oid)?,
+    };
+    if scalar.data_type() == *wanted {
+        return Ok(scalar);
+    }
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    scalar.cast_to_with_options(wanted, &options).map_err(|error| {
+        let name = SqlType::of_arrow(wanted).map_or_else(|| wanted.to_string(), |sql| sql.name());
+        let message = format!("cannot cast the value of a parameter to type {name}");
+        Report::new(SqlState::CANNOT_COERCE, message).detail(error.strip_backtrace())
+    })
+}
+
+/// Names the parameter in the report on its bytes, as PostgreSQL does.
+pub(crate) fn of_parameter(mut report: Report, number: usize) -> Report {
+    if report.code == SqlState::INVALID_BINARY_REPRESENTATION {
+        report.message = format!("incorrect binary data format in bind parameter {number}");
+    }
+    report
+}
+
+fn utf8(bytes: &[u8]) -> Result<&str, Report> {
+    std::str::from_utf8(bytes).map_err(|_| {
+        Report::new(
+            SqlState::CHARACTER_NOT_IN_REPERTOIRE,
+            "invalid byte sequence for encoding \"UTF8\"",
+        )
+    })
+}
+
+/// The report for text that is no value of a type.
+fn invalid(sql: &SqlType, text: &str) -> Report {
+    let code = match sql {
+        SqlType::Date
+        | SqlType::Time
+        | SqlType::Timestamp
+        | SqlType::TimestampTz
+        | SqlType::Interval => SqlState::INVALID_DATETIME_FORMAT,
+        _ => SqlState::INVALID_TEXT_REPRESENTATION,
+    };
+    Report::new(code, format!("invalid input syntax for type {}: \"{text}\"", sql.name()))
+}
+
+/// The report for a number that its type cannot hold.
+fn out_of_range(sql: &SqlType, text: &str) -> Report {
+    let message = format!("value \"{text}\" is out of range for type {}", sql.name());
+    Report::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, message)
+}
+
+/// The report for bytes that are no value of their type.
+fn malformed() -> Report {
+    Report::new(SqlState::INVALID_BINARY_REPRESENTATION, "incorrect binary data format")
+}
+
+#[cfg(test)]
+mod tests;

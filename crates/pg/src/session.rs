@@ -1,0 +1,140 @@
+//! What the wire needs from the database: one [`Session`] per connection.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use async_trait::async_trait;
+use datafusion::common::ScalarValue;
+use datafusion::execution::SendableRecordBatchStream;
+use millrace_types::Report;
+
+/// One statement of a query string.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// Its text without the semicolon; empty for a comment or nothing.
+    pub text: String,
+    /// Characters of the query string before it, to shift positions of errors.
+    pub offset: usize,
+}
+
+/// What is known of a statement before it runs.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// The types of `$1`, `$2`, ...
+    pub parameters: Vec<DataType>,
+    /// The columns of its result; None if it returns none.
+    pub columns: Option<SchemaRef>,
+}
+
+/// What a statement gives.
+pub enum Outcome {
+    /// Nothing was asked.
+    Empty,
+    /// It is done; the command tag, for example `CREATE MATERIALIZED VIEW`.
+    Done(String),
+    /// Rows; the command tag is `<verb> <count>`, for example verb `SELECT`, or the verb alone where
+    /// PostgreSQL counts nothing (`SHOW`, `EXPLAIN`).
+    Rows {
+        /// The columns.
+        schema: SchemaRef,
+        /// The rows; an error in the stream ends the statement. `DataFusionError::External` may hold
+        /// a [`Report`].
+        rows: SendableRecordBatchStream,
+        /// First word of the command tag.
+        verb: &'static str,
+    },
+}
+
+/// Where the transaction of a session stands, as ReadyForQuery tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transaction {
+    /// None is open.
+    Idle,
+    /// One is open.
+    Open,
+    /// One is open and has failed.
+    Failed,
+}
+
+/// One connection's session. Dropped when the connection ends.
+///
+/// Dropping the future of a call, or the stream of an outcome, cancels the statement.
+#[async_trait]
+pub trait Session: Send {
+    /// Cuts a query string into its statements; a string that holds nothing gives none.
+    ///
+    /// # Errors
+    /// An unterminated string, quote or comment.
+    fn split(&self, query: &str) -> Result<Vec<Statement>, Report>;
+
+    /// Parses and types a statement without running it. `hints` are the types that the client
+    /// declared, None where it left them open.
+    ///
+    /// # Errors
+    /// What is wrong with the statement; positions count from its first character.
+    async fn prepare(
+        &mut self,
+        statement: &Statement,
+        hints: &[Option<DataType>],
+    ) -> Result<Prepared, Report>;
+
+    /// Runs a statement.
+    ///
+    /// # Errors
+    /// What is wrong with the statement or the state of the database.
+    async fn execute(
+        &mut self,
+        statement: &Statement,
+        parameters: Vec<ScalarValue>,
+    ) -> Result<Outcome, Report>;
+
+    /// Notices since the last call, oldest first.
+    fn notices(&mut self) -> Vec<Report>;
+
+    /// Where the transaction stands.
+    fn transaction(&self) -> Transaction;
+
+    /// The value of a setting that the protocol reports (`TimeZone`, `DateStyle`, ...).
+    fn parameter(&self, name: &str) -> Option<String>;
+}
+
+/// Who asks to come in.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// The user's name.
+    pub user: String,
+    /// The database asked for; `dev` if none was named, or the user's name, which clients send then.
+    pub database: String,
+    /// Where the client is.
+    pub peer: IpAddr,
+    /// Other startup parameters, `application_name` and the like.
+    pub options: Vec<(String, String)>,
+}
+
+/// What a client must prove before its session opens.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Authentication {
+    /// Nothing.
+    Trust,
+    /// That it knows this password (SCRAM-SHA-256).
+    Password(String),
+    /// Nobody comes in under this name; the client sees the same as after a wrong password.
+    Refuse,
+}
+
+/// The database, as a listener sees it.
+#[async_trait]
+pub trait Database: Send + Sync {
+    /// Opens a session for a client that has authenticated.
+    ///
+    /// # Errors
+    /// Unknown user or database, too many connections, shutting down.
+    async fn open(&self, login: Login) -> Result<Box<dyn Session>, Report>;
+
+    /// What a user must prove to come in from an address.
+    fn authentication(&self, user: &str, peer: IpAddr) -> Authentication;
+}
+
+/// A shared database.
+pub type SharedDatabase = Arc<dyn Database>;

@@ -1,0 +1,76 @@
+//! psql itself: what a person sees.
+
+use std::process::Output;
+
+use tokio::process::Command;
+
+use super::Server;
+
+/// Runs psql with one command and gives what it printed.
+async fn psql(server: &Server, options: &[&str], command: &str) -> (String, String) {
+    let Output { stdout, stderr, .. } = Command::new("psql")
+        .args(["-X", "-h", "127.0.0.1", "-U", "root", "-p", &server.address.port().to_string()])
+        .args(options)
+        .args(["-c", command])
+        .env_remove("PGPASSWORD")
+        .env("PGCONNECT_TIMEOUT", "20")
+        .output()
+        .await
+        .expect("psql is installed (postgresql-client)");
+    (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+const BARE: &[&str] = &["-A", "-t"];
+
+#[tokio::test]
+async fn psql_shows_the_answers_before_a_failing_statement_and_its_place() {
+    let server = Server::start().await;
+    let query = "SELECT 1 AS a; SELECT 'ä' AS b; SELECT nosuch; SELECT 4";
+    let (out, err) = psql(&server, BARE, query).await;
+    assert_eq!(out, "1\nä\n");
+    let expected = "ERROR:  column \"nosuch\" does not exist\n\
+         LINE 1: SELECT 1 AS a; SELECT 'ä' AS b; SELECT nosuch; SELECT 4\n                                               ^\n\
+         DETAIL:  There is none.\nHINT:  Name another.\n";
+    assert_eq!(err, expected);
+}
+
+#[tokio::test]
+async fn psql_lands_in_dev_and_describes_a_materialized_view() {
+    let server = Server::start().await;
+    assert_eq!(psql(&server, BARE, "select current_database()").await.0, "dev\n");
+    assert_eq!(server.database.logins.lock().unwrap()[0].user, "root");
+    let (out, err) = psql(&server, &[], "\\d m").await;
+    assert_eq!(err, "");
+    for line in [
+        "Materialized view \"public.m\"",
+        " id     | bigint                   |           | not null | ",
+        " price  | numeric(10,2)            |           |          | ",
+        " tags   | text[]                   |           |          | ",
+    ] {
+        assert!(out.contains(line), "{line}\n{out}");
+    }
+    let (out, err) = psql(&server, BARE, "\\dm").await;
+    assert_eq!((out.as_str(), err.as_str()), ("public|m|materialized view|root\n", ""));
+    for command in ["\\d", "\\dt", "\\dv", "\\l", "\\dn", "\\du", "\\df", "\\dt+", "\\d v", "\\d t"] {
+        let (out, err) = psql(&server, BARE, command).await;
+        assert_eq!(err, "", "{command}");
+        assert!(!out.is_empty() || command == "\\df", "{command}");
+    }
+}
+
+#[tokio::test]
+async fn psql_shows_notices_and_says_nothing_to_a_comment() {
+    let server = Server::start().await;
+    let (out, err) = psql(&server, &[], "NOTE").await;
+    assert_eq!(out, "NOTE\n");
+    assert_eq!(err, "NOTICE:  as you wished\nWARNING:  but beware\n");
+    let (out, err) = psql(&server, &[], "-- ping").await;
+    assert_eq!((out.as_str(), err.as_str()), ("", ""));
+}
+
+#[tokio::test]
+async fn psql_sees_timestamps_in_its_zone() {
+    let server = Server::start().await;
+    let query = "SET TimeZone = 'Europe/Helsinki'; SELECT to_timestamp(0)";
+    assert_eq!(psql(&server, BARE, query).await.0, "SET\n1970-01-01 02:00:00+02\n");
+}
