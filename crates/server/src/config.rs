@@ -1,0 +1,265 @@
+//! Options of `millrace serve`: from the command line, `MILLRACE_*` variables and a TOML file, in
+//! this order of strength.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+
+/// Which store keeps catalog, epoch log and manifests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreKind {
+    /// fjall, the default.
+    Fjall,
+    /// sled.
+    Sled,
+}
+
+/// Options as they are written: each may be absent.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Options {
+    /// TOML file with any of these options
+    #[arg(long, env = "MILLRACE_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+    /// Directory of all durable data [default: millrace-data]
+    #[arg(long, env = "MILLRACE_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Address for Postgres clients; port 0 takes a free one [default: 127.0.0.1:4567]
+    #[arg(long, env = "MILLRACE_LISTEN", value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// Worker threads [default: number of cores]
+    #[arg(long, env = "MILLRACE_WORKERS", value_name = "N")]
+    pub workers: Option<usize>,
+    /// Metadata store; fixed when the data directory is made [default: fjall]
+    #[arg(long, env = "MILLRACE_STORE")]
+    pub store: Option<StoreKind>,
+    /// How long rows are gathered before they become visible together [default: 100ms]
+    #[arg(long, env = "MILLRACE_EPOCH_INTERVAL", value_name = "DURATION", value_parser = duration)]
+    #[serde(default, deserialize_with = "duration_text")]
+    pub epoch_interval: Option<Duration>,
+    /// How often state is written to disk, bounds the work of a recovery [default: 5s]
+    #[arg(long, env = "MILLRACE_CHECKPOINT_INTERVAL", value_name = "DURATION", value_parser = duration)]
+    #[serde(default, deserialize_with = "duration_text")]
+    pub checkpoint_interval: Option<Duration>,
+    /// Memory above which checkpoints are forced and readers wait [default: 70% of the machine's]
+    #[arg(long, env = "MILLRACE_MEMORY_LIMIT", value_name = "SIZE", value_parser = size)]
+    #[serde(default, deserialize_with = "size_text")]
+    pub memory_limit: Option<usize>,
+    /// Address for health checks and metrics over HTTP; off without it
+    #[arg(long, env = "MILLRACE_HTTP", value_name = "ADDRESS:PORT")]
+    pub http: Option<SocketAddr>,
+    /// Password of the user root (SCRAM-SHA-256); without it only loopback clients may connect
+    #[arg(long, env = "MILLRACE_PASSWORD", hide_env_values = true, value_name = "PASSWORD")]
+    pub password: Option<String>,
+    /// Listen beyond loopback without a password
+    #[arg(long)]
+    #[serde(default)]
+    pub insecure: bool,
+    /// Certificate chain for TLS (PEM), together with --tls-key
+    #[arg(long, env = "MILLRACE_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key for TLS (PEM)
+    #[arg(long, env = "MILLRACE_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+}
+
+/// Options with defaults filled in and checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Directory of all durable data.
+    pub data_dir: PathBuf,
+    /// Address for Postgres clients.
+    pub listen: SocketAddr,
+    /// Worker threads, at least 1.
+    pub workers: usize,
+    /// Metadata store.
+    pub store: StoreKind,
+    /// Longest time that rows are gathered.
+    pub epoch_interval: Duration,
+    /// Time between checkpoints.
+    pub checkpoint_interval: Duration,
+    /// Bytes.
+    pub memory_limit: usize,
+    /// Address for HTTP.
+    pub http: Option<SocketAddr>,
+    /// Password of root.
+    pub password: Option<String>,
+    /// Clients from beyond loopback may come in without a password.
+    pub insecure: bool,
+    /// Certificate chain and key.
+    pub tls: Option<(PathBuf, PathBuf)>,
+}
+
+/// An option that cannot be served, one line.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {0}: {1}")]
+    Read(PathBuf, std::io::Error),
+    /// The file is not what it should be.
+    #[error("{0}: {1}")]
+    Parse(PathBuf, String),
+    /// Anybody could come in.
+    #[error(
+        "refusing to listen on {0} without authentication: set MILLRACE_PASSWORD, or say --insecure"
+    )]
+    Open(SocketAddr),
+    /// A value out of range.
+    #[error("{0}")]
+    Value(String),
+}
+
+impl Options {
+    /// Fills in the file and the defaults, and checks.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn resolve(self) -> Result<Config, ConfigError> {
+        let file = match &self.config {
+            Some(path) => read(path)?,
+            None => Options::default(),
+        };
+        let listen = self.listen.or(file.listen).unwrap_or(([127, 0, 0, 1], 4567).into());
+        let password = self.password.or(file.password);
+        let insecure = self.insecure || file.insecure;
+        if !listen.ip().is_loopback() && password.is_none() && !insecure {
+            return Err(ConfigError::Open(listen));
+        }
+        let http = self.http.or(file.http);
+        if let Some(http) = http.filter(|http| !http.ip().is_loopback() && !insecure) {
+            return Err(ConfigError::Value(format!(
+                "refusing to serve HTTP on {http}: it has no authentication, say --insecure to do so"
+            )));
+        }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = self.workers.or(file.workers).unwrap_or(cores);
+        if !(1..=256).contains(&workers) {
+            return Err(ConfigError::Value(format!("workers must be 1 to 256, not {workers}")));
+        }
+        let epoch = self.epoch_interval.or(file.epoch_interval);
+        let epoch_interval = epoch.unwrap_or(Duration::from_millis(100));
+        if !(Duration::from_millis(1)..=Duration::from_secs(60)).contains(&epoch_interval) {
+            return Err(ConfigError::Value("epoch-interval must be 1ms to 60s".into()));
+        }
+        let checkpoint = self.checkpoint_interval.or(file.checkpoint_interval);
+        let memory_limit = self.memory_limit.or(file.memory_limit).unwrap_or_else(most_memory);
+        if memory_limit < 64 << 20 {
+            return Err(ConfigError::Value("memory-limit must be at least 64MB".into()));
+        }
+        Ok(Config {
+            data_dir: self.data_dir.or(file.data_dir).unwrap_or("millrace-data".into()),
+            listen,
+            workers,
+            store: self.store.or(file.store).unwrap_or(StoreKind::Fjall),
+            epoch_interval,
+            checkpoint_interval: checkpoint.unwrap_or(Duration::from_secs(5)),
+            memory_limit,
+            http,
+            password,
+            insecure,
+            tls: self.tls_cert.or(file.tls_cert).zip(self.tls_key.or(file.tls_key)),
+        })
+    }
+}
+
+fn read(path: &PathBuf) -> Result<Options, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|e| ConfigError::Read(path.clone(), e))?;
+    toml::from_str(&text).map_err(|e| ConfigError::Parse(path.clone(), e.message().to_owned()))
+}
+
+/// 70% of the machine's memory; a gigabyte where the machine does not say.
+fn most_memory() -> usize {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kilobytes = text.lines().find_map(|line| {
+        line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse::<usize>().ok()
+    });
+    kilobytes.map_or(1 << 30, |kilobytes| kilobytes / 10 * 7 * 1024)
+}
+
+/// `100ms`, `5s`, `2m`, `1h`; a bare number is seconds.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: f64 = digits.trim().parse().map_err(|_| format!("`{text}` is not a duration"))?;
+    let unit = match &text[digits.len()..] {
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "" | "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        other => return Err(format!("unknown unit `{other}`, use us, ms, s, m or h")),
+    };
+    Duration::try_from_secs_f64(number * unit).map_err(|_| format!("`{text}` is out of range"))
+}
+
+/// `512MB`, `2GB`, `100000`.
+pub fn size(text: &str) -> Result<usize, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits.trim().parse().map_err(|_| format!("`{text}` is not a size"))?;
+    let unit: u64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        other => return Err(format!("unknown unit `{other}`, use kB, MB or GB")),
+    };
+    let bytes = number.checked_mul(unit).and_then(|bytes| usize::try_from(bytes).ok());
+    bytes.ok_or_else(|| format!("`{text}` is out of range"))
+}
+
+fn duration_text<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
+    let text: Option<String> = Option::deserialize(d)?;
+    text.map(|text| duration(&text).map_err(serde::de::Error::custom)).transpose()
+}
+
+fn size_text<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<usize>, D::Error> {
+    let text: Option<String> = Option::deserialize(d)?;
+    text.map(|text| size(&text).map_err(serde::de::Error::custom)).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_sizes_read_their_units() {
+        assert_eq!(duration("100ms"), Ok(Duration::from_millis(100)));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("2"), Ok(Duration::from_secs(2)));
+        assert!(duration("fast").is_err() && duration("3d").is_err());
+        assert_eq!(size("2GB"), Ok(2 << 30));
+        assert_eq!(size("300mb"), Ok(300 << 20));
+        assert!(size("much").is_err() && size("1PB").is_err());
+    }
+
+    #[test]
+    fn an_open_address_needs_a_password_or_insecure() {
+        let open = || Options { listen: "0.0.0.0:1".parse().ok(), ..Options::default() };
+        assert!(matches!(open().resolve(), Err(ConfigError::Open(_))));
+        assert!(Options { password: Some("x".into()), ..open() }.resolve().is_ok());
+        assert!(Options { insecure: true, ..open() }.resolve().is_ok());
+    }
+
+    #[test]
+    fn the_command_line_is_stronger_than_the_file() {
+        let file = tempfile_with("workers = 3\nepoch-interval = \"20ms\"\n");
+        let options = Options { config: Some(file.clone()), workers: Some(2), ..Options::default() };
+        let config = options.resolve().unwrap();
+        assert_eq!((config.workers, config.epoch_interval), (2, Duration::from_millis(20)));
+        std::fs::write(&file, "worker = 3\n").unwrap();
+        let options = Options { config: Some(file.clone()), ..Options::default() };
+        let error = options.resolve().unwrap_err().to_string();
+        assert!(error.contains("unknown field `worker`"), "{error}");
+        std::fs::remove_file(file).unwrap();
+    }
+
+    fn tempfile_with(text: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("millrace-config-{}.toml", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+}

@@ -1,0 +1,423 @@
+//! Checkpoints and commits: one committer thread, one commit under way at a time.
+//!
+//! A checkpoint is marked when its epoch is sealed; operators hand their changes over; when all
+//! have, the committer writes one segment and commits it together with the catalog changes that
+//! waited for it. Segments are written and compacted off the workers' and the coordinator's path.
+//!
+//! Invariants: 1. a commit names a checkpoint only after every live view has handed over and
+//! published everything up to it (`ready`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crossbeam_channel::Sender;
+use millrace_dataflow::operator::StateChange;
+use millrace_storage::{Commit, EpochRecord, Op, Store, Table};
+use millrace_types::{Epoch, ObjectId, TableId, Ts};
+
+use super::{Coordinator, Message, Reply};
+use crate::clock::{Clock, micros};
+use crate::error::ServerError;
+use crate::shared::Shared;
+
+/// The key of the record of the last checkpoint, beside the catalog.
+pub(super) const RECORD_KEY: &[u8] = b"checkpoint-record";
+/// Compaction units after one commit.
+const COMPACT_UNITS: usize = 8;
+
+/// What the committer does.
+struct Job {
+    epoch: Option<Epoch>,
+    flush: Vec<(TableId, Arc<Table>, Ts)>,
+    changes: Vec<(TableId, StateChange)>,
+    drop_tables: Vec<TableId>,
+    ops: Vec<Op>,
+    then: Then,
+}
+
+/// What follows a commit.
+#[derive(Default)]
+pub struct Then {
+    /// A new catalog to show.
+    pub(super) catalog: Option<millrace_sql::Catalog>,
+    /// Sessions to answer.
+    pub(super) replies: Vec<Reply>,
+    /// Views whose creation is now durable.
+    pub(super) created: Vec<ObjectId>,
+    /// Views whose drop is now durable.
+    pub(super) dropped: Vec<ObjectId>,
+    /// A hydration whose state has been flushed.
+    pub(super) flushed: Option<ObjectId>,
+}
+
+/// What the committer says.
+pub struct Done {
+    epoch: Option<Epoch>,
+    took_us: i64,
+    result: Result<(), ServerError>,
+    then: Then,
+}
+
+/// A view that waits for the checkpoint that makes it durable.
+pub(super) struct Attached {
+    pub(super) view: ObjectId,
+    pub(super) live_from: Epoch,
+    pub(super) object: millrace_sql::Object,
+    pub(super) ops: Vec<Op>,
+    pub(super) reply: Reply,
+}
+
+struct Pending {
+    epoch: Epoch,
+    record: EpochRecord,
+    waiting: BTreeSet<(ObjectId, usize)>,
+    changes: Vec<(TableId, StateChange)>,
+    bytes: BTreeMap<ObjectId, usize>,
+}
+
+/// See the module's documentation.
+pub(super) struct Checkpoints {
+    jobs: Sender<Job>,
+    busy: bool,
+    pending: Option<Pending>,
+    last_record: Option<EpochRecord>,
+    pub(super) attached: Vec<Attached>,
+    /// Tables of views that never came to be; the next commit drops them.
+    pub(super) orphans: Vec<TableId>,
+    /// Catalog changes that ride with the next checkpoint.
+    pub(super) riding: Vec<Op>,
+    wanted: bool,
+    last_at: i64,
+    cost_us: i64,
+}
+
+impl Checkpoints {
+    pub(super) fn start(shared: &Arc<Shared>) -> Result<Checkpoints, ServerError> {
+        let (jobs, inbox) = crossbeam_channel::unbounded::<Job>();
+        let (store, clock) = (shared.store.clone(), shared.clock.clone());
+        let out = shared.inbox.clone();
+        let run = move || {
+            for job in inbox {
+                let done = commit(&store, &clock, job);
+                if out.send(Message::Committed(done)).is_err() {
+                    return;
+                }
+            }
+        };
+        std::thread::Builder::new()
+            .name("committer".into())
+            .spawn(run)
+            .map_err(ServerError::Thread)?;
+        Ok(Checkpoints {
+            jobs,
+            busy: false,
+            pending: None,
+            last_record: None,
+            attached: Vec::new(),
+            orphans: Vec::new(),
+            riding: Vec::new(),
+            wanted: false,
+            last_at: shared.clock.now(),
+            cost_us: 0,
+        })
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        !self.busy && self.pending.is_none()
+    }
+
+    pub(super) fn seal_cost_us(&self) -> i64 {
+        self.cost_us
+    }
+
+    /// Asks for a checkpoint at the next seal.
+    pub(super) fn want(&mut self) {
+        self.wanted = true;
+    }
+
+    /// An epoch has been logged at a cost; it is a checkpoint if `hand_over`.
+    pub(super) fn sealed(
+        &mut self,
+        epoch: Epoch,
+        record: EpochRecord,
+        cost: i64,
+        hand_over: bool,
+        now: i64,
+    ) {
+        self.cost_us = (self.cost_us * 7 + cost.max(0)) / 8;
+        if hand_over {
+            self.wanted = false;
+            self.last_at = now;
+            self.pending = Some(Pending {
+                epoch,
+                record,
+                waiting: BTreeSet::new(),
+                changes: Vec::new(),
+                bytes: BTreeMap::new(),
+            });
+        }
+    }
+
+    fn submit(&mut self, job: Job) -> Result<(), ServerError> {
+        self.busy = true;
+        self.jobs.send(job).map_err(|_| ServerError::CommitterGone)
+    }
+}
+
+/// Runs on the committer's thread.
+fn commit(store: &Store, clock: &Clock, job: Job) -> Done {
+    let begun = clock.now();
+    let epoch = job.epoch;
+    let write = || -> Result<(), ServerError> {
+        let mut trims = Vec::new();
+        let mut parts = Vec::new();
+        for (id, change) in job.changes {
+            if let Some(trim) = change.trim {
+                trims.push((id, trim));
+            }
+            let StateChange { rows, gone, .. } = change;
+            parts.push((id, millrace_storage::StateChange { rows, gone }));
+        }
+        for (id, table, upto) in &job.flush {
+            if let Some(change) = table.flush(*upto)? {
+                parts.push((*id, change));
+            }
+        }
+        let mut segments = Vec::new();
+        if !parts.is_empty() {
+            segments.push(store.write_segment(parts)?);
+        }
+        let drop_tables = job.drop_tables;
+        store.commit(Commit { epoch, segments, drop_tables, trims, ops: job.ops })?;
+        Ok(())
+    };
+    let mut result = write();
+    let took_us = clock.now() - begun;
+    for _ in 0..COMPACT_UNITS {
+        match result.is_ok().then(|| store.compact()) {
+            Some(Ok(true)) => {}
+            Some(Err(error)) => result = Err(error.into()),
+            Some(Ok(false)) | None => break,
+        }
+    }
+    Done { epoch, took_us, result, then: job.then }
+}
+
+impl Coordinator {
+    /// True if a commit is waiting for the next seal, or the interval has passed.
+    pub(super) fn checkpoint_due(&self, now: i64) -> bool {
+        let every = micros(self.shared.config.checkpoint_interval);
+        self.checkpoints.is_idle()
+            && (self.checkpoints.wanted
+                || now.saturating_sub(self.checkpoints.last_at) >= every
+                || self.staged_bytes() > self.shared.config.memory_limit / 8)
+    }
+
+    /// True if a seal is wanted even without data.
+    pub(super) fn seal_wanted(&self) -> bool {
+        self.checkpoints.wanted && self.checkpoints.is_idle()
+    }
+
+    /// Bytes of published rows that no checkpoint holds yet.
+    fn staged_bytes(&self) -> usize {
+        self.views.values().map(|view| view.tables.content.bytes()).sum()
+    }
+
+    /// True when memory is short: one epoch at a time, and checkpoints as soon as they can be.
+    pub(super) fn under_pressure(&self) -> bool {
+        let limit = self.shared.config.memory_limit;
+        self.staged_bytes() > limit / 3 || self.resident > limit / 10 * 9
+    }
+
+    /// The views that must hand over for a checkpoint at `epoch`.
+    pub(super) fn expect_hand_over(&mut self, epoch: Epoch) {
+        let workers = self.runtime.workers();
+        let live = |from: Option<Epoch>| from.is_some_and(|from| from <= epoch);
+        let views = self.views.iter().filter(|(_, view)| live(view.live_from)).map(|(id, _)| *id);
+        let waiting = views.flat_map(|id| (0..workers).map(move |worker| (id, worker))).collect();
+        if let Some(pending) = &mut self.checkpoints.pending {
+            pending.waiting = waiting;
+        }
+    }
+
+    pub(super) fn handed_over(
+        &mut self,
+        view: ObjectId,
+        worker: usize,
+        mark: Ts,
+        changes: Vec<(usize, StateChange)>,
+        bytes: usize,
+    ) {
+        let Some(found) = self.views.get(&view) else { return };
+        let state = &found.tables.state;
+        let changes = changes.into_iter().map(|(at, change)| (state[at].id(), change));
+        match &mut self.checkpoints.pending {
+            Some(pending) if pending.epoch.ts() == mark => {
+                pending.changes.extend(changes);
+                pending.waiting.remove(&(view, worker));
+                *pending.bytes.entry(view).or_default() += bytes;
+            }
+            _ => {
+                let changes = changes.collect();
+                self.hydration_handed_over(view, worker, mark, changes);
+            }
+        }
+    }
+
+    /// A dropped view hands nothing over any more.
+    pub(super) fn forget_hand_over(&mut self, view: ObjectId) {
+        if let Some(pending) = &mut self.checkpoints.pending {
+            pending.waiting.retain(|(id, _)| *id != view);
+            let tables = self.views.get(&view).map(|v| &v.tables.state);
+            let gone = |id: &TableId| tables.is_some_and(|t| t.iter().any(|t| t.id() == *id));
+            pending.changes.retain(|(id, _)| !gone(id));
+        }
+    }
+
+    /// Starts the next commit if none is under way: a checkpoint that is ready, else a request.
+    pub(super) fn start_commits(&mut self) -> Result<(), ServerError> {
+        if self.checkpoints.busy {
+            return Ok(());
+        }
+        match &self.checkpoints.pending {
+            Some(pending) if pending.waiting.is_empty() => self.commit_checkpoint(),
+            Some(_) => Ok(()),
+            None => {
+                self.commit_drops()?;
+                if self.checkpoints.busy {
+                    return Ok(());
+                }
+                while let Some(request) = self.waiting.pop_front() {
+                    self.request(request)?;
+                    if self.checkpoints.busy || self.checkpoints.pending.is_some() {
+                        break;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn commit_checkpoint(&mut self) -> Result<(), ServerError> {
+        let Some(pending) = self.checkpoints.pending.take() else { return Ok(()) };
+        let epoch = pending.epoch;
+        let mut flush = Vec::new();
+        for view in self.views.values() {
+            if view.live_from.is_some_and(|from| from <= epoch) {
+                flush.extend(output_tables(view).map(|t| (t.id(), t, epoch.ts())));
+            }
+        }
+        let mut ops = vec![Op::Put(RECORD_KEY.to_vec(), pending.record.encode())];
+        ops.append(&mut self.checkpoints.riding);
+        let mut then = Then::default();
+        let ready = |attached: &Attached| attached.live_from <= epoch;
+        let (now, later) =
+            std::mem::take(&mut self.checkpoints.attached).into_iter().partition(ready);
+        self.checkpoints.attached = later;
+        let now: Vec<Attached> = now;
+        let mut catalog = (!now.is_empty()).then(|| (*self.catalog()).clone());
+        for attached in now {
+            ops.extend(attached.ops);
+            catalog = catalog.map(|catalog| catalog.with(attached.object));
+            then.replies.push(attached.reply);
+            then.created.push(attached.view);
+        }
+        then.catalog = catalog;
+        self.post_state_bytes(&pending.bytes);
+        self.checkpoints.last_record = Some(pending.record);
+        let changes = pending.changes;
+        let drop_tables = std::mem::take(&mut self.checkpoints.orphans);
+        self.checkpoints.submit(Job { epoch: Some(epoch), flush, changes, drop_tables, ops, then })
+    }
+
+    fn post_state_bytes(&self, bytes: &BTreeMap<ObjectId, usize>) {
+        let mut board = self.shared.board.lock();
+        for (view, bytes) in bytes {
+            if let Some(status) = board.views.get_mut(view) {
+                status.state_bytes = *bytes;
+            }
+        }
+    }
+
+    /// Writes what a hydration has so far, without moving the checkpoint.
+    pub(super) fn commit_hydration(
+        &mut self,
+        view: ObjectId,
+        upto: Ts,
+        changes: Vec<(TableId, StateChange)>,
+    ) -> Result<(), ServerError> {
+        let Some(found) = self.views.get(&view) else { return Ok(()) };
+        let flush = output_tables(found).map(|table| (table.id(), table, upto)).collect();
+        let then = Then { flushed: Some(view), ..Then::default() };
+        let (drop_tables, ops) = (Vec::new(), Vec::new());
+        self.checkpoints.submit(Job { epoch: None, flush, changes, drop_tables, ops, then })
+    }
+
+    /// Commits catalog changes alone.
+    pub(super) fn commit_catalog(
+        &mut self,
+        ops: Vec<Op>,
+        drop_tables: Vec<TableId>,
+        then: Then,
+    ) -> Result<(), ServerError> {
+        let (flush, changes) = (Vec::new(), Vec::new());
+        self.checkpoints.submit(Job { epoch: None, flush, changes, drop_tables, ops, then })
+    }
+
+    pub(super) fn committed(&mut self, done: Done) -> Result<(), ServerError> {
+        self.checkpoints.busy = false;
+        done.result?;
+        if let Some(epoch) = done.epoch {
+            let mut board = self.shared.board.lock();
+            board.checkpoint = epoch;
+            board.checkpoint_at = self.shared.clock.now();
+            drop(board);
+            tracing::debug!(%epoch, took_us = done.took_us, "checkpoint committed");
+        }
+        if let Some(catalog) = done.then.catalog {
+            self.shared.set_catalog(catalog);
+        }
+        for view in done.then.created {
+            self.created(view);
+        }
+        for view in done.then.dropped {
+            self.remove_view(view);
+        }
+        if let Some(view) = done.then.flushed {
+            self.hydration_flushed(view);
+        }
+        self.shared.changed();
+        for reply in done.then.replies {
+            // A client that has gone needs no answer.
+            drop(reply.send(Ok(())));
+        }
+        Ok(())
+    }
+
+    /// Everything is written once more and then the server ends.
+    pub(super) fn begin_stop(&mut self) {
+        self.stopping = true;
+        for source in self.sources.values() {
+            source.feed.gate.pause(true);
+        }
+        self.abort_hydrations();
+        for request in std::mem::take(&mut self.waiting) {
+            request.refuse(super::shutting_down());
+        }
+        self.shared.board.lock().stopping = true;
+        self.shared.changed();
+        if self.views.values().any(|view| view.live_from.is_some()) && !self.recovering() {
+            self.checkpoints.want();
+        }
+    }
+
+    /// True while the last checkpoint of a stop is still to come.
+    pub(super) fn stop_unfinished(&self) -> bool {
+        self.checkpoints.wanted || !self.checkpoints.is_idle()
+    }
+}
+
+fn output_tables(view: &super::View) -> impl Iterator<Item = Arc<Table>> + use<> {
+    let tables = &view.tables;
+    [tables.content.clone(), tables.late.clone(), tables.errors.clone()].into_iter()
+}

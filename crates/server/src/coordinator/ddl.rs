@@ -1,0 +1,451 @@
+//! CREATE and DROP: the order in which dataflows, tables and the catalog change.
+//!
+//! Sources and views only change the catalog. A materialized view is installed and filled first and
+//! enters the catalog with the checkpoint that makes its content durable; so a crash before leaves
+//! nothing of it. A drop is unpublished on all workers, committed, and then taken away.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use millrace_connectors::datagen::Anchor;
+use millrace_dataflow::graph::Graph;
+use millrace_dataflow::ingest::PartitionCut;
+use millrace_dataflow::runtime::{Command, Install, ViewTables};
+use millrace_plan::LeafKind;
+use millrace_sql::{Catalog, Kind, Object};
+use millrace_storage::{Op, TableSpec};
+use millrace_types::{Epoch, ObjectId, Report, SqlState, TableId, Ts};
+
+use super::checkpoint::Then;
+use super::failed::forget_failure;
+use super::hydrate::{Start, source_report};
+use super::sources::Opening;
+use super::{BuiltSource, Coordinator, Reply, View};
+use crate::error::ServerError;
+use crate::serving::{error_schema, late_schema};
+use crate::shared::{Readable, ViewStatus};
+
+/// Keys of catalog objects begin with this.
+pub(super) const OBJECT_PREFIX: &[u8] = b"object/";
+/// The key of the next free object and table ids.
+pub(super) const IDS_KEY: &[u8] = b"ids";
+
+/// A materialized view to create.
+pub struct NewView {
+    /// The object; its id and its tables' ids are given here.
+    pub object: Object,
+    /// Its sources, connected.
+    pub sources: BTreeMap<ObjectId, Arc<BuiltSource>>,
+    /// The offsets where the sources end now, for sources that nobody reads yet.
+    pub ends: BTreeMap<ObjectId, BTreeMap<millrace_types::PartitionId, i64>>,
+}
+
+/// What a session asks for.
+pub enum Request {
+    /// Adds a source or view to the catalog.
+    Create(Box<Object>, Reply),
+    /// Creates and fills a materialized view.
+    CreateMaterializedView(Box<NewView>, Reply),
+    /// Drops objects, dependants included where the session says so.
+    Drop(Vec<ObjectId>, bool, Reply),
+}
+
+impl Request {
+    /// Answers with an error.
+    pub(super) fn refuse(self, report: Report) {
+        let (Request::Create(_, reply)
+        | Request::CreateMaterializedView(_, reply)
+        | Request::Drop(_, _, reply)) = self;
+        // A client that has gone needs no answer.
+        drop(reply.send(Err(report)));
+    }
+}
+
+/// Drops under way: what is committed when all workers have unpublished the views.
+struct Dropping {
+    objects: Vec<ObjectId>,
+    waiting: BTreeSet<(ObjectId, usize)>,
+    reply: Reply,
+}
+
+/// Ids are given once, and drops are remembered, here.
+#[derive(Default)]
+pub(super) struct Ddl {
+    pub(super) next_object: u32,
+    pub(super) next_table: u64,
+    dropping: Vec<Dropping>,
+    /// Views that go away once all these workers have unpublished them.
+    pub(super) retiring: BTreeMap<ObjectId, BTreeSet<usize>>,
+}
+
+impl Coordinator {
+    /// Begins what a session asked for. No commit is under way.
+    pub(super) fn request(&mut self, request: Request) -> Result<(), ServerError> {
+        if self.stopping {
+            request.refuse(super::shutting_down());
+            return Ok(());
+        }
+        match request {
+            Request::Create(object, reply) => self.create(*object, reply),
+            Request::CreateMaterializedView(new, reply) => {
+                self.create_materialized_view(*new, reply);
+                Ok(())
+            }
+            Request::Drop(ids, cascade, reply) => self.drop_objects(ids, cascade, reply),
+        }
+    }
+
+    fn create(&mut self, mut object: Object, reply: Reply) -> Result<(), ServerError> {
+        if let Some(report) = self.name_taken(&object.name) {
+            drop(reply.send(Err(report)));
+            return Ok(());
+        }
+        object.id = self.next_object();
+        let ops = match object.encode() {
+            Ok(bytes) => {
+                let anchor = Anchor { first: 0, at: self.shared.clock.now() };
+                let anchors = crate::sources::anchors_op(object.id, &[anchor]);
+                vec![Op::Put(object_key(object.id), bytes), self.ids_op(), anchors]
+            }
+            Err(error) => {
+                drop(reply.send(Err(Report::new(SqlState::INTERNAL_ERROR, error.to_string()))));
+                return Ok(());
+            }
+        };
+        let catalog = self.catalog().with(object);
+        let then = Then { catalog: Some(catalog), replies: vec![reply], ..Then::default() };
+        self.commit_catalog(ops, Vec::new(), then)
+    }
+
+    fn name_taken(&self, name: &str) -> Option<Report> {
+        let taken = self.catalog().find(name).is_some()
+            || self.hydrations.values().any(|h| h.name == name)
+            || self.checkpoints.attached.iter().any(|a| a.object.name == name);
+        let message = || format!("relation \"{name}\" already exists");
+        taken.then(|| Report::new(SqlState::DUPLICATE_TABLE, message()))
+    }
+
+    fn create_materialized_view(&mut self, new: NewView, reply: Reply) {
+        if let Some(report) = self.name_taken(&new.object.name) {
+            drop(reply.send(Err(report)));
+            return;
+        }
+        if let Some(report) = self.stopped_below(&new.object) {
+            drop(reply.send(Err(report)));
+            return;
+        }
+        if let Err(report) = self.open_unread(&new) {
+            self.close_unread_sources();
+            drop(reply.send(Err(report)));
+            return;
+        }
+        let mut object = new.object;
+        object.id = self.next_object();
+        match self.install_new(&mut object, new.sources.keys().copied().collect()) {
+            Ok((leaves, ts)) => {
+                let bytes = object.encode().map_err(|e| e.to_string());
+                let ops = bytes.map(|b| vec![Op::Put(object_key(object.id), b), self.ids_op()]);
+                match ops {
+                    Ok(ops) => self.begin_hydration(Start {
+                        view: object.id,
+                        object,
+                        ops,
+                        reply,
+                        leaves,
+                        sources: new.sources,
+                        ts,
+                    }),
+                    Err(reason) => {
+                        self.unpublish(object.id);
+                        drop(reply.send(Err(Report::new(SqlState::INTERNAL_ERROR, reason))));
+                    }
+                }
+            }
+            Err(report) => {
+                self.close_unread_sources();
+                drop(reply.send(Err(report)));
+            }
+        }
+    }
+
+    /// Opens the shared feeds of sources that nobody reads yet, at their end.
+    fn open_unread(&mut self, new: &NewView) -> Result<(), Report> {
+        for (id, built) in &new.sources {
+            if self.sources.contains_key(id) {
+                continue;
+            }
+            let ends = new.ends.get(id).cloned().unwrap_or_default();
+            let partitions = ends
+                .into_iter()
+                .map(|(id, end)| (id, PartitionCut { end, ..PartitionCut::default() }))
+                .collect();
+            let ts = self.open.ts();
+            let opening = Opening { partitions, watermark: None, ts, replay: Vec::new() };
+            self.open_source(*id, built, opening).map_err(|error| source_report(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Gives ids and installs the dataflow; its leaves, and the first step of its hydration.
+    fn install_new(
+        &mut self,
+        object: &mut Object,
+        sources: Vec<ObjectId>,
+    ) -> Result<(Vec<LeafKind>, Ts), Report> {
+        let internal = |reason: String| Report::new(SqlState::INTERNAL_ERROR, reason);
+        let Kind::MaterializedView(view) = &mut object.kind else {
+            return Err(internal("not a materialized view".into()));
+        };
+        let graph = Graph::new(&view.plan);
+        let state = graph.tables().map_err(|error| internal(error.to_string()))?;
+        view.content = self.next_table();
+        view.late = self.next_table();
+        view.errors = self.next_table();
+        view.state = state.iter().map(|_| self.next_table()).collect();
+        let leaves = graph.leaves.iter().map(|leaf| leaf.leaf.kind).collect();
+        let tables =
+            self.view_tables(object, &graph).map_err(|error| internal(error.to_string()))?;
+        let start = self.open.previous().ts().next();
+        let install = Install {
+            view: object.id,
+            name: object.name.clone(),
+            graph: Arc::new(graph),
+            tables,
+            start,
+            restore: None,
+            live: false,
+            watermarks: Arc::default(),
+        };
+        self.install(install, sources);
+        Ok((leaves, start))
+    }
+
+    /// The tables of a view, made or found.
+    pub(super) fn view_tables(
+        &self,
+        object: &Object,
+        graph: &Graph,
+    ) -> Result<ViewTables, ServerError> {
+        let Kind::MaterializedView(view) = &object.kind else {
+            return Err(ServerError::Catalog(format!("\"{}\" is no view", object.name)));
+        };
+        let store = &self.shared.store;
+        let content = store.create_table(TableSpec {
+            id: view.content,
+            schema: view.plan.root.meta().schema.clone(),
+            sort: view.plan.sort.clone(),
+        })?;
+        let (late, errors) = (late_schema(), error_schema());
+        let late = TableSpec { id: view.late, schema: late, sort: vec![0, 1, 2] };
+        let errors = TableSpec { id: view.errors, schema: errors, sort: vec![0] };
+        let mut state = Vec::new();
+        for (id, spec) in view.state.iter().zip(graph.tables()?) {
+            let sort = (0..spec.key).collect();
+            state.push(store.create_table(TableSpec { id: *id, schema: spec.schema, sort })?);
+        }
+        let (late, errors) = (store.create_table(late)?, store.create_table(errors)?);
+        Ok(ViewTables { content, late, errors, state })
+    }
+
+    /// Builds a view's dataflow on all workers.
+    pub(super) fn install(&mut self, install: Install, sources: Vec<ObjectId>) {
+        let view = View {
+            uppers: vec![install.start; self.runtime.workers()],
+            graph: install.graph.clone(),
+            tables: install.tables.clone(),
+            sources,
+            live_from: install.live.then(|| install.start.epoch()),
+        };
+        self.views.insert(install.view, view);
+        self.runtime.broadcast(&Command::Install(Arc::new(install)));
+    }
+
+    /// Shows a view to sessions.
+    pub(super) fn show_view(&self, id: ObjectId, readable_from: Epoch) {
+        let Some(view) = self.views.get(&id) else { return };
+        let tables = Readable {
+            content: view.tables.content.clone(),
+            late: view.tables.late.clone(),
+            errors: view.tables.errors.clone(),
+        };
+        let upper = view.upper();
+        let status = ViewStatus { tables, upper, readable_from, failed: None, state_bytes: 0 };
+        self.shared.board.lock().views.insert(id, status);
+    }
+
+    /// A view's creation is durable: sessions see it from now on.
+    pub(super) fn created(&mut self, view: ObjectId) {
+        let from = self.views.get(&view).and_then(|found| found.live_from);
+        self.show_view(view, from.unwrap_or_default());
+    }
+
+    fn drop_objects(
+        &mut self,
+        ids: Vec<ObjectId>,
+        cascade: bool,
+        reply: Reply,
+    ) -> Result<(), ServerError> {
+        let catalog = self.catalog();
+        let mut all: BTreeSet<ObjectId> = ids.iter().copied().collect();
+        let filling = self.hydrations.values().flat_map(super::hydrate::Hydration::reads);
+        let filling: BTreeSet<ObjectId> = filling.collect();
+        for id in &ids {
+            let above = catalog.dependants(*id);
+            let outside: Vec<_> = above.iter().filter(|a| !all.contains(a)).copied().collect();
+            if filling.contains(id) || (!cascade && !outside.is_empty()) {
+                drop(reply.send(Err(depended_on(&catalog, *id, &outside))));
+                return Ok(());
+            }
+            all.extend(above);
+        }
+        let workers = self.runtime.workers();
+        let mut waiting = BTreeSet::new();
+        for id in all.iter().filter(|id| self.views.contains_key(id)) {
+            waiting.extend((0..workers).map(|worker| (*id, worker)));
+            self.shared.board.lock().views.remove(id);
+            self.runtime.broadcast(&Command::Unpublish(*id));
+        }
+        let objects = all.into_iter().collect();
+        let dropping = Dropping { objects, waiting, reply };
+        match dropping.waiting.is_empty() {
+            true => self.commit_drop(dropping),
+            false => {
+                self.ddl.dropping.push(dropping);
+                Ok(())
+            }
+        }
+    }
+
+    /// A worker shows nothing of a view any more.
+    pub(super) fn unpublished(&mut self, view: ObjectId, worker: usize) {
+        for dropping in &mut self.ddl.dropping {
+            dropping.waiting.remove(&(view, worker));
+        }
+        if let Some(waiting) = self.ddl.retiring.get_mut(&view) {
+            waiting.remove(&worker);
+            if waiting.is_empty() {
+                self.ddl.retiring.remove(&view);
+                self.runtime.broadcast(&Command::Drop(view));
+            }
+        }
+    }
+
+    /// Commits drops whose views all workers have unpublished. No commit is under way.
+    pub(super) fn commit_drops(&mut self) -> Result<(), ServerError> {
+        let ready = self.ddl.dropping.iter().position(|d| d.waiting.is_empty());
+        match ready {
+            Some(at) => {
+                let dropping = self.ddl.dropping.remove(at);
+                self.commit_drop(dropping)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn commit_drop(&mut self, dropping: Dropping) -> Result<(), ServerError> {
+        let mut catalog = (*self.catalog()).clone();
+        let mut ops = Vec::new();
+        let mut tables = Vec::new();
+        for id in &dropping.objects {
+            if let Some(object) = catalog.get(*id) {
+                tables.extend(tables_of(object));
+            }
+            catalog = catalog.without(*id);
+            ops.push(Op::Delete(object_key(*id)));
+            ops.push(forget_failure(*id));
+            ops.push(crate::sources::forget_anchors(*id));
+        }
+        let then = Then {
+            catalog: Some(catalog),
+            replies: vec![dropping.reply],
+            dropped: dropping.objects,
+            ..Then::default()
+        };
+        self.commit_catalog(ops, tables, then)
+    }
+
+    /// Takes a view that was never shown away again.
+    pub(super) fn unpublish(&mut self, view: ObjectId) {
+        let Some(found) = self.views.get(&view) else { return };
+        let tables = &found.tables;
+        let mut ids = vec![tables.content.id(), tables.late.id(), tables.errors.id()];
+        ids.extend(tables.state.iter().map(|table| table.id()));
+        self.checkpoints.orphans.extend(ids);
+        self.retire(view);
+        self.shared.board.lock().views.remove(&view);
+        self.close_unread_sources();
+    }
+
+    /// Ends a view's dataflow: unpublished on all workers first, so that none takes what its peers
+    /// no longer send for complete.
+    pub(super) fn retire(&mut self, view: ObjectId) {
+        self.forget_hand_over(view);
+        if self.views.remove(&view).is_some() {
+            self.ddl.retiring.insert(view, (0..self.runtime.workers()).collect());
+            self.runtime.broadcast(&Command::Unpublish(view));
+        }
+    }
+
+    /// The drop of a view is durable, or it never was.
+    pub(super) fn remove_view(&mut self, view: ObjectId) {
+        self.forget_hand_over(view);
+        if self.views.remove(&view).is_some() {
+            self.runtime.broadcast(&Command::Drop(view));
+        }
+        self.shared.board.lock().views.remove(&view);
+        self.close_unread_sources();
+    }
+
+    fn next_object(&mut self) -> ObjectId {
+        self.ddl.next_object += 1;
+        ObjectId(self.ddl.next_object)
+    }
+
+    fn next_table(&mut self) -> TableId {
+        self.ddl.next_table += 1;
+        TableId(self.ddl.next_table)
+    }
+
+    /// Stores which ids are free.
+    fn ids_op(&self) -> Op {
+        let mut bytes = self.ddl.next_object.to_le_bytes().to_vec();
+        bytes.extend(self.ddl.next_table.to_le_bytes());
+        Op::Put(IDS_KEY.to_vec(), bytes)
+    }
+}
+
+/// The key of a catalog object.
+pub(super) fn object_key(id: ObjectId) -> Vec<u8> {
+    let mut key = OBJECT_PREFIX.to_vec();
+    key.extend(id.0.to_be_bytes());
+    key
+}
+
+/// The stored tables of an object.
+pub(super) fn tables_of(object: &Object) -> Vec<TableId> {
+    match &object.kind {
+        Kind::MaterializedView(view) => {
+            let mut tables = vec![view.content, view.late, view.errors];
+            tables.extend(&view.state);
+            tables
+        }
+        Kind::Source(_) | Kind::View(_) => Vec::new(),
+    }
+}
+
+fn depended_on(catalog: &Catalog, id: ObjectId, above: &[ObjectId]) -> Report {
+    let Some(object) = catalog.get(id) else {
+        return Report::new(SqlState::UNDEFINED_TABLE, "relation does not exist");
+    };
+    let described = |object: &Object| format!("{} {}", object.object_kind().word(), object.name);
+    let dropped = described(object);
+    let lines: Vec<String> = above
+        .iter()
+        .filter_map(|id| catalog.get(*id))
+        .map(|above| format!("{} depends on {dropped}", described(above)))
+        .collect();
+    let message = format!("cannot drop {dropped} because other objects depend on it");
+    Report::new(SqlState::DEPENDENT_OBJECTS_STILL_EXIST, message)
+        .detail(lines.join("\n"))
+        .hint("Use DROP ... CASCADE to drop the dependent objects too.")
+}

@@ -1,0 +1,177 @@
+//! Sealing and completing epochs.
+//!
+//! A seal is due when rows have come and the interval has passed, when a gate is full, when a timer
+//! of an idle source moves its watermark, or when a commit waits for a checkpoint. The interval
+//! stretches so that the seal's own cost stays under 5% of the time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use millrace_dataflow::runtime::Command;
+use millrace_storage::{EpochRecord, PartitionRecord, SourceRecord};
+use millrace_types::{Epoch, ObjectId};
+
+use super::{Coordinator, IN_FLIGHT_MAX, watermark};
+use crate::clock::micros;
+use crate::error::ServerError;
+use crate::shared::EpochStatus;
+
+const EPOCHS_SHOWN: usize = 1_000;
+/// How often an idle source's watermark is moved by the clock, microseconds.
+const CLOCK_STEP_US: i64 = 1_000_000;
+
+impl Coordinator {
+    /// Microseconds between seals: as set, or twenty times what a seal costs.
+    pub(super) fn interval(&self) -> i64 {
+        let set = micros(self.shared.config.epoch_interval);
+        set.max(self.checkpoints.seal_cost_us().saturating_mul(20))
+    }
+
+    pub(super) fn seal_due(&self, now: i64) -> bool {
+        let limit = if self.under_pressure() { 1 } else { IN_FLIGHT_MAX };
+        if self.in_flight.len() >= limit || self.recovering() {
+            return false;
+        }
+        if self.seal_wanted() {
+            return true;
+        }
+        let since = now.saturating_sub(self.last_seal_at);
+        let full = self.sources.values().any(|source| source.feed.gate.is_full());
+        let changed = self.sources.values().any(|source| source.feed.gate.peek_changed());
+        let rested = self.shared.config.epoch_interval.min(std::time::Duration::from_millis(20));
+        (full && since >= micros(rested) / 4)
+            || (changed && since >= self.interval())
+            || (since >= CLOCK_STEP_US && self.clock_moves(now))
+    }
+
+    /// True if the clock alone would move a watermark now.
+    fn clock_moves(&self, now: i64) -> bool {
+        self.sources.values().any(|source| {
+            let Some(rule) = source.rule else { return false };
+            let cut = source.feed.gate.peek();
+            let after =
+                watermark::watermark(&cut.partitions, rule, source.opened, now, source.watermark);
+            after > source.watermark
+        })
+    }
+
+    /// Seals the open epoch: cuts the gates, logs, tells the workers.
+    pub(super) fn seal(&mut self, now: i64) -> Result<(), ServerError> {
+        let epoch = self.open;
+        let now = now.max(self.last_now);
+        let hand_over = self.checkpoint_due(now);
+        let next = epoch.next();
+        self.joins_before_cut(epoch);
+        let mut record = EpochRecord { epoch, now, sources: Vec::new() };
+        let mut watermarks = BTreeMap::new();
+        let mut bytes = 0;
+        for (id, source) in &mut self.sources {
+            let (rule, opened, before) = (source.rule, source.opened, source.watermark);
+            let mut after = before;
+            let cut = source.feed.gate.cut(|cut| {
+                if let Some(rule) = rule {
+                    after = watermark::watermark(&cut.partitions, rule, opened, now, before);
+                }
+                (next.ts(), after)
+            });
+            source.watermark = after;
+            if let Some(after) = after {
+                watermarks.insert(*id, after);
+            }
+            bytes += cut.bytes;
+            record.sources.push(source_record(*id, after, &cut, |partition| {
+                rule.is_some_and(|rule| watermark::is_idle(partition, rule, opened, now))
+            }));
+        }
+        let begun = self.shared.clock.now();
+        self.shared.store.append_epoch(&record)?;
+        let cost = self.shared.clock.now() - begun;
+        self.tails_after_cut(&record);
+        self.checkpoints.sealed(epoch, record, cost, hand_over, now);
+        let watermarks = Arc::new(watermarks);
+        self.runtime.broadcast(&Command::Seal { epoch, watermarks, hand_over });
+        self.open = next;
+        self.last_seal_at = now;
+        self.last_now = now;
+        self.in_flight.push_back((epoch, now));
+        let status = EpochStatus {
+            epoch,
+            sealed_at: now,
+            seal_us: cost,
+            complete_us: None,
+            bytes,
+            checkpoint: hand_over,
+        };
+        let mut board = self.shared.board.lock();
+        board.epochs.push_back(status);
+        while board.epochs.len() > EPOCHS_SHOWN {
+            board.epochs.pop_front();
+        }
+        drop(board);
+        if hand_over {
+            self.expect_hand_over(epoch);
+        }
+        Ok(())
+    }
+
+    /// Takes epochs that all live views have completed out of flight.
+    pub(super) fn complete(&mut self, now: i64) {
+        let upper = self.live_upper();
+        while let Some((epoch, sealed_at)) = self.in_flight.front().copied() {
+            if upper.is_some_and(|upper| upper <= epoch) {
+                return;
+            }
+            self.in_flight.pop_front();
+            let mut board = self.shared.board.lock();
+            if let Some(status) = board.epochs.iter_mut().rev().find(|s| s.epoch == epoch) {
+                status.complete_us = Some(now - sealed_at);
+            }
+        }
+    }
+
+    /// The least upper over live views; None without any.
+    pub(super) fn live_upper(&self) -> Option<Epoch> {
+        let live = self.views.values().filter(|view| view.live_from.is_some());
+        live.map(|view| view.upper().epoch()).min()
+    }
+
+    /// Shows sessions how far the views are.
+    pub(super) fn post_uppers(&mut self) {
+        let mut board = self.shared.board.lock();
+        let mut moved = false;
+        for (id, view) in &self.views {
+            if let Some(status) = board.views.get_mut(id)
+                && status.upper < view.upper()
+            {
+                status.upper = view.upper();
+                moved = true;
+            }
+        }
+        drop(board);
+        if moved {
+            self.shared.changed();
+        }
+    }
+}
+
+fn source_record(
+    source: ObjectId,
+    watermark: Option<i64>,
+    cut: &millrace_dataflow::ingest::Cut,
+    idle: impl Fn(&millrace_dataflow::ingest::PartitionCut) -> bool,
+) -> SourceRecord {
+    let partitions = cut
+        .partitions
+        .iter()
+        .map(|(id, partition)| PartitionRecord {
+            partition: *id,
+            end: partition.end,
+            max_event_time: partition.max_event_time,
+            idle: idle(partition),
+            rows: partition.rows,
+            malformed: partition.malformed,
+            future: partition.future,
+        })
+        .collect();
+    SourceRecord { source, watermark, partitions }
+}

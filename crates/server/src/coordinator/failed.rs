@@ -1,0 +1,109 @@
+//! Sources whose data is gone: the views that need it stop, the rest goes on.
+//!
+//! A view that has stopped keeps what it had on disk but answers with the reason; the reason is
+//! stored, so that it stays stopped after a restart. DROP takes it away.
+
+use std::sync::Arc;
+
+use millrace_dataflow::runtime::ViewTables;
+use millrace_sql::{Catalog, Kind, Object};
+use millrace_storage::Op;
+use millrace_types::{Epoch, ObjectId, Report, SqlState, Ts};
+
+use super::Coordinator;
+use crate::error::ServerError;
+use crate::shared::{Readable, ViewStatus};
+
+const FAILED_PREFIX: &[u8] = b"failed/";
+
+fn failed_key(view: ObjectId) -> Vec<u8> {
+    let mut key = FAILED_PREFIX.to_vec();
+    key.extend(view.0.to_be_bytes());
+    key
+}
+
+/// The change of the catalog that forgets why a view has stopped.
+pub(super) fn forget_failure(view: ObjectId) -> Op {
+    Op::Delete(failed_key(view))
+}
+
+impl Coordinator {
+    /// Stops the views whose sources have failed for good.
+    pub(super) fn fail_unreadable(&mut self) {
+        let failed: Vec<(ObjectId, String)> = self
+            .sources
+            .iter()
+            .filter_map(|(id, source)| Some((*id, source.feed.failed()?)))
+            .collect();
+        for (source, reason) in failed {
+            let now = self.shared.clock.now();
+            if let Some(mut live) = self.sources.remove(&source) {
+                let mut status = live.status(now);
+                status.running = false;
+                self.shared.board.lock().sources.insert(source, status);
+            }
+            self.fail_views(source, &reason);
+        }
+    }
+
+    fn fail_views(&mut self, source: ObjectId, reason: &str) {
+        for view in self.catalog().dependants(source) {
+            if !self.views.contains_key(&view) {
+                continue;
+            }
+            self.retire(view);
+            self.checkpoints.riding.push(Op::Put(failed_key(view), reason.as_bytes().to_vec()));
+            if let Some(status) = self.shared.board.lock().views.get_mut(&view) {
+                status.failed = Some(reason.to_owned());
+            }
+            tracing::error!(view = view.0, reason, "a materialized view has stopped");
+        }
+        self.checkpoints.want();
+        self.shared.changed();
+    }
+
+    /// Why a view had stopped before the server was started.
+    pub(super) fn failed_before(
+        &self,
+        catalog: &Catalog,
+        view: ObjectId,
+    ) -> Result<Option<String>, ServerError> {
+        let below = |id: ObjectId| catalog.dependants(id).contains(&view);
+        for object in catalog.objects().filter(|o| o.id == view || below(o.id)) {
+            if let Some(reason) = self.shared.store.get(&failed_key(object.id))? {
+                return Ok(Some(String::from_utf8_lossy(&reason).into_owned()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Shows a view that has stopped.
+    pub(super) fn show_failed(&self, view: ObjectId, tables: &ViewTables, reason: String) {
+        let tables = Readable {
+            content: Arc::clone(&tables.content),
+            late: Arc::clone(&tables.late),
+            errors: Arc::clone(&tables.errors),
+        };
+        let status = ViewStatus {
+            tables,
+            upper: Ts::default(),
+            readable_from: Epoch(u64::MAX),
+            failed: Some(reason),
+            state_bytes: 0,
+        };
+        self.shared.board.lock().views.insert(view, status);
+    }
+
+    /// Refuses a view over one that does not run.
+    pub(super) fn stopped_below(&self, object: &Object) -> Option<Report> {
+        let Kind::MaterializedView(view) = &object.kind else { return None };
+        let catalog = self.catalog();
+        let stopped = view.plan.root.leaves().into_iter().find_map(|leaf| match leaf.kind {
+            millrace_plan::LeafKind::View(id) if !self.views.contains_key(&id) => Some(id),
+            _ => None,
+        })?;
+        let name = catalog.get(stopped).map(|object| object.name.clone()).unwrap_or_default();
+        let message = format!("materialized view \"{name}\" has stopped");
+        Some(Report::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message))
+    }
+}

@@ -1,0 +1,257 @@
+//! The coordinator: one thread that opens, seals and completes epochs, and orders checkpoints,
+//! hydrations and DDL.
+//!
+//! Everything reaches it as a [`Message`]; it never waits for a worker, a reader or a client, only
+//! for the next message or timer and for the fsync of a seal.
+//!
+//! Invariants: 1. an epoch is sealed (durable) before any worker may pass it. 2. one commit is under
+//! way at a time; DDL waits for it.
+
+mod checkpoint;
+mod ddl;
+mod epochs;
+mod failed;
+mod hydrate;
+mod recover;
+mod sources;
+mod watermark;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use millrace_dataflow::runtime::{Event, FeedId, Runtime};
+use millrace_dataflow::source::{Extent, SourceError};
+use millrace_sql::Catalog;
+use millrace_types::{Epoch, ObjectId, Report, SqlState, Ts};
+use tokio::sync::oneshot;
+
+use crate::error::ServerError;
+use crate::shared::Shared;
+
+pub use ddl::{NewView, Request};
+pub(crate) use hydrate::source_report;
+pub(crate) use recover::built_source;
+pub use recover::{BuiltSource, load_catalog, logged_now};
+
+/// How many sealed epochs may wait for completion.
+const IN_FLIGHT_MAX: usize = 4;
+/// How often status is posted and timers are looked at while nothing happens.
+const IDLE_WAIT: Duration = Duration::from_millis(500);
+
+/// What the coordinator is told.
+pub enum Message {
+    /// A gate has received rows, or a feed's status changed.
+    Wake,
+    /// A worker says something.
+    Event(Event),
+    /// A session asks for something; the answer goes into its channel.
+    Request(Box<Request>),
+    /// The committer is done with a job.
+    Committed(checkpoint::Done),
+    /// Ends of a source, as asked just now.
+    Ends(ObjectId, Result<Vec<Extent>, SourceError>),
+    /// Checkpoint and end.
+    Stop(std::sync::mpsc::Sender<()>),
+}
+
+/// The answer to a request.
+pub type Reply = oneshot::Sender<Result<(), Report>>;
+
+/// A running view.
+struct View {
+    uppers: Vec<Ts>,
+    graph: Arc<millrace_dataflow::graph::Graph>,
+    tables: millrace_dataflow::runtime::ViewTables,
+    sources: Vec<ObjectId>,
+    /// Follows the seals from this epoch on; None while hydrating.
+    live_from: Option<Epoch>,
+}
+
+impl View {
+    fn upper(&self) -> Ts {
+        self.uppers.iter().copied().min().unwrap_or_default()
+    }
+}
+
+/// See the module's documentation.
+pub struct Coordinator {
+    shared: Arc<Shared>,
+    runtime: Runtime,
+    inbox: Receiver<Message>,
+    /// The epoch that rows arriving now belong to.
+    open: Epoch,
+    /// The last sealed epoch's clock.
+    last_now: i64,
+    /// Sources that live views read.
+    sources: BTreeMap<ObjectId, sources::LiveSource>,
+    views: BTreeMap<ObjectId, View>,
+    hydrations: BTreeMap<ObjectId, hydrate::Hydration>,
+    /// Sealed epochs that a live view has not completed, with their seal time.
+    in_flight: VecDeque<(Epoch, i64)>,
+    checkpoints: checkpoint::Checkpoints,
+    /// Requests that wait for the commit under way.
+    waiting: VecDeque<Request>,
+    ddl: ddl::Ddl,
+    /// Logged epochs that recovery has not yet read again.
+    replay: VecDeque<(Epoch, Arc<BTreeMap<ObjectId, i64>>)>,
+    next_feed: u64,
+    last_seal_at: i64,
+    last_post_at: i64,
+    /// Bytes of resident memory at the last look.
+    resident: usize,
+    stop: Option<std::sync::mpsc::Sender<()>>,
+    stopping: bool,
+}
+
+impl Coordinator {
+    /// Starts the workers, recovers, and runs until told to stop. Calls `ready` once recovery has
+    /// rebuilt the dataflows.
+    ///
+    /// # Errors
+    /// What keeps the server from starting.
+    pub fn start(
+        shared: Arc<Shared>,
+        inbox: Receiver<Message>,
+    ) -> Result<Coordinator, ServerError> {
+        let events = shared.inbox.clone();
+        let runtime = Runtime::start(
+            shared.config.workers,
+            Arc::new(move |event| {
+                // The inbox is closed only when the process ends.
+                drop(events.send(Message::Event(event)));
+            }),
+        )
+        .map_err(ServerError::Thread)?;
+        let checkpoints = checkpoint::Checkpoints::start(&shared)?;
+        let mut coordinator = Coordinator {
+            open: shared.store.checkpoint().next(),
+            last_now: 0,
+            runtime,
+            inbox,
+            sources: BTreeMap::new(),
+            views: BTreeMap::new(),
+            hydrations: BTreeMap::new(),
+            in_flight: VecDeque::new(),
+            checkpoints,
+            waiting: VecDeque::new(),
+            ddl: ddl::Ddl::default(),
+            replay: VecDeque::new(),
+            next_feed: 1,
+            last_seal_at: 0,
+            last_post_at: 0,
+            resident: 0,
+            stop: None,
+            stopping: false,
+            shared,
+        };
+        coordinator.recover()?;
+        Ok(coordinator)
+    }
+
+    /// Works until stopped.
+    ///
+    /// # Errors
+    /// What ends the server: a failed write to the log or the data directory.
+    pub fn run(mut self) -> Result<(), ServerError> {
+        loop {
+            match self.inbox.recv_timeout(self.wait()) {
+                Ok(message) => {
+                    self.message(message)?;
+                    // What has gathered is looked at together, before the next seal.
+                    while let Ok(message) = self.inbox.try_recv() {
+                        self.message(message)?;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+            self.turn()?;
+            if self.stopping && !self.stop_unfinished() {
+                if let Some(done) = self.stop.take() {
+                    // Whoever waited may have given up.
+                    drop(done.send(()));
+                }
+                return Ok(());
+            }
+        }
+    }
+
+    fn message(&mut self, message: Message) -> Result<(), ServerError> {
+        match message {
+            Message::Wake => {}
+            Message::Event(event) => self.event(event),
+            Message::Request(request) => self.waiting.push_back(*request),
+            Message::Committed(done) => self.committed(done)?,
+            Message::Ends(source, ends) => self.ends(source, ends),
+            Message::Stop(done) => {
+                self.stop = Some(done);
+                self.begin_stop();
+            }
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Upper { view, worker, upper } => {
+                if let Some(found) = self.views.get_mut(&view) {
+                    found.uppers[worker] = found.uppers[worker].max(upper);
+                }
+            }
+            Event::HandedOver { view, worker, mark, changes, bytes } => {
+                self.handed_over(view, worker, mark, changes, bytes);
+            }
+            Event::Unpublished { view, worker } => self.unpublished(view, worker),
+        }
+    }
+
+    /// One round after messages: hydrations, the seal that is due, completion, requests, status.
+    fn turn(&mut self) -> Result<(), ServerError> {
+        let now = self.shared.clock.now();
+        self.post_uppers();
+        self.fail_unreadable();
+        self.complete(now);
+        self.replay_sealed(now);
+        self.drive_hydrations(now)?;
+        if self.seal_due(now) {
+            self.seal(now)?;
+        }
+        self.start_commits()?;
+        self.post_status(now);
+        Ok(())
+    }
+
+    fn wait(&self) -> Duration {
+        if !self.waiting.is_empty() && self.checkpoints.is_idle() {
+            return Duration::ZERO;
+        }
+        let now = self.shared.clock.now();
+        let busy = !self.hydrations.is_empty()
+            || self.sources.values().any(|source| source.feed.gate.peek_changed());
+        match busy {
+            true if self.in_flight.len() >= IN_FLIGHT_MAX => Duration::from_millis(20),
+            true => {
+                let due = self.last_seal_at.saturating_add(self.interval()).saturating_sub(now);
+                let due = u64::try_from(due).unwrap_or(0).clamp(200, 20_000);
+                Duration::from_micros(due)
+            }
+            false => IDLE_WAIT,
+        }
+    }
+
+    fn next_feed(&mut self) -> FeedId {
+        self.next_feed += 1;
+        FeedId(self.next_feed)
+    }
+
+    fn catalog(&self) -> Arc<Catalog> {
+        self.shared.catalog()
+    }
+}
+
+/// The answer while the server ends.
+fn shutting_down() -> Report {
+    Report::new(SqlState::ADMIN_SHUTDOWN, "the server is shutting down")
+}

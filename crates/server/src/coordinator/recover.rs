@@ -1,0 +1,295 @@
+//! Recovery: from the catalog, the last checkpoint and the epoch log back to a running server.
+//!
+//! Dataflows are built at the checkpoint's epoch C with their state; each source is read again from
+//! where C ended; the gates give every row back under its logged epoch; each logged epoch is sealed
+//! again when all its rows are there. Then the server is live.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use millrace_dataflow::graph::Graph;
+use millrace_dataflow::ingest::{Decorator, PartitionCut};
+use millrace_dataflow::runtime::{Command, Install};
+use millrace_dataflow::source::Connector;
+use millrace_plan::LeafKind;
+use millrace_sql::{Catalog, Kind, Object, Source};
+use millrace_storage::{Commit, EpochRecord, Store};
+use millrace_types::{ObjectId, PartitionId};
+
+use super::Coordinator;
+use super::checkpoint::RECORD_KEY;
+use super::ddl::{IDS_KEY, OBJECT_PREFIX, tables_of};
+use super::sources::Opening;
+use super::watermark::Rule;
+use crate::clock::Clock;
+use crate::error::ServerError;
+use crate::shared::SourceStatus;
+
+/// How long a partition may be silent before it no longer holds the watermark back, by default.
+const IDLE_US: i64 = 5_000_000;
+/// How far ahead of the clock an event time may move the watermark, by default.
+const MAX_FUTURE_US: i64 = 3_600_000_000;
+
+/// A source that is connected and ready to be read.
+pub struct BuiltSource {
+    pub(crate) connector: Arc<dyn Connector>,
+    pub(crate) decorator: Arc<Decorator>,
+    pub(super) rule: Option<Rule>,
+    pub(super) event_time: Option<usize>,
+    pub(super) max_future: i64,
+    /// The offset where each partition starts.
+    pub(crate) starts: BTreeMap<PartitionId, i64>,
+}
+
+/// Connects a source of the catalog.
+///
+/// # Errors
+/// Options that the connector does not take, or expressions that no longer bind.
+pub(crate) fn built_source(
+    store: &Store,
+    clock: &Clock,
+    id: ObjectId,
+    source: &Source,
+) -> Result<BuiltSource, ServerError> {
+    let anchors = crate::sources::anchors(store, id)?;
+    let connector = crate::sources::connect(anchors, clock, source)?;
+    let computed = source.computed_scalars().map_err(ServerError::Report)?;
+    let decorator = Arc::new(Decorator::new(source.full_schema(), computed));
+    let micros = |name: &str, default: i64| match source.options.get(name) {
+        Some(text) => crate::config::duration(text)
+            .map(crate::clock::micros)
+            .map_err(|reason| ServerError::Catalog(format!("option {name}: {reason}"))),
+        None => Ok(default),
+    };
+    let idle = micros("source_idle_timeout", IDLE_US)?;
+    let max_future = micros("max_future", MAX_FUTURE_US)?;
+    let watermark = source.watermark.as_ref();
+    Ok(BuiltSource {
+        connector,
+        decorator,
+        rule: watermark.map(|w| Rule { delay: w.delay_us, idle }),
+        event_time: watermark.map(|w| w.column),
+        max_future,
+        starts: source.start.iter().copied().collect(),
+    })
+}
+
+/// Reads the catalog.
+///
+/// # Errors
+/// Objects that cannot be decoded.
+pub fn load_catalog(store: &Store) -> Result<Catalog, ServerError> {
+    let mut end = OBJECT_PREFIX.to_vec();
+    end.push(0xff);
+    let state = millrace_sql::session_state(&millrace_sql::Settings::default());
+    let functions = state.task_ctx();
+    let mut catalog = Catalog::default();
+    for (_, bytes) in store.scan(OBJECT_PREFIX, &end)? {
+        let object = Object::decode(&bytes, &functions)
+            .map_err(|error| ServerError::Catalog(error.to_string()))?;
+        catalog = catalog.with(object);
+    }
+    Ok(catalog)
+}
+
+/// The greatest `now` that was ever logged, microseconds; 0 before any.
+///
+/// # Errors
+/// A log that cannot be read.
+pub fn logged_now(store: &Store) -> Result<i64, ServerError> {
+    let last = store.epochs_above(store.checkpoint())?.pop();
+    let record = match last {
+        Some(record) => Some(record),
+        None => checkpoint_record(store)?,
+    };
+    Ok(record.map_or(0, |record| record.now))
+}
+
+fn checkpoint_record(store: &Store) -> Result<Option<EpochRecord>, ServerError> {
+    let bytes = store.get(RECORD_KEY)?;
+    let damaged = |reason| ServerError::Catalog(format!("the last checkpoint's record: {reason}"));
+    bytes.map(|bytes| EpochRecord::decode(&bytes)).transpose().map_err(damaged)
+}
+
+impl Coordinator {
+    /// True until every logged epoch has been read again.
+    pub(super) fn recovering(&self) -> bool {
+        !self.replay.is_empty()
+    }
+
+    pub(super) fn recover(&mut self) -> Result<(), ServerError> {
+        let catalog = self.catalog();
+        let store = self.shared.store.clone();
+        self.load_ids(&catalog)?;
+        let tables: Vec<_> = catalog.objects().flat_map(|o| tables_of(o)).collect();
+        store.retain_tables(&tables)?;
+        let checkpoint = store.checkpoint();
+        let log = store.epochs_above(checkpoint)?;
+        let record = checkpoint_record(&store)?;
+        let last = log.last().or(record.as_ref());
+        let readable_from = last.map_or(checkpoint, |record| record.epoch);
+        self.open = readable_from.next();
+        self.last_now = last.map_or(0, |record| record.now);
+        let watermarks = Arc::new(record.as_ref().map(watermarks_of).unwrap_or_default());
+        let mut read = BTreeSet::new();
+        for object in catalog.objects() {
+            let Kind::MaterializedView(view) = &object.kind else { continue };
+            let graph = Graph::new(&view.plan);
+            let tables = self.view_tables(object, &graph)?;
+            if let Some(reason) = self.failed_before(&catalog, object.id)? {
+                self.show_failed(object.id, &tables, reason);
+                continue;
+            }
+            let leaves = graph.leaves.iter().map(|leaf| leaf.leaf.kind);
+            let sources: Vec<ObjectId> = leaves.filter_map(source_of).collect();
+            read.extend(sources.iter().copied());
+            let install = Install {
+                view: object.id,
+                name: object.name.clone(),
+                tables,
+                graph: Arc::new(graph),
+                start: checkpoint.next().ts(),
+                restore: Some(checkpoint),
+                live: true,
+                watermarks: watermarks.clone(),
+            };
+            self.install(install, sources);
+            self.show_view(object.id, readable_from);
+        }
+        for id in read {
+            self.reopen(&catalog, id, record.as_ref(), &log)?;
+        }
+        self.replay = log.iter().map(|r| (r.epoch, Arc::new(watermarks_of(r)))).collect();
+        let epochs = log.len();
+        tracing::info!(%checkpoint, epochs, "recovered the catalog, reading the log again");
+        self.shared.board.lock().checkpoint = checkpoint;
+        Ok(())
+    }
+
+    fn load_ids(&mut self, catalog: &Catalog) -> Result<(), ServerError> {
+        if let Some(bytes) = self.shared.store.get(IDS_KEY)? {
+            let damaged = || ServerError::Catalog("the record of free ids is damaged".into());
+            let (object, table) = bytes.split_first_chunk::<4>().ok_or_else(damaged)?;
+            self.ddl.next_object = u32::from_le_bytes(*object);
+            let table: [u8; 8] = table.try_into().map_err(|_| damaged())?;
+            self.ddl.next_table = u64::from_le_bytes(table);
+        }
+        let greatest = catalog.objects().map(|object| object.id.0).max().unwrap_or_default();
+        self.ddl.next_object = self.ddl.next_object.max(greatest);
+        Ok(())
+    }
+
+    /// Opens a source where the checkpoint left it, with the logged epochs to give back.
+    fn reopen(
+        &mut self,
+        catalog: &Catalog,
+        id: ObjectId,
+        record: Option<&EpochRecord>,
+        log: &[EpochRecord],
+    ) -> Result<(), ServerError> {
+        let Some(Kind::Source(source)) = catalog.get(id).map(|object| &object.kind) else {
+            return Err(ServerError::Catalog(format!("a view reads source {id}, which is gone")));
+        };
+        let opening = self.opening(id, source, record, log);
+        self.anchor_again(id, source, log, &opening)?;
+        let built = built_source(&self.shared.store, &self.shared.clock, id, source)?;
+        if let Err(error) = self.open_source(id, &built, opening) {
+            tracing::error!(%error, source = id.0, "a source cannot be opened");
+            let failed = Some(error.to_string());
+            let status = SourceStatus { failed, ..SourceStatus::default() };
+            self.shared.board.lock().sources.insert(id, status);
+        }
+        Ok(())
+    }
+
+    /// A source whose rows are made here goes on from the first row that is not logged, now.
+    fn anchor_again(
+        &self,
+        id: ObjectId,
+        source: &Source,
+        log: &[EpochRecord],
+        opening: &Opening,
+    ) -> Result<(), ServerError> {
+        let mut anchors = crate::sources::anchors(&self.shared.store, id)?;
+        if source.connector != "datagen" {
+            return Ok(());
+        }
+        let Some(rate) = millrace_connectors::datagen::rate(&source.options) else { return Ok(()) };
+        let logged = log.iter().flat_map(|record| &record.sources).filter(|s| s.source == id);
+        let logged = logged.flat_map(|s| &s.partitions).map(|p| p.end).max();
+        let read = opening.partitions.values().map(|cut| cut.end).max();
+        let next = logged.max(read).unwrap_or_default();
+        let now = self.shared.clock.now();
+        anchors.push(millrace_connectors::datagen::restart_anchor(&anchors, rate, next, now));
+        let ops = vec![crate::sources::anchors_op(id, &anchors)];
+        self.shared.store.commit(Commit { ops, ..Commit::default() })?;
+        Ok(())
+    }
+
+    fn opening(
+        &self,
+        id: ObjectId,
+        source: &Source,
+        record: Option<&EpochRecord>,
+        log: &[EpochRecord],
+    ) -> Opening {
+        let of = |record: &EpochRecord| record.sources.iter().find(|s| s.source == id).cloned();
+        let mut partitions: BTreeMap<PartitionId, PartitionCut> = source
+            .start
+            .iter()
+            .map(|(partition, end)| (*partition, PartitionCut { end: *end, ..Default::default() }))
+            .collect();
+        let mut watermark = record.and_then(of).and_then(|s| s.watermark);
+        for at in record.and_then(of).into_iter().flat_map(|s| s.partitions) {
+            let cut = partitions.entry(at.partition).or_default();
+            cut.end = at.end;
+            count(cut, &at);
+        }
+        let mut replay = Vec::new();
+        for logged in log {
+            let Some(found) = of(logged) else { continue };
+            let ends = found.partitions.iter().map(|p| (p.partition, p.end)).collect();
+            replay.push((logged.epoch, watermark, ends));
+            watermark = found.watermark;
+            for at in &found.partitions {
+                count(partitions.entry(at.partition).or_default(), at);
+            }
+        }
+        Opening { partitions, watermark, ts: self.open.ts(), replay }
+    }
+
+    /// Seals logged epochs again, as far as all their rows are there.
+    pub(super) fn replay_sealed(&mut self, now: i64) {
+        while let Some((epoch, watermarks)) = self.replay.front().cloned() {
+            // What cannot be read again any more has been taken out with its views.
+            if !self.sources.values().all(|source| source.feed.gate.replayed(epoch)) {
+                return;
+            }
+            self.replay.pop_front();
+            self.runtime.broadcast(&Command::Seal { epoch, watermarks, hand_over: false });
+            self.in_flight.push_back((epoch, now));
+            if self.replay.is_empty() {
+                tracing::info!(%epoch, "the log has been read again, live from here");
+            }
+        }
+    }
+}
+
+fn source_of(kind: LeafKind) -> Option<ObjectId> {
+    match kind {
+        LeafKind::Source(id) => Some(id),
+        LeafKind::View(_) => None,
+    }
+}
+
+fn watermarks_of(record: &EpochRecord) -> BTreeMap<ObjectId, i64> {
+    record.sources.iter().filter_map(|s| Some((s.source, s.watermark?))).collect()
+}
+
+/// Takes the counters of a logged partition over; its end stays where reading begins.
+fn count(cut: &mut PartitionCut, at: &millrace_storage::PartitionRecord) {
+    cut.max_event_time = at.max_event_time;
+    cut.rows = at.rows;
+    cut.malformed = at.malformed;
+    cut.future = at.future;
+}

@@ -1,0 +1,239 @@
+//! The sources that live views read: their shared feeds, and what is shown of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{RecvTimeoutError, Sender};
+use millrace_dataflow::ingest::{Feed, FeedSpec, Gate, GateSpec, PartitionCut};
+use millrace_dataflow::runtime::{Command, FeedId};
+use millrace_dataflow::source::{Connector, Extent, SourceError, Span};
+use millrace_plan::LeafKind;
+use millrace_types::{Epoch, ObjectId, PartitionId, Ts};
+
+use super::watermark::{self, Rule};
+use super::{BuiltSource, Coordinator, Message};
+use crate::memory;
+use crate::shared::{PartitionStatus, SourceStatus};
+
+/// Bytes that an epoch may hold before readers wait for the cut.
+const EPOCH_BYTES_MAX: usize = 8 << 20;
+/// How often the ends of a source are asked for.
+const ENDS_EVERY: Duration = Duration::from_secs(2);
+/// How often status is posted, microseconds.
+const POST_EVERY_US: i64 = 250_000;
+
+/// A source whose rows flow into live views.
+pub(super) struct LiveSource {
+    pub(super) feed: Feed,
+    pub(super) id: FeedId,
+    pub(super) watermark: Option<i64>,
+    pub(super) rule: Option<Rule>,
+    /// Clock when the feed was opened.
+    pub(super) opened: i64,
+    starts: BTreeMap<PartitionId, i64>,
+    ends: BTreeMap<PartitionId, i64>,
+    rates: BTreeMap<PartitionId, (i64, u64, f64)>,
+    /// Ends the thread that asks for ends when dropped.
+    _monitor: Sender<()>,
+}
+
+/// Where a shared feed starts.
+pub(super) struct Opening {
+    pub(super) partitions: BTreeMap<PartitionId, PartitionCut>,
+    pub(super) watermark: Option<i64>,
+    pub(super) ts: Ts,
+    pub(super) replay: Vec<(Epoch, Option<i64>, BTreeMap<PartitionId, i64>)>,
+}
+
+impl Coordinator {
+    /// A gate whose rows go to the workers as those of `feed`.
+    pub(super) fn gate(&self, feed: FeedId, spec: GateSpec) -> Arc<Gate> {
+        let send = self.runtime.sender();
+        Arc::new(Gate::new(
+            spec,
+            Arc::new(move |worker, ts, watermark, rows| {
+                send(worker, Command::Rows { feed, ts, watermark, rows });
+            }),
+        ))
+    }
+
+    pub(super) fn feed_spec(
+        &self,
+        built: &BuiltSource,
+        spans: Vec<Span>,
+        gate: Arc<Gate>,
+    ) -> FeedSpec {
+        let inbox = self.shared.inbox.clone();
+        FeedSpec {
+            connector: built.connector.clone(),
+            spans,
+            decorator: built.decorator.clone(),
+            gate,
+            workers: self.shared.config.workers,
+            clock: self.shared.clock.shared(),
+            wait: (self.shared.config.epoch_interval / 10).max(Duration::from_millis(1)),
+            // The inbox is closed only when the process ends.
+            wake: Arc::new(move || drop(inbox.send(Message::Wake))),
+        }
+    }
+
+    /// Opens the shared feed of a source.
+    pub(super) fn open_source(
+        &mut self,
+        id: ObjectId,
+        built: &BuiltSource,
+        opening: Opening,
+    ) -> Result<(), SourceError> {
+        let feed = self.next_feed();
+        let spans = opening
+            .partitions
+            .iter()
+            .map(|(partition, cut)| Span { partition: *partition, from: cut.end, to: None })
+            .collect();
+        let watermark = opening.watermark;
+        let gate = self.gate(
+            feed,
+            GateSpec {
+                ts: opening.ts,
+                watermark,
+                event_time: built.event_time,
+                max_future: built.max_future,
+                partitions: opening.partitions,
+                replay: opening.replay,
+                bytes_max: EPOCH_BYTES_MAX,
+            },
+        );
+        self.subscribe_live(id, feed);
+        let running = Feed::start(self.feed_spec(built, spans, gate))?;
+        let (stop, stopped) = crossbeam_channel::bounded(0);
+        self.watch_ends(id, built.connector.clone(), stopped);
+        let live = LiveSource {
+            feed: running,
+            id: feed,
+            watermark,
+            rule: built.rule,
+            opened: self.shared.clock.now(),
+            starts: built.starts.clone(),
+            ends: BTreeMap::new(),
+            rates: BTreeMap::new(),
+            _monitor: stop,
+        };
+        self.sources.insert(id, live);
+        Ok(())
+    }
+
+    /// Recovery: views that are live already take the rows of the source's new feed.
+    fn subscribe_live(&self, source: ObjectId, feed: FeedId) {
+        for (id, view) in self.views.iter().filter(|(_, view)| view.live_from.is_some()) {
+            for (leaf, stage) in view.graph.leaves.iter().enumerate() {
+                if stage.leaf.kind == LeafKind::Source(source) {
+                    let (view, from) = (*id, Ts::default());
+                    self.runtime.broadcast(&Command::Subscribe { view, leaf, feed, from });
+                }
+            }
+        }
+    }
+
+    /// Asks for the ends of a source now and then, for the lag and to confirm idleness.
+    fn watch_ends(
+        &self,
+        source: ObjectId,
+        connector: Arc<dyn Connector>,
+        stopped: crossbeam_channel::Receiver<()>,
+    ) {
+        let inbox = self.shared.inbox.clone();
+        let watch = move || {
+            loop {
+                let ends = connector.extents(Duration::from_secs(5));
+                if inbox.send(Message::Ends(source, ends)).is_err() {
+                    return;
+                }
+                match stopped.recv_timeout(ENDS_EVERY) {
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+                }
+            }
+        };
+        let name = format!("ends-{source}");
+        if let Err(error) = std::thread::Builder::new().name(name).spawn(watch) {
+            tracing::error!(%error, "cannot watch the ends of a source");
+        }
+    }
+
+    pub(super) fn ends(&mut self, source: ObjectId, ends: Result<Vec<Extent>, SourceError>) {
+        let now = self.shared.clock.now();
+        let Some(live) = self.sources.get_mut(&source) else { return };
+        // An unreachable broker is told by the feed; here it only means that nothing is confirmed.
+        for extent in ends.unwrap_or_default() {
+            live.ends.insert(extent.partition, extent.end);
+            live.feed.gate.confirm_end(extent.partition, extent.end, now);
+        }
+    }
+
+    /// Ends the feeds of sources that no view reads any more.
+    pub(super) fn close_unread_sources(&mut self) {
+        let read: Vec<ObjectId> =
+            self.views.values().flat_map(|view| view.sources.iter().copied()).collect();
+        self.sources.retain(|id, _| read.contains(id));
+        let mut board = self.shared.board.lock();
+        for (id, status) in &mut board.sources {
+            status.running &= self.sources.contains_key(id);
+        }
+    }
+
+    /// Posts what is shown of the sources.
+    pub(super) fn post_status(&mut self, now: i64) {
+        if now.saturating_sub(self.last_post_at) < POST_EVERY_US {
+            return;
+        }
+        self.last_post_at = now;
+        self.resident = memory::resident();
+        let posted: Vec<_> =
+            self.sources.iter_mut().map(|(id, live)| (*id, live.status(now))).collect();
+        let jobs = self.jobs();
+        let mut board = self.shared.board.lock();
+        board.sources.extend(posted);
+        board.jobs = jobs;
+        drop(board);
+        self.shared.changed();
+    }
+}
+
+impl LiveSource {
+    pub(super) fn status(&mut self, now: i64) -> SourceStatus {
+        let cut = self.feed.gate.peek();
+        let feed = self.feed.status();
+        let mut partitions = BTreeMap::new();
+        for (id, partition) in cut.partitions {
+            let rate = self.rate(id, now, partition.rows);
+            let idle = self
+                .rule
+                .is_some_and(|rule| watermark::is_idle(&partition, rule, self.opened, now));
+            let start = self.starts.get(&id).copied().unwrap_or_default();
+            let end = self.ends.get(&id).map(|end| (*end).max(partition.end));
+            partitions.insert(id, PartitionStatus { start, cut: partition, end, idle, rate });
+        }
+        SourceStatus {
+            partitions,
+            watermark: self.watermark,
+            unreachable: feed.unreachable,
+            failed: feed.failed,
+            bad: feed.bad,
+            running: true,
+        }
+    }
+
+    /// Rows a second, over two seconds or more.
+    fn rate(&mut self, partition: PartitionId, now: i64, rows: u64) -> f64 {
+        let (since, before, rate) = self.rates.entry(partition).or_insert((now, rows, 0.0));
+        let elapsed = now - *since;
+        if elapsed >= 2_000_000 {
+            let new = u32::try_from(rows - *before).map_or(f64::from(u32::MAX), f64::from);
+            let micros = u32::try_from(elapsed).map_or(f64::from(u32::MAX), f64::from);
+            *rate = new * 1e6 / micros;
+            (*since, *before) = (now, rows);
+        }
+        *rate
+    }
+}

@@ -1,0 +1,117 @@
+//! The watermark of a source at a cut: a pure function of the counts, the clock and the one before.
+//!
+//! It is the least over the partitions that are not idle of the greatest event time, less the
+//! source's delay, and never falls. A partition is idle when it has been read to its confirmed end
+//! and silent for the timeout: a backlog is never idle. When all are idle the watermark follows the
+//! clock, but only while the broker confirms the ends and the last rows were live.
+
+use std::collections::BTreeMap;
+
+use millrace_dataflow::ingest::PartitionCut;
+use millrace_types::PartitionId;
+
+/// How live the last rows must have been for the clock to move the watermark, microseconds.
+const LIVE_US: i64 = 60_000_000;
+
+/// What a source says of its time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rule {
+    /// Microseconds of disorder to wait for.
+    pub(crate) delay: i64,
+    /// Microseconds of silence after which a partition is idle.
+    pub(crate) idle: i64,
+}
+
+/// True if the partition no longer holds the watermark back at `now`. `opened` is when reading it
+/// began.
+pub(crate) fn is_idle(cut: &PartitionCut, rule: Rule, opened: i64, now: i64) -> bool {
+    let silent_since = cut.last_row_at.max(opened);
+    cut.at_end_at >= cut.last_row_at
+        && cut.at_end_at > 0
+        && now.saturating_sub(silent_since) >= rule.idle
+}
+
+/// The watermark after a cut at `now`.
+pub(crate) fn watermark(
+    partitions: &BTreeMap<PartitionId, PartitionCut>,
+    rule: Rule,
+    opened: i64,
+    now: i64,
+    before: Option<i64>,
+) -> Option<i64> {
+    let mut active =
+        partitions.values().filter(|cut| !is_idle(cut, rule, opened, now)).peekable();
+    let found = match active.peek() {
+        Some(_) => active
+            .map(|cut| cut.max_event_time)
+            .min()
+            .flatten()
+            .map(|time| time.saturating_sub(rule.delay)),
+        None => by_clock(partitions, rule, now),
+    };
+    before.max(found)
+}
+
+/// All partitions are idle: the greatest event time, moved on by the time since it arrived.
+fn by_clock(
+    partitions: &BTreeMap<PartitionId, PartitionCut>,
+    rule: Rule,
+    now: i64,
+) -> Option<i64> {
+    let confirmed = |cut: &PartitionCut| now.saturating_sub(cut.at_end_at) < rule.idle;
+    let last = partitions.values().max_by_key(|cut| cut.max_event_time)?;
+    let time = last.max_event_time?;
+    let reached = time.saturating_sub(rule.delay);
+    let live = last.last_row_at.saturating_sub(time) < LIVE_US && last.last_row_at > 0;
+    match live && partitions.values().all(confirmed) {
+        true => Some(reached.saturating_add(now.saturating_sub(last.last_row_at).max(0))),
+        false => Some(reached),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULE: Rule = Rule { delay: 1_000, idle: 5_000 };
+
+    fn cut(max_event_time: Option<i64>, last_row_at: i64, at_end_at: i64) -> PartitionCut {
+        PartitionCut { max_event_time, last_row_at, at_end_at, ..PartitionCut::default() }
+    }
+
+    fn of(cuts: &[PartitionCut], now: i64, before: Option<i64>) -> Option<i64> {
+        let number = |n: usize| PartitionId(i32::try_from(n).unwrap());
+        let partitions = cuts.iter().enumerate().map(|(n, cut)| (number(n), *cut)).collect();
+        watermark(&partitions, RULE, 100, now, before)
+    }
+
+    #[test]
+    fn it_is_the_least_partition_less_the_delay_and_never_falls() {
+        let cuts = [cut(Some(50_000), 200, 0), cut(Some(40_000), 200, 0)];
+        assert_eq!(of(&cuts, 300, None), Some(39_000));
+        assert_eq!(of(&cuts, 300, Some(45_000)), Some(45_000));
+    }
+
+    #[test]
+    fn a_partition_without_rows_holds_it_back_until_it_is_idle() {
+        let cuts = [cut(Some(50_000), 6_000, 0), cut(None, 0, 6_000)];
+        assert_eq!(of(&cuts, 4_000, None), None);
+        assert_eq!(of(&cuts, 6_000, None), Some(49_000));
+    }
+
+    #[test]
+    fn a_backlog_is_never_idle() {
+        let cuts = [cut(Some(50_000), 200, 0), cut(Some(10_000), 200, 100)];
+        assert_eq!(of(&cuts, 900_000, None), Some(9_000));
+    }
+
+    #[test]
+    fn when_all_are_idle_it_follows_the_clock_only_over_live_data() {
+        let live = [cut(Some(1_000_000), 1_000_500, 1_009_000)];
+        assert_eq!(of(&live, 1_010_500, None), Some(1_009_000));
+        let unconfirmed = [cut(Some(1_000_000), 1_000_500, 1_001_000)];
+        assert_eq!(of(&unconfirmed, 1_010_500, None), Some(999_000));
+        let history = [cut(Some(1_000_000), 99_000_500, 99_009_000)];
+        assert_eq!(of(&history, 99_010_500, None), Some(999_000));
+    }
+}

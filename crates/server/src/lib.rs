@@ -1,0 +1,18 @@
+//! The server: coordinator, sessions, serving, configuration, and what the `millrace` binary runs.
+//!
+//! [`coordinator`] is the one thread that opens and seals epochs and orders commits; [`session`] is
+//! what a client talks to; [`serving`] are the tables that its queries read. They meet in
+//! [`shared::Shared`].
+
+pub mod clock;
+pub mod config;
+pub mod coordinator;
+pub mod demo;
+pub mod error;
+pub mod http;
+pub mod memory;
+pub mod serve;
+pub mod serving;
+pub mod session;
+pub mod shared;
+mod sources;

@@ -1,0 +1,40 @@
+//! The `millrace` binary: `serve` and `demo`.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use millrace_server::config::Options;
+use millrace_server::{demo, serve};
+
+/// A streaming SQL database: Kafka in, materialized views kept up to date, Postgres clients out.
+#[derive(Parser)]
+#[command(name = "millrace", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve Postgres clients from a data directory
+    ///
+    /// Options may also come from MILLRACE_* variables and from a TOML file (--config); the command
+    /// line is the strongest, the file the weakest. SIGTERM writes a checkpoint and ends.
+    Serve(Box<Options>),
+    /// Make sensor readings inside the server and keep a 10-second view of them live in the terminal
+    Demo(demo::Options),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve(options) => serve::run(*options),
+        Command::Demo(options) => demo::run(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            serve::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! `millrace serve`: opens the data directory, recovers, listens, and ends on SIGTERM or Ctrl-C.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_pg::session::SharedDatabase;
+use millrace_storage::{MetaKind, Store};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::config::{Config, Options, StoreKind};
+use crate::coordinator::{Coordinator, Message, load_catalog, logged_now};
+use crate::error::ServerError;
+use crate::http;
+use crate::session::Sessions;
+use crate::shared::Shared;
+
+/// How long clients may take to finish when the server ends.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Runs the server until it is told to end.
+///
+/// # Errors
+/// What keeps it from starting, or ends it.
+pub fn run(options: Options) -> Result<(), ServerError> {
+    log_to_stderr();
+    let config = options.resolve()?;
+    start(config)?.wait()
+}
+
+/// A running server.
+pub struct Server {
+    /// Where Postgres clients connect.
+    pub address: SocketAddr,
+    /// What sessions see.
+    pub shared: Arc<Shared>,
+    runtime: tokio::runtime::Runtime,
+    coordinator: std::thread::JoinHandle<Result<(), ServerError>>,
+    stop: watch::Sender<bool>,
+    listener: tokio::task::JoinHandle<()>,
+}
+
+/// Opens everything; clients may connect when it returns.
+///
+/// # Errors
+/// A locked, damaged or newer data directory, an address in use, TLS files that cannot be read.
+pub fn start(config: Config) -> Result<Server, ServerError> {
+    end_on_panic();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(config.workers.max(2))
+        .enable_all()
+        .build()
+        .map_err(ServerError::Thread)?;
+    let bind = |address| ServerError::listen(address);
+    let listener = runtime.block_on(TcpListener::bind(config.listen)).map_err(bind(config.listen))?;
+    let page = match config.http {
+        Some(address) => {
+            Some(runtime.block_on(TcpListener::bind(address)).map_err(bind(address))?)
+        }
+        None => None,
+    };
+    let kind = match config.store {
+        StoreKind::Fjall => MetaKind::Fjall,
+        StoreKind::Sled => MetaKind::Sled,
+    };
+    let store = Store::open(&config.data_dir, kind)?;
+    store.set_cache_bytes((config.memory_limit / 16).clamp(8 << 20, 256 << 20));
+    let clock = Clock::start(logged_now(&store)?);
+    let catalog = load_catalog(&store)?;
+    let (inbox, messages) = crossbeam_channel::unbounded();
+    let shared = Arc::new(Shared::new(config.clone(), store, clock, catalog, inbox));
+    let coordinator = Coordinator::start(shared.clone(), messages)?;
+    let coordinator = std::thread::Builder::new()
+        .name("coordinator".into())
+        .spawn(move || coordinator.run().inspect_err(|error| die(error)))
+        .map_err(ServerError::Thread)?;
+    let (stop, stopped) = watch::channel(false);
+    let address = listener.local_addr()?;
+    let database: SharedDatabase = Arc::new(runtime.block_on(Sessions::new(shared.clone()))?);
+    let tls = config.tls.map(|(certificate, key)| millrace_pg::Tls { certificate, key });
+    let wire = millrace_pg::Config { tls, ..millrace_pg::Config::default() };
+    if let Some(page) = page {
+        tracing::info!(address = %page.local_addr()?, "serving HTTP");
+        runtime.spawn(http::serve(page, shared.clone(), stopped.clone()));
+    }
+    let listener = runtime.spawn(async move {
+        // Only the TLS files can fail, before the first connection.
+        if let Err(error) = millrace_pg::serve(listener, database, wire, stopped).await {
+            die(&ServerError::Tls(error.to_string()));
+        }
+    });
+    tracing::info!("listening on {address}");
+    Ok(Server { address, shared, runtime, coordinator, stop, listener })
+}
+
+impl Server {
+    /// Waits for SIGTERM, SIGINT or the end of the coordinator, then stops.
+    ///
+    /// # Errors
+    /// What ended the coordinator.
+    pub fn wait(self) -> Result<(), ServerError> {
+        self.runtime.block_on(signal())?;
+        tracing::info!("stopping");
+        self.stop()
+    }
+
+    /// Writes a checkpoint and ends.
+    ///
+    /// # Errors
+    /// What ended the coordinator before.
+    pub fn stop(self) -> Result<(), ServerError> {
+        // Nobody listens any more if the listener has ended.
+        drop(self.stop.send(true));
+        let (done, wait) = std::sync::mpsc::channel();
+        drop(self.shared.inbox.send(Message::Stop(done)));
+        // An error means that the coordinator ended without an answer; the join tells why.
+        drop(wait.recv());
+        drop(self.runtime.block_on(tokio::time::timeout(GRACE, self.listener)));
+        self.runtime.shutdown_timeout(GRACE);
+        match self.coordinator.join() {
+            Ok(result) => result,
+            Err(_) => Err(ServerError::CommitterGone),
+        }
+    }
+}
+
+impl ServerError {
+    fn listen(address: SocketAddr) -> impl FnOnce(std::io::Error) -> ServerError {
+        move |error| ServerError::Listen { address, error }
+    }
+}
+
+/// Says on standard error, in one line, why the program ends.
+pub fn complain(error: &ServerError) {
+    // Nobody to tell if standard error is closed.
+    drop(writeln!(std::io::stderr(), "millrace: {error}"));
+}
+
+/// Without its coordinator the server can promise nothing: end now, recover at the next start.
+fn die(error: &ServerError) {
+    tracing::error!(%error, "the server cannot go on");
+    complain(error);
+    std::process::exit(1);
+}
+
+/// A panic in a worker would leave its peers waiting for ever: the process ends and recovers.
+fn end_on_panic() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        before(info);
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or_default().to_owned();
+        let engine = ["timely", "coordinator", "committer", "reader"];
+        if engine.iter().any(|prefix| name.starts_with(prefix)) && !guarded() {
+            tracing::error!(thread = name, "a thread of the engine panicked, the server ends");
+            std::process::abort();
+        }
+    }));
+}
+
+/// True while the engine evaluates an expression, where a panic is only an error row.
+fn guarded() -> bool {
+    millrace_dataflow::chain::is_evaluating()
+}
+
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("MILLRACE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let layer = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A test may have set one already.
+    drop(layer.try_init());
+}
+
+async fn signal() -> Result<(), ServerError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,314 @@
+//! The schema `millrace`: what the server says of itself, as tables made when they are read.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
+};
+use arrow::array::BinaryArray;
+use arrow::compute::concat_batches;
+use arrow::datatypes::{Field, Schema};
+use datafusion::catalog::TableProvider;
+use datafusion::common::Result;
+use datafusion::datasource::MemTable;
+use datafusion::error::DataFusionError;
+use millrace_sql::{Catalog, Kind};
+use millrace_storage::Scan;
+use millrace_types::{Epoch, ObjectId, TIME_ZONE};
+
+use super::{error_schema, late_schema};
+use crate::shared::{Board, SourceStatus, Shared};
+
+/// The name of the schema.
+pub const SYSTEM_SCHEMA: &str = "millrace";
+
+const NAMES: [&str; 8] = [
+    "epochs",
+    "jobs",
+    "late_rows",
+    "settings",
+    "source_errors",
+    "sources",
+    "view_errors",
+    "views",
+];
+
+/// The tables of the schema.
+pub fn system_names() -> &'static [&'static str] {
+    &NAMES
+}
+
+/// A table of the schema as it is now; None for an unknown name.
+///
+/// # Errors
+/// Stored rows that cannot be read.
+pub fn system_table(shared: &Shared, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+    let batch = match name {
+        "epochs" => epochs(shared)?,
+        "jobs" => jobs(shared)?,
+        "late_rows" => side_rows(shared, Side::Late)?,
+        "settings" => settings(shared)?,
+        "source_errors" => source_errors(shared)?,
+        "sources" => sources(shared)?,
+        "view_errors" => side_rows(shared, Side::Errors)?,
+        "views" => views(shared)?,
+        _ => return Ok(None),
+    };
+    let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
+    Ok(Some(Arc::new(table)))
+}
+
+fn batch(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch> {
+    let fields: Vec<Field> = columns
+        .iter()
+        .map(|(name, array)| Field::new(*name, array.data_type().clone(), true))
+        .collect();
+    let arrays = columns.into_iter().map(|(_, array)| array).collect();
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
+}
+
+fn text<S: AsRef<str>>(values: impl IntoIterator<Item = Option<S>>) -> ArrayRef {
+    Arc::new(values.into_iter().collect::<StringArray>())
+}
+
+fn ints(values: impl IntoIterator<Item = Option<i64>>) -> ArrayRef {
+    Arc::new(values.into_iter().collect::<Int64Array>())
+}
+
+fn counts(values: impl IntoIterator<Item = u64>) -> ArrayRef {
+    ints(values.into_iter().map(|n| Some(n.cast_signed())))
+}
+
+fn times(values: impl IntoIterator<Item = Option<i64>>) -> ArrayRef {
+    let array = values.into_iter().collect::<TimestampMicrosecondArray>();
+    Arc::new(array.with_timezone(TIME_ZONE))
+}
+
+fn size(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+fn sources(shared: &Shared) -> Result<RecordBatch> {
+    let catalog = shared.catalog();
+    let board = shared.board.lock();
+    let mut rows = Vec::new();
+    for object in catalog.objects() {
+        let Kind::Source(source) = &object.kind else { continue };
+        let status = board.sources.get(&object.id).cloned().unwrap_or_default();
+        if status.partitions.is_empty() {
+            for (partition, start) in &source.start {
+                let at = crate::shared::PartitionStatus { start: *start, ..Default::default() };
+                rows.push((object.name.clone(), status.clone(), partition.0, at));
+            }
+        }
+        for (partition, at) in &status.partitions {
+            rows.push((object.name.clone(), status.clone(), partition.0, at.clone()));
+        }
+    }
+    let reading = |s: &SourceStatus| s.running;
+    batch(vec![
+        ("source", text(rows.iter().map(|(name, ..)| Some(name)))),
+        ("partition", Arc::new(rows.iter().map(|r| Some(r.2)).collect::<Int32Array>())),
+        ("start_offset", ints(rows.iter().map(|r| Some(r.3.start)))),
+        ("offset", ints(rows.iter().map(|r| reading(&r.1).then_some(r.3.cut.end)))),
+        ("end_offset", ints(rows.iter().map(|r| r.3.end))),
+        ("lag", ints(rows.iter().map(|r| r.3.end.map(|end| end - r.3.cut.end)))),
+        ("rows", counts(rows.iter().map(|r| r.3.cut.rows))),
+        ("rate", Arc::new(rows.iter().map(|r| Some(r.3.rate)).collect::<Float64Array>())),
+        ("watermark", times(rows.iter().map(|r| r.1.watermark))),
+        ("max_event_time", times(rows.iter().map(|r| r.3.cut.max_event_time))),
+        ("idle", Arc::new(rows.iter().map(|r| Some(r.3.idle)).collect::<BooleanArray>())),
+        ("malformed", counts(rows.iter().map(|r| r.3.cut.malformed))),
+        ("future_rows", counts(rows.iter().map(|r| r.3.cut.future))),
+        ("status", text(rows.iter().map(|r| Some(status_word(&r.1))))),
+        ("since", times(rows.iter().map(|r| r.1.unreachable.as_ref().map(|(at, _)| *at)))),
+        ("error", text(rows.iter().map(|r| status_reason(&r.1)))),
+    ])
+}
+
+/// One word for how a source is doing.
+pub fn status_word(status: &SourceStatus) -> &'static str {
+    match status {
+        SourceStatus { failed: Some(_), .. } => "failed",
+        SourceStatus { unreachable: Some(_), .. } => "unreachable",
+        SourceStatus { running: true, .. } => "running",
+        SourceStatus { .. } => "unread",
+    }
+}
+
+/// Why a source is not running well.
+pub fn status_reason(status: &SourceStatus) -> Option<String> {
+    let unreachable = || status.unreachable.as_ref().map(|(_, reason)| reason.clone());
+    status.failed.clone().or_else(unreachable)
+}
+
+fn source_errors(shared: &Shared) -> Result<RecordBatch> {
+    let catalog = shared.catalog();
+    let board = shared.board.lock();
+    let mut rows = Vec::new();
+    for (id, status) in &board.sources {
+        let Some(object) = catalog.get(*id) else { continue };
+        rows.extend(status.bad.iter().map(|(partition, bad)| (object.name.clone(), partition, bad)));
+    }
+    let raw = rows.iter().map(|(_, _, bad)| Some(bad.raw.as_slice())).collect::<BinaryArray>();
+    batch(vec![
+        ("source", text(rows.iter().map(|(name, ..)| Some(name)))),
+        ("partition", Arc::new(rows.iter().map(|r| Some(r.1.0)).collect::<Int32Array>())),
+        ("offset", ints(rows.iter().map(|r| Some(r.2.offset)))),
+        ("reason", text(rows.iter().map(|r| Some(&r.2.reason)))),
+        ("raw", Arc::new(raw)),
+    ])
+}
+
+fn views(shared: &Shared) -> Result<RecordBatch> {
+    let catalog = shared.catalog();
+    let board = shared.board.lock();
+    let mut rows = Vec::new();
+    for object in catalog.objects() {
+        if matches!(object.kind, Kind::MaterializedView(_))
+            && let Some(status) = board.views.get(&object.id)
+        {
+            rows.push((object.name.clone(), status.clone()));
+        }
+    }
+    drop(board);
+    let at_most = |status: &crate::shared::ViewStatus| {
+        let at = status.upper.epoch().previous();
+        // None in the moment in which a checkpoint passes the epoch by.
+        let snapshot = status.tables.content.snapshot(at).ok()?;
+        Some(snapshot.rows_upper_bound().cast_signed())
+    };
+    let epoch = |e: Epoch| Some(e.0.cast_signed());
+    batch(vec![
+        ("view", text(rows.iter().map(|(name, _)| Some(name)))),
+        ("epoch", ints(rows.iter().map(|r| epoch(r.1.upper.epoch().previous())))),
+        ("rows_at_most", ints(rows.iter().map(|r| at_most(&r.1)))),
+        ("state_bytes", ints(rows.iter().map(|r| Some(size(r.1.state_bytes))))),
+        ("memory_bytes", ints(rows.iter().map(|r| Some(size(r.1.tables.content.bytes()))))),
+        ("status", text(rows.iter().map(|r| Some(view_word(&r.1))))),
+        ("error", text(rows.iter().map(|r| r.1.failed.as_ref()))),
+    ])
+}
+
+fn view_word(status: &crate::shared::ViewStatus) -> &'static str {
+    match (&status.failed, status.complete()) {
+        (Some(_), _) => "failed",
+        (None, Some(_)) => "running",
+        (None, None) => "recovering",
+    }
+}
+
+fn epochs(shared: &Shared) -> Result<RecordBatch> {
+    let board = shared.board.lock();
+    let rows: Vec<_> = board.epochs.iter().copied().collect();
+    drop(board);
+    let checkpoint = rows.iter().map(|r| Some(r.checkpoint)).collect::<BooleanArray>();
+    batch(vec![
+        ("epoch", ints(rows.iter().map(|r| Some(r.epoch.0.cast_signed())))),
+        ("sealed_at", times(rows.iter().map(|r| Some(r.sealed_at)))),
+        ("seal_us", ints(rows.iter().map(|r| Some(r.seal_us)))),
+        ("complete_us", ints(rows.iter().map(|r| r.complete_us))),
+        ("bytes", ints(rows.iter().map(|r| Some(size(r.bytes))))),
+        ("checkpoint", Arc::new(checkpoint)),
+    ])
+}
+
+fn jobs(shared: &Shared) -> Result<RecordBatch> {
+    let jobs = shared.board.lock().jobs.clone();
+    let percent = |read: i64, all: i64| if all == 0 { 0 } else { read.saturating_mul(100) / all };
+    batch(vec![
+        ("job", ints(jobs.iter().map(|job| Some(i64::from(job.0.0))))),
+        ("view", text(jobs.iter().map(|job| Some(&job.1)))),
+        ("rows_read", ints(jobs.iter().map(|job| Some(job.2)))),
+        ("rows_to_read", ints(jobs.iter().map(|job| Some(job.3)))),
+        ("percent", ints(jobs.iter().map(|job| Some(percent(job.2, job.3))))),
+    ])
+}
+
+fn settings(shared: &Shared) -> Result<RecordBatch> {
+    let config = &shared.config;
+    let rows = [
+        ("data-dir", config.data_dir.display().to_string()),
+        ("listen", config.listen.to_string()),
+        ("workers", config.workers.to_string()),
+        ("store", format!("{:?}", config.store).to_lowercase()),
+        ("epoch-interval", format!("{:?}", config.epoch_interval)),
+        ("checkpoint-interval", format!("{:?}", config.checkpoint_interval)),
+        ("memory-limit", config.memory_limit.to_string()),
+        ("http", config.http.map(|http| http.to_string()).unwrap_or_default()),
+    ];
+    batch(vec![
+        ("name", text(rows.iter().map(|(name, _)| Some(*name)))),
+        ("value", text(rows.iter().map(|(_, value)| Some(value)))),
+    ])
+}
+
+#[derive(Clone, Copy)]
+enum Side {
+    Late,
+    Errors,
+}
+
+/// The late or failed rows of all views, each as of its last complete epoch.
+fn side_rows(shared: &Shared, side: Side) -> Result<RecordBatch> {
+    let catalog = shared.catalog();
+    let stored = match side {
+        Side::Late => late_schema(),
+        Side::Errors => error_schema(),
+    };
+    let (mut names, mut from, mut parts) = (Vec::new(), Vec::new(), Vec::new());
+    for object in catalog.objects() {
+        let Some((table, epoch)) = side_table(&shared.board.lock(), object.id, side) else {
+            continue;
+        };
+        let source = sources_of(&catalog, object.id);
+        let external = |e: millrace_storage::Error| DataFusionError::External(e.into());
+        let snapshot = table.snapshot(epoch).map_err(external)?;
+        for rows in snapshot.scan(Scan::default()) {
+            let rows = rows.map_err(external)?;
+            names.extend(std::iter::repeat_n(object.name.clone(), rows.num_rows()));
+            from.extend(std::iter::repeat_n(source.clone(), rows.num_rows()));
+            parts.push(rows);
+        }
+    }
+    let rows = concat_batches(&stored, &parts)?;
+    let mut columns = vec![("view", text(names.iter().map(Some)))];
+    let shown: &[&str] = match side {
+        Side::Late => {
+            columns.push(("source", text(from.iter().map(Some))));
+            &["partition", "offset", "window_end", "event_time", "watermark"]
+        }
+        Side::Errors => &["key", "code", "message"],
+    };
+    columns.extend(shown.iter().copied().zip(rows.columns().iter().cloned()));
+    batch(columns)
+}
+
+fn side_table(
+    board: &Board,
+    view: ObjectId,
+    side: Side,
+) -> Option<(Arc<millrace_storage::Table>, Epoch)> {
+    let status = board.views.get(&view)?;
+    let table = match side {
+        Side::Late => &status.tables.late,
+        Side::Errors => &status.tables.errors,
+    };
+    Some((table.clone(), status.complete()?))
+}
+
+/// The names of the sources below a view, joined by a comma.
+fn sources_of(catalog: &Catalog, view: ObjectId) -> String {
+    let mut open = vec![view];
+    let mut names = std::collections::BTreeSet::new();
+    while let Some(id) = open.pop() {
+        match catalog.get(id).map(|object| (&object.kind, &object.name)) {
+            Some((Kind::Source(_), name)) => drop(names.insert(name.clone())),
+            Some((Kind::MaterializedView(view), _)) => open.extend(&view.depends_on),
+            Some((Kind::View(view), _)) => open.extend(&view.depends_on),
+            None => {}
+        }
+    }
+    names.into_iter().collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,168 @@
+//! CREATE and DROP, the session's part: binding, connecting, asking the coordinator.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_connectors::datagen::Anchor;
+use millrace_sql::ast::{self, Name};
+use millrace_sql::{Kind, MaterializedView, Object, Source};
+use millrace_types::{ObjectId, PartitionId, Report, SqlState, TableId};
+use tokio::sync::oneshot;
+
+use super::Conn;
+use super::show::positioned;
+use crate::coordinator::{BuiltSource, Message, NewView, Reply, Request, built_source};
+use crate::error::ServerError;
+
+/// How long a source may take to answer at CREATE.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
+
+impl Conn {
+    /// True if the name is taken and the statement asks to let that pass.
+    fn exists(&mut self, name: &Name, if_not_exists: bool) -> Result<bool, Report> {
+        if self.shared.catalog().find(&name.name).is_none() {
+            return Ok(false);
+        }
+        let message = format!("relation \"{}\" already exists", name.name);
+        match if_not_exists {
+            true => {
+                self.notice(format!("{message}, skipping"));
+                Ok(true)
+            }
+            false => Err(positioned(Report::new(SqlState::DUPLICATE_TABLE, message), name)),
+        }
+    }
+
+    async fn ask(&self, request: impl FnOnce(Reply) -> Request) -> Result<(), Report> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || Report::new(SqlState::ADMIN_SHUTDOWN, "the server is shutting down");
+        let message = Message::Request(Box::new(request(reply)));
+        self.shared.inbox.send(message).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    pub(super) async fn create_source(&mut self, create: ast::CreateSource) -> Result<(), Report> {
+        if self.exists(&create.name, create.if_not_exists)? {
+            return Ok(());
+        }
+        let connectors = millrace_connectors::names();
+        let mut source = millrace_sql::bind_source(&create, connectors)?;
+        crate::sources::check_options(&source)?;
+        let (shared, probe) = (self.shared.clone(), source.clone());
+        let start = blocking(move || {
+            let anchor = Anchor { first: 0, at: shared.clock.now() };
+            let connector = crate::sources::connect(vec![anchor], &shared.clock, &probe)?;
+            Ok(connector.start(CONNECT_TIMEOUT)?)
+        })
+        .await?;
+        source.start = start.into_iter().map(|span| (span.partition, span.from)).collect();
+        let (name, sql) = (create.name.name, create.text);
+        let object = Object { id: ObjectId::default(), name, kind: Kind::Source(source), sql };
+        self.ask(|reply| Request::Create(Box::new(object), reply)).await
+    }
+
+    pub(super) async fn create_view(&mut self, create: ast::CreateView) -> Result<(), Report> {
+        if self.exists(&create.name, create.if_not_exists)? {
+            return Ok(());
+        }
+        let object = self.bind_view(&create)?;
+        self.ask(|reply| Request::Create(Box::new(object), reply)).await
+    }
+
+    pub(super) async fn create_materialized_view(
+        &mut self,
+        create: ast::CreateMaterializedView,
+    ) -> Result<(), Report> {
+        if self.exists(&create.name, create.if_not_exists)? {
+            return Ok(());
+        }
+        let (plan, bound) = self.plan_view(&create)?;
+        let catalog = self.shared.catalog();
+        let mut sources: BTreeMap<ObjectId, Source> = BTreeMap::new();
+        for leaf in plan.root.leaves() {
+            if let millrace_plan::LeafKind::Source(id) = leaf.kind
+                && let Some(Kind::Source(source)) = catalog.get(id).map(|object| &object.kind)
+            {
+                sources.insert(id, source.clone());
+            }
+        }
+        let shared = self.shared.clone();
+        let (sources, ends) = blocking(move || connect_all(&shared, sources)).await?;
+        let view = MaterializedView {
+            plan,
+            allowed_lateness_us: bound.allowed_lateness_us,
+            content: TableId::default(),
+            late: TableId::default(),
+            errors: TableId::default(),
+            state: Vec::new(),
+            depends_on: bound.depends_on,
+            options: bound.options,
+        };
+        let (name, sql) = (create.name.name, create.text);
+        let kind = Kind::MaterializedView(view);
+        let object = Object { id: ObjectId::default(), name, kind, sql };
+        let new = Box::new(NewView { object, sources, ends });
+        self.ask(|reply| Request::CreateMaterializedView(new, reply)).await
+    }
+
+    pub(super) async fn drop_objects(&mut self, drop: ast::Drop) -> Result<(), Report> {
+        let mut ids = Vec::new();
+        for name in &drop.names {
+            match self.object(name) {
+                Ok(object) if object.object_kind() == drop.kind => ids.push(object.id),
+                Ok(object) => {
+                    let message = format!("\"{}\" is not a {}", name.name, drop.kind.word());
+                    let report = Report::new(SqlState::WRONG_OBJECT_TYPE, message).hint(format!(
+                        "Use DROP {} to remove a {}.",
+                        object.object_kind().sql(),
+                        object.object_kind().word()
+                    ));
+                    return Err(positioned(report, name));
+                }
+                Err(_) if drop.if_exists => {
+                    let kind = drop.kind.word();
+                    self.notice(format!("{kind} \"{}\" does not exist, skipping", name.name));
+                }
+                Err(_) => {
+                    let message = format!("{} \"{}\" does not exist", drop.kind.word(), name.name);
+                    let report = Report::new(SqlState::UNDEFINED_TABLE, message);
+                    return Err(positioned(report, name));
+                }
+            }
+        }
+        match ids.is_empty() {
+            true => Ok(()),
+            false => self.ask(|reply| Request::Drop(ids, drop.cascade, reply)).await,
+        }
+    }
+}
+
+type Connected =
+    (BTreeMap<ObjectId, Arc<BuiltSource>>, BTreeMap<ObjectId, BTreeMap<PartitionId, i64>>);
+
+/// Connects sources and asks for their ends.
+fn connect_all(
+    shared: &crate::shared::Shared,
+    sources: BTreeMap<ObjectId, Source>,
+) -> Result<Connected, ServerError> {
+    let (mut built, mut ends) = (BTreeMap::new(), BTreeMap::new());
+    for (id, source) in sources {
+        let connected = built_source(&shared.store, &shared.clock, id, &source)?;
+        let extents = connected.connector.extents(CONNECT_TIMEOUT)?;
+        let end = |e: &millrace_dataflow::source::Extent| (e.partition, e.end);
+        ends.insert(id, extents.iter().map(end).collect());
+        built.insert(id, Arc::new(connected));
+    }
+    Ok((built, ends))
+}
+
+/// Runs what waits for the network on a thread for that.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ServerError> + Send + 'static,
+) -> Result<T, Report> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(|error| error.report()),
+        Err(error) => Err(Report::new(SqlState::INTERNAL_ERROR, error.to_string())),
+    }
+}

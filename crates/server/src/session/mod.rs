@@ -1,0 +1,286 @@
+//! Sessions: what a client's statements do.
+//!
+//! [`Sessions`] lets clients in; a [`Conn`] is one of them: it parses a statement and hands it to the
+//! module of its kind. Transactions are accepted so that drivers work; statements take effect one by
+//! one.
+//!
+//! Invariants: 1. a session never reads an epoch before one that it has read (`Conn::seen`).
+
+mod ddl;
+mod explain;
+mod query;
+mod relations;
+mod rows;
+mod settings;
+mod show;
+mod tables;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use async_trait::async_trait;
+use datafusion::common::ScalarValue;
+use millrace_pg::session::{
+    Authentication, Database, Login, Outcome, Prepared, Session, Statement as Text, Transaction,
+};
+use millrace_sql::ast::{self, Statement};
+use millrace_sql::sqlparser::{self, ast::Query};
+use millrace_types::{Epoch, Report, SqlState};
+
+use crate::error::ServerError;
+use crate::shared::Shared;
+pub use millrace_pg::report_of;
+use settings::SharedSettings;
+
+/// The only database.
+const DATABASE: &str = "dev";
+/// The only user, the superuser.
+const USER: &str = "root";
+
+/// Lets clients in.
+pub struct Sessions {
+    shared: Arc<Shared>,
+    catalog_schemas: Arc<millrace_pg::catalog::Catalog>,
+}
+
+impl Sessions {
+    /// Sessions on a server.
+    ///
+    /// # Errors
+    /// The catalog schemas cannot be built: a program error.
+    pub async fn new(shared: Arc<Shared>) -> Result<Sessions, ServerError> {
+        let relations = Arc::new(relations::CatalogRelations(shared.clone()));
+        let schemas = millrace_pg::catalog::Catalog::new(DATABASE, relations).await;
+        let schemas = schemas.map_err(|error| ServerError::Report(report_of(&error)))?;
+        Ok(Sessions { shared, catalog_schemas: Arc::new(schemas) })
+    }
+}
+
+#[async_trait]
+impl Database for Sessions {
+    async fn open(&self, login: Login) -> Result<Box<dyn Session>, Report> {
+        if self.shared.board.lock().stopping {
+            return Err(Report::new(SqlState::ADMIN_SHUTDOWN, "the server is shutting down"));
+        }
+        if login.database != DATABASE {
+            let message = format!("database \"{}\" does not exist", login.database);
+            return Err(Report::new(SqlState::INVALID_CATALOG_NAME, message)
+                .hint(format!("The database is \"{DATABASE}\".")));
+        }
+        let conn = Conn {
+            shared: self.shared.clone(),
+            catalog_schemas: self.catalog_schemas.clone(),
+            user: login.user,
+            settings: Arc::default(),
+            notices: Vec::new(),
+            transaction: Transaction::Idle,
+            seen: Epoch::default(),
+        };
+        for (name, value) in login.options {
+            // A client may send parameters that mean nothing here; that is no reason to refuse it.
+            if let Err(report) = conn.settings.lock().set(&name, &[value]) {
+                tracing::debug!(name, %report, "startup parameter ignored");
+            }
+        }
+        Ok(Box::new(conn))
+    }
+
+    fn authentication(&self, user: &str, peer: IpAddr) -> Authentication {
+        match &self.shared.config.password {
+            Some(password) if user == USER => Authentication::Password(password.clone()),
+            Some(_) => Authentication::Refuse,
+            None if peer.is_loopback() || self.shared.config.insecure => Authentication::Trust,
+            None => Authentication::Refuse,
+        }
+    }
+}
+
+/// One client's session.
+struct Conn {
+    shared: Arc<Shared>,
+    catalog_schemas: Arc<millrace_pg::catalog::Catalog>,
+    user: String,
+    settings: Arc<SharedSettings>,
+    notices: Vec<Report>,
+    transaction: Transaction,
+    /// The last epoch that this session has read.
+    seen: Epoch,
+}
+
+#[async_trait]
+impl Session for Conn {
+    fn split(&self, query: &str) -> Result<Vec<Text>, Report> {
+        let parts = millrace_sql::split(query)?;
+        Ok(parts.into_iter().map(|(text, offset)| Text { text, offset }).collect())
+    }
+
+    async fn prepare(
+        &mut self,
+        statement: &Text,
+        hints: &[Option<DataType>],
+    ) -> Result<Prepared, Report> {
+        let none = || Prepared { parameters: Vec::new(), columns: None };
+        let Some(parsed) = parse_one(&statement.text)? else { return Ok(none()) };
+        match parsed {
+            Statement::Query(query) if is_catalog_query(&query) => {
+                self.prepare_catalog_query(&statement.text, hints).await
+            }
+            Statement::Query(query) => self.prepare_query(&query, &statement.text, hints),
+            Statement::Show(_) | Statement::Describe(_) | Statement::Explain(_) => {
+                match self.run(parsed, &statement.text, Vec::new()).await? {
+                    Outcome::Rows { schema, .. } => {
+                        Ok(Prepared { parameters: Vec::new(), columns: Some(schema) })
+                    }
+                    Outcome::Empty | Outcome::Done(_) => Ok(none()),
+                }
+            }
+            _ => Ok(none()),
+        }
+    }
+
+    async fn execute(
+        &mut self,
+        statement: &Text,
+        parameters: Vec<ScalarValue>,
+    ) -> Result<Outcome, Report> {
+        let result = self.statement(&statement.text, parameters).await;
+        if result.is_err() && self.transaction == Transaction::Open {
+            self.transaction = Transaction::Failed;
+        }
+        result
+    }
+
+    fn notices(&mut self) -> Vec<Report> {
+        std::mem::take(&mut self.notices)
+    }
+
+    fn transaction(&self) -> Transaction {
+        self.transaction
+    }
+
+    fn parameter(&self, name: &str) -> Option<String> {
+        match name {
+            "session_authorization" => Some(self.user.clone()),
+            name => self.settings.lock().get(name).ok(),
+        }
+    }
+}
+
+/// The statement of a text that holds one; None if it holds nothing.
+fn parse_one(text: &str) -> Result<Option<Statement>, Report> {
+    let mut statements = millrace_sql::parse(text)?;
+    match statements.len() {
+        0 | 1 => Ok(statements.pop()),
+        _ => Err(Report::new(
+            SqlState::SYNTAX_ERROR,
+            "cannot insert multiple commands into a prepared statement",
+        )),
+    }
+}
+
+impl Conn {
+    async fn statement(
+        &mut self,
+        text: &str,
+        parameters: Vec<ScalarValue>,
+    ) -> Result<Outcome, Report> {
+        let Some(parsed) = parse_one(text)? else { return Ok(Outcome::Empty) };
+        if self.transaction == Transaction::Failed && !ends_transaction(&parsed) {
+            return Err(Report::new(
+                SqlState::IN_FAILED_SQL_TRANSACTION,
+                "current transaction is aborted, commands ignored until end of transaction block",
+            ));
+        }
+        self.run(parsed, text, parameters).await
+    }
+
+    async fn run(
+        &mut self,
+        statement: Statement,
+        text: &str,
+        parameters: Vec<ScalarValue>,
+    ) -> Result<Outcome, Report> {
+        let tag = statement.tag();
+        match statement {
+            Statement::CreateSource(create) => self.create_source(*create).await?,
+            Statement::CreateMaterializedView(create) => {
+                self.create_materialized_view(*create).await?;
+            }
+            Statement::CreateView(create) => self.create_view(*create).await?,
+            Statement::Drop(drop) => self.drop_objects(drop).await?,
+            Statement::Show(show) => return self.show(&show),
+            Statement::Describe(name) => return self.describe(&name, "DESCRIBE"),
+            Statement::Explain(explain) => return self.explain(*explain.inner, text).await,
+            Statement::Query(query) if is_catalog_query(&query) => {
+                return self.catalog_query(text, parameters).await;
+            }
+            Statement::Query(query) => return self.query(&query, text, parameters).await,
+            Statement::Session(session) => return self.session(session, tag),
+        }
+        Ok(Outcome::Done(tag.to_owned()))
+    }
+
+    fn session(&mut self, statement: ast::Session, tag: &str) -> Result<Outcome, Report> {
+        use ast::Session as S;
+        let mut done = tag.to_owned();
+        match statement {
+            S::Set { name, values, local: _ } => self.settings.lock().set(&name, &values)?,
+            S::Reset(name) => self.settings.lock().reset(name.as_deref())?,
+            S::Discard(what) => {
+                if what == "ALL" {
+                    self.settings.lock().reset(None)?;
+                }
+                done = format!("DISCARD {what}");
+            }
+            S::Begin { .. } => {
+                if self.transaction == Transaction::Open {
+                    let message = "there is already a transaction in progress";
+                    self.warn(SqlState::ACTIVE_SQL_TRANSACTION, message);
+                }
+                self.transaction = Transaction::Open;
+            }
+            S::Commit => {
+                if self.transaction == Transaction::Failed {
+                    done = "ROLLBACK".to_owned();
+                }
+                self.transaction = Transaction::Idle;
+            }
+            S::Rollback => self.transaction = Transaction::Idle,
+            S::RollbackTo(_) if self.transaction == Transaction::Failed => {
+                self.transaction = Transaction::Open;
+            }
+            S::Savepoint(_)
+            | S::Release(_)
+            | S::RollbackTo(_)
+            | S::Deallocate(_)
+            | S::Close(_)
+            | S::Accepted(_) => {}
+        }
+        Ok(Outcome::Done(done))
+    }
+
+    fn warn(&mut self, code: SqlState, message: &str) {
+        self.notices.push(Report::new(code, message));
+    }
+
+    fn notice(&mut self, message: String) {
+        self.notices.push(Report::new(SqlState::SUCCESSFUL_COMPLETION, message));
+    }
+}
+
+/// True for a query that asks what there is, not for rows of views.
+fn is_catalog_query(query: &Query) -> bool {
+    millrace_pg::catalog::is_catalog_query(&sqlparser::ast::Statement::Query(Box::new(
+        query.clone(),
+    )))
+}
+
+fn ends_transaction(statement: &Statement) -> bool {
+    matches!(
+        statement,
+        Statement::Session(
+            ast::Session::Commit | ast::Session::Rollback | ast::Session::RollbackTo(_)
+        )
+    )
+}

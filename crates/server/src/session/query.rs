@@ -1,0 +1,141 @@
+//! SELECT: bound, pinned to one epoch, planned by DataFusion, streamed.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::ScalarValue;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::execute_stream;
+use datafusion::prelude::SessionContext;
+use millrace_pg::catalog::Client;
+use millrace_pg::session::{Outcome, Prepared};
+use millrace_sql::sqlparser::ast::Query;
+use millrace_sql::{Binder, Parameters, Settings, session_state};
+use millrace_types::{Report, SqlState};
+
+use super::tables::QueryTables;
+use super::{Conn, DATABASE, report_of};
+
+impl Conn {
+    fn client(&self) -> Client {
+        Client {
+            user: self.user.clone(),
+            database: DATABASE.to_owned(),
+            settings: self.settings.clone(),
+        }
+    }
+
+    pub(super) fn state(&self) -> SessionState {
+        let mut state = session_state(&Settings::default());
+        let now = chrono::DateTime::from_timestamp_micros(self.shared.clock.now());
+        state.execution_props_mut().query_execution_start_time = now;
+        for function in self.catalog_schemas.functions(&self.client()) {
+            // A function of DataFusion's own wins over one of pg_catalog.
+            if state.scalar_functions().contains_key(function.name()) {
+                continue;
+            }
+            drop(datafusion::execution::FunctionRegistry::register_udf(
+                &mut state,
+                Arc::new(function),
+            ));
+        }
+        state
+    }
+
+    pub(super) fn prepare_query(
+        &mut self,
+        query: &Query,
+        text: &str,
+        hints: &[Option<DataType>],
+    ) -> Result<Prepared, Report> {
+        let tables = QueryTables::new(self.shared.clone());
+        let state = self.state();
+        let bound = Binder::new(tables.catalog(), &tables, &state)
+            .bind_query(query, text, &Parameters::typed(hints));
+        tables.failure()?;
+        let bound = bound?;
+        Ok(Prepared { parameters: bound.parameters, columns: Some(bound.columns) })
+    }
+
+    pub(super) async fn query(
+        &mut self,
+        query: &Query,
+        text: &str,
+        parameters: Vec<ScalarValue>,
+    ) -> Result<Outcome, Report> {
+        let tables = QueryTables::new(self.shared.clone());
+        let state = self.state();
+        let bound = Binder::new(tables.catalog(), &tables, &state)
+            .bind_query(query, text, &Parameters::values(&[], &parameters));
+        tables.failure()?;
+        let bound = bound?;
+        if let Some(epoch) = tables.pin(self.seen).await? {
+            self.seen = epoch;
+            if let Some((count, report)) = tables.view_errors(epoch)? {
+                let mode = self.settings.lock().get("view_errors")?;
+                if mode != "warn" {
+                    return Err(report);
+                }
+                let message = format!("{count} rows are missing because they failed: {report}");
+                self.warn(SqlState::WARNING, &message);
+            }
+        }
+        run(&state, &bound.plan, bound.columns).await
+    }
+
+    fn catalog_context(&self) -> Result<SessionContext, Report> {
+        let context = SessionContext::new_with_state(self.state());
+        self.catalog_schemas.install(&context, &self.client()).map_err(|e| report_of(&e))?;
+        Ok(context)
+    }
+
+    pub(super) async fn prepare_catalog_query(
+        &mut self,
+        text: &str,
+        hints: &[Option<DataType>],
+    ) -> Result<Prepared, Report> {
+        let plan = self.catalog_plan(&self.catalog_context()?, text).await?;
+        let found = plan.get_parameter_types().map_err(|error| report_of(&error))?;
+        let mut parameters = Vec::new();
+        while let Some(found) = found.get(&format!("${}", parameters.len() + 1)) {
+            let hint = hints.get(parameters.len()).cloned().flatten();
+            parameters.push(hint.or_else(|| found.clone()).unwrap_or(DataType::Utf8));
+        }
+        let columns = Some(Arc::new(plan.schema().as_arrow().clone()));
+        Ok(Prepared { parameters, columns })
+    }
+
+    async fn catalog_plan(
+        &self,
+        context: &SessionContext,
+        text: &str,
+    ) -> Result<LogicalPlan, Report> {
+        let statement = millrace_pg::catalog::rewrite(text)?;
+        let statement = datafusion::sql::parser::Statement::Statement(Box::new(statement));
+        context.state().statement_to_plan(statement).await.map_err(|error| report_of(&error))
+    }
+
+    pub(super) async fn catalog_query(
+        &mut self,
+        text: &str,
+        parameters: Vec<ScalarValue>,
+    ) -> Result<Outcome, Report> {
+        let context = self.catalog_context()?;
+        let plan = self.catalog_plan(&context, text).await?;
+        let plan = plan.with_param_values(parameters).map_err(|error| report_of(&error))?;
+        let columns = Arc::new(plan.schema().as_arrow().clone());
+        run(&context.state(), &plan, columns).await
+    }
+}
+
+/// Plans and starts a query.
+async fn run(
+    state: &SessionState,
+    plan: &LogicalPlan,
+    schema: SchemaRef,
+) -> Result<Outcome, Report> {
+    let physical = state.create_physical_plan(plan).await.map_err(|error| report_of(&error))?;
+    let rows = execute_stream(physical, state.task_ctx()).map_err(|error| report_of(&error))?;
+    Ok(Outcome::Rows { schema, rows, verb: "SELECT" })
+}

@@ -1,0 +1,182 @@
+//! Settings of a session: what SET, SHOW and RESET know.
+
+use std::collections::BTreeMap;
+
+use millrace_types::{Report, SqlState};
+use parking_lot::{Mutex, MutexGuard};
+
+/// How a setting may be changed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// By anybody, to anything.
+    Text,
+    /// By anybody, to one of a list, folded.
+    OneOf(&'static [&'static str]),
+    /// Only shown.
+    Fixed,
+}
+
+/// Name as PostgreSQL spells it, default, kind.
+const SETTINGS: &[(&str, &str, Kind)] = &[
+    ("application_name", "", Kind::Text),
+    ("background_ddl", "off", Kind::Fixed),
+    ("bytea_output", "hex", Kind::OneOf(&["hex"])),
+    ("client_encoding", "UTF8", Kind::OneOf(&["utf8", "unicode", "utf-8"])),
+    ("client_min_messages", "notice", Kind::Text),
+    ("DateStyle", "ISO, MDY", Kind::Text),
+    ("default_transaction_isolation", "read committed", Kind::Text),
+    ("default_transaction_read_only", "off", Kind::Text),
+    ("extra_float_digits", "1", Kind::Text),
+    ("idle_in_transaction_session_timeout", "0", Kind::Text),
+    ("integer_datetimes", "on", Kind::Fixed),
+    ("IntervalStyle", "postgres", Kind::OneOf(&["postgres"])),
+    ("is_superuser", "on", Kind::Fixed),
+    ("jit", "off", Kind::Text),
+    ("lock_timeout", "0", Kind::Text),
+    ("max_identifier_length", "63", Kind::Fixed),
+    ("row_security", "on", Kind::Text),
+    ("search_path", "\"$user\", public", Kind::Text),
+    ("server_encoding", "UTF8", Kind::Fixed),
+    ("server_version", "16.6 (Millrace 0.1.0)", Kind::Fixed),
+    ("server_version_num", "160006", Kind::Fixed),
+    ("session_authorization", "root", Kind::Text),
+    ("standard_conforming_strings", "on", Kind::OneOf(&["on", "true", "1"])),
+    ("statement_timeout", "0", Kind::Text),
+    ("synchronous_commit", "on", Kind::Text),
+    ("TimeZone", "UTC", Kind::OneOf(&["utc", "gmt", "etc/utc", "z", "+00:00", "0", "default"])),
+    ("transaction_isolation", "read committed", Kind::Text),
+    ("transaction_read_only", "off", Kind::Text),
+    ("view_errors", "error", Kind::OneOf(&["error", "warn"])),
+];
+
+/// The settings that a session has changed.
+#[derive(Clone, Debug, Default)]
+pub struct SessionSettings {
+    changed: BTreeMap<&'static str, String>,
+}
+
+/// The settings of one session, which its statements and the functions in them share.
+#[derive(Debug, Default)]
+pub struct SharedSettings(Mutex<SessionSettings>);
+
+impl SharedSettings {
+    /// The settings, to look at or change.
+    pub fn lock(&self) -> MutexGuard<'_, SessionSettings> {
+        self.0.lock()
+    }
+}
+
+impl millrace_pg::catalog::Settings for SharedSettings {
+    fn get(&self, name: &str) -> Option<String> {
+        self.lock().get(name).ok()
+    }
+
+    fn set(&self, name: &str, value: &str) -> Result<(), Report> {
+        self.lock().set(name, &[value.to_owned()])
+    }
+}
+
+fn find(name: &str) -> Result<&'static (&'static str, &'static str, Kind), Report> {
+    let canonical = match name.to_ascii_lowercase().as_str() {
+        "timezone" | "time zone" => "TimeZone".to_owned(),
+        "names" => "client_encoding".to_owned(),
+        "transaction isolation level" => "transaction_isolation".to_owned(),
+        "session authorization" => "session_authorization".to_owned(),
+        other => other.to_owned(),
+    };
+    let known = SETTINGS.iter().find(|(n, ..)| n.eq_ignore_ascii_case(&canonical));
+    let message = || format!("unrecognized configuration parameter \"{name}\"");
+    known.ok_or_else(|| Report::new(SqlState::UNDEFINED_OBJECT, message()))
+}
+
+impl SessionSettings {
+    /// The value of a setting.
+    ///
+    /// # Errors
+    /// An unknown name.
+    pub fn get(&self, name: &str) -> Result<String, Report> {
+        let (name, default, _) = find(name)?;
+        Ok(self.changed.get(name).cloned().unwrap_or_else(|| (*default).to_owned()))
+    }
+
+    /// Changes a setting.
+    ///
+    /// # Errors
+    /// An unknown name, one that cannot be changed, or a value that it does not take.
+    pub fn set(&mut self, name: &str, values: &[String]) -> Result<(), Report> {
+        // Extensions and drivers set names of their own, with a dot: they are kept nowhere.
+        if name.contains('.') {
+            return Ok(());
+        }
+        let (name, default, kind) = find(name)?;
+        let value = values.join(", ");
+        match kind {
+            Kind::Text => drop(self.changed.insert(name, value)),
+            Kind::OneOf(list) if list.contains(&value.to_ascii_lowercase().as_str()) => {
+                if *name == "view_errors" {
+                    self.changed.insert(name, value.to_ascii_lowercase());
+                }
+            }
+            Kind::OneOf(_) | Kind::Fixed if value.eq_ignore_ascii_case(default) => {}
+            Kind::OneOf(list) => {
+                let message = format!("invalid value for parameter \"{name}\": \"{value}\"");
+                return Err(Report::new(SqlState::INVALID_PARAMETER_VALUE, message)
+                    .hint(format!("Available values: {}.", list.join(", "))));
+            }
+            Kind::Fixed => {
+                let message = format!("parameter \"{name}\" cannot be changed");
+                return Err(Report::new(SqlState::FEATURE_NOT_SUPPORTED, message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a change back; None takes all back.
+    ///
+    /// # Errors
+    /// An unknown name.
+    pub fn reset(&mut self, name: Option<&str>) -> Result<(), Report> {
+        match name {
+            Some(name) => drop(self.changed.remove(find(name)?.0)),
+            None => self.changed.clear(),
+        }
+        Ok(())
+    }
+
+    /// Every setting with its value, by name.
+    pub fn all(&self) -> Vec<(&'static str, String)> {
+        let value = |(name, default, _): &(&'static str, &str, Kind)| {
+            let value = self.changed.get(name).cloned();
+            (*name, value.unwrap_or_else(|| (*default).to_owned()))
+        };
+        SETTINGS.iter().map(value).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_change_and_go_back() {
+        let mut settings = SessionSettings::default();
+        settings.set("Application_Name", &["psql".into()]).unwrap();
+        assert_eq!(settings.get("application_name").unwrap(), "psql");
+        settings.reset(Some("application_name")).unwrap();
+        assert_eq!(settings.get("application_name").unwrap(), "");
+        settings.set("time zone", &["UTC".into()]).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_honoured_is_refused() {
+        let mut settings = SessionSettings::default();
+        let code = |result: Result<(), Report>| result.unwrap_err().code;
+        assert_eq!(code(settings.set("no_such", &[])), SqlState::UNDEFINED_OBJECT);
+        let zone = settings.set("timezone", &["Europe/Helsinki".into()]);
+        assert_eq!(code(zone), SqlState::INVALID_PARAMETER_VALUE);
+        let version = settings.set("server_version", &["9".into()]);
+        assert_eq!(code(version), SqlState::FEATURE_NOT_SUPPORTED);
+        settings.set("view_errors", &["WARN".into()]).unwrap();
+        assert_eq!(settings.get("view_errors").unwrap(), "warn");
+    }
+}

@@ -1,0 +1,206 @@
+//! The tables of one query: found while it is bound, pinned to one epoch before it runs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use datafusion::catalog::TableProvider;
+use datafusion::common::TableReference;
+use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::TableSource;
+use millrace_sql::{Catalog, Kind, TableLookup};
+use millrace_storage::Scan;
+use millrace_types::{Epoch, ObjectId, Report, SqlState, is_hidden};
+use parking_lot::Mutex;
+
+use crate::coordinator::built_source;
+use crate::serving::{SYSTEM_SCHEMA, TopicProvider, ViewProvider, system_table};
+use crate::shared::{Shared, ViewStatus};
+
+/// How long a query waits for recovery or for an epoch that its session has read.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// Looks names up for one query.
+pub(super) struct QueryTables {
+    shared: Arc<Shared>,
+    catalog: Arc<Catalog>,
+    views: Mutex<BTreeMap<ObjectId, Arc<ViewProvider>>>,
+    failed: Mutex<Option<Report>>,
+}
+
+impl QueryTables {
+    pub(super) fn new(shared: Arc<Shared>) -> QueryTables {
+        let catalog = shared.catalog();
+        QueryTables { shared, catalog, views: Mutex::default(), failed: Mutex::default() }
+    }
+
+    pub(super) fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// A table that could not be opened while the query was bound.
+    pub(super) fn failure(&self) -> Result<(), Report> {
+        self.failed.lock().take().map_or(Ok(()), Err)
+    }
+
+    fn open(&self, reference: &TableReference) -> Result<Option<Arc<dyn TableProvider>>, Report> {
+        if reference.schema() == Some(SYSTEM_SCHEMA) {
+            let table = system_table(&self.shared, reference.table());
+            return table.map_err(|error| super::report_of(&error));
+        }
+        if reference.schema().is_some_and(|schema| schema != "public") {
+            return Ok(None);
+        }
+        let Some(object) = self.catalog.find(reference.table()) else { return Ok(None) };
+        match &object.kind {
+            Kind::MaterializedView(view) => {
+                let mut views = self.views.lock();
+                let provider = views.entry(object.id).or_insert_with(|| {
+                    Arc::new(ViewProvider::new(view.plan.root.meta().schema.clone()))
+                });
+                let provider: Arc<dyn TableProvider> = provider.clone();
+                Ok(Some(provider))
+            }
+            Kind::Source(source) => {
+                let (store, clock) = (&self.shared.store, &self.shared.clock);
+                let built = built_source(store, clock, object.id, source);
+                let built = built.map_err(|error| error.report())?;
+                Ok(Some(Arc::new(TopicProvider::new(Arc::new(built)))))
+            }
+            // The binder expands views itself.
+            Kind::View(_) => Ok(None),
+        }
+    }
+
+    /// Waits until all views of the query may be read, and pins them to one epoch, at least `seen`;
+    /// that epoch, if there are views.
+    pub(super) async fn pin(&self, seen: Epoch) -> Result<Option<Epoch>, Report> {
+        let ids: Vec<ObjectId> = self.views.lock().keys().copied().collect();
+        if ids.is_empty() {
+            return Ok(None);
+        }
+        let mut changes = self.shared.changes.subscribe();
+        let deadline = tokio::time::Instant::now() + WAIT;
+        loop {
+            if let Some((epoch, statuses)) = self.readable(&ids, seen)?
+                && self.pin_to(epoch, &statuses)?
+            {
+                return Ok(Some(epoch));
+            }
+            let changed = tokio::time::timeout_at(deadline, changes.changed()).await;
+            if !matches!(changed, Ok(Ok(()))) {
+                let message = "the server has not yet read the log again";
+                return Err(Report::new(SqlState::CANNOT_CONNECT_NOW, message)
+                    .hint("Try again; SHOW SOURCES and millrace.views tell how far it is."));
+            }
+        }
+    }
+
+    /// Takes the snapshots; false if a checkpoint has just passed the epoch by.
+    fn pin_to(
+        &self,
+        epoch: Epoch,
+        statuses: &BTreeMap<ObjectId, ViewStatus>,
+    ) -> Result<bool, Report> {
+        let mut snapshots = Vec::new();
+        for (id, status) in statuses {
+            match status.tables.content.snapshot(epoch) {
+                Ok(snapshot) => snapshots.push((*id, snapshot)),
+                Err(millrace_storage::Error::TooOld { .. }) => return Ok(false),
+                Err(error) => return Err(error.report()),
+            }
+        }
+        let views = self.views.lock();
+        for (id, snapshot) in snapshots {
+            if let Some(provider) = views.get(&id) {
+                provider.pin(snapshot);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The epoch that all views have completed; None while one has not.
+    fn readable(
+        &self,
+        ids: &[ObjectId],
+        seen: Epoch,
+    ) -> Result<Option<(Epoch, BTreeMap<ObjectId, ViewStatus>)>, Report> {
+        let board = self.shared.board.lock();
+        let mut least: Option<Epoch> = None;
+        let mut statuses = BTreeMap::new();
+        for id in ids {
+            // Neither failed nor shown yet: recovery is still building it.
+            let Some(status) = board.views.get(id) else { return Ok(None) };
+            if let Some(reason) = &status.failed {
+                return Err(stopped(&self.catalog, *id, reason));
+            }
+            let Some(complete) = status.complete() else { return Ok(None) };
+            least = Some(least.map_or(complete, |least| least.min(complete)));
+            statuses.insert(*id, status.clone());
+        }
+        Ok(least.filter(|epoch| *epoch >= seen).map(|epoch| (epoch, statuses)))
+    }
+
+    /// Rows that failed in the query's views at an epoch: how many, and the first.
+    pub(super) fn view_errors(&self, epoch: Epoch) -> Result<Option<(usize, Report)>, Report> {
+        let ids: Vec<ObjectId> = self.views.lock().keys().copied().collect();
+        let mut count = 0;
+        let mut first = None;
+        for id in ids {
+            let Some(status) = self.shared.board.lock().views.get(&id).cloned() else { continue };
+            let snapshot = match status.tables.errors.snapshot(epoch) {
+                Ok(snapshot) => snapshot,
+                // A checkpoint has passed the epoch by: what it holds now is as good.
+                Err(_) => status.tables.errors.snapshot(self.shared.store.checkpoint()).map_err(|e| e.report())?,
+            };
+            if snapshot.rows_upper_bound() == 0 {
+                continue;
+            }
+            for rows in snapshot.scan(Scan::default()) {
+                let rows = rows.map_err(|error| error.report())?;
+                if rows.num_rows() > 0 && first.is_none() {
+                    let name = self.catalog.get(id).map(|object| object.name.clone());
+                    first = Some(row_error(&rows, &name.unwrap_or_default()));
+                }
+                count += rows.num_rows();
+            }
+        }
+        Ok(first.map(|report| (count, report)))
+    }
+}
+
+impl TableLookup for QueryTables {
+    fn table(&self, reference: &TableReference) -> Option<Arc<dyn TableSource>> {
+        match self.open(reference) {
+            Ok(table) => table.map(provider_as_source),
+            Err(report) => {
+                self.failed.lock().get_or_insert(report);
+                None
+            }
+        }
+    }
+}
+
+fn stopped(catalog: &Catalog, view: ObjectId, reason: &str) -> Report {
+    let name = catalog.get(view).map(|object| object.name.clone()).unwrap_or_default();
+    let message = format!("materialized view \"{name}\" has stopped: {reason}");
+    Report::new(SqlState::FOREIGN_DATA_ERROR, message).hint(
+        "Its source no longer holds what it needs. Drop the view and create it again to read what \
+         is left.",
+    )
+}
+
+fn row_error(rows: &arrow::array::RecordBatch, view: &str) -> Report {
+    use arrow::array::AsArray;
+    let text = |column: usize| rows.column(column).as_string::<i32>().value(0).to_owned();
+    let code = SqlState::from_code(&text(1)).unwrap_or(SqlState::DATA_EXCEPTION);
+    Report::new(code, text(2))
+        .detail(format!("In materialized view \"{view}\", row with {}.", text(0)))
+        .hint("SET view_errors = 'warn' reads the other rows; millrace.view_errors lists all.")
+}
+
+/// The visible columns of a stored schema.
+pub(super) fn visible(schema: &arrow::datatypes::Schema) -> Vec<usize> {
+    let fields = schema.fields().iter().enumerate();
+    fields.filter(|(_, field)| !is_hidden(field.name())).map(|(at, _)| at).collect()
+}

@@ -1,0 +1,173 @@
+//! What sessions and the coordinator share: the store, the catalog, and the board where the
+//! coordinator posts how far everything is.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crossbeam_channel::Sender;
+use millrace_dataflow::ingest::PartitionCut;
+use millrace_dataflow::source::BadRow;
+use millrace_sql::Catalog;
+use millrace_storage::{Store, Table};
+use millrace_types::{Epoch, ObjectId, PartitionId, Ts};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::coordinator::Message;
+
+/// The tables that a running view is read from.
+#[derive(Clone)]
+pub struct Readable {
+    /// Its rows.
+    pub content: Arc<Table>,
+    /// Rows turned away.
+    pub late: Arc<Table>,
+    /// Rows whose evaluation failed.
+    pub errors: Arc<Table>,
+}
+
+/// How far a view is.
+#[derive(Clone)]
+pub struct ViewStatus {
+    /// Where it is read from.
+    pub tables: Readable,
+    /// The first time not yet complete on all workers.
+    pub upper: Ts,
+    /// Recovery: it answers once its upper has passed this epoch.
+    pub readable_from: Epoch,
+    /// Why it has stopped; None while it runs.
+    pub failed: Option<String>,
+    /// Bytes of operator state at the last checkpoint.
+    pub state_bytes: usize,
+}
+
+impl ViewStatus {
+    /// The last complete epoch, once the view may be read.
+    pub fn complete(&self) -> Option<Epoch> {
+        let complete = self.upper.epoch().previous();
+        (complete >= self.readable_from).then_some(complete)
+    }
+}
+
+/// One partition of a source, for `millrace.sources`.
+#[derive(Clone, Debug, Default)]
+pub struct PartitionStatus {
+    /// The offset where the source starts.
+    pub start: i64,
+    /// Where reading stands, with its counters.
+    pub cut: PartitionCut,
+    /// The end as last confirmed.
+    pub end: Option<i64>,
+    /// True if it does not hold the watermark back.
+    pub idle: bool,
+    /// Rows a second over the last seconds.
+    pub rate: f64,
+}
+
+/// How a source is doing.
+#[derive(Clone, Debug, Default)]
+pub struct SourceStatus {
+    /// Its partitions; empty while no view reads it.
+    pub partitions: BTreeMap<PartitionId, PartitionStatus>,
+    /// The watermark, microseconds.
+    pub watermark: Option<i64>,
+    /// Since when (microseconds) and why it cannot be reached.
+    pub unreachable: Option<(i64, String)>,
+    /// Why it has stopped.
+    pub failed: Option<String>,
+    /// The newest messages that are no rows.
+    pub bad: Vec<(PartitionId, BadRow)>,
+    /// True while a view reads it.
+    pub running: bool,
+}
+
+/// One epoch, for `millrace.epochs`.
+#[derive(Clone, Copy, Debug)]
+pub struct EpochStatus {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Clock at its seal, microseconds.
+    pub sealed_at: i64,
+    /// Microseconds that the seal took.
+    pub seal_us: i64,
+    /// Microseconds from the seal until all views had completed it.
+    pub complete_us: Option<i64>,
+    /// Bytes read in it.
+    pub bytes: usize,
+    /// It is a checkpoint.
+    pub checkpoint: bool,
+}
+
+/// How far everything is.
+#[derive(Default)]
+pub struct Board {
+    /// The views that run.
+    pub views: BTreeMap<ObjectId, ViewStatus>,
+    /// The sources.
+    pub sources: BTreeMap<ObjectId, SourceStatus>,
+    /// The last epochs, oldest first.
+    pub epochs: VecDeque<EpochStatus>,
+    /// The last committed checkpoint.
+    pub checkpoint: Epoch,
+    /// Clock at its commit, microseconds.
+    pub checkpoint_at: i64,
+    /// Hydrations: view name, rows read, rows to read.
+    pub jobs: Vec<(ObjectId, String, i64, i64)>,
+    /// The server is ending.
+    pub stopping: bool,
+}
+
+/// Shared by everything in the process.
+pub struct Shared {
+    /// The options.
+    pub config: Config,
+    /// Durable data.
+    pub store: Arc<Store>,
+    /// The clock.
+    pub clock: Clock,
+    /// How far everything is.
+    pub board: Mutex<Board>,
+    /// Counts changes of the board; sessions wait on it.
+    pub changes: watch::Sender<u64>,
+    /// To the coordinator.
+    pub inbox: Sender<Message>,
+    catalog: RwLock<Arc<Catalog>>,
+}
+
+impl Shared {
+    /// Puts the parts together.
+    pub fn new(
+        config: Config,
+        store: Arc<Store>,
+        clock: Clock,
+        catalog: Catalog,
+        inbox: Sender<Message>,
+    ) -> Shared {
+        Shared {
+            config,
+            store,
+            clock,
+            board: Mutex::default(),
+            changes: watch::Sender::new(0),
+            inbox,
+            catalog: RwLock::new(Arc::new(catalog)),
+        }
+    }
+
+    /// The catalog as it is now.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.read().clone()
+    }
+
+    /// Replaces the catalog; only the coordinator does, after the commit.
+    pub fn set_catalog(&self, catalog: Catalog) {
+        *self.catalog.write() = Arc::new(catalog);
+    }
+
+    /// Tells waiting sessions that the board has changed.
+    pub fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+}

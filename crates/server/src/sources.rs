@@ -1,0 +1,104 @@
+//! Connecting sources of the catalog, and the anchors of those whose rows are made here.
+//!
+//! A `datagen` source makes row n at a time that an anchor (n0, t0) fixes. Anchors are kept beside
+//! the catalog: one from the creation, one more from each restart, so that every row that was ever
+//! made can be made again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use millrace_connectors::datagen::Anchor;
+use millrace_connectors::{Definition, Include, IncludeKind};
+use millrace_dataflow::source::{Connector, SourceError};
+use millrace_sql::Source;
+use millrace_storage::{Op, Store};
+use millrace_types::{ObjectId, Report, SqlState};
+
+use crate::clock::Clock;
+use crate::error::ServerError;
+
+/// Options of ours, which no connector knows.
+const OWN_OPTIONS: [&str; 2] = ["source_idle_timeout", "max_future"];
+
+/// Options as the connector takes them.
+fn connector_options(source: &Source) -> BTreeMap<String, String> {
+    let own = |name: &String| OWN_OPTIONS.contains(&name.as_str());
+    source.options.iter().filter(|(n, _)| !own(n)).map(|(n, v)| (n.clone(), v.clone())).collect()
+}
+
+/// Checks the options of ours.
+///
+/// # Errors
+/// A value that is no duration.
+pub(crate) fn check_options(source: &Source) -> Result<(), Report> {
+    for name in OWN_OPTIONS {
+        if let Some(value) = source.options.get(name)
+            && let Err(reason) = crate::config::duration(value)
+        {
+            let message = format!("invalid value for option \"{name}\": {reason}");
+            return Err(Report::new(SqlState::INVALID_PARAMETER_VALUE, message)
+                .hint("Write a number with a unit, for example '5s' or '1h'."));
+        }
+    }
+    Ok(())
+}
+
+/// Connects a source; does not wait for a broker.
+///
+/// # Errors
+/// Options that the connector does not take.
+pub(crate) fn connect(
+    anchors: Vec<Anchor>,
+    clock: &Clock,
+    source: &Source,
+) -> Result<Arc<dyn Connector>, SourceError> {
+    let include = source.include.iter().filter_map(|include| {
+        let kind = IncludeKind::parse(include.kind.word())?;
+        Some(Include { kind, name: include.name.clone() })
+    });
+    let definition = Definition {
+        connector: source.connector.clone(),
+        options: connector_options(source),
+        columns: source.physical_fields().into_iter().map(Arc::new).collect(),
+        include: include.collect(),
+        anchors,
+        clock: clock.shared(),
+    };
+    Ok(Arc::from(millrace_connectors::connect(&definition)?))
+}
+
+fn anchors_key(source: ObjectId) -> Vec<u8> {
+    let mut key = b"anchors/".to_vec();
+    key.extend(source.0.to_be_bytes());
+    key
+}
+
+/// The stored anchors of a source; none for one that makes no rows.
+///
+/// # Errors
+/// A record that is damaged.
+pub(crate) fn anchors(store: &Store, source: ObjectId) -> Result<Vec<Anchor>, ServerError> {
+    let bytes = store.get(&anchors_key(source))?.unwrap_or_default();
+    let damaged = || ServerError::Catalog(format!("the anchors of source {source} are damaged"));
+    if bytes.len() % 16 != 0 {
+        return Err(damaged());
+    }
+    let number = |bytes: &[u8]| bytes.try_into().map(i64::from_le_bytes).map_err(|_| damaged());
+    let anchor = |bytes: &[u8]| Ok(Anchor { first: number(&bytes[..8])?, at: number(&bytes[8..])? });
+    bytes.chunks_exact(16).map(anchor).collect()
+}
+
+/// The change of the catalog that stores anchors.
+pub(crate) fn anchors_op(source: ObjectId, anchors: &[Anchor]) -> Op {
+    let mut bytes = Vec::with_capacity(anchors.len() * 16);
+    for anchor in anchors {
+        bytes.extend(anchor.first.to_le_bytes());
+        bytes.extend(anchor.at.to_le_bytes());
+    }
+    Op::Put(anchors_key(source), bytes)
+}
+
+/// The change of the catalog that forgets them.
+pub(crate) fn forget_anchors(source: ObjectId) -> Op {
+    Op::Delete(anchors_key(source))
+}
