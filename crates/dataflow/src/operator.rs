@@ -58,6 +58,8 @@ impl Context {
 /// A row that was turned away.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LateRow {
+    /// The source that it came from; the leaf that read it fills this in.
+    pub source: ObjectId,
     /// The partition it came from.
     pub partition: i32,
     /// Its offset there.

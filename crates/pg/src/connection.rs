@@ -68,7 +68,7 @@ impl Connection {
 
     /// Serves the client until it leaves, breaks the protocol, or the server ends.
     pub(crate) async fn run(mut self) -> io::Result<()> {
-        let failure = match self.greet() {
+        let failure = match self.greet().await {
             Ok(()) => self.serve().await,
             Err(error) => Err(error.into()),
         };
@@ -82,14 +82,15 @@ impl Connection {
         }
     }
 
-    fn greet(&mut self) -> io::Result<()> {
+    async fn greet(&mut self) -> io::Result<()> {
         for (at, (name, _)) in REPORTED.into_iter().enumerate() {
             let value = self.setting(at);
             self.wire.put(&ParameterStatus::new(name.to_owned(), value.clone()))?;
             self.reported[at] = value;
         }
         self.wire.put(&self.key.message())?;
-        self.ready()
+        self.ready()?;
+        self.wire.flush().await
     }
 
     fn setting(&self, at: usize) -> String {
@@ -163,6 +164,7 @@ impl Connection {
             request => {
                 let Err((failure, offset)) = self.extended(request).await else { return Ok(()) };
                 let Failure::Statement(report) = failure else { return Err(failure) };
+                self.session.failed();
                 self.wire.put(&report::error(Severity::Error, &report, offset))?;
                 self.skipping = true;
                 Ok(self.wire.flush().await?)
@@ -193,6 +195,7 @@ impl Connection {
                     match self.simple(statement).await {
                         Ok(()) => {}
                         Err(Failure::Statement(report)) => {
+                            self.session.failed();
                             self.notices(statement.offset)?;
                             let error = report::error(Severity::Error, &report, statement.offset);
                             self.wire.put(&error)?;

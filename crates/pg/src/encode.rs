@@ -8,6 +8,7 @@ mod number;
 mod text;
 mod time;
 
+use arrow::array::PrimitiveArray;
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, BooleanArray, Decimal128Array,
     Decimal256Array, StringArray, StringViewArray,
@@ -19,7 +20,6 @@ use arrow::datatypes::{
     Int32Type, Int64Type, IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType, TimeUnit,
     TimestampMicrosecondType,
 };
-use arrow::array::PrimitiveArray;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use bytes::{BufMut, BytesMut};
 use millrace_types::{NUMERIC_PRECISION, NUMERIC_SCALE, Report, SqlState};
@@ -98,12 +98,7 @@ impl Column {
     ///
     /// # Errors
     /// A value that PostgreSQL's type cannot hold, or that is longer than 2 GiB.
-    pub(crate) fn put(
-        &self,
-        row: usize,
-        format: Format,
-        out: &mut BytesMut,
-    ) -> Result<(), Report> {
+    pub(crate) fn put(&self, row: usize, format: Format, out: &mut BytesMut) -> Result<(), Report> {
         if self.is_null(row) {
             out.put_i32(-1);
             return Ok(());
@@ -264,12 +259,14 @@ fn values(array: &ArrayRef, zone: &Zone) -> Result<Values, Report> {
 
 /// Arrow's own text, for types that SQL does not have.
 fn displayed(array: &ArrayRef) -> Result<StringArray, Report> {
-    let failed = |error: arrow::error::ArrowError| {
-        Report::new(SqlState::INTERNAL_ERROR, error.to_string())
-    };
+    let failed =
+        |error: arrow::error::ArrowError| Report::new(SqlState::INTERNAL_ERROR, error.to_string());
     let formatter =
         ArrayFormatter::try_new(array.as_ref(), &FormatOptions::default()).map_err(failed)?;
-    (0..array.len()).map(|row| formatter.value(row).try_to_string().map(Some)).collect::<Result<_, _>>().map_err(failed)
+    (0..array.len())
+        .map(|row| formatter.value(row).try_to_string().map(Some))
+        .collect::<Result<_, _>>()
+        .map_err(failed)
 }
 
 #[cfg(test)]

@@ -148,10 +148,7 @@ impl Body {
         Ok(Some(self.0.split_to(length)))
     }
 
-    fn list<T>(
-        &mut self,
-        item: impl Fn(&mut Body) -> Result<T, Report>,
-    ) -> Result<Vec<T>, Report> {
+    fn list<T>(&mut self, item: impl Fn(&mut Body) -> Result<T, Report>) -> Result<Vec<T>, Report> {
         self.need(2)?;
         let count = self.0.get_u16();
         (0..count).map(|_| item(self)).collect()

@@ -167,12 +167,13 @@ fn acceptor(tls: &Tls) -> Result<TlsAcceptor, Error> {
         .map_err(|error| failed(&tls.key, error.to_string()))?
         .ok_or_else(|| failed(&tls.key, "no private key in it".into()))?;
     let refused = |error: rustls::Error| failed(&tls.certificate, error.to_string());
-    let mut config = ServerConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(refused)?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(refused)?;
+    let mut config =
+        ServerConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(refused)?
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .map_err(refused)?;
     config.alpn_protocols = vec![startup::ALPN.to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

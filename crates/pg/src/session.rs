@@ -89,6 +89,11 @@ pub trait Session: Send {
         parameters: Vec<ScalarValue>,
     ) -> Result<Outcome, Report>;
 
+    /// Is called when a statement has failed: by an error of [`Session::prepare`] or
+    /// [`Session::execute`], by an error in its rows, or because the client cancelled it, which drops
+    /// the future or the rows. An open transaction fails with it.
+    fn failed(&mut self) {}
+
     /// Notices since the last call, oldest first.
     fn notices(&mut self) -> Vec<Report>;
 
@@ -108,7 +113,7 @@ pub struct Login {
     pub database: String,
     /// Where the client is.
     pub peer: IpAddr,
-    /// Other startup parameters, `application_name` and the like.
+    /// Other startup parameters as they came: `application_name`, `options` and the like.
     pub options: Vec<(String, String)>,
 }
 

@@ -74,12 +74,10 @@ pub(crate) async fn start(
     };
     let Some((mut wire, entrant)) = entered? else { return Ok(None) };
     let opened = match entrant {
-        Ok(Entrant { login, version, permit }) => {
-            match shared.database.open(login.clone()).await {
-                Ok(session) => Ok((session, login, version, permit)),
-                Err(report) => Err(Failure::Session(report)),
-            }
-        }
+        Ok(Entrant { login, version, permit }) => match shared.database.open(login.clone()).await {
+            Ok(session) => Ok((session, login, version, permit)),
+            Err(report) => Err(Failure::Session(report)),
+        },
         Err(failure) => Err(failure),
     };
     match opened {
@@ -243,11 +241,8 @@ async fn scram(wire: &mut Wire, user: &str, password: Option<String>) -> Result<
     let first = first.value().map_err(Failure::Session)?.unwrap_or_default();
     let salt = random_nonce().into_bytes();
     let known = password.is_some();
-    let salted = gen_salted_password(
-        &password.unwrap_or_else(random_nonce),
-        &salt,
-        SCRAM_ITERATIONS,
-    );
+    let salted =
+        gen_salted_password(&password.unwrap_or_else(random_nonce), &salt, SCRAM_ITERATIONS);
     let invalid = |_| Failure::protocol("malformed SCRAM message");
     let (reply, waiting) = ScramServerAuth::new()
         .on_client_first_message(&first, Password::new(Some(salt), salted))

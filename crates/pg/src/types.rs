@@ -126,9 +126,7 @@ pub(crate) fn describe(schema: &Schema, formats: &[Format]) -> Result<RowDescrip
         let message = format!("a result can have at most {} columns", i16::MAX);
         return Err(Report::new(SqlState::STATEMENT_TOO_COMPLEX, message));
     }
-    let format = |at: usize| {
-        formats.get(at).or(formats.first()).copied()
-    };
+    let format = |at: usize| formats.get(at).or(formats.first()).copied();
     let field = |(at, field): (usize, &std::sync::Arc<Field>)| {
         let number = oid(field.data_type());
         FieldDescription::new(

@@ -247,7 +247,8 @@ mod tests {
     #[test]
     fn the_command_line_is_stronger_than_the_file() {
         let file = tempfile_with("workers = 3\nepoch-interval = \"20ms\"\n");
-        let options = Options { config: Some(file.clone()), workers: Some(2), ..Options::default() };
+        let options =
+            Options { config: Some(file.clone()), workers: Some(2), ..Options::default() };
         let config = options.resolve().unwrap();
         assert_eq!((config.workers, config.epoch_interval), (2, Duration::from_millis(20)));
         std::fs::write(&file, "worker = 3\n").unwrap();
@@ -258,7 +259,8 @@ mod tests {
     }
 
     fn tempfile_with(text: &str) -> PathBuf {
-        let path = std::env::temp_dir().join(format!("millrace-config-{}.toml", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("millrace-config-{}.toml", std::process::id()));
         std::fs::write(&path, text).unwrap();
         path
     }

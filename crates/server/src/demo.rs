@@ -88,7 +88,12 @@ pub fn run(options: &Options) -> Result<(), ServerError> {
 }
 
 async fn show(database: &Sessions, options: &Options, address: SocketAddr) -> Result<(), Report> {
-    let login = Login { user: "root".into(), database: "dev".into(), peer: address.ip(), options: Vec::new() };
+    let login = Login {
+        user: "root".into(),
+        database: "dev".into(),
+        peer: address.ip(),
+        options: Vec::new(),
+    };
     let mut session = database.open(login).await?;
     let (rate, sensors) = (options.rate, options.sensors);
     let source = format!(
@@ -138,9 +143,7 @@ fn table(batches: &[RecordBatch]) -> String {
     let Some(first) = batches.first() else { return "(no rows yet)\n".into() };
     let names = first.schema();
     let mut lines = vec![names.fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>()];
-    let format = FormatOptions::default()
-        .with_null("")
-        .with_timestamp_tz_format(Some("%H:%M:%S"));
+    let format = FormatOptions::default().with_null("").with_timestamp_tz_format(Some("%H:%M:%S"));
     for batch in batches {
         let columns: Vec<_> = batch
             .columns()

@@ -41,12 +41,16 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> String {
     let mut text = String::new();
     let mut gauge = |name: &str, labels: &str, value: f64| {
         // Writing to a string cannot fail.
-        drop(writeln!(text, "millrace_{name}{labels} {value}"));
+        writeln!(text, "millrace_{name}{labels} {value}").unwrap_or_default();
     };
     let counters = shared.store.counters();
     let float = |n: i64| n.to_string().parse::<f64>().unwrap_or_default();
     gauge("resident_bytes", "", float(i64::try_from(memory::resident()).unwrap_or(i64::MAX)));
-    gauge("written_bytes", "", float((counters.checkpoint_bytes + counters.compaction_bytes).cast_signed()));
+    gauge(
+        "written_bytes",
+        "",
+        float((counters.checkpoint_bytes + counters.compaction_bytes).cast_signed()),
+    );
     let catalog = shared.catalog();
     let now = shared.clock.now();
     let board = shared.board.lock();

@@ -1,6 +1,6 @@
 //! `millrace serve`: opens the data directory, recovers, listens, and ends on SIGTERM or Ctrl-C.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,11 +55,10 @@ pub fn start(config: Config) -> Result<Server, ServerError> {
         .build()
         .map_err(ServerError::Thread)?;
     let bind = |address| ServerError::listen(address);
-    let listener = runtime.block_on(TcpListener::bind(config.listen)).map_err(bind(config.listen))?;
+    let listener =
+        runtime.block_on(TcpListener::bind(config.listen)).map_err(bind(config.listen))?;
     let page = match config.http {
-        Some(address) => {
-            Some(runtime.block_on(TcpListener::bind(address)).map_err(bind(address))?)
-        }
+        Some(address) => Some(runtime.block_on(TcpListener::bind(address)).map_err(bind(address))?),
         None => None,
     };
     let kind = match config.store {
@@ -75,7 +74,7 @@ pub fn start(config: Config) -> Result<Server, ServerError> {
     let coordinator = Coordinator::start(shared.clone(), messages)?;
     let coordinator = std::thread::Builder::new()
         .name("coordinator".into())
-        .spawn(move || coordinator.run().inspect_err(|error| die(error)))
+        .spawn(move || coordinator.run().inspect_err(die))
         .map_err(ServerError::Thread)?;
     let (stop, stopped) = watch::channel(false);
     let address = listener.local_addr()?;
@@ -113,12 +112,13 @@ impl Server {
     /// What ended the coordinator before.
     pub fn stop(self) -> Result<(), ServerError> {
         // Nobody listens any more if the listener has ended.
-        drop(self.stop.send(true));
+        self.stop.send(true).unwrap_or_default();
         let (done, wait) = std::sync::mpsc::channel();
         drop(self.shared.inbox.send(Message::Stop(done)));
         // An error means that the coordinator ended without an answer; the join tells why.
-        drop(wait.recv());
-        drop(self.runtime.block_on(tokio::time::timeout(GRACE, self.listener)));
+        wait.recv().unwrap_or_default();
+        let listener = self.listener;
+        drop(self.runtime.block_on(async { tokio::time::timeout(GRACE, listener).await }));
         self.runtime.shutdown_timeout(GRACE);
         match self.coordinator.join() {
             Ok(result) => result,
@@ -136,7 +136,7 @@ impl ServerError {
 /// Says on standard error, in one line, why the program ends.
 pub fn complain(error: &ServerError) {
     // Nobody to tell if standard error is closed.
-    drop(writeln!(std::io::stderr(), "millrace: {error}"));
+    writeln!(std::io::stderr(), "millrace: {error}").unwrap_or_default();
 }
 
 /// Without its coordinator the server can promise nothing: end now, recover at the next start.
@@ -168,8 +168,10 @@ fn guarded() -> bool {
 
 fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("MILLRACE_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let layer = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,fjall=warn,lsm_tree=warn"));
+    let colour = std::io::stderr().is_terminal();
+    let layer = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour);
+    let layer = layer.with_writer(std::io::stderr);
     // A test may have set one already.
     drop(layer.try_init());
 }

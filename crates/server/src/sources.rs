@@ -84,7 +84,8 @@ pub(crate) fn anchors(store: &Store, source: ObjectId) -> Result<Vec<Anchor>, Se
         return Err(damaged());
     }
     let number = |bytes: &[u8]| bytes.try_into().map(i64::from_le_bytes).map_err(|_| damaged());
-    let anchor = |bytes: &[u8]| Ok(Anchor { first: number(&bytes[..8])?, at: number(&bytes[8..])? });
+    let anchor =
+        |bytes: &[u8]| Ok(Anchor { first: number(&bytes[..8])?, at: number(&bytes[8..])? });
     bytes.chunks_exact(16).map(anchor).collect()
 }
 

@@ -64,11 +64,12 @@ pub(crate) fn local(reference: &TableReference) -> Result<TableReference, Report
         TableReference::Full { catalog, .. } if catalog.as_ref() != DATABASE => {
             Err(cross_database(&reference.to_string()))
         }
-        TableReference::Partial { schema, table }
-        | TableReference::Full { schema, table, .. } => Ok(match schema.as_ref() {
-            SCHEMA => TableReference::bare(table.as_ref()),
-            _ => TableReference::partial(schema.as_ref(), table.as_ref()),
-        }),
+        TableReference::Partial { schema, table } | TableReference::Full { schema, table, .. } => {
+            Ok(match schema.as_ref() {
+                SCHEMA => TableReference::bare(table.as_ref()),
+                _ => TableReference::partial(schema.as_ref(), table.as_ref()),
+            })
+        }
     }
 }
 

@@ -55,10 +55,7 @@ fn base() -> SessionState {
     let rules = rules.filter(|rule| rule.name() != "single_distinct_aggregation_to_group_by");
     builder = builder.with_optimizer_rules(rules.collect());
     builder.scalar_functions().get_or_insert_default().extend(functions::scalar_functions());
-    builder
-        .aggregate_functions()
-        .get_or_insert_default()
-        .extend(functions::aggregate_functions());
+    builder.aggregate_functions().get_or_insert_default().extend(functions::aggregate_functions());
     builder.build()
 }
 

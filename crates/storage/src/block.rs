@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::buffer::{BooleanBuffer, Buffer};
 use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::SchemaRef;
@@ -76,9 +76,11 @@ impl Piece {
         Ok(Piece::new(rows, Some(gone.finish())))
     }
 
-    /// Bytes in memory.
+    /// Bytes in memory. Columns of one block may share a buffer, so only what they use counts.
     pub(crate) fn bytes(&self) -> usize {
-        self.rows.get_array_memory_size() + self.gone.as_ref().map_or(0, |gone| gone.len() / 8)
+        let columns = self.rows.columns().iter();
+        let used = columns.map(|column| column.to_data().get_slice_memory_size().unwrap_or(0));
+        used.sum::<usize>() + self.gone.as_ref().map_or(0, |gone| gone.len() / 8)
     }
 
     /// How many rows are tombstones.

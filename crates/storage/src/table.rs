@@ -22,7 +22,7 @@ use millrace_types::{Delta, Epoch, TableId, Ts};
 use parking_lot::Mutex;
 
 pub use scan::{ColumnRange, Scan, ScanRows, Snapshot};
-pub(crate) use sort::sort;
+pub(crate) use sort::{order, permute};
 
 use crate::cache::BlockCache;
 use crate::error::{Error, Result};

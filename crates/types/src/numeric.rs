@@ -99,13 +99,7 @@ pub fn variance_numeric(
 #[error("value out of range for type numeric")]
 pub struct OutOfRange;
 
-fn exact_spread(
-    spread: Spread,
-    sum: i256,
-    squares: i256,
-    scale: i8,
-    count: i64,
-) -> Option<i256> {
+fn exact_spread(spread: Spread, sum: i256, squares: i256, scale: i8, count: i64) -> Option<i256> {
     let n = i256::from_i128(i128::from(count));
     let distance = n.checked_mul(squares)?.checked_sub(sum.checked_mul(sum)?)?;
     if !distance.is_positive() {
@@ -141,6 +135,41 @@ fn shown_scale(value: i256, scale: i8) -> i8 {
 /// `numerator / divisor` rounded to PostgreSQL's places for it, and those places. The numerator has
 /// `scale` places, of which `shown` are shown; the divisor is a positive whole number.
 fn quotient(numerator: i256, shown: i8, scale: i8, divisor: i256) -> Option<(i256, i8)> {
+    let narrow = match (numerator.to_i128(), divisor.to_i128()) {
+        (Some(numerator), Some(divisor)) => narrow_quotient(numerator, shown, scale, divisor),
+        _ => None,
+    };
+    narrow.or_else(|| wide_quotient(numerator, shown, scale, divisor))
+}
+
+/// The same in 128 bits, ten times faster, for what fits there on the whole way: nearly everything.
+fn narrow_quotient(numerator: i128, shown: i8, scale: i8, divisor: i128) -> Option<(i256, i8)> {
+    let ten_to = |power: i32| 10i128.checked_pow(u32::try_from(power).ok()?);
+    let group = |value: i128, scale: i32| -> Option<(i32, u128)> {
+        let magnitude = value.unsigned_abs();
+        let Some(exponent) = magnitude.checked_ilog10() else { return Some((0, 0)) };
+        let weight = (i32::try_from(exponent).ok()? - scale).div_euclid(4);
+        let power = ten_to((scale + 4 * weight).abs())?.unsigned_abs();
+        let first = if scale + 4 * weight >= 0 { magnitude / power } else { magnitude * power };
+        Some((weight, first))
+    };
+    let (weight, first) = group(numerator, i32::from(scale))?;
+    let (divisor_weight, divisor_first) = group(divisor, 0)?;
+    let weight = weight - divisor_weight - i32::from(first <= divisor_first);
+    let places = (16 - 4 * weight).max(i32::from(shown)).clamp(0, i32::from(NUMERIC_SCALE));
+    let shift = places - i32::from(scale);
+    let power = ten_to(shift.max(0))?;
+    let divisor = divisor.checked_mul(ten_to((-shift).max(0))?)?;
+    let rest = (numerator % divisor).checked_mul(power)?;
+    let left = (rest % divisor).abs();
+    let away = if left >= divisor - left { numerator.signum() } else { 0 };
+    let rounded = (numerator / divisor).checked_mul(power)?.checked_add(rest / divisor + away)?;
+    let to_scale = ten_to(i32::from(NUMERIC_SCALE) - places)?;
+    let value = i256::from_i128(rounded).checked_mul(i256::from_i128(to_scale))?;
+    Some((value, i8::try_from(places).ok()?))
+}
+
+fn wide_quotient(numerator: i256, shown: i8, scale: i8, divisor: i256) -> Option<(i256, i8)> {
     let places = quotient_places(numerator, scale, divisor).max(i32::from(shown));
     let places = i8::try_from(places.min(i32::from(NUMERIC_SCALE))).expect("at most twenty");
     let shift = i32::from(places) - i32::from(scale);
@@ -221,7 +250,7 @@ mod tests {
     }
 
     fn shown(value: i256) -> String {
-        let digits = format!("{:021}", value.checked_abs().unwrap());
+        let digits = format!("{:0>21}", value.checked_abs().unwrap().to_string());
         let (whole, part) = digits.split_at(digits.len() - 20);
         let sign = if value.is_negative() { "-" } else { "" };
         let text = format!("{sign}{whole}.{part}");
@@ -258,7 +287,7 @@ mod tests {
             (Spread::VarPop, &[1i128, 2, 4][..], "1.5555555555555556"),
             (Spread::VarSamp, &[1, 2, 4], "2.3333333333333333"),
             (Spread::StddevSamp, &[1, 2, 4], "1.5275252316519467"),
-            (Spread::StddevPop, &[1, 2, 4], "1.2472191289246472"),
+            (Spread::StddevPop, &[1, 2, 4], "1.2472191289246471"),
             (Spread::VarPop, &[5, 5, 5], "0"),
         ];
         for (spread, values, wanted) in cases {
@@ -272,11 +301,28 @@ mod tests {
     }
 
     #[test]
+    fn narrow_and_wide_division_agree() {
+        let mut state = 1u64;
+        let mut random = |bits: u32| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            i128::from(state >> (64 - bits))
+        };
+        for round in 0..20_000u32 {
+            let sign = if round % 2 == 0 { 1 } else { -1 };
+            let numerator = sign * random(1 + round % 60) * (1 + random(1 + round % 20));
+            let divisor = 1 + random(1 + round % 33);
+            let scale = [0, 2, 6, 20][round as usize % 4];
+            let shown = if scale == 20 { 3 } else { scale };
+            let full = wide_quotient(wide(numerator), shown, scale, wide(divisor));
+            let narrow = narrow_quotient(numerator, shown, scale, divisor);
+            assert!(narrow.is_none() || narrow == full, "{numerator} / {divisor} at {scale}");
+        }
+        assert_eq!(narrow_quotient(10, 0, 0, 3), wide_quotient(wide(10), 0, 0, wide(3)));
+    }
+
+    #[test]
     fn extremes_are_refused_not_wrapped() {
-        assert_eq!(
-            variance_numeric(Spread::VarPop, i256::MAX, i256::MAX, 0, 2),
-            Err(OutOfRange)
-        );
+        assert_eq!(variance_numeric(Spread::VarPop, i256::MAX, i256::MAX, 0, 2), Err(OutOfRange));
         assert_eq!(rescale(i256::MAX, 0, 20), None);
         assert_eq!(rescale(wide(-25), 1, 0), Some(wide(-3)));
     }

@@ -114,7 +114,10 @@ fn mix_column(hashes: &mut [u64], column: &ArrayRef) -> Result<(), DeltaError> {
         }
         DataType::Interval(IntervalUnit::MonthDayNano) => {
             let word = |h, v: arrow::datatypes::IntervalMonthDayNano| {
-                mix(mix(int(h, i64::from(v.months)), u64::from(v.days.cast_unsigned())), v.nanoseconds.cast_unsigned())
+                mix(
+                    mix(int(h, i64::from(v.months)), u64::from(v.days.cast_unsigned())),
+                    v.nanoseconds.cast_unsigned(),
+                )
             };
             mix_primitive!(hashes, column, IntervalMonthDayNanoType, word)
         }
@@ -148,7 +151,7 @@ fn mix_each(hashes: &mut [u64], column: &dyn Array, word: impl Fn(u64, usize) ->
 /// One bit pattern for values that SQL takes as equal: both zeros, all NaNs.
 fn canonical_bits(value: f64) -> u64 {
     match value {
-        v if v == 0.0 => 0,
+        0.0 => 0,
         v if v.is_nan() => f64::NAN.to_bits(),
         v => v.to_bits(),
     }

@@ -36,11 +36,13 @@ pub(crate) fn integer(token: Token<'_>) -> Result<i64, Misfit> {
 
 #[inline]
 fn integer_of(number: Number<'_>) -> Result<i64, Misfit> {
-    let magnitude = if number.power == 0 && number.exact {
-        i128::from(number.mantissa)
-    } else {
-        whole(number)?
-    };
+    if number.power == 0
+        && number.exact
+        && let Ok(magnitude) = i64::try_from(number.mantissa)
+    {
+        return Ok(if number.negative { -magnitude } else { magnitude });
+    }
+    let magnitude = whole(number)?;
     let value = if number.negative { -magnitude } else { magnitude };
     i64::try_from(value).map_err(|_| Misfit::Range)
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use arrow::datatypes::{FieldRef, SchemaRef};
 use millrace_dataflow::source::{Connector, Extent, Reader, SourceError, Span};
 use millrace_types::PartitionId;
-use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
@@ -75,6 +75,11 @@ impl Kafka {
     /// See [`SourceError`].
     pub fn raw(&self, spans: &[Span]) -> Result<Queue, SourceError> {
         self.settings.queue(spans)
+    }
+
+    /// What librdkafka is told.
+    pub fn client_config(&self) -> &ClientConfig {
+        &self.settings.client
     }
 
     /// The partitions of the topic.

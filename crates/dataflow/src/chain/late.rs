@@ -6,7 +6,7 @@
 use arrow::array::{Array, AsArray, BooleanArray};
 use arrow::datatypes::{Int32Type, Int64Type};
 use millrace_plan::LateCheck;
-use millrace_types::Delta;
+use millrace_types::{Delta, ObjectId};
 
 use crate::natives;
 use crate::operator::{Context, Error, LateRow, Output};
@@ -65,6 +65,7 @@ fn list(
     let time = check.event_time.map(|column| delta.rows.column(column));
     let time = time.filter(|column| column.is_valid(row));
     out.late.push(LateRow {
+        source: ObjectId::default(),
         partition: delta.rows.column(partition).as_primitive::<Int32Type>().value(row),
         offset: delta.rows.column(offset).as_primitive::<Int64Type>().value(row),
         window_end,

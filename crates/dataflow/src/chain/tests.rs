@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Int32Array, Int64Array, TimestampMicrosecondArray};
-use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use arrow::array::{AsArray, Int32Array, Int64Array, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit, TimestampMicrosecondType};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::PhysicalExpr;
@@ -139,6 +139,7 @@ fn a_row_is_late_exactly_when_its_window_had_closed() {
     let result = late(None).run(input.clone(), &context(Some(100)), &mut out).unwrap();
     assert_eq!(numbers(&result, 3), [2, 3]);
     let row = |offset, time| LateRow {
+        source: ObjectId::default(),
         partition: 7,
         offset,
         window_end: time + 4,
@@ -171,7 +172,7 @@ fn a_copy_is_made_for_each_window() {
     let time = || DataType::Timestamp(TimeUnit::Microsecond, None);
     let mut fields = meta().schema.fields().to_vec();
     for name in ["window_start", "window_end"] {
-        fields.push(Arc::new(Field::new(name, time(), false)));
+        fields.push(Arc::new(Field::new(name, time(), true)));
     }
     let hop = Hop { column: 1, slide: 10, size: 20, offset: 0 };
     let step = Step::Hop { hop, schema: Arc::new(Schema::new(fields)) };
@@ -179,7 +180,10 @@ fn a_copy_is_made_for_each_window() {
     let mut out = Output::default();
     let runner = Runner::new(&[step], &meta());
     let result = runner.run(input, &context(None), &mut out).unwrap();
-    assert_eq!(numbers(&result, 4), [-10, 0, 10, 20]);
-    assert_eq!(numbers(&result, 5), [10, 20, 30, 40]);
-    assert_eq!(result.weights.values(), &[1, 1, -2, -2]);
+    let starts: Vec<_> =
+        result.rows.column(4).as_primitive::<TimestampMicrosecondType>().iter().collect();
+    assert_eq!(starts, [Some(-10), Some(0), None, Some(10), Some(20)]);
+    assert_eq!(numbers(&result, 5)[3..], [30, 40]);
+    assert!(result.rows.column(5).is_null(2), "a row without a time stays");
+    assert_eq!(result.weights.values(), &[1, 1, 1, -2, -2]);
 }

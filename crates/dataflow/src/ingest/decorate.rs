@@ -105,7 +105,8 @@ impl Decorator {
                 }
             }
         }
-        concat_batches(&self.schema, &good).unwrap_or_else(|_| RecordBatch::new_empty(self.schema.clone()))
+        concat_batches(&self.schema, &good)
+            .unwrap_or_else(|_| RecordBatch::new_empty(self.schema.clone()))
     }
 
     fn evaluate(&self, rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
@@ -113,8 +114,11 @@ impl Decorator {
             let array = match column {
                 Column::Read(index) => rows.column(*index).clone(),
                 Column::Computed(scalar) => {
-                    let value = scalar.0.evaluate(rows).map_err(|e| ArrowError::ExternalError(e.into()))?;
-                    value.into_array(rows.num_rows()).map_err(|e| ArrowError::ExternalError(e.into()))?
+                    let value =
+                        scalar.0.evaluate(rows).map_err(|e| ArrowError::ExternalError(e.into()))?;
+                    value
+                        .into_array(rows.num_rows())
+                        .map_err(|e| ArrowError::ExternalError(e.into()))?
                 }
             };
             let wanted = self.schema.field(position).data_type();

@@ -89,6 +89,13 @@ impl Feed {
         self.status.lock().failed.clone()
     }
 
+    /// Takes over what another feed of the same source has counted and kept of rows before.
+    pub fn adopt(&self, other: &Feed) {
+        self.gate.adopt(&other.gate.peek().partitions);
+        let bad = other.status.lock().bad.clone();
+        self.status.lock().bad.splice(..0, bad);
+    }
+
     /// How it is doing.
     pub fn status(&self) -> FeedStatus {
         self.status.lock().clone()

@@ -172,7 +172,8 @@ impl Gate {
         if partition.replay.is_empty() {
             let bytes = chunk.bytes;
             self.count(&mut partition.cut, chunk, &rest, now);
-            let live = partition.cut.end != chunk.to || rest.num_rows() > 0 || !chunk.bad.is_empty();
+            let live =
+                partition.cut.end != chunk.to || rest.num_rows() > 0 || !chunk.bad.is_empty();
             partition.cut.end = chunk.to;
             state.bytes += bytes;
             state.changed |= live;
@@ -243,6 +244,20 @@ impl Gate {
     /// True if rows or positions have changed since the last cut.
     pub fn peek_changed(&self) -> bool {
         self.state.lock().changed
+    }
+
+    /// Takes over what another gate of the same source has counted, for rows before this one's.
+    pub fn adopt(&self, counted: &BTreeMap<PartitionId, PartitionCut>) {
+        let mut state = self.state.lock();
+        for (id, other) in counted {
+            if let Some(found) = state.partitions.get_mut(id) {
+                found.cut.rows += other.rows;
+                found.cut.malformed += other.malformed;
+                found.cut.future += other.future;
+                found.cut.max_event_time = found.cut.max_event_time.max(other.max_event_time);
+            }
+        }
+        state.changed = true;
     }
 
     /// The source has just confirmed the end of a partition.
@@ -319,7 +334,8 @@ mod tests {
 
     fn chunk(from: i64, to: i64) -> Decorated {
         let offsets: Vec<i64> = (from..to).collect();
-        let times = TimestampMicrosecondArray::from(offsets.iter().map(|o| o * 10).collect::<Vec<_>>());
+        let times =
+            TimestampMicrosecondArray::from(offsets.iter().map(|o| o * 10).collect::<Vec<_>>());
         let rows = RecordBatch::try_from_iter([
             ("ts", Arc::new(times) as arrow::array::ArrayRef),
             (OFFSET_COLUMN, Arc::new(Int64Array::from(offsets))),

@@ -18,10 +18,10 @@ use millrace_storage::{Scan, Table};
 use millrace_types::{Delta, Epoch, ObjectId, Ts, vnodes, worker_of};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
-use timely::dataflow::operators::generic::OutputBuilder;
-use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::core::UnorderedInput;
 use timely::dataflow::operators::core::unordered_input::UnorderedHandle;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::{ActivateCapability, Capability, Concatenate};
 use timely::dataflow::{Scope, Stream};
 use timely::worker::Worker;
@@ -34,6 +34,8 @@ use crate::graph::{self, Graph, LeafStage, Upstream, split};
 use crate::operator::{Context, Error, ErrorRow, LateRow, Operator, Output, StateChange};
 
 type Packets = CapacityContainerBuilder<Vec<Packet>>;
+/// Published changes on their way to the views above.
+type Changes = Rc<RefCell<Vec<(Ts, Vec<Delta>)>>>;
 
 /// Rows turned away and rows that failed, by time, until they are published.
 #[derive(Default)]
@@ -79,6 +81,9 @@ impl LeafInput {
     ) -> Result<(), Error> {
         let picked = Delta { rows: rows.rows.project(&self.columns)?, ..rows.clone() };
         let delta = self.chain.run(picked, context, out)?;
+        if let LeafKind::Source(source) = self.kind {
+            out.late.iter_mut().for_each(|row| row.source = source);
+        }
         if delta.is_empty() {
             return Ok(());
         }
@@ -111,7 +116,7 @@ pub(super) struct Dataflow {
     /// The first live time.
     pub(super) live_from: Rc<Cell<Option<Ts>>>,
     /// Published changes that the views above have not been given yet.
-    pub(super) changes: Rc<RefCell<Vec<(Ts, Vec<Delta>)>>>,
+    pub(super) changes: Changes,
     /// Everything below it is published.
     pub(super) upper: Rc<Cell<Ts>>,
     pub(super) reported: Ts,
@@ -193,7 +198,7 @@ pub(super) fn install(
     }
     let count = stages.len();
     let published = Rc::new(Cell::new(true));
-    let changes: Rc<RefCell<Vec<(Ts, Vec<Delta>)>>> = Rc::default();
+    let changes = Changes::default();
     let upper = Rc::new(Cell::new(spec.start));
     let publisher = Publisher {
         tables: spec.tables.clone(),
@@ -430,7 +435,7 @@ struct Publisher {
     tables: ViewTables,
     cells: Cells,
     published: Rc<Cell<bool>>,
-    changes: Rc<RefCell<Vec<(Ts, Vec<Delta>)>>>,
+    changes: Changes,
     upper: Rc<Cell<Ts>>,
     waiting: BTreeMap<Ts, Vec<Delta>>,
 }

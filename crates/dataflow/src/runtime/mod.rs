@@ -25,7 +25,7 @@ use crossbeam_channel::Sender;
 use millrace_storage::Table;
 use millrace_types::{Delta, Epoch, ObjectId, Ts};
 
-pub use outputs::{error_schema, late_schema};
+pub use outputs::{LATE_KEY, error_schema, late_schema};
 
 use crate::graph::Graph;
 use crate::operator::StateChange;

@@ -90,7 +90,7 @@ impl Bench {
         let state = graph.tables().unwrap();
         ViewTables {
             content: make(0, graph.schema.clone(), plan.sort.clone()),
-            late: make(1, late_schema(), vec![0, 1, 2]),
+            late: make(1, late_schema(), (0..LATE_KEY).collect()),
             errors: make(2, error_schema(), vec![0]),
             state: (3..).zip(state).map(|(n, s)| make(n, s.schema, (0..s.key).collect())).collect(),
         }

@@ -188,12 +188,7 @@ impl State {
         }
     }
 
-    fn seal(
-        &mut self,
-        epoch: Epoch,
-        watermarks: &Arc<BTreeMap<ObjectId, i64>>,
-        hand_over: bool,
-    ) {
+    fn seal(&mut self, epoch: Epoch, watermarks: &Arc<BTreeMap<ObjectId, i64>>, hand_over: bool) {
         self.shared.note(epoch, watermarks);
         self.sealed = Some(epoch);
         for dataflow in self.views.values_mut() {

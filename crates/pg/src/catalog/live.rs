@@ -49,8 +49,7 @@ fn table(
     let fields: Vec<Field> =
         fields.iter().map(|(name, kind)| Field::new(*name, kind.clone(), true)).collect();
     let schema = Arc::new(Schema::new(fields));
-    let live =
-        Live { schema: Arc::clone(&schema), relations: Arc::clone(relations), rows };
+    let live = Live { schema: Arc::clone(&schema), relations: Arc::clone(relations), rows };
     StreamingTable::try_new(schema, vec![Arc::new(live)])
 }
 
@@ -72,7 +71,9 @@ pub(super) fn relations(relations: &Arc<dyn Relations>) -> DfResult<StreamingTab
         let columns: Vec<ArrayRef> = vec![
             Arc::new(relations.iter().map(|one| number(one.oid)).collect::<Int32Array>()),
             Arc::new(relations.iter().map(namespace).collect::<Int32Array>()),
-            Arc::new(relations.iter().map(|one| Some(one.schema.as_str())).collect::<StringArray>()),
+            Arc::new(
+                relations.iter().map(|one| Some(one.schema.as_str())).collect::<StringArray>(),
+            ),
             Arc::new(relations.iter().map(|one| Some(one.name.as_str())).collect::<StringArray>()),
             Arc::new(relations.iter().map(|one| Some(letter(one.kind))).collect::<StringArray>()),
             Arc::new(
@@ -129,8 +130,12 @@ pub(super) fn columns(relations: &Arc<dyn Relations>) -> DfResult<StreamingTable
             text(|(one, _, _)| one.schema.clone()),
             text(|(one, _, _)| one.name.clone()),
             text(|(_, _, field)| field.name().clone()),
-            Arc::new(all.iter().map(|(_, at, _)| i16::try_from(at + 1).ok()).collect::<Int16Array>()),
-            Arc::new(all.iter().map(|(.., field)| Some(field.is_nullable())).collect::<BooleanArray>()),
+            Arc::new(
+                all.iter().map(|(_, at, _)| i16::try_from(at + 1).ok()).collect::<Int16Array>(),
+            ),
+            Arc::new(
+                all.iter().map(|(.., field)| Some(field.is_nullable())).collect::<BooleanArray>(),
+            ),
             Arc::new(
                 all.iter()
                     .map(|(.., field)| number(types::oid(field.data_type())))

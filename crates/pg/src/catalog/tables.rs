@@ -35,8 +35,7 @@ pub(super) async fn views(
         ("{schemas}", schemas.join(", ")),
         ("{none}", "arrow_cast(NULL, 'List(Utf8)')".to_owned()),
     ];
-    let mut views =
-        Views { pg_catalog: BTreeMap::new(), information_schema: BTreeMap::new() };
+    let mut views = Views { pg_catalog: BTreeMap::new(), information_schema: BTreeMap::new() };
     for (schema, definitions) in
         [(&mut views.pg_catalog, PG_CATALOG), (&mut views.information_schema, INFORMATION_SCHEMA)]
     {

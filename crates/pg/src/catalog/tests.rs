@@ -107,7 +107,12 @@ fn recorded(command: &str) -> Vec<String> {
         .split("##### ")
         .find_map(|section| section.strip_prefix(command)?.strip_prefix('\n'))
         .unwrap_or_else(|| panic!("{command} is recorded"));
-    section.split("\n--\n").map(str::trim).filter(|query| !query.is_empty()).map(str::to_owned).collect()
+    section
+        .split("\n--\n")
+        .map(str::trim)
+        .filter(|query| !query.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 async fn psql(command: &str) -> Vec<Vec<String>> {
@@ -142,7 +147,9 @@ async fn psql_describes_each_kind() {
         "ts|timestamp with time zone|-|f|-||",
         "tags|text[]|-|f|-||",
     ];
-    for (command, oid, kind) in [("\\d t", 16384, 'r'), ("\\d v", 16389, 'v'), ("\\d m", 16393, 'm')] {
+    for (command, oid, kind) in
+        [("\\d t", 16384, 'r'), ("\\d v", 16389, 'v'), ("\\d m", 16393, 'm')]
+    {
         let name = command.trim_start_matches("\\d ");
         let results = psql(command).await;
         assert_eq!(results[0], [format!("{oid}|public|{name}")]);

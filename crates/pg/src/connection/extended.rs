@@ -119,8 +119,10 @@ impl Connection {
     }
 
     fn bind(&mut self, bind: Bind) -> Result<(), Failure> {
-        let prepared =
-            self.statements.get(&bind.statement).ok_or_else(|| unknown_statement(&bind.statement))?;
+        let prepared = self
+            .statements
+            .get(&bind.statement)
+            .ok_or_else(|| unknown_statement(&bind.statement))?;
         if !bind.portal.is_empty() && self.portals.contains_key(&bind.portal) {
             let message = format!("portal \"{}\" already exists", bind.portal);
             return Err(Report::new(SqlState::DUPLICATE_CURSOR, message).into());

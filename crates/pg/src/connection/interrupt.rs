@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use millrace_types::{Report, SqlState};
-use pgwire::api::{
-    ClientInfo, DefaultClient, PidSecretKeyGenerator, RandomPidSecretKeyGenerator,
-};
+use pgwire::api::{ClientInfo, DefaultClient, PidSecretKeyGenerator, RandomPidSecretKeyGenerator};
 use pgwire::messages::ProtocolVersion;
 use pgwire::messages::startup::{BackendKeyData, SecretKey};
 use tokio::sync::watch;

@@ -95,8 +95,11 @@ impl Rows {
             let message = "a batch has another number of columns than the result";
             return Err(Report::new(SqlState::INTERNAL_ERROR, message).into());
         }
-        let columns =
-            batch.columns().iter().map(|array| Column::new(array, zone)).collect::<Result<_, _>>()?;
+        let columns = batch
+            .columns()
+            .iter()
+            .map(|array| Column::new(array, zone))
+            .collect::<Result<_, _>>()?;
         self.batch = Batch { columns, next: 0, rows: batch.num_rows() };
         interrupts.pending()?;
         Ok(true)

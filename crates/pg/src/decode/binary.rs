@@ -37,9 +37,7 @@ pub(super) fn value(bytes: &[u8], sql: &SqlType, oid: u32) -> Result<ScalarValue
             };
             ScalarValue::Date32(Some(shifted.ok_or_else(|| out_of_range(sql, "date"))?))
         }
-        SqlType::Time => {
-            ScalarValue::Time64Microsecond(Some(i64::from_be_bytes(exact(bytes)?)))
-        }
+        SqlType::Time => ScalarValue::Time64Microsecond(Some(i64::from_be_bytes(exact(bytes)?))),
         SqlType::Timestamp => ScalarValue::TimestampMicrosecond(Some(timestamp(bytes, sql)?), None),
         SqlType::TimestampTz => {
             ScalarValue::TimestampMicrosecond(Some(timestamp(bytes, sql)?), Some(TIME_ZONE.into()))

@@ -81,10 +81,8 @@ fn a_declared_type_is_cast_to_the_wanted_one() {
 fn times_are_read_as_drivers_write_them() {
     let wanted = timestamptz();
     for text in ["2026-01-01 00:00:00+00", "2026-01-01T02:00:00+02:00", "2026-01-01T00:00:00Z"] {
-        let value = ScalarValue::TimestampMicrosecond(
-            Some(1_767_225_600_000_000),
-            Some(TIME_ZONE.into()),
-        );
+        let value =
+            ScalarValue::TimestampMicrosecond(Some(1_767_225_600_000_000), Some(TIME_ZONE.into()));
         assert_eq!(read(text, &wanted).unwrap(), value, "{text}");
     }
     let day = |text: &str| read(text, &SqlType::Interval.arrow()).unwrap();
@@ -111,13 +109,38 @@ fn bad_values_have_postgresql_codes_and_words() {
     for (text, wanted, code, message) in [
         ("x", DataType::Int32, "22P02", "invalid input syntax for type integer: \"x\""),
         ("32768", DataType::Int16, "22003", "value \"32768\" is out of range for type smallint"),
-        ("1e999", DataType::Float64, "22003", "\"1e999\" is out of range for type double precision"),
+        (
+            "1e999",
+            DataType::Float64,
+            "22003",
+            "\"1e999\" is out of range for type double precision",
+        ),
         ("maybe", DataType::Boolean, "22P02", "invalid input syntax for type boolean: \"maybe\""),
-        ("1.2.3", DataType::Decimal128(5, 2), "22P02", "invalid input syntax for type numeric: \"1.2.3\""),
+        (
+            "1.2.3",
+            DataType::Decimal128(5, 2),
+            "22P02",
+            "invalid input syntax for type numeric: \"1.2.3\"",
+        ),
         ("1000", DataType::Decimal128(5, 2), "22003", "numeric field overflow"),
-        ("soon", timestamptz(), "22007", "invalid input syntax for type timestamp with time zone: \"soon\""),
-        ("{1,", DataType::new_list(DataType::Int32, true), "22P02", "malformed array literal: \"{1,\""),
-        ("1:2:3.äääääääää", SqlType::Interval.arrow(), "22007", "invalid input syntax for type interval: \"1:2:3.äääääääää\""),
+        (
+            "soon",
+            timestamptz(),
+            "22007",
+            "invalid input syntax for type timestamp with time zone: \"soon\"",
+        ),
+        (
+            "{1,",
+            DataType::new_list(DataType::Int32, true),
+            "22P02",
+            "malformed array literal: \"{1,\"",
+        ),
+        (
+            "1:2:3.äääääääää",
+            SqlType::Interval.arrow(),
+            "22007",
+            "invalid input syntax for type interval: \"1:2:3.äääääääää\"",
+        ),
     ] {
         let report = read(text, &wanted).unwrap_err();
         assert_eq!((report.code.code(), report.message.as_str()), (code, message));

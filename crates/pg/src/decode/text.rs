@@ -15,9 +15,9 @@ use super::{array, invalid, out_of_range};
 /// Reads text as a value of a type.
 pub(super) fn value(text: &str, sql: &SqlType) -> Result<ScalarValue, Report> {
     Ok(match sql {
-        SqlType::Boolean => ScalarValue::Boolean(Some(boolean(text).ok_or_else(|| {
-            invalid(sql, text)
-        })?)),
+        SqlType::Boolean => {
+            ScalarValue::Boolean(Some(boolean(text).ok_or_else(|| invalid(sql, text))?))
+        }
         SqlType::SmallInt => ScalarValue::Int16(Some(integer(text, sql)?)),
         SqlType::Integer => ScalarValue::Int32(Some(integer(text, sql)?)),
         SqlType::BigInt => ScalarValue::Int64(Some(integer(text, sql)?)),
@@ -31,9 +31,7 @@ pub(super) fn value(text: &str, sql: &SqlType) -> Result<ScalarValue, Report> {
             ScalarValue::Float64(Some(value))
         }
         SqlType::Text => ScalarValue::Utf8(Some(text.to_owned())),
-        SqlType::Bytea => {
-            ScalarValue::Binary(Some(bytea(text).ok_or_else(|| invalid(sql, text))?))
-        }
+        SqlType::Bytea => ScalarValue::Binary(Some(bytea(text).ok_or_else(|| invalid(sql, text))?)),
         SqlType::Date | SqlType::Time | SqlType::Timestamp | SqlType::TimestampTz => {
             temporal(text, sql)?
         }
@@ -51,7 +49,10 @@ fn boolean(text: &str) -> Option<bool> {
     let is_prefix_of = |word: &str, least: usize| text.len() >= least && word.starts_with(&text);
     if text == "1" || text == "on" || is_prefix_of("true", 1) || is_prefix_of("yes", 1) {
         Some(true)
-    } else if text == "0" || is_prefix_of("off", 2) || is_prefix_of("false", 1) || is_prefix_of("no", 1)
+    } else if text == "0"
+        || is_prefix_of("off", 2)
+        || is_prefix_of("false", 1)
+        || is_prefix_of("no", 1)
     {
         Some(false)
     } else {

@@ -97,9 +97,9 @@ impl List {
 
 fn innermost(data_type: &DataType) -> &DataType {
     match data_type {
-        DataType::List(field)
-        | DataType::LargeList(field)
-        | DataType::FixedSizeList(field, _) => innermost(field.data_type()),
+        DataType::List(field) | DataType::LargeList(field) | DataType::FixedSizeList(field, _) => {
+            innermost(field.data_type())
+        }
         other => other,
     }
 }

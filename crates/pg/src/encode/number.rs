@@ -3,7 +3,7 @@
 //! Floats are written with the fewest digits that read back as the same value; `numeric` in binary
 //! is a row of digits to the base 10,000 around the decimal point.
 
-use std::fmt::{Display, LowerExp};
+use std::fmt::LowerExp;
 use std::io::Write;
 
 use arrow::datatypes::i256;
@@ -46,8 +46,28 @@ impl Digits {
     }
 }
 
-pub(super) fn integer(value: impl Display, out: &mut BytesMut) {
-    out.put_slice(Digits::of(format_args!("{value}")).as_bytes());
+pub(super) fn integer(value: impl Into<i64>, out: &mut BytesMut) {
+    let value: i64 = value.into();
+    if value < 0 {
+        out.put_u8(b'-');
+    }
+    let mut digits = [0; 20];
+    let mut first = digits.len();
+    let mut rest = value.unsigned_abs();
+    loop {
+        first -= 1;
+        digits[first] = digit(rest % 10);
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.put_slice(&digits[first..]);
+}
+
+/// The character of a number below 10.
+pub(super) fn digit(value: u64) -> u8 {
+    b"0123456789"[usize::try_from(value % 10).unwrap_or(0)]
 }
 
 pub(super) fn real(value: f32, out: &mut BytesMut) {

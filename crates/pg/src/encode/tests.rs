@@ -7,9 +7,7 @@ use arrow::array::{
     UInt64Array,
 };
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{
-    Field, Fields, Int32Type, IntervalMonthDayNano, Schema, SchemaRef, i256,
-};
+use arrow::datatypes::{Field, Fields, Int32Type, IntervalMonthDayNano, Schema, SchemaRef, i256};
 use datafusion::common::ScalarValue;
 use millrace_types::{SqlType, TIME_ZONE};
 
@@ -75,21 +73,16 @@ fn scalars_have_postgresql_text_and_binary() {
         (zoned(new_year), "2026-01-01 00:00:00+00", "0002ea470ae86000"),
         (zoned(-1), "1969-12-31 23:59:59.999999+00", "fffca2fec4c81fff"),
         (zoned(i64::MIN), "-infinity", "8000000000000000"),
-        (
-            ScalarValue::TimestampSecond(Some(0), None),
-            "1970-01-01 00:00:00",
-            "fffca2fec4c82000",
-        ),
+        (ScalarValue::TimestampSecond(Some(0), None), "1970-01-01 00:00:00", "fffca2fec4c82000"),
         (
             span(14, -3, 14_706_789_000),
             "1 year 2 mons -3 days +04:05:06.789",
             "000000036c97ca88fffffffd0000000e",
         ),
-        (
-            span(-13, 0, -1),
-            "-1 years -1 mons -00:00:00.000001",
-            "ffffffffffffffff00000000fffffff3",
-        ),
+        (span(-13, 0, -1), "-1 years -1 mons -00:00:00.000001", "ffffffffffffffff00000000fffffff3"),
+        (span(0, 0, 360_000_000_000), "100:00:00", "00000053d1ac10000000000000000000"),
+        (ScalarValue::Date32(Some(2_932_897)), "10000-01-01", "002c9594"),
+        (ScalarValue::Int64(Some(i64::MIN)), "-9223372036854775808", "8000000000000000"),
         (span(0, 0, 0), "00:00:00", "00000000000000000000000000000000"),
         (span(0, 1, 0), "1 day", "00000000000000000000000100000000"),
     ] {
@@ -118,7 +111,8 @@ fn floats_are_the_shortest_that_read_back() {
     ] {
         assert_eq!(text_of(&ScalarValue::Float64(Some(value))), text);
     }
-    for (value, text) in [(0.1, "0.1"), (123_456.0, "123456"), (1e6, "1e+06"), (1.25e-5, "1.25e-05")]
+    for (value, text) in
+        [(0.1, "0.1"), (123_456.0, "123456"), (1e6, "1e+06"), (1.25e-5, "1.25e-05")]
     {
         assert_eq!(text_of(&ScalarValue::Float32(Some(value))), text);
     }
@@ -198,7 +192,7 @@ fn arrays_have_dimensions_in_binary() {
     let numbers = list(&[ScalarValue::Int32(Some(7)), ScalarValue::Int32(None)], &DataType::Int32);
     assert_eq!(
         binary_of(&numbers),
-        "000000010000000100000017000000020000000100000004" .to_owned() + "00000007ffffffff"
+        "000000010000000100000017000000020000000100000004".to_owned() + "00000007ffffffff"
     );
     assert_eq!(binary_of(&list(&[], &DataType::Int32)), "000000000000000000000017");
 }

@@ -17,7 +17,9 @@ pub(super) fn hex(bytes: &[u8], out: &mut BytesMut) {
 /// An element of an array; quoted where it could be read as something else.
 pub(super) fn array_element(text: &[u8], out: &mut BytesMut) {
     let special = |byte: &u8| {
-        matches!(byte, b'{' | b'}' | b',' | b'"' | b'\\') || byte.is_ascii_whitespace() || *byte == 11
+        matches!(byte, b'{' | b'}' | b',' | b'"' | b'\\')
+            || byte.is_ascii_whitespace()
+            || *byte == 11
     };
     if !text.is_empty() && !text.eq_ignore_ascii_case(b"null") && !text.iter().any(special) {
         out.put_slice(text);
@@ -36,7 +38,9 @@ pub(super) fn array_element(text: &[u8], out: &mut BytesMut) {
 /// A field of a record; quotes and backslashes are doubled.
 pub(super) fn record_field(text: &[u8], out: &mut BytesMut) {
     let special = |byte: &u8| {
-        matches!(byte, b'(' | b')' | b',' | b'"' | b'\\') || byte.is_ascii_whitespace() || *byte == 11
+        matches!(byte, b'(' | b')' | b',' | b'"' | b'\\')
+            || byte.is_ascii_whitespace()
+            || *byte == 11
     };
     if !text.is_empty() && !text.iter().any(special) {
         out.put_slice(text);

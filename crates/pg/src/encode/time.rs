@@ -11,6 +11,8 @@ use chrono::{DateTime, Offset, TimeZone};
 use chrono_tz::Tz;
 use millrace_types::{Report, SqlState};
 
+use super::number::{digit, integer};
+
 /// Days from 1970 to 2000.
 pub(crate) const EPOCH_DAYS: i32 = 10_957;
 /// Microseconds from 1970 to 2000.
@@ -48,10 +50,6 @@ impl Zone {
     }
 }
 
-fn put(out: &mut BytesMut, arguments: std::fmt::Arguments<'_>) {
-    out.write_fmt(arguments).expect("a BytesMut grows");
-}
-
 /// Year, month and day of a day number; in the proleptic Gregorian calendar, year 0 is 1 BC.
 fn civil(days: i64) -> (i64, i64, i64) {
     // Eras of 400 years that begin on 1 March, so that the leap day is the last of its year.
@@ -65,28 +63,52 @@ fn civil(days: i64) -> (i64, i64, i64) {
     (year, month, day - (153 * shifted + 2) / 5 + 1)
 }
 
+/// So many digits of a number that is not negative, zeros before it.
+fn put_digits(value: i64, count: usize, out: &mut BytesMut) {
+    let mut digits = [b'0'; 6];
+    let mut rest = value.unsigned_abs();
+    for place in digits[..count].iter_mut().rev() {
+        *place = digit(rest);
+        rest /= 10;
+    }
+    out.put_slice(&digits[..count]);
+}
+
 /// The date; true if it is before Christ, which goes to the end of the whole.
 fn put_date(days: i64, out: &mut BytesMut) -> bool {
     let (year, month, day) = civil(days);
     let shown = if year > 0 { year } else { 1 - year };
-    put(out, format_args!("{shown:04}-{month:02}-{day:02}"));
+    if shown < 10_000 {
+        put_digits(shown, 4, out);
+    } else {
+        integer(shown, out);
+    }
+    out.put_u8(b'-');
+    put_digits(month, 2, out);
+    out.put_u8(b'-');
+    put_digits(day, 2, out);
     year <= 0
 }
 
 fn put_time(microseconds: i64, out: &mut BytesMut) {
     let seconds = microseconds / SECOND;
-    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    put(out, format_args!("{hour:02}:{minute:02}:{second:02}"));
-    put_fraction(microseconds % SECOND, out);
-}
-
-fn put_fraction(microseconds: i64, out: &mut BytesMut) {
-    if microseconds == 0 {
-        return;
+    let hour = seconds / 3_600;
+    if hour < 100 {
+        put_digits(hour, 2, out);
+    } else {
+        integer(hour, out);
     }
-    put(out, format_args!(".{microseconds:06}"));
-    while out.last() == Some(&b'0') {
-        out.truncate(out.len() - 1);
+    out.put_u8(b':');
+    put_digits(seconds / 60 % 60, 2, out);
+    out.put_u8(b':');
+    put_digits(seconds % 60, 2, out);
+    let fraction = microseconds % SECOND;
+    if fraction != 0 {
+        out.put_u8(b'.');
+        put_digits(fraction, 6, out);
+        while out.last() == Some(&b'0') {
+            out.truncate(out.len() - 1);
+        }
     }
 }
 
@@ -128,12 +150,14 @@ fn put_timestamp(microseconds: i64, offset: Option<i64>, out: &mut BytesMut) {
         out.put_u8(if offset < 0 { b'-' } else { b'+' });
         let (hour, minute, second) =
             (offset.abs() / 3_600, offset.abs() / 60 % 60, offset.abs() % 60);
-        put(out, format_args!("{hour:02}"));
+        put_digits(hour, 2, out);
         if minute != 0 || second != 0 {
-            put(out, format_args!(":{minute:02}"));
+            out.put_u8(b':');
+            put_digits(minute, 2, out);
         }
         if second != 0 {
-            put(out, format_args!(":{second:02}"));
+            out.put_u8(b':');
+            put_digits(second, 2, out);
         }
     }
     if before_christ {
@@ -144,17 +168,13 @@ fn put_timestamp(microseconds: i64, offset: Option<i64>, out: &mut BytesMut) {
 pub(super) fn interval(value: IntervalMonthDayNano, out: &mut BytesMut) {
     let start = out.len();
     let mut before_negative = false;
-    let units = [
-        (value.months / 12, "year"),
-        (value.months % 12, "mon"),
-        (value.days, "day"),
-    ];
+    let units = [(value.months / 12, "year"), (value.months % 12, "mon"), (value.days, "day")];
     for (count, unit) in units.into_iter().filter(|(count, _)| *count != 0) {
         let space = if out.len() > start { " " } else { "" };
         // A plus shows that the minus before it does not go on.
         let sign = if before_negative && count > 0 { "+" } else { "" };
         let plural = if count == 1 { "" } else { "s" };
-        put(out, format_args!("{space}{sign}{count} {unit}{plural}"));
+        out.write_fmt(format_args!("{space}{sign}{count} {unit}{plural}")).expect("a buffer grows");
         before_negative = count < 0;
     }
     let microseconds = value.nanoseconds / 1_000;

@@ -1,6 +1,6 @@
 //! A database for tests: DataFusion's own SELECT, the catalog, and a few statements that misbehave.
 //!
-//! `SET x = y`, `BEGIN`, `COMMIT`, `ROLLBACK`; `NOTE` gives a notice; `HANG` never finishes planning;
+//! `SET x = y`, `BEGIN`, `START`, `COMMIT`, `ROLLBACK`; `NOTE` gives a notice; `HANG` never finishes planning;
 //! `STALL` gives one row and no more; `ENDLESS` never stops; `HALF` gives a row and then fails.
 
 use std::collections::BTreeMap;
@@ -225,7 +225,9 @@ impl Session for TestSession {
     ) -> Result<Prepared, Report> {
         let nothing = Prepared { parameters: Vec::new(), columns: None };
         match statement.text.split_whitespace().next() {
-            Some("SET" | "BEGIN" | "COMMIT" | "ROLLBACK" | "NOTE" | "HANG") => return Ok(nothing),
+            Some("SET" | "BEGIN" | "START" | "COMMIT" | "ROLLBACK" | "NOTE" | "HANG") => {
+                return Ok(nothing);
+            }
             Some("STALL" | "ENDLESS" | "HALF") => {
                 return Ok(Prepared { columns: Some(number_schema()), ..nothing });
             }
@@ -254,7 +256,7 @@ impl Session for TestSession {
                 self.settings.set(name, value.join(" ").trim_matches('\''))?;
                 return Ok(Outcome::Done("SET".to_owned()));
             }
-            ["BEGIN", ..] => self.transaction = Transaction::Open,
+            ["BEGIN" | "START", ..] => self.transaction = Transaction::Open,
             ["COMMIT" | "ROLLBACK"] => self.transaction = Transaction::Idle,
             ["NOTE"] => {
                 let notice = Report::new(SqlState::SUCCESSFUL_COMPLETION, "as you wished");
@@ -280,6 +282,12 @@ impl Session for TestSession {
             }
         }
         Ok(Outcome::Done(words[0].to_owned()))
+    }
+
+    fn failed(&mut self) {
+        if self.transaction == Transaction::Open {
+            self.transaction = Transaction::Failed;
+        }
     }
 
     fn notices(&mut self) -> Vec<Report> {

@@ -34,8 +34,7 @@ async fn parameters_and_rows_travel_in_binary() {
     let client = connect(&server).await;
     let query = "SELECT $1::bigint + 1, $2::text || '!', $3::double precision, $4::timestamptz, \
                  $5::boolean, $6::bigint[], $7::bytea, $8::smallint";
-    let statement = client.prepare(query).await.unwrap();
-    let expected = [
+    let types = [
         Type::INT8,
         Type::TEXT,
         Type::FLOAT8,
@@ -45,7 +44,8 @@ async fn parameters_and_rows_travel_in_binary() {
         Type::BYTEA,
         Type::INT2,
     ];
-    assert_eq!(statement.params(), expected);
+    let statement = client.prepare_typed(query, &types).await.unwrap();
+    assert_eq!(statement.params(), types);
     let numbers: Vec<Option<i64>> = vec![Some(1), None];
     let row = client
         .query_one(
@@ -80,10 +80,7 @@ async fn an_error_tells_code_place_and_advice_and_the_session_goes_on() {
     let error = client.prepare("  SELECT nosuch").await.err().unwrap();
     let report = error.as_db_error().unwrap();
     assert_eq!(*report.code(), Code::UNDEFINED_COLUMN);
-    assert_eq!(
-        report.position(),
-        Some(&tokio_postgres::error::ErrorPosition::Original(10))
-    );
+    assert_eq!(report.position(), Some(&tokio_postgres::error::ErrorPosition::Original(10)));
     assert_eq!((report.detail(), report.hint()), (Some("There is none."), Some("Name another.")));
     let row = client.query_one("SELECT 1::bigint", &[]).await.unwrap();
     assert_eq!(row.get::<_, i64>(0), 1);

@@ -51,7 +51,8 @@ async fn psql_lands_in_dev_and_describes_a_materialized_view() {
     }
     let (out, err) = psql(&server, BARE, "\\dm").await;
     assert_eq!((out.as_str(), err.as_str()), ("public|m|materialized view|root\n", ""));
-    for command in ["\\d", "\\dt", "\\dv", "\\l", "\\dn", "\\du", "\\df", "\\dt+", "\\d v", "\\d t"] {
+    for command in ["\\d", "\\dt", "\\dv", "\\l", "\\dn", "\\du", "\\df", "\\dt+", "\\d v", "\\d t"]
+    {
         let (out, err) = psql(&server, BARE, command).await;
         assert_eq!(err, "", "{command}");
         assert!(!out.is_empty() || command == "\\df", "{command}");
@@ -71,6 +72,7 @@ async fn psql_shows_notices_and_says_nothing_to_a_comment() {
 #[tokio::test]
 async fn psql_sees_timestamps_in_its_zone() {
     let server = Server::start().await;
-    let query = "SET TimeZone = 'Europe/Helsinki'; SELECT to_timestamp(0)";
+    let query = "SET TimeZone = 'Europe/Helsinki'; \
+                 SELECT arrow_cast(0, 'Timestamp(Microsecond, Some(\"UTC\"))')";
     assert_eq!(psql(&server, BARE, query).await.0, "SET\n1970-01-01 02:00:00+02\n");
 }

@@ -100,6 +100,17 @@ async fn a_query_string_is_answered_statement_by_statement_and_ready_once() {
 }
 
 #[tokio::test]
+async fn ready_tells_where_the_transaction_stands() {
+    let server = Server::start().await;
+    let mut raw = open(&server).await;
+    for (query, status) in [("SELECT 1", b'I'), ("BEGIN", b'T'), ("HALF", b'E'), ("ROLLBACK", b'I')]
+    {
+        raw.send(&message(b'Q', format!("{query}\0").as_bytes())).await;
+        assert_eq!(raw.answers().await.pop(), Some(('Z', vec![status])), "{query}");
+    }
+}
+
+#[tokio::test]
 async fn startup_tells_what_clients_ask_a_postgresql_16_for() {
     let server = Server::start().await;
     let mut raw = Raw(TcpStream::connect(server.address).await.unwrap());

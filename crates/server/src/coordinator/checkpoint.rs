@@ -37,7 +37,7 @@ struct Job {
 
 /// What follows a commit.
 #[derive(Default)]
-pub struct Then {
+pub(super) struct Then {
     /// A new catalog to show.
     pub(super) catalog: Option<millrace_sql::Catalog>,
     /// Sessions to answer.
@@ -99,7 +99,7 @@ impl Checkpoints {
         let run = move || {
             for job in inbox {
                 let done = commit(&store, &clock, job);
-                if out.send(Message::Committed(done)).is_err() {
+                if out.send(Message::Committed(Box::new(done))).is_err() {
                     return;
                 }
             }

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use millrace_connectors::datagen::Anchor;
 use millrace_dataflow::graph::Graph;
 use millrace_dataflow::ingest::PartitionCut;
-use millrace_dataflow::runtime::{Command, Install, ViewTables};
+use millrace_dataflow::runtime::{
+    Command, Install, LATE_KEY, ViewTables, error_schema, late_schema,
+};
 use millrace_plan::LeafKind;
 use millrace_sql::{Catalog, Kind, Object};
 use millrace_storage::{Op, TableSpec};
@@ -22,7 +24,6 @@ use super::hydrate::{Start, source_report};
 use super::sources::Opening;
 use super::{BuiltSource, Coordinator, Reply, View};
 use crate::error::ServerError;
-use crate::serving::{error_schema, late_schema};
 use crate::shared::{Readable, ViewStatus};
 
 /// Keys of catalog objects begin with this.
@@ -134,11 +135,14 @@ impl Coordinator {
             drop(reply.send(Err(report)));
             return;
         }
-        if let Err(report) = self.open_unread(&new) {
-            self.close_unread_sources();
-            drop(reply.send(Err(report)));
-            return;
-        }
+        let first_reads = match self.open_unread(&new) {
+            Ok(first_reads) => first_reads,
+            Err(report) => {
+                self.close_unread_sources();
+                drop(reply.send(Err(report)));
+                return;
+            }
+        };
         let mut object = new.object;
         object.id = self.next_object();
         match self.install_new(&mut object, new.sources.keys().copied().collect()) {
@@ -154,6 +158,7 @@ impl Coordinator {
                         leaves,
                         sources: new.sources,
                         ts,
+                        first_reads,
                     }),
                     Err(reason) => {
                         self.unpublish(object.id);
@@ -168,8 +173,9 @@ impl Coordinator {
         }
     }
 
-    /// Opens the shared feeds of sources that nobody reads yet, at their end.
-    fn open_unread(&mut self, new: &NewView) -> Result<(), Report> {
+    /// Opens the shared feeds of sources that nobody reads yet, at their end; gives which.
+    fn open_unread(&mut self, new: &NewView) -> Result<BTreeSet<ObjectId>, Report> {
+        let mut opened = BTreeSet::new();
         for (id, built) in &new.sources {
             if self.sources.contains_key(id) {
                 continue;
@@ -182,8 +188,9 @@ impl Coordinator {
             let ts = self.open.ts();
             let opening = Opening { partitions, watermark: None, ts, replay: Vec::new() };
             self.open_source(*id, built, opening).map_err(|error| source_report(&error))?;
+            opened.insert(*id);
         }
-        Ok(())
+        Ok(opened)
     }
 
     /// Gives ids and installs the dataflow; its leaves, and the first step of its hydration.
@@ -236,7 +243,7 @@ impl Coordinator {
             sort: view.plan.sort.clone(),
         })?;
         let (late, errors) = (late_schema(), error_schema());
-        let late = TableSpec { id: view.late, schema: late, sort: vec![0, 1, 2] };
+        let late = TableSpec { id: view.late, schema: late, sort: (0..LATE_KEY).collect() };
         let errors = TableSpec { id: view.errors, schema: errors, sort: vec![0] };
         let mut state = Vec::new();
         for (id, spec) in view.state.iter().zip(graph.tables()?) {

@@ -31,6 +31,8 @@ const STEP_BYTES_MAX: usize = 8 << 20;
 /// A feed of one hydration.
 struct Private {
     feed: Feed,
+    /// The source that it reads; None for a snapshot.
+    source: Option<ObjectId>,
     goals: BTreeMap<PartitionId, i64>,
 }
 
@@ -76,6 +78,8 @@ pub(super) struct Hydration {
     phase: Phase,
     flush: Option<Flush>,
     rows_before: u64,
+    /// The sources that nobody read before.
+    first_reads: BTreeSet<ObjectId>,
 }
 
 /// What a hydration starts from.
@@ -87,6 +91,7 @@ pub(super) struct Start {
     pub(super) leaves: Vec<LeafKind>,
     pub(super) sources: BTreeMap<ObjectId, Arc<BuiltSource>>,
     pub(super) ts: Ts,
+    pub(super) first_reads: BTreeSet<ObjectId>,
 }
 
 impl Hydration {
@@ -116,6 +121,7 @@ impl Coordinator {
             phase: Phase::History,
             flush: None,
             rows_before: 0,
+            first_reads: start.first_reads,
         };
         let opened = self.open_history(view, &mut hydration);
         self.hydrations.insert(view, hydration);
@@ -164,7 +170,8 @@ impl Coordinator {
         let start = |(id, from, _): &(PartitionId, i64, i64)| {
             (*id, PartitionCut { end: *from, ..PartitionCut::default() })
         };
-        let spec = gate_spec(hydration.ts, spans.iter().map(start).collect());
+        let mut spec = gate_spec(hydration.ts, spans.iter().map(start).collect());
+        (spec.event_time, spec.max_future) = (built.event_time, built.max_future);
         let goals = spans.iter().map(|(id, _, to)| (*id, *to)).collect();
         let spans = spans
             .into_iter()
@@ -172,7 +179,7 @@ impl Coordinator {
             .collect();
         let gate = self.gate(id, spec);
         let feed = Feed::start(self.feed_spec(&built, spans, gate))?;
-        hydration.feeds.push(Private { feed, goals });
+        hydration.feeds.push(Private { feed, source: Some(source), goals });
         Ok(())
     }
 
@@ -204,7 +211,7 @@ impl Coordinator {
             wake: Arc::new(move || drop(inbox.send(super::Message::Wake))),
         })?;
         let goals = BTreeMap::from([(partition, SnapshotConnector::END)]);
-        hydration.feeds.push(Private { feed, goals });
+        hydration.feeds.push(Private { feed, source: None, goals });
         Ok(())
     }
 
@@ -317,6 +324,11 @@ impl Coordinator {
         for private in hydration.feeds.drain(..) {
             let partitions = private.feed.gate.peek().partitions;
             hydration.rows_before += partitions.values().map(|cut| cut.rows).sum::<u64>();
+            // The first reader of a source has seen what its shared feed begins behind.
+            let first = private.source.filter(|source| hydration.first_reads.contains(source));
+            if let Some(live) = first.and_then(|source| self.sources.get(&source)) {
+                live.feed.adopt(&private.feed);
+            }
         }
     }
 

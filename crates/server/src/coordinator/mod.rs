@@ -49,7 +49,7 @@ pub enum Message {
     /// A session asks for something; the answer goes into its channel.
     Request(Box<Request>),
     /// The committer is done with a job.
-    Committed(checkpoint::Done),
+    Committed(Box<checkpoint::Done>),
     /// Ends of a source, as asked just now.
     Ends(ObjectId, Result<Vec<Extent>, SourceError>),
     /// Checkpoint and end.
@@ -171,7 +171,7 @@ impl Coordinator {
             if self.stopping && !self.stop_unfinished() {
                 if let Some(done) = self.stop.take() {
                     // Whoever waited may have given up.
-                    drop(done.send(()));
+                    done.send(()).unwrap_or_default();
                 }
                 return Ok(());
             }
@@ -183,7 +183,7 @@ impl Coordinator {
             Message::Wake => {}
             Message::Event(event) => self.event(event),
             Message::Request(request) => self.waiting.push_back(*request),
-            Message::Committed(done) => self.committed(done)?,
+            Message::Committed(done) => self.committed(*done)?,
             Message::Ends(source, ends) => self.ends(source, ends),
             Message::Stop(done) => {
                 self.stop = Some(done);

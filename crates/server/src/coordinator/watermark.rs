@@ -39,8 +39,7 @@ pub(crate) fn watermark(
     now: i64,
     before: Option<i64>,
 ) -> Option<i64> {
-    let mut active =
-        partitions.values().filter(|cut| !is_idle(cut, rule, opened, now)).peekable();
+    let mut active = partitions.values().filter(|cut| !is_idle(cut, rule, opened, now)).peekable();
     let found = match active.peek() {
         Some(_) => active
             .map(|cut| cut.max_event_time)
@@ -53,11 +52,7 @@ pub(crate) fn watermark(
 }
 
 /// All partitions are idle: the greatest event time, moved on by the time since it arrived.
-fn by_clock(
-    partitions: &BTreeMap<PartitionId, PartitionCut>,
-    rule: Rule,
-    now: i64,
-) -> Option<i64> {
+fn by_clock(partitions: &BTreeMap<PartitionId, PartitionCut>, rule: Rule, now: i64) -> Option<i64> {
     let confirmed = |cut: &PartitionCut| now.saturating_sub(cut.at_end_at) < rule.idle;
     let last = partitions.values().max_by_key(|cut| cut.max_event_time)?;
     let time = last.max_event_time?;

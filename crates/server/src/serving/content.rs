@@ -198,7 +198,8 @@ mod tests {
 
     #[test]
     fn comparisons_with_literals_bound_their_columns() {
-        let fields = vec![Field::new("a", DataType::Int64, true), Field::new("b", DataType::Utf8, true)];
+        let fields =
+            vec![Field::new("a", DataType::Int64, true), Field::new("b", DataType::Utf8, true)];
         let schema: SchemaRef = Arc::new(Schema::new(fields));
         let ranges = |filter: Expr| {
             let mut found = Vec::new();

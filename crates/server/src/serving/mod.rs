@@ -1,13 +1,11 @@
 //! Reading: views, sources and the server's own tables as DataFusion tables.
 
 mod content;
-mod outputs;
 mod snapshot;
 mod system;
 mod topic;
 
 pub use content::ViewProvider;
-pub use outputs::{error_schema, late_schema};
 pub use snapshot::SnapshotConnector;
 pub use system::{SYSTEM_SCHEMA, status_reason, status_word, system_names, system_table};
 pub use topic::TopicProvider;

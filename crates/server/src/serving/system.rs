@@ -2,37 +2,29 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
-};
 use arrow::array::BinaryArray;
+use arrow::array::{
+    ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch,
+    StringArray, TimestampMicrosecondArray,
+};
 use arrow::compute::concat_batches;
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{Field, Int64Type, Schema};
 use datafusion::catalog::TableProvider;
 use datafusion::common::Result;
 use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
+use millrace_dataflow::runtime::{error_schema, late_schema};
 use millrace_sql::{Catalog, Kind};
 use millrace_storage::Scan;
 use millrace_types::{Epoch, ObjectId, TIME_ZONE};
 
-use super::{error_schema, late_schema};
-use crate::shared::{Board, SourceStatus, Shared};
+use crate::shared::{Board, Shared, SourceStatus};
 
 /// The name of the schema.
 pub const SYSTEM_SCHEMA: &str = "millrace";
 
-const NAMES: [&str; 8] = [
-    "epochs",
-    "jobs",
-    "late_rows",
-    "settings",
-    "source_errors",
-    "sources",
-    "view_errors",
-    "views",
-];
+const NAMES: [&str; 8] =
+    ["epochs", "jobs", "late_rows", "settings", "source_errors", "sources", "view_errors", "views"];
 
 /// The tables of the schema.
 pub fn system_names() -> &'static [&'static str] {
@@ -149,7 +141,9 @@ fn source_errors(shared: &Shared) -> Result<RecordBatch> {
     let mut rows = Vec::new();
     for (id, status) in &board.sources {
         let Some(object) = catalog.get(*id) else { continue };
-        rows.extend(status.bad.iter().map(|(partition, bad)| (object.name.clone(), partition, bad)));
+        rows.extend(
+            status.bad.iter().map(|(partition, bad)| (object.name.clone(), partition, bad)),
+        );
     }
     let raw = rows.iter().map(|(_, _, bad)| Some(bad.raw.as_slice())).collect::<BinaryArray>();
     batch(vec![
@@ -276,13 +270,25 @@ fn side_rows(shared: &Shared, side: Side) -> Result<RecordBatch> {
     let mut columns = vec![("view", text(names.iter().map(Some)))];
     let shown: &[&str] = match side {
         Side::Late => {
-            columns.push(("source", text(from.iter().map(Some))));
+            columns.push(("source", source_names(&catalog, rows.column(0), &from)));
             &["partition", "offset", "window_end", "event_time", "watermark"]
         }
         Side::Errors => &["key", "code", "message"],
     };
-    columns.extend(shown.iter().copied().zip(rows.columns().iter().cloned()));
+    let stored = rows.columns().iter().skip(rows.num_columns() - shown.len());
+    columns.extend(shown.iter().copied().zip(stored.cloned()));
     batch(columns)
+}
+
+/// The names of the sources of late rows; where a view passed them on, of all below that view.
+fn source_names(catalog: &Catalog, ids: &ArrayRef, below: &[String]) -> ArrayRef {
+    let ids = ids.as_primitive::<Int64Type>();
+    let name = |(at, id): (usize, &i64)| {
+        let id = ObjectId(u32::try_from(*id).unwrap_or_default());
+        let found = catalog.get(id).map(|object| object.name.clone());
+        Some(found.unwrap_or_else(|| below[at].clone()))
+    };
+    text(ids.values().iter().enumerate().map(name))
 }
 
 fn side_table(

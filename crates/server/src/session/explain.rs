@@ -2,8 +2,8 @@
 
 use datafusion::physical_plan::displayable;
 use millrace_pg::session::Outcome;
-use millrace_sql::ast::{self, Name, Statement};
 use millrace_plan::ViewPlan;
+use millrace_sql::ast::{self, Name, Statement};
 use millrace_sql::stream::{InputInfo, ViewOptions};
 use millrace_sql::{Binder, BoundView, Catalog, CatalogTables, Kind, Object, Parameters, View};
 use millrace_types::{ObjectId, Report};
@@ -30,8 +30,11 @@ impl Conn {
             Statement::Query(query) => {
                 let tables = QueryTables::new(self.shared.clone());
                 let state = self.state();
-                let bound = Binder::new(tables.catalog(), &tables, &state)
-                    .bind_query(&query, text, &Parameters::none());
+                let bound = Binder::new(tables.catalog(), &tables, &state).bind_query(
+                    &query,
+                    text,
+                    &Parameters::none(),
+                );
                 tables.failure()?;
                 let plan = bound?.plan;
                 tables.pin(self.seen).await?;
@@ -68,7 +71,12 @@ impl Conn {
         let tables = CatalogTables(&catalog);
         let view: View = Binder::new(&catalog, &tables, &state).bind_view(create, &create.text)?;
         let Name { name, .. } = create.name.clone();
-        Ok(Object { id: ObjectId::default(), name, kind: Kind::View(view), sql: create.text.clone() })
+        Ok(Object {
+            id: ObjectId::default(),
+            name,
+            kind: Kind::View(view),
+            sql: create.text.clone(),
+        })
     }
 }
 

@@ -51,8 +51,11 @@ impl Conn {
     ) -> Result<Prepared, Report> {
         let tables = QueryTables::new(self.shared.clone());
         let state = self.state();
-        let bound = Binder::new(tables.catalog(), &tables, &state)
-            .bind_query(query, text, &Parameters::typed(hints));
+        let bound = Binder::new(tables.catalog(), &tables, &state).bind_query(
+            query,
+            text,
+            &Parameters::typed(hints),
+        );
         tables.failure()?;
         let bound = bound?;
         Ok(Prepared { parameters: bound.parameters, columns: Some(bound.columns) })
@@ -66,8 +69,11 @@ impl Conn {
     ) -> Result<Outcome, Report> {
         let tables = QueryTables::new(self.shared.clone());
         let state = self.state();
-        let bound = Binder::new(tables.catalog(), &tables, &state)
-            .bind_query(query, text, &Parameters::values(&[], &parameters));
+        let bound = Binder::new(tables.catalog(), &tables, &state).bind_query(
+            query,
+            text,
+            &Parameters::values(&[], &parameters),
+        );
         tables.failure()?;
         let bound = bound?;
         if let Some(epoch) = tables.pin(self.seen).await? {

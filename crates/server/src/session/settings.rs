@@ -51,17 +51,17 @@ const SETTINGS: &[(&str, &str, Kind)] = &[
 
 /// The settings that a session has changed.
 #[derive(Clone, Debug, Default)]
-pub struct SessionSettings {
+pub(super) struct SessionSettings {
     changed: BTreeMap<&'static str, String>,
 }
 
 /// The settings of one session, which its statements and the functions in them share.
 #[derive(Debug, Default)]
-pub struct SharedSettings(Mutex<SessionSettings>);
+pub(super) struct SharedSettings(Mutex<SessionSettings>);
 
 impl SharedSettings {
     /// The settings, to look at or change.
-    pub fn lock(&self) -> MutexGuard<'_, SessionSettings> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, SessionSettings> {
         self.0.lock()
     }
 }
@@ -94,7 +94,7 @@ impl SessionSettings {
     ///
     /// # Errors
     /// An unknown name.
-    pub fn get(&self, name: &str) -> Result<String, Report> {
+    pub(super) fn get(&self, name: &str) -> Result<String, Report> {
         let (name, default, _) = find(name)?;
         Ok(self.changed.get(name).cloned().unwrap_or_else(|| (*default).to_owned()))
     }
@@ -103,7 +103,7 @@ impl SessionSettings {
     ///
     /// # Errors
     /// An unknown name, one that cannot be changed, or a value that it does not take.
-    pub fn set(&mut self, name: &str, values: &[String]) -> Result<(), Report> {
+    pub(super) fn set(&mut self, name: &str, values: &[String]) -> Result<(), Report> {
         // Extensions and drivers set names of their own, with a dot: they are kept nowhere.
         if name.contains('.') {
             return Ok(());
@@ -135,7 +135,7 @@ impl SessionSettings {
     ///
     /// # Errors
     /// An unknown name.
-    pub fn reset(&mut self, name: Option<&str>) -> Result<(), Report> {
+    pub(super) fn reset(&mut self, name: Option<&str>) -> Result<(), Report> {
         match name {
             Some(name) => drop(self.changed.remove(find(name)?.0)),
             None => self.changed.clear(),
@@ -144,7 +144,7 @@ impl SessionSettings {
     }
 
     /// Every setting with its value, by name.
-    pub fn all(&self) -> Vec<(&'static str, String)> {
+    pub(super) fn all(&self) -> Vec<(&'static str, String)> {
         let value = |(name, default, _): &(&'static str, &str, Kind)| {
             let value = self.changed.get(name).cloned();
             (*name, value.unwrap_or_else(|| (*default).to_owned()))

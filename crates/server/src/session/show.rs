@@ -122,9 +122,11 @@ impl Conn {
             let sql_type = SqlType::of_arrow(field.data_type());
             let mut notes = Vec::new();
             notes.extend(computed(field.name()).map(|text| format!("computed as {text}")));
-            notes.extend(watermark.filter(|(column, _)| *column == at).map(|(_, delay)| {
-                format!("event time, watermark {} s behind", seconds(delay))
-            }));
+            notes.extend(
+                watermark
+                    .filter(|(column, _)| *column == at)
+                    .map(|(_, delay)| format!("event time, watermark {} s behind", seconds(delay))),
+            );
             rows.push(vec![
                 Some(field.name().clone()),
                 sql_type.map(|t| t.name()),

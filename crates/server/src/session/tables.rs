@@ -10,7 +10,7 @@ use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::TableSource;
 use millrace_sql::{Catalog, Kind, TableLookup};
 use millrace_storage::Scan;
-use millrace_types::{Epoch, ObjectId, Report, SqlState, is_hidden};
+use millrace_types::{Epoch, ObjectId, Report, SqlState};
 use parking_lot::Mutex;
 
 use crate::coordinator::built_source;
@@ -19,6 +19,9 @@ use crate::shared::{Shared, ViewStatus};
 
 /// How long a query waits for recovery or for an epoch that its session has read.
 const WAIT: Duration = Duration::from_secs(30);
+
+/// An epoch that all views of a query have completed, and where each is read from.
+type Readable = (Epoch, BTreeMap<ObjectId, ViewStatus>);
 
 /// Looks names up for one query.
 pub(super) struct QueryTables {
@@ -120,11 +123,7 @@ impl QueryTables {
     }
 
     /// The epoch that all views have completed; None while one has not.
-    fn readable(
-        &self,
-        ids: &[ObjectId],
-        seen: Epoch,
-    ) -> Result<Option<(Epoch, BTreeMap<ObjectId, ViewStatus>)>, Report> {
+    fn readable(&self, ids: &[ObjectId], seen: Epoch) -> Result<Option<Readable>, Report> {
         let board = self.shared.board.lock();
         let mut least: Option<Epoch> = None;
         let mut statuses = BTreeMap::new();
@@ -151,7 +150,11 @@ impl QueryTables {
             let snapshot = match status.tables.errors.snapshot(epoch) {
                 Ok(snapshot) => snapshot,
                 // A checkpoint has passed the epoch by: what it holds now is as good.
-                Err(_) => status.tables.errors.snapshot(self.shared.store.checkpoint()).map_err(|e| e.report())?,
+                Err(_) => status
+                    .tables
+                    .errors
+                    .snapshot(self.shared.store.checkpoint())
+                    .map_err(|e| e.report())?,
             };
             if snapshot.rows_upper_bound() == 0 {
                 continue;
@@ -197,10 +200,4 @@ fn row_error(rows: &arrow::array::RecordBatch, view: &str) -> Report {
     Report::new(code, text(2))
         .detail(format!("In materialized view \"{view}\", row with {}.", text(0)))
         .hint("SET view_errors = 'warn' reads the other rows; millrace.view_errors lists all.")
-}
-
-/// The visible columns of a stored schema.
-pub(super) fn visible(schema: &arrow::datatypes::Schema) -> Vec<usize> {
-    let fields = schema.fields().iter().enumerate();
-    fields.filter(|(_, field)| !is_hidden(field.name())).map(|(at, _)| at).collect()
 }

@@ -6,6 +6,7 @@
 //! a name, each gets a mark behind it that no query can write and that [`shown`] takes off.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
@@ -26,16 +27,15 @@ pub(crate) fn shown(name: &str) -> &str {
 
 /// Gives aliases to the select items of a query and all queries inside it.
 pub(super) fn name_outputs(query: &mut Query) {
-    // The visitor never breaks.
-    let _: ControlFlow<()> = VisitMut::visit(query, &mut Namer);
+    let ControlFlow::Continue(()) = VisitMut::visit(query, &mut Namer);
 }
 
 struct Namer;
 
 impl VisitorMut for Namer {
-    type Break = ();
+    type Break = Infallible;
 
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Infallible> {
         let taken = identifiers(select.having.as_ref());
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(expr) = item
@@ -65,8 +65,8 @@ fn is_column(expr: &Expr) -> bool {
 fn identifiers(expr: Option<&Expr>) -> Vec<String> {
     struct Collector(Vec<String>);
     impl Visitor for Collector {
-        type Break = ();
-        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        type Break = Infallible;
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Infallible> {
             match expr {
                 Expr::Identifier(ident) => self.0.push(fold(ident)),
                 Expr::CompoundIdentifier(idents) => self.0.extend(idents.last().map(fold)),
@@ -77,7 +77,7 @@ fn identifiers(expr: Option<&Expr>) -> Vec<String> {
     }
     let mut collector = Collector(Vec::new());
     if let Some(expr) = expr {
-        let _: ControlFlow<()> = expr.visit(&mut collector);
+        let ControlFlow::Continue(()) = expr.visit(&mut collector);
     }
     collector.0
 }
@@ -93,7 +93,7 @@ fn mark_shared(projection: &mut [SelectItem]) {
             *counts.entry(name).or_default() += 1;
         }
     }
-    let mut written: Vec<String> = Vec::new();
+    let mut listed: Vec<Vec<String>> = Vec::new();
     for (at, item) in projection.iter_mut().enumerate() {
         let Some(name) = item_name(item) else { continue };
         let marked = alias(&format!("{name}{MARK}{at}"));
@@ -101,16 +101,30 @@ fn mark_shared(projection: &mut [SelectItem]) {
         match item {
             SelectItem::ExprWithAlias { alias, .. } if shared => *alias = marked,
             SelectItem::UnnamedExpr(expr) if is_column(expr) => {
-                let text = expr.to_string().to_ascii_lowercase();
-                if wildcard || written.contains(&text) {
+                let column = path(expr);
+                if wildcard || listed.iter().any(|other| may_be_same(other, &column)) {
                     *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: marked };
                 } else {
-                    written.push(text);
+                    listed.push(column);
                 }
             }
             _ => {}
         }
     }
+}
+
+/// The parts of a column's name, the last one first.
+fn path(expr: &Expr) -> Vec<String> {
+    match expr {
+        Expr::Identifier(ident) => vec![fold(ident)],
+        Expr::CompoundIdentifier(idents) => idents.iter().rev().map(fold).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// `id` and `t.id` may be one column, `t.id` and `u.id` are not.
+fn may_be_same(one: &[String], other: &[String]) -> bool {
+    one.iter().zip(other).all(|(a, b)| a == b)
 }
 
 fn item_name(item: &SelectItem) -> Option<String> {
@@ -189,10 +203,9 @@ fn type_word(data_type: &DataType) -> String {
         DataType::Int(_) | DataType::Integer(_) | DataType::Int4(_) => "int4",
         DataType::BigInt(_) | DataType::Int8(_) => "int8",
         DataType::Real | DataType::Float4 => "float4",
-        DataType::Float(_)
-        | DataType::Float8
-        | DataType::Double(_)
-        | DataType::DoublePrecision => "float8",
+        DataType::Float(_) | DataType::Float8 | DataType::Double(_) | DataType::DoublePrecision => {
+            "float8"
+        }
         DataType::Boolean | DataType::Bool => "bool",
         DataType::Numeric(_) | DataType::Decimal(_) | DataType::Dec(_) => "numeric",
         DataType::Varchar(_) | DataType::CharacterVarying(_) => "varchar",

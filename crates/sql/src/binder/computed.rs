@@ -49,11 +49,14 @@ impl Source {
         let schema = self.chunk_schema();
         for (column, def) in self.columns.iter().zip(&create.columns) {
             let Some(computed) = &def.computed else { continue };
+            // Positions inside the expression, shifted by where it stands.
             let at = |report: Report| {
-                let position = report.position.or(computed.position);
+                let inside = report.position.map_or(0, |position| position - 1);
+                let position = computed.position.map(|start| start + inside);
                 self.about_columns(Report { position, ..report })
             };
-            let expr = logical(computed.expr.clone(), &schema, &create.text).map_err(at)?;
+            let expr = parse_expression(&computed.text).map_err(at)?;
+            let expr = logical(expr, &schema, &computed.text).map_err(at)?;
             physical(expr, column, &schema).map_err(at)?;
         }
         Ok(())
@@ -67,7 +70,8 @@ impl Source {
                 && report.message.contains(&Quoted(name).to_string())
         });
         let Some(name) = named else { return report };
-        let message = format!("cannot use generated column {} in column generation expression", Quoted(name));
+        let message =
+            format!("cannot use generated column {} in column generation expression", Quoted(name));
         let position = report.position;
         let report = Report::new(SqlState::INVALID_OBJECT_DEFINITION, message);
         let report = report.detail("A generated column cannot reference another generated column.");
@@ -114,12 +118,13 @@ fn refused(expr: &Expr) -> Option<Report> {
             SqlState::GROUPING_ERROR,
             "window functions are not allowed in column generation expressions",
         )),
-        Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_) => {
-            Some(Report::new(
-                SqlState::FEATURE_NOT_SUPPORTED,
-                "cannot use subquery in column generation expression",
-            ))
-        }
+        Expr::Exists(_)
+        | Expr::InSubquery(_)
+        | Expr::ScalarSubquery(_)
+        | Expr::SetComparison(_) => Some(Report::new(
+            SqlState::FEATURE_NOT_SUPPORTED,
+            "cannot use subquery in column generation expression",
+        )),
         Expr::Placeholder(parameter) => Some(Report::new(
             SqlState::UNDEFINED_PARAMETER,
             format!("there is no parameter {}", parameter.id),
@@ -163,15 +168,13 @@ fn physical(expr: Expr, column: &SourceColumn, schema: &SchemaRef) -> Result<Sca
 fn assignable(from: &arrow::datatypes::DataType, to: &arrow::datatypes::DataType) -> bool {
     use arrow::datatypes::DataType;
     let text = |t: &DataType| t.is_string();
-    let time = |t: &DataType| {
-        matches!(t, DataType::Timestamp(_, _) | DataType::Date32 | DataType::Date64)
-    };
+    let time =
+        |t: &DataType| matches!(t, DataType::Timestamp(_, _) | DataType::Date32 | DataType::Date64);
     from == to
         || from.is_null()
         || (from.is_numeric() && to.is_numeric())
         || (time(from) && time(to))
         || text(to)
-        || ScalarValue::try_new_null(from).is_ok_and(|_| {
-            matches!((from, to), (DataType::Duration(_), DataType::Interval(_)))
-        })
+        || ScalarValue::try_new_null(from)
+            .is_ok_and(|_| matches!((from, to), (DataType::Duration(_), DataType::Interval(_))))
 }

@@ -153,6 +153,11 @@ const BARE: [&str; 8] = [
     "current_time",
 ];
 
+/// Clients write `pg_catalog.version()`.
+fn plain(name: &str) -> &str {
+    name.strip_prefix("pg_catalog.").unwrap_or(name)
+}
+
 impl Context<'_> {
     fn is_function(&self, name: &str) -> bool {
         self.state.aggregate_functions().contains_key(name)
@@ -198,6 +203,7 @@ impl ContextProvider for Context<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        let name = plain(name);
         let known = self.state.scalar_functions().get(name).cloned();
         known.or_else(|| (!self.is_function(name)).then(|| crate::functions::unknown(name)))
     }
@@ -207,11 +213,11 @@ impl ContextProvider for Context<'_> {
     }
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
-        self.state.aggregate_functions().get(name).cloned()
+        self.state.aggregate_functions().get(plain(name)).cloned()
     }
 
     fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
-        self.state.window_functions().get(name).cloned()
+        self.state.window_functions().get(plain(name)).cloned()
     }
 
     fn get_variable_type(&self, _: &[String]) -> Option<DataType> {

@@ -84,6 +84,7 @@ impl<'a> Binder<'a> {
         columns::name_outputs(&mut query);
         let context = Context::new(self.catalog, self.tables, self.state, text);
         let (plan, parameters) = parameters.plan(&context, &query, text)?;
+        check_reads(&plan)?;
         let plan = self.analyze(plan, text)?;
         let columns = output_schema(&plan);
         Ok(Bound { plan, columns, parameters, depends_on: context.named() })
@@ -94,6 +95,18 @@ impl<'a> Binder<'a> {
         let options = self.state.config_options();
         let analyzed = self.state.analyzer().execute_and_check(plan, options, |_, _| {});
         analyzed.map_err(|error| report_in(&error, text))
+    }
+}
+
+/// A query only reads: `SELECT ... INTO` is a statement of another kind.
+fn check_reads(plan: &LogicalPlan) -> Result<(), Report> {
+    match plan {
+        LogicalPlan::Ddl(_) => Err(Report::unsupported("SELECT INTO")
+            .hint("CREATE MATERIALIZED VIEW name AS ... keeps the result of a query.")),
+        LogicalPlan::Dml(_) | LogicalPlan::Copy(_) | LogicalPlan::Statement(_) => {
+            Err(Report::unsupported("a query that writes"))
+        }
+        _ => Ok(()),
     }
 }
 

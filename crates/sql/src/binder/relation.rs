@@ -112,9 +112,9 @@ impl Windows {
     }
 
     fn check_names(&self, call: &Call, input: &LogicalPlan) -> Result<()> {
-        let taken = [START, END].into_iter().find(|name| {
-            input.schema().fields().iter().any(|field| field.name() == name)
-        });
+        let taken = [START, END]
+            .into_iter()
+            .find(|name| input.schema().fields().iter().any(|field| field.name() == name));
         let Some(name) = taken else { return Ok(()) };
         let message = format!("column {} specified more than once", Quoted(name));
         let hint = format!(

@@ -62,7 +62,7 @@ fn check_names(create: &CreateSource) -> Result<(), Report> {
     }
     if let Some(twice) = duplicates(names().map(|name| name.name.as_str())).first() {
         let message = format!("column {} specified more than once", Quoted(twice));
-        let last = names().filter(|name| name.name == *twice).last();
+        let last = names().rfind(|name| name.name == *twice);
         let report = Report::new(SqlState::DUPLICATE_COLUMN, message);
         return Err(Report { position: last.and_then(|name| name.position), ..report });
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::common::TableReference;
-use datafusion::logical_expr::{TableProviderFilterPushDown, TableSource};
+use datafusion::logical_expr::TableSource;
 use millrace_types::ObjectId;
 
 use crate::ast::ObjectKind;
@@ -31,14 +31,6 @@ pub struct CatalogTable {
 impl TableSource for CatalogTable {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
-    }
-
-    /// A filter stays where the planner put it.
-    fn supports_filters_pushdown(
-        &self,
-        filters: &[&datafusion::logical_expr::Expr],
-    ) -> datafusion::common::Result<Vec<TableProviderFilterPushDown>> {
-        Ok(vec![TableProviderFilterPushDown::Unsupported; filters.len()])
     }
 }
 

@@ -94,7 +94,8 @@ fn typed(plan: LogicalPlan) -> datafusion::common::Result<LogicalPlan> {
     }
     let schema = Arc::clone(plan.schema());
     let columns = schema.columns().into_iter().map(|column| {
-        let is_null = schema.qualified_field_from_column(&column).is_ok_and(|(_, f)| f.data_type().is_null());
+        let is_null =
+            schema.qualified_field_from_column(&column).is_ok_and(|(_, f)| f.data_type().is_null());
         let name = column.name.clone();
         match is_null {
             true => cast(Expr::Column(column), DataType::Utf8).alias(name),
@@ -118,11 +119,8 @@ fn check(schema: &SchemaRef, names: &[Name]) -> Result<(), Report> {
             return Err(Report { position: position(field.name()), ..reserved(field.name()) });
         }
         if !is_storable(field.data_type()) {
-            let what = format!(
-                "column {} of type {}",
-                Quoted(field.name()),
-                type_name(field.data_type())
-            );
+            let what =
+                format!("column {} of type {}", Quoted(field.name()), type_name(field.data_type()));
             return Err(Report::unsupported(what));
         }
     }

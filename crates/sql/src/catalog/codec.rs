@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use arrow::error::ArrowError;
-use arrow::ipc::convert::{IpcSchemaEncoder, try_schema_from_flatbuffer_bytes};
+use arrow::ipc::convert::{IpcSchemaEncoder, fb_to_schema};
 use datafusion::execution::TaskContext;
 use millrace_plan::{PlanError, decode_plan, encode_plan};
 use millrace_types::{ObjectId, PartitionId, SqlType, TableId};
@@ -37,9 +36,6 @@ pub enum CatalogError {
     /// The message lacks something or holds a number without a meaning.
     #[error("damaged catalog object: {0}")]
     Damaged(&'static str),
-    /// A schema that Arrow does not read.
-    #[error("damaged catalog object: {0}")]
-    Schema(#[from] ArrowError),
     /// The plan of a view.
     #[error("plan of a materialized view: {0}")]
     Plan(#[from] PlanError),
@@ -61,7 +57,9 @@ impl Object {
         match &self.kind {
             Kind::Source(source) => message.source = Some(source_message(source)),
             Kind::View(view) => message.view = Some(view_message(view)),
-            Kind::MaterializedView(view) => message.materialized = Some(materialized_message(view)?),
+            Kind::MaterializedView(view) => {
+                message.materialized = Some(materialized_message(view)?)
+            }
         }
         Ok(message.encode_to_vec())
     }
@@ -336,7 +334,9 @@ fn view_message(view: &View) -> ViewMessage {
 }
 
 fn view_of(message: ViewMessage) -> Result<View, CatalogError> {
-    let schema: SchemaRef = Arc::new(try_schema_from_flatbuffer_bytes(&message.schema)?);
+    let stored = arrow::ipc::root_as_schema(&message.schema);
+    let stored = stored.map_err(|_| CatalogError::Damaged("a view's schema"))?;
+    let schema: SchemaRef = Arc::new(fb_to_schema(stored));
     Ok(View {
         query_text: message.query_text,
         depends_on: message.depends_on.into_iter().map(ObjectId).collect(),

@@ -18,11 +18,11 @@ use std::sync::Arc;
 use millrace_types::ObjectId;
 
 pub use codec::CatalogError;
+pub(crate) use object::visible;
 pub use object::{
     Include, IncludeKind, Kind, MaterializedView, Object, Source, SourceColumn, SourceWatermark,
     View,
 };
-pub(crate) use object::visible;
 
 /// All objects at one moment.
 #[derive(Clone, Debug, Default)]
@@ -88,10 +88,5 @@ impl Catalog {
     /// The names of all objects.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.names.keys().map(String::as_str)
-    }
-
-    /// The first identifier that no object of this catalog has had.
-    pub fn next_id(&self) -> ObjectId {
-        ObjectId(self.objects.keys().next_back().map_or(1, |id| id.0 + 1))
     }
 }

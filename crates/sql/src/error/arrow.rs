@@ -47,7 +47,8 @@ fn cast(message: &str) -> Report {
 }
 
 fn invalid_text(data_type: &str, value: &str) -> Report {
-    let is_time = ["timestamp", "date", "time", "interval"].iter().any(|t| data_type.starts_with(t));
+    let is_time =
+        ["timestamp", "date", "time", "interval"].iter().any(|t| data_type.starts_with(t));
     let code = match is_time {
         true => SqlState::INVALID_DATETIME_FORMAT,
         false => SqlState::INVALID_TEXT_REPRESENTATION,

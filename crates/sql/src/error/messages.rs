@@ -193,7 +193,10 @@ fn grouping(message: &str) -> Option<Found> {
         return Some(ungrouped(column));
     }
     let lower = [
-        ("Aggregate functions are not allowed in the WHERE", "aggregate functions are not allowed in WHERE"),
+        (
+            "Aggregate functions are not allowed in the WHERE",
+            "aggregate functions are not allowed in WHERE",
+        ),
         ("Aggregate function calls cannot be nested", "aggregate function calls cannot be nested"),
         (
             "Aggregate function calls cannot contain window",
@@ -209,9 +212,7 @@ fn types(message: &str) -> Option<Found> {
     let mismatch = |message: String| plain(SqlState::DATATYPE_MISMATCH, message);
     if let Some((_, returning)) = between(message, "non-boolean predicate '", "' returning ") {
         let found = shown_type(returning.lines().next()?);
-        return Some(mismatch(format!(
-            "argument of WHERE must be type boolean, not type {found}"
-        )));
+        return Some(mismatch(format!("argument of WHERE must be type boolean, not type {found}")));
     }
     if let Some((_, operands)) = message.split_once("for logical boolean operation ") {
         let (left, operator, right) = operands_of(operands)?;
@@ -234,14 +235,19 @@ fn types(message: &str) -> Option<Found> {
     if message.contains("Can not find compatible types to compare") {
         return Some(mismatch("IN types cannot be matched".to_owned()));
     }
-    if let Some((from, to)) = between(message, "Unsupported CAST from ", " to ") {
-        let (from, to) = (shown_type(from), shown_type(to.lines().next()?));
-        return Some(plain(SqlState::CANNOT_COERCE, format!("cannot cast type {from} to {to}")));
+    if let Some(found) = no_cast(message) {
+        return Some(found);
     }
     if message.contains("Inconsistent data type across values") {
         return Some(mismatch("VALUES types cannot be matched".to_owned()));
     }
     None
+}
+
+fn no_cast(message: &str) -> Option<Found> {
+    let (from, to) = between(message, "Unsupported CAST from ", " to ")?;
+    let (from, to) = (shown_type(from), shown_type(to.lines().next()?));
+    Some(plain(SqlState::CANNOT_COERCE, format!("cannot cast type {from} to {to}")))
 }
 
 fn shape(message: &str) -> Option<Found> {
@@ -250,9 +256,7 @@ fn shape(message: &str) -> Option<Found> {
         || message.contains("must have the same number of columns")
     {
         let operator = message.split(' ').next().unwrap_or("UNION");
-        return Some(syntax(format!(
-            "each {operator} query must have the same number of columns"
-        )));
+        return Some(syntax(format!("each {operator} query must have the same number of columns")));
     }
     if let Some((position, _)) = between(message, "column with position ", " in SELECT") {
         let message = format!("GROUP BY position {position} is not in select list");
@@ -320,6 +324,9 @@ pub(super) fn execution(message: &str) -> Found {
 
 /// What is not there, in DataFusion's words.
 pub(super) fn not_implemented(message: &str) -> Found {
+    if let Some(found) = no_cast(message) {
+        return found;
+    }
     let what = first_line(message);
     let what = what.strip_suffix(" is not supported yet").unwrap_or(&what);
     let shortened: String = what.chars().take(200).collect();
@@ -332,7 +339,10 @@ pub(super) fn internal(message: &str) -> Found {
         return found;
     }
     if message.contains("Physical plan does not support logical expression") {
-        return plain(SqlState::FEATURE_NOT_SUPPORTED, "this form of subquery is not supported yet");
+        return plain(
+            SqlState::FEATURE_NOT_SUPPORTED,
+            "this form of subquery is not supported yet",
+        );
     }
     plain(SqlState::INTERNAL_ERROR, first_line(message))
 }

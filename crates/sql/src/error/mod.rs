@@ -72,9 +72,7 @@ fn position(span: Span, text: &Text<'_>) -> Option<usize> {
 /// The first place that a part of the error names.
 fn span(error: &DataFusionError) -> Option<Span> {
     match error {
-        DataFusionError::Diagnostic(diagnostic, inner) => {
-            diagnostic.span.or_else(|| span(inner))
-        }
+        DataFusionError::Diagnostic(diagnostic, inner) => diagnostic.span.or_else(|| span(inner)),
         DataFusionError::Context(_, inner) => span(inner),
         DataFusionError::Collection(errors) => errors.first().and_then(span),
         DataFusionError::Shared(inner) => span(inner),
@@ -181,9 +179,9 @@ fn not_found(field: &Column, valid: &[Column]) -> Found {
         return hinted(found, name, valid);
     };
     let table = relation.table();
-    let known = valid.iter().any(|column| {
-        column.relation.as_ref().is_some_and(|relation| relation.table() == table)
-    });
+    let known = valid
+        .iter()
+        .any(|column| column.relation.as_ref().is_some_and(|relation| relation.table() == table));
     if !known && !valid.is_empty() {
         let message = format!("missing FROM-clause entry for table {}", Quoted(table));
         return named(SqlState::UNDEFINED_TABLE, message, table);
@@ -199,8 +197,7 @@ fn hinted(mut found: Found, name: &str, valid: &[Column]) -> Found {
     let column = valid.iter().find(|column| column.name == similar);
     let table = column.and_then(|c| c.relation.as_ref()).map(|r| format!("{}.", r.table()));
     let meant = format!("{}{similar}", table.unwrap_or_default());
-    found.report = found
-        .report
-        .hint(format!("Perhaps you meant to reference the column {}.", Quoted(&meant)));
+    found.report =
+        found.report.hint(format!("Perhaps you meant to reference the column {}.", Quoted(&meant)));
     found
 }

@@ -42,9 +42,7 @@ pub(super) fn map_times(
             let value = ScalarValue::TimestampMicrosecond(time, zone.clone());
             Ok(ColumnarValue::Scalar(value))
         }
-        ColumnarValue::Scalar(other) => {
-            map_times(&ColumnarValue::Array(other.to_array()?), change)
-        }
+        ColumnarValue::Scalar(other) => map_times(&ColumnarValue::Array(other.to_array()?), change),
         ColumnarValue::Array(array) => {
             let DataType::Timestamp(TimeUnit::Microsecond, zone) = array.data_type() else {
                 return Err(user_error(SqlState::INTERNAL_ERROR, "a time is not in microseconds"));

@@ -8,10 +8,10 @@ use arrow::array::{ArrayRef, AsArray, PrimitiveArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, TimestampMicrosecondType};
 use datafusion::common::Result;
+use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
-use datafusion::common::ScalarValue;
 use millrace_types::{SqlState, TIME_ZONE, timestamptz};
 
 use super::{no_function, user_error};

@@ -110,9 +110,9 @@ fn include(cursor: &mut Cursor<'_>) -> Result<IncludeItem, Report> {
     let word = cursor.word(0).unwrap_or_default();
     let Some(kind) = IncludeKind::from_word(&word.to_lowercase()) else {
         let report = cursor.syntax_error();
-        return Err(report.hint(
-            "INCLUDE takes partition, offset, timestamp, key, headers and topic.",
-        ));
+        return Err(
+            report.hint("INCLUDE takes partition, offset, timestamp, key, headers and topic.")
+        );
     };
     cursor.next();
     let name = match cursor.take(&["AS"]) {

@@ -10,6 +10,9 @@ use crate::ast::{Expression, Name, OptionItem};
 use crate::names;
 use crate::text::Text;
 
+/// How deep expressions and subqueries may nest; the parser's stack grows as it needs.
+const RECURSION_MAX: usize = 128;
+
 /// A parser over one statement, and its text.
 pub(super) struct Cursor<'a> {
     parser: Parser<'a>,
@@ -25,7 +28,9 @@ impl<'a> Cursor<'a> {
         end: Option<TokenWithSpan>,
         text: &'a Text<'a>,
     ) -> Cursor<'a> {
-        let parser = Parser::new(&DIALECT).with_tokens_with_locations(tokens.clone());
+        let parser = Parser::new(&DIALECT)
+            .with_recursion_limit(RECURSION_MAX)
+            .with_tokens_with_locations(tokens.clone());
         Cursor { parser, tokens, end, text }
     }
 

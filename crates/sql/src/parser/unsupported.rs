@@ -32,7 +32,11 @@ const KNOWN: &[(&[&str], &str, &str)] = &[
     (&["CREATE", "SCHEMA"], "CREATE SCHEMA", "There is one schema, public."),
     (&["CREATE", "DATABASE"], "CREATE DATABASE", "There is one database, dev."),
     (&["CREATE"], "CREATE of this kind of object", CREATE),
-    (&["DROP"], "DROP of this kind of object", "Sources, views and materialized views are dropped."),
+    (
+        &["DROP"],
+        "DROP of this kind of object",
+        "Sources, views and materialized views are dropped.",
+    ),
     (&["FLUSH"], "FLUSH", NONE),
     (&["CANCEL"], "CANCEL JOB", NONE),
     (&["NOTIFY"], "NOTIFY", NONE),
@@ -47,17 +51,19 @@ const KNOWN: &[(&[&str], &str, &str)] = &[
     (&["SECURITY"], "SECURITY LABEL", NONE),
 ];
 
-const STREAM: &str = "Rows come from sources: CREATE SOURCE ... WITH (connector = 'kafka' | 'datagen').";
+const STREAM: &str =
+    "Rows come from sources: CREATE SOURCE ... WITH (connector = 'kafka' | 'datagen').";
 const POLL: &str = "Read a materialized view with SELECT.";
 const CREATE: &str = "SOURCE, VIEW and MATERIALIZED VIEW are there.";
 const NONE: &str = "";
 
 /// The report for the statement that begins here.
-pub(super) fn report(cursor: &Cursor<'_>) -> Report {
+pub(super) fn report(cursor: &mut Cursor<'_>) -> Report {
     let Some((words, what, hint)) = KNOWN.iter().find(|(words, _, _)| cursor.is(words)) else {
         return cursor.syntax_error();
     };
     if words.len() == 1 && matches!(words[0], "CREATE" | "DROP") && cursor.word(1).is_none() {
+        cursor.next();
         return cursor.syntax_error();
     }
     let report = Report { position: cursor.here(), ..Report::unsupported(what) };

@@ -82,7 +82,9 @@ fn not_blank(token: &&Token) -> bool {
 
 /// The tokens after one clause of ours; None if none begins here.
 fn after_clause<'a>(tokens: &'a [&'a Token]) -> Option<&'a [&'a Token]> {
-    for clause in [&["EMIT", "ON", "WINDOW", "CLOSE"][..], &["WITH", "DATA"], &["WITH", "NO", "DATA"]] {
+    for clause in
+        [&["EMIT", "ON", "WINDOW", "CLOSE"][..], &["WITH", "DATA"], &["WITH", "NO", "DATA"]]
+    {
         let same = |(token, word): (&&Token, &&str)| is_word(token, word);
         if tokens.len() >= clause.len() && tokens.iter().zip(clause).all(same) {
             return Some(&tokens[clause.len()..]);

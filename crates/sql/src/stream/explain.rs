@@ -26,7 +26,7 @@ pub fn explain(plan: &ViewPlan, names: &dyn Fn(ObjectId) -> String) -> String {
     printer.line(0, &format!("View: key {key}, stored by {sort}{kind}"));
     printer.watermarks(1, meta);
     printer.node(1, &plan.root);
-    printer.text.trim_end().to_owned()
+    readable(printer.text.trim_end())
 }
 
 struct Printer<'a> {
@@ -120,7 +120,7 @@ impl Printer<'_> {
                 let pairs = expressions.iter().zip(schema.fields());
                 let shown = pairs.map(|(scalar, field)| {
                     let shown = expression(scalar);
-                    match shown == *field.name() {
+                    match readable(&shown) == readable(field.name()) {
                         true => shown,
                         false => format!("{shown} AS {}", field.name()),
                     }
@@ -220,8 +220,7 @@ fn columns(schema: &Schema, indexes: &[usize]) -> String {
     format!("({})", names.collect::<Vec<_>>().join(", "))
 }
 
-/// An expression without the positions of its columns (`id@0` is `id`) and with intervals as
-/// PostgreSQL writes them.
+/// An expression without the positions of its columns: `id@0` is `id`.
 fn expression(scalar: &Scalar) -> String {
     if let Some(sum) = scalar.0.downcast_ref::<BinaryExpr>()
         && let Some(by) = sum.right().downcast_ref::<Literal>()
@@ -230,7 +229,7 @@ fn expression(scalar: &Scalar) -> String {
         let left = expression(&Scalar(Arc::clone(sum.left())));
         return format!("{left} {} {}", sum.op(), show(*micros));
     }
-    intervals(&without_positions(&scalar.to_string()))
+    without_positions(&scalar.to_string())
 }
 
 fn without_positions(text: &str) -> String {
@@ -243,6 +242,26 @@ fn without_positions(text: &str) -> String {
         rest = &rest[end..];
     }
     shown.push_str(rest);
+    shown
+}
+
+/// The text with constants as SQL writes them; DataFusion names a column with their types.
+fn readable(text: &str) -> String {
+    let mut shown = intervals(text);
+    let wrappers = [
+        ("IntervalMonthDayNano(\"", "\")", ""),
+        ("Utf8(\"", "\")", "'"),
+        ("Int64(", ")", ""),
+        ("Float64(", ")", ""),
+    ];
+    for (open, close, quote) in wrappers {
+        while let Some(at) = shown.find(open) {
+            let inner = at + open.len();
+            let Some(length) = shown[inner..].find(close) else { break };
+            let value = format!("{quote}{}{quote}", &shown[inner..inner + length]);
+            shown.replace_range(at..inner + length + close.len(), &value);
+        }
+    }
     shown
 }
 

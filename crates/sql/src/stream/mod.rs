@@ -1,9 +1,9 @@
 //! From a logical plan to the plan of a maintained view.
 //!
-//! The way of a statement: [`refuse`] turns away what no view can keep, [`optimize`] applies our own
-//! list of rules, [`translate`] walks the logical plan and builds nodes, [`tidy`] fuses and prunes
-//! their steps. While a plan is walked, projections stay symbolic ([`relation`]): expressions over
-//! the columns of the last real node. So windows are recognised by what their expressions mean
+//! The way of a statement: [`refuse`] turns away what no view can keep, [`optimize`] applies our
+//! own list of rules, [`translate`] walks the logical plan and builds nodes, [`tidy`] fuses and
+//! prunes their steps. While a plan is walked, projections stay symbolic ([`relation`]): expressions
+//! over the columns of the last real node. So windows are recognised by what their expressions mean
 //! ([`time`]), however the statement was written, and each node computes only what it needs.
 //!
 //! Invariants: 1. the logical plan's meaning is kept exactly, NULL times included: a row without a

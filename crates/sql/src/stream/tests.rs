@@ -1,4 +1,5 @@
-//! Golden plans: statements and what EXPLAIN shows for them, in `golden/*.txt`; `REWRITE=1` rewrites.
+//! Golden plans: statements and what EXPLAIN shows for them, in `golden/*.txt`; `REWRITE=1`
+//! rewrites. Every plan also goes through its stored form.
 //!
 //! A file is a list of cases: a statement, a line of dashes, what is shown, an empty line. The
 //! statements of a file build on each other.
@@ -24,7 +25,8 @@ struct Database {
 
 impl Database {
     fn add(&mut self, name: &str, kind: Kind) {
-        let id = self.catalog.next_id();
+        let before = u32::try_from(self.catalog.objects().count()).unwrap();
+        let id = ObjectId(before + 1);
         let object = Object { id, name: name.to_owned(), kind, sql: String::new() };
         self.catalog = self.catalog.with(object);
     }

@@ -1,7 +1,7 @@
 //! UNION ALL: inputs of one schema, told apart by a hidden branch number.
 //!
-//! Invariants: 1. the key is the branch, every visible column that is a key column of all inputs, and
-//! hidden columns for the rest, NULL in the inputs that have no such column. 2. watermarks hold
+//! Invariants: 1. the key is the branch, every visible column that is a key column of all inputs,
+//! and hidden columns for the rest, NULL in the inputs that have no such column. 2. watermarks hold
 //! for the union only if all inputs promise in the same way: all by their sources, or all in fact.
 
 use std::collections::BTreeSet;

@@ -29,6 +29,7 @@ impl SledStore {
     /// # Errors
     /// [`Error::Meta`] with sled's reason.
     pub fn open(dir: &Path) -> Result<SledStore> {
+        wait_for_release(dir).map_err(|error| Error::io("lock the file of sled", error))?;
         let config = Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
         let tree = config.open().map_err(read_error)?;
         let opened = File::open(dir.join("db")).and_then(|file| {
@@ -81,6 +82,19 @@ impl MetaStore for SledStore {
         self.tree.apply_batch(batch).map_err(lost)?;
         self.tree.flush().map_err(lost)?;
         self.sync().map_err(|error| Error::Durability(format!("sled: {error}")))
+    }
+}
+
+/// Threads of sled hold its file for a moment after the store was dropped. Other processes are kept
+/// out by the lock of the data directory, so whoever holds the file lets go of it soon.
+fn wait_for_release(dir: &Path) -> io::Result<()> {
+    match File::open(dir.join("db")) {
+        Ok(file) => {
+            file.lock()?;
+            file.unlock()
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

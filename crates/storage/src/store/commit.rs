@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use millrace_types::{Epoch, TableId};
 
-use crate::block::Piece;
+use crate::block::{BLOCK_ROWS, Piece};
 use crate::error::{Error, Result};
 use crate::keyspace::catalog_op;
 use crate::meta::Op;
@@ -14,7 +14,7 @@ use crate::run::Run;
 use crate::segment::{NewRun, SegmentFile, SegmentWriter};
 use crate::store::Store;
 use crate::store::manifest::{Edit, Manifest, NamedRun, NamedSegment};
-use crate::table::{RunChange, StateChange, Table, sort};
+use crate::table::{RunChange, StateChange, Table, order, permute};
 
 /// A segment that is durable but not named yet. Dropped without a commit, its file goes.
 pub struct Segment {
@@ -64,7 +64,16 @@ impl Store {
             let piece = Piece::new(accepted, Some(change.gone.values().clone()));
             rows += piece.len() as u64;
             writer.begin(&table.layout, table.flushing());
-            writer.push(sort(&table.layout, &[piece])?)?;
+            match order(&table.layout, &piece)? {
+                None => writer.push(piece)?,
+                Some(order) => {
+                    // Block by block, so that rows are still in the processor's cache when encoded.
+                    for start in (0..order.len()).step_by(BLOCK_ROWS) {
+                        let rows = order.slice(start, BLOCK_ROWS.min(order.len() - start));
+                        writer.push(permute(&piece, &rows)?)?;
+                    }
+                }
+            }
             writer.end()?;
         }
         let Some((file, runs)) = writer.finish()? else {

@@ -143,8 +143,9 @@ impl<N: Ordered> Extreme<N> {
 
 impl<N: Ordered> Results for Extreme<N> {
     fn results(&self, slots: &[u32], valid: Vec<bool>) -> Result<ArrayRef, Error> {
-        let values = slots.iter().map(|slot| self.values[*slot as usize]).collect();
-        Ok(natives::array(&self.data_type, values, natives::nulls(valid))?)
+        let values = slots.iter().zip(valid);
+        let values = values.map(|(slot, valid)| valid.then(|| self.values[*slot as usize]));
+        Ok(natives::optional(&self.data_type, values.collect())?)
     }
 }
 

@@ -346,7 +346,8 @@ impl Codec for RowBytes {
         keys: impl Iterator<Item = &'a Box<[u8]>> + Clone,
     ) -> Result<Vec<ArrayRef>, ArrowError> {
         let parser = self.converter.parser();
-        self.converter.convert_rows(keys.map(|key| parser.parse(key)))
+        let columns = self.converter.convert_rows(keys.map(|key| parser.parse(key)))?;
+        Ok(columns.into_iter().map(natives::zeroed).collect())
     }
 
     fn heap(key: &Box<[u8]>) -> usize {

@@ -14,6 +14,7 @@ use arrow::row::{RowConverter, SortField};
 
 use super::accumulator::{Accumulator, Moves, Weights, same};
 use super::extreme::Results;
+use crate::natives;
 use crate::operator::Error;
 
 /// The first (or last) rows of an order.
@@ -77,7 +78,7 @@ impl FirstRow {
 impl Results for FirstRow {
     fn results(&self, slots: &[u32], valid: Vec<bool>) -> Result<ArrayRef, Error> {
         let mut columns = self.columns(slots, &valid)?;
-        Ok(columns.pop().expect("the value is the last column"))
+        Ok(natives::zeroed(columns.pop().expect("the value is the last column")))
     }
 }
 

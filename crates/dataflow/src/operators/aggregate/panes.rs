@@ -9,7 +9,8 @@ use crate::natives;
 use crate::operator::Error;
 
 /// The keys of all windows of some panes, and for each the pane's row. Windows whose start is at or
-/// below `closed` have closed: a pane may still feed later ones. A NULL pane is in no window.
+/// below `closed` have closed: a pane may still feed later ones. A NULL pane is in the NULL window,
+/// which never closes.
 pub(super) fn expand(
     hop: &Hop,
     mut keys: Vec<ArrayRef>,
@@ -20,15 +21,17 @@ pub(super) fn expand(
     let (mut from, mut starts) = (Vec::new(), Vec::new());
     for (row, pane) in (0u32..).zip(panes.iter()) {
         if column.is_null(row as usize) {
+            from.push(row);
+            starts.push(None);
             continue;
         }
         let open = |start: &i64| closed.is_none_or(|closed| *start > closed);
         for start in hop.windows(*pane).filter(open) {
             from.push(row);
-            starts.push(start);
+            starts.push(Some(start));
         }
     }
-    let starts = natives::array(column.data_type(), starts, None)?;
+    let starts = natives::optional(column.data_type(), starts)?;
     let rows = UInt32Array::from(from.clone());
     for key in &mut keys {
         *key = take(key, &rows, None)?;
@@ -39,7 +42,7 @@ pub(super) fn expand(
 
 /// The ends of windows.
 pub(super) fn ends(hop: &Hop, starts: &ArrayRef, data_type: &DataType) -> Result<ArrayRef, Error> {
-    let starts = natives::values::<i64>(starts);
-    let ends = starts.iter().map(|start| start.saturating_add(hop.size)).collect();
-    Ok(natives::array(data_type, ends, None)?)
+    let values = natives::values::<i64>(starts);
+    let end = |row: usize| starts.is_valid(row).then(|| values[row].saturating_add(hop.size));
+    Ok(natives::optional(data_type, (0..starts.len()).map(end).collect())?)
 }

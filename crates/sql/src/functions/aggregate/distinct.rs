@@ -68,8 +68,6 @@ impl Accumulator for Distinct {
     }
 
     fn size(&self) -> usize {
-        size_of_val(self)
-            + self.seen.capacity() * size_of::<ScalarValue>()
-            + self.function.size()
+        size_of_val(self) + self.seen.capacity() * size_of::<ScalarValue>() + self.function.size()
     }
 }

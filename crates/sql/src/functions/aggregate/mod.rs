@@ -78,9 +78,7 @@ impl Aggregate {
     fn start<R>(&self, input: &DataType, with: impl Start<R>) -> Result<R> {
         let output = self.return_type(std::slice::from_ref(input))?;
         Ok(match input {
-            DataType::Float32 | DataType::Float64 => {
-                with.with(Doubles::new(self.measure, output))
-            }
+            DataType::Float32 | DataType::Float64 => with.with(Doubles::new(self.measure, output)),
             DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) => {
                 with.with(Exact::decimals(self.measure, *scale, output))
             }

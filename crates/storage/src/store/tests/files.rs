@@ -246,6 +246,18 @@ fn a_table_without_key_has_one_row() {
 }
 
 #[test]
+fn what_is_published_after_a_read_of_its_time_is_not_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), MetaKind::Sled).unwrap();
+    let table = store.create_table(numbers(1)).unwrap();
+    for (n, keys) in [0..4, 4..6, 6..7].into_iter().enumerate() {
+        let end = usize::try_from(keys.end).unwrap();
+        table.publish(n, Epoch(1).ts(), vec![Delta::constant(change(keys, 1).rows, 1)]);
+        assert_eq!(rows(&table.snapshot(Epoch(1)).unwrap()).unwrap(), end);
+    }
+}
+
+#[test]
 fn catalog_keys_are_a_space_of_their_own() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path(), MetaKind::Sled).unwrap();
