@@ -56,6 +56,10 @@ impl Wire {
             return Ok(None);
         }
         let mut frame = self.incoming.split_to(length + 1);
+        if self.incoming.is_empty() && length > FLUSH_BYTES {
+            // One long message must not hold its memory for the life of the connection.
+            self.incoming = BytesMut::new();
+        }
         let kind = frame[0];
         frame.advance(5);
         Ok(Some(Frame { kind, body: frame.freeze() }))
@@ -134,7 +138,7 @@ impl Wire {
             }
         }
         if self.outgoing.capacity() > 8 * FLUSH_BYTES {
-            // One wide row must not hold its memory for the life of the connection.
+            // Nor must one wide row.
             drop(mem::take(&mut self.outgoing));
         }
         self.stream.flush().await

@@ -153,7 +153,7 @@ fn end_on_panic() {
         before(info);
         let thread = std::thread::current();
         let name = thread.name().unwrap_or_default().to_owned();
-        let engine = ["timely", "coordinator", "committer", "reader"];
+        let engine = ["timely", "coordinator", "committer", "housekeeping", "reader"];
         if engine.iter().any(|prefix| name.starts_with(prefix)) && !guarded() {
             tracing::error!(thread = name, "a thread of the engine panicked, the server ends");
             std::process::abort();

@@ -80,7 +80,12 @@ pub fn is_evaluating() -> bool {
     EVALUATING.get()
 }
 
-fn attempt(expressions: &[Scalar], rows: &RecordBatch) -> Result<Vec<ArrayRef>, Failure> {
+/// Evaluates over whole batches: all rows, or the failure of one of them. A library's panic is a
+/// failure too.
+pub(crate) fn attempt(
+    expressions: &[Scalar],
+    rows: &RecordBatch,
+) -> Result<Vec<ArrayRef>, Failure> {
     let one = |expression: &Scalar| {
         EVALUATING.set(true);
         let found = catch_unwind(AssertUnwindSafe(|| {

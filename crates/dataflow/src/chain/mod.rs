@@ -23,6 +23,7 @@ use datafusion::physical_expr::expressions::Column;
 use millrace_plan::{Hop, LateCheck, Meta, Scalar, Step};
 use millrace_types::Delta;
 
+pub(crate) use self::evaluate::attempt;
 pub use self::evaluate::is_evaluating;
 
 use self::evaluate::Evaluated;

@@ -165,6 +165,17 @@ impl Driver {
         Ok(())
     }
 
+    /// Hands the changed state over to nobody: what is asked for afterwards has changed since.
+    ///
+    /// # Errors
+    /// An operator's.
+    pub fn discard(&mut self) -> Result<(), Error> {
+        for operator in self.workers.iter_mut().flatten() {
+            operator.hand_over()?;
+        }
+        Ok(())
+    }
+
     /// State rows read and written so far, of all workers.
     pub fn touched(&self) -> u64 {
         self.workers.iter().flatten().map(|operator| operator.touched()).sum()

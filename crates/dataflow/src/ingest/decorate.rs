@@ -6,10 +6,10 @@
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{Int64Type, SchemaRef};
-use arrow::error::ArrowError;
 use millrace_plan::Scalar;
 use millrace_types::{OFFSET_COLUMN, PartitionId};
 
+use crate::chain::attempt;
 use crate::source::{BadRow, Chunk};
 
 /// A chunk with all columns of the source.
@@ -96,7 +96,7 @@ impl Decorator {
                     let offset = part.column_by_name(OFFSET_COLUMN).map_or(0, |offsets| {
                         offsets.as_primitive::<Int64Type>().values().first().copied().unwrap_or(0)
                     });
-                    bad.push(BadRow { offset, reason: error.to_string(), raw: Vec::new() });
+                    bad.push(BadRow { offset, reason: error, raw: Vec::new() });
                 }
                 Err(_) => {
                     let half = part.num_rows() / 2;
@@ -109,26 +109,23 @@ impl Decorator {
             .unwrap_or_else(|_| RecordBatch::new_empty(self.schema.clone()))
     }
 
-    fn evaluate(&self, rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-        let column = |(position, column): (usize, &Column)| -> Result<ArrayRef, ArrowError> {
+    fn evaluate(&self, rows: &RecordBatch) -> Result<RecordBatch, String> {
+        let column = |(position, column): (usize, &Column)| -> Result<ArrayRef, String> {
             let array = match column {
                 Column::Read(index) => rows.column(*index).clone(),
-                Column::Computed(scalar) => {
-                    let value =
-                        scalar.0.evaluate(rows).map_err(|e| ArrowError::ExternalError(e.into()))?;
-                    value
-                        .into_array(rows.num_rows())
-                        .map_err(|e| ArrowError::ExternalError(e.into()))?
-                }
+                Column::Computed(scalar) => attempt(std::slice::from_ref(scalar), rows)
+                    .map_err(|failure| failure.message)?
+                    .swap_remove(0),
             };
             let wanted = self.schema.field(position).data_type();
             match array.data_type() == wanted {
                 true => Ok(array),
-                false => cast(&array, wanted),
+                false => cast(&array, wanted).map_err(|error| error.to_string()),
             }
         };
         let columns = self.columns.iter().enumerate().map(column).collect::<Result<Vec<_>, _>>()?;
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
         RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
+            .map_err(|error| error.to_string())
     }
 }

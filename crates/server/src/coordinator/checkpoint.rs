@@ -2,7 +2,7 @@
 //!
 //! A checkpoint is marked when its epoch is sealed; operators hand their changes over; when all
 //! have, the committer writes one segment and commits it together with the catalog changes that
-//! waited for it. Segments are written and compacted off the workers' and the coordinator's path.
+//! waited for it. Segments are written off the workers' and the coordinator's path.
 //!
 //! Invariants: 1. a commit names a checkpoint only after every live view has handed over and
 //! published everything up to it (`ready`).
@@ -22,8 +22,6 @@ use crate::shared::Shared;
 
 /// The key of the record of the last checkpoint, beside the catalog.
 pub(super) const RECORD_KEY: &[u8] = b"checkpoint-record";
-/// Compaction units after one commit.
-const COMPACT_UNITS: usize = 8;
 
 /// What the committer does.
 struct Job {
@@ -191,15 +189,8 @@ fn commit(store: &Store, clock: &Clock, job: Job) -> Done {
         store.commit(Commit { epoch, segments, drop_tables, trims, ops: job.ops })?;
         Ok(())
     };
-    let mut result = write();
+    let result = write();
     let took_us = clock.now() - begun;
-    for _ in 0..COMPACT_UNITS {
-        match result.is_ok().then(|| store.compact()) {
-            Some(Ok(true)) => {}
-            Some(Err(error)) => result = Err(error.into()),
-            Some(Ok(false)) | None => break,
-        }
-    }
     Done { epoch, took_us, result, then: job.then }
 }
 
@@ -210,7 +201,7 @@ impl Coordinator {
         self.checkpoints.is_idle()
             && (self.checkpoints.wanted
                 || now.saturating_sub(self.checkpoints.last_at) >= every
-                || self.staged_bytes() > self.shared.config.memory_limit / 8)
+                || self.staged > self.shared.config.memory_limit / 8)
     }
 
     /// True if a seal is wanted even without data.
@@ -218,15 +209,15 @@ impl Coordinator {
         self.checkpoints.wanted && self.checkpoints.is_idle()
     }
 
-    /// Bytes of published rows that no checkpoint holds yet.
-    fn staged_bytes(&self) -> usize {
-        self.views.values().map(|view| view.tables.content.bytes()).sum()
+    /// Counts the bytes of published rows that no checkpoint holds yet.
+    pub(super) fn count_staged(&mut self) {
+        self.staged = self.views.values().map(|view| view.tables.content.bytes()).sum();
     }
 
     /// True when memory is short: one epoch at a time, and checkpoints as soon as they can be.
     pub(super) fn under_pressure(&self) -> bool {
         let limit = self.shared.config.memory_limit;
-        self.staged_bytes() > limit / 3 || self.resident > limit / 10 * 9
+        self.staged > limit / 3 || self.resident > limit / 10 * 9
     }
 
     /// The views that must hand over for a checkpoint at `epoch`.

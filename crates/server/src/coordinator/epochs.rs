@@ -59,6 +59,7 @@ impl Coordinator {
     pub(super) fn seal(&mut self, now: i64) -> Result<(), ServerError> {
         let epoch = self.open;
         let now = now.max(self.last_now);
+        self.count_staged();
         let hand_over = self.checkpoint_due(now);
         let next = epoch.next();
         self.joins_before_cut(epoch);

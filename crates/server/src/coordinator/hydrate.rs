@@ -95,6 +95,11 @@ pub(super) struct Start {
 }
 
 impl Hydration {
+    /// True while what has been handed over waits for its commit.
+    pub(super) fn is_flushing(&self) -> bool {
+        self.flush.is_some()
+    }
+
     /// What the view reads.
     pub(super) fn reads(&self) -> impl Iterator<Item = ObjectId> {
         self.leaves.iter().map(|kind| match kind {

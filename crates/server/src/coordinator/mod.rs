@@ -11,6 +11,7 @@ mod checkpoint;
 mod ddl;
 mod epochs;
 mod failed;
+mod housekeeping;
 mod hydrate;
 mod recover;
 mod sources;
@@ -50,6 +51,8 @@ pub enum Message {
     Request(Box<Request>),
     /// The committer is done with a job.
     Committed(Box<checkpoint::Done>),
+    /// A thread that the server cannot do without has failed.
+    Failed(Box<ServerError>),
     /// Ends of a source, as asked just now.
     Ends(ObjectId, Result<Vec<Extent>, SourceError>),
     /// Checkpoint and end.
@@ -91,6 +94,7 @@ pub struct Coordinator {
     /// Sealed epochs that a live view has not completed, with their seal time.
     in_flight: VecDeque<(Epoch, i64)>,
     checkpoints: checkpoint::Checkpoints,
+    housekeeping: housekeeping::Housekeeping,
     /// Requests that wait for the commit under way.
     waiting: VecDeque<Request>,
     ddl: ddl::Ddl,
@@ -101,6 +105,8 @@ pub struct Coordinator {
     last_post_at: i64,
     /// Bytes of resident memory at the last look.
     resident: usize,
+    /// Bytes of published rows that no checkpoint holds yet, at the last look.
+    staged: usize,
     stop: Option<std::sync::mpsc::Sender<()>>,
     stopping: bool,
 }
@@ -125,6 +131,7 @@ impl Coordinator {
         )
         .map_err(ServerError::Thread)?;
         let checkpoints = checkpoint::Checkpoints::start(&shared)?;
+        let housekeeping = housekeeping::Housekeeping::start(&shared)?;
         let mut coordinator = Coordinator {
             open: shared.store.checkpoint().next(),
             last_now: 0,
@@ -135,6 +142,7 @@ impl Coordinator {
             hydrations: BTreeMap::new(),
             in_flight: VecDeque::new(),
             checkpoints,
+            housekeeping,
             waiting: VecDeque::new(),
             ddl: ddl::Ddl::default(),
             replay: VecDeque::new(),
@@ -142,6 +150,7 @@ impl Coordinator {
             last_seal_at: 0,
             last_post_at: 0,
             resident: 0,
+            staged: 0,
             stop: None,
             stopping: false,
             shared,
@@ -184,6 +193,7 @@ impl Coordinator {
             Message::Event(event) => self.event(event),
             Message::Request(request) => self.waiting.push_back(*request),
             Message::Committed(done) => self.committed(*done)?,
+            Message::Failed(error) => return Err(*error),
             Message::Ends(source, ends) => self.ends(source, ends),
             Message::Stop(done) => {
                 self.stop = Some(done);
@@ -219,6 +229,7 @@ impl Coordinator {
             self.seal(now)?;
         }
         self.start_commits()?;
+        self.keep_house(now);
         self.post_status(now);
         Ok(())
     }

@@ -189,6 +189,7 @@ impl Coordinator {
         }
         self.last_post_at = now;
         self.resident = memory::resident();
+        self.count_staged();
         let posted: Vec<_> =
             self.sources.iter_mut().map(|(id, live)| (*id, live.status(now))).collect();
         let jobs = self.jobs();

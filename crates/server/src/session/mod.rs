@@ -144,11 +144,13 @@ impl Session for Conn {
         statement: &Text,
         parameters: Vec<ScalarValue>,
     ) -> Result<Outcome, Report> {
-        let result = self.statement(&statement.text, parameters).await;
-        if result.is_err() && self.transaction == Transaction::Open {
+        self.statement(&statement.text, parameters).await
+    }
+
+    fn failed(&mut self) {
+        if self.transaction == Transaction::Open {
             self.transaction = Transaction::Failed;
         }
-        result
     }
 
     fn notices(&mut self) -> Vec<Report> {

@@ -4,15 +4,19 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::ScalarValue;
-use datafusion::execution::SessionState;
+use datafusion::error::DataFusionError;
+use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::SessionContext;
+use futures::StreamExt;
 use millrace_pg::catalog::Client;
 use millrace_pg::session::{Outcome, Prepared};
 use millrace_sql::sqlparser::ast::Query;
 use millrace_sql::{Binder, Parameters, Settings, session_state};
 use millrace_types::{Report, SqlState};
+use tokio::time::{Instant, timeout_at};
 
 use super::tables::QueryTables;
 use super::{Conn, DATABASE, report_of};
@@ -41,6 +45,16 @@ impl Conn {
             ));
         }
         state
+    }
+
+    /// When the statement that begins now must be done, by `statement_timeout`.
+    fn deadline(&self) -> Result<Option<Instant>, Report> {
+        let text = self.settings.lock().get("statement_timeout")?;
+        // PostgreSQL counts a bare number in milliseconds.
+        let text = if text.bytes().all(|b| b.is_ascii_digit()) { text + "ms" } else { text };
+        let wrong = |reason| Report::new(SqlState::INVALID_PARAMETER_VALUE, reason);
+        let limit = crate::config::duration(&text).map_err(wrong)?;
+        Ok((!limit.is_zero()).then(|| Instant::now() + limit))
     }
 
     pub(super) fn prepare_query(
@@ -87,7 +101,8 @@ impl Conn {
                 self.warn(SqlState::WARNING, &message);
             }
         }
-        run(&state, &bound.plan, bound.columns).await
+        let deadline = self.deadline()?;
+        limited(run(&state, &bound.plan, bound.columns), deadline).await
     }
 
     fn catalog_context(&self) -> Result<SessionContext, Report> {
@@ -131,8 +146,33 @@ impl Conn {
         let plan = self.catalog_plan(&context, text).await?;
         let plan = plan.with_param_values(parameters).map_err(|error| report_of(&error))?;
         let columns = Arc::new(plan.schema().as_arrow().clone());
-        run(&context.state(), &plan, columns).await
+        let deadline = self.deadline()?;
+        limited(run(&context.state(), &plan, columns), deadline).await
     }
+}
+
+/// Runs a query up to a deadline, its rows too.
+async fn limited(
+    query: impl Future<Output = Result<Outcome, Report>>,
+    deadline: Option<Instant>,
+) -> Result<Outcome, Report> {
+    let Some(deadline) = deadline else { return query.await };
+    let outcome = timeout_at(deadline, query).await.map_err(|_| timed_out())??;
+    let Outcome::Rows { schema, rows, verb } = outcome else { return Ok(outcome) };
+    let next = move |rows: Option<SendableRecordBatchStream>| async move {
+        let mut rows = rows?;
+        match timeout_at(deadline, rows.next()).await {
+            Ok(batch) => batch.map(|batch| (batch, Some(rows))),
+            Err(_) => Some((Err(DataFusionError::External(timed_out().into())), None)),
+        }
+    };
+    let stream = futures::stream::unfold(Some(rows), next);
+    let rows = Box::pin(RecordBatchStreamAdapter::new(schema.clone(), stream));
+    Ok(Outcome::Rows { schema, rows, verb })
+}
+
+fn timed_out() -> Report {
+    Report::new(SqlState::QUERY_CANCELED, "canceling statement due to statement timeout")
 }
 
 /// Plans and starts a query.

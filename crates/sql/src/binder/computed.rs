@@ -3,9 +3,11 @@
 //! As in PostgreSQL they see no other computed column and no function whose value changes by itself:
 //! a row read again must be the same row.
 
-use arrow::datatypes::SchemaRef;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, ExprSchemable, Volatility, cast};
@@ -14,7 +16,6 @@ use datafusion::sql::planner::{PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::Expr as SqlExpr;
 use millrace_plan::Scalar;
 use millrace_types::{Report, SqlState};
-use std::sync::Arc;
 
 use super::context::Context;
 use super::table::CatalogTables;
@@ -165,8 +166,7 @@ fn physical(expr: Expr, column: &SourceColumn, schema: &SchemaRef) -> Result<Sca
 }
 
 /// True if PostgreSQL would store the one type in the other without a cast being written.
-fn assignable(from: &arrow::datatypes::DataType, to: &arrow::datatypes::DataType) -> bool {
-    use arrow::datatypes::DataType;
+fn assignable(from: &DataType, to: &DataType) -> bool {
     let text = |t: &DataType| t.is_string();
     let time =
         |t: &DataType| matches!(t, DataType::Timestamp(_, _) | DataType::Date32 | DataType::Date64);
@@ -175,6 +175,5 @@ fn assignable(from: &arrow::datatypes::DataType, to: &arrow::datatypes::DataType
         || (from.is_numeric() && to.is_numeric())
         || (time(from) && time(to))
         || text(to)
-        || ScalarValue::try_new_null(from)
-            .is_ok_and(|_| matches!((from, to), (DataType::Duration(_), DataType::Interval(_))))
+        || matches!((from, to), (DataType::Duration(_), DataType::Interval(_)))
 }

@@ -270,6 +270,12 @@ fn errors_are_those_of_postgresql() {
 }
 
 #[test]
+fn nesting_within_the_limit_binds() {
+    let query = format!("SELECT {}id{} FROM readings", "abs(".repeat(50), ")".repeat(50));
+    assert_eq!(columns(&bind(&query).unwrap()), "abs bigint");
+}
+
+#[test]
 fn tumble_is_a_projection_with_the_hidden_columns_below() {
     let query = "SELECT window_start, id, sum(value) FROM TUMBLE(readings, ts, INTERVAL '10 seconds') \
                  GROUP BY window_start, id";

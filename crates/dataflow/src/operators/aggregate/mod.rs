@@ -59,6 +59,8 @@ use crate::operator::{Context, Error, Operator, Output, StateChange, StateSpec};
 
 /// The part that counts the rows of a group.
 const ROWS: usize = 0;
+/// A scratch above this is not kept for the next time.
+const SPARE_BYTES_MAX: usize = 32 << 20;
 
 /// Groups with their accumulators: the scratch of one time, or the hot state.
 struct Groups {
@@ -267,7 +269,9 @@ impl Aggregate {
     }
 
     fn settle(&mut self, context: &Context) -> Result<(), Error> {
-        for slot in self.windows.settle(context, self.state.index.as_ref())? {
+        let settled = self.windows.settle(context, self.state.index.as_ref())?;
+        self.marks.count(settled.len());
+        for slot in settled {
             if self.state.index.remove(slot) {
                 self.state.reset(slot);
                 self.marks.unset(slot);
@@ -310,8 +314,10 @@ impl Operator for Aggregate {
         if starts || scratch.index.capacity() > 0 {
             self.merge(&scratch, starts, context, out)?;
         }
-        scratch.clear();
-        self.spare = Some(scratch);
+        if scratch.bytes() <= SPARE_BYTES_MAX {
+            scratch.clear();
+            self.spare = Some(scratch);
+        }
         self.settle(context)
     }
 

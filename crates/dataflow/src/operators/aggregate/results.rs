@@ -53,6 +53,8 @@ pub(super) struct Outcome {
     squares: usize,
     /// Places of the argument.
     scale: i8,
+    /// From the places of the argument to those of the result, where there are more of these.
+    factor: Option<i256>,
     data_type: DataType,
 }
 
@@ -90,8 +92,10 @@ impl Outcome {
             value: count,
             squares: count,
             scale: argument_type.as_ref().and_then(scale).unwrap_or(0),
+            factor: None,
             data_type: data_type.clone(),
         };
+        outcome.factor = outcome.factor();
         if call.function == Function::Count {
             return Ok(outcome);
         }
@@ -121,6 +125,11 @@ impl Outcome {
             }
         }
         if outcome.fits() { Ok(outcome) } else { Err(unsupported()) }
+    }
+
+    fn factor(&self) -> Option<i256> {
+        let places = scale(&self.data_type)?.checked_sub(self.scale)?;
+        i256::from_i128(10).checked_pow(u32::try_from(places).ok()?)
     }
 
     /// True if results of this type can be made.
@@ -236,9 +245,10 @@ impl Outcome {
             _ => part::<WideSum>(cells, self.value).small(slot).ok_or_else(too_large)?,
         };
         let value = match spread(self.function) {
-            None if self.function == Function::Sum => {
-                rescale(sum, self.scale, scale(&self.data_type).unwrap_or(0))
-            }
+            None if self.function == Function::Sum => match self.factor {
+                Some(factor) => sum.checked_mul(factor),
+                None => rescale(sum, self.scale, scale(&self.data_type).unwrap_or(0)),
+            },
             None => avg_numeric(sum, self.scale, count).and_then(|v| self.at_scale(v)),
             Some(spread) => {
                 let squares: &WideSum = part(cells, self.squares);

@@ -17,7 +17,7 @@ use crate::operator::{Error, StateChange, StateSpec};
 #[derive(Debug, Default)]
 pub(super) struct Marks {
     words: Vec<u64>,
-    /// How many slots were ever marked, counted each time.
+    /// How many slots were read or written, counted each time.
     touched: u64,
 }
 
@@ -29,7 +29,12 @@ impl Marks {
             self.words.resize(word + 1, 0);
         }
         self.words[word] |= 1 << (slot % 64);
-        self.touched += 1;
+        self.count(1);
+    }
+
+    /// Counts slots that were read or written.
+    pub(super) fn count(&mut self, slots: usize) {
+        self.touched += u64::try_from(slots).expect("a count of slots");
     }
 
     /// Takes the mark away.
@@ -49,6 +54,7 @@ impl Marks {
                 rest &= rest - 1;
             }
         }
+        self.count(slots.len());
         slots
     }
 

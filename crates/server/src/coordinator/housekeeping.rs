@@ -1,0 +1,94 @@
+//! What can be done beside everything else: merging overlays in memory, and runs on disk.
+//!
+//! Both only save memory, disk and the work of readers; they run on one thread of their own, so that
+//! neither the coordinator nor a checkpoint waits for them.
+//!
+//! Invariants: 1. nothing is merged above an epoch that a checkpoint under way still has to flush:
+//! no job is sent while there is one, and later checkpoints lie above what is complete now.
+
+use std::sync::Arc;
+
+use crossbeam_channel::{Sender, TrySendError};
+use millrace_storage::{Store, Table};
+use millrace_types::Ts;
+
+use super::hydrate::Hydration;
+use super::{Coordinator, Message, View};
+use crate::error::ServerError;
+use crate::shared::Shared;
+
+/// How often overlays are merged, microseconds.
+const EVERY_US: i64 = 500_000;
+/// Fewer bytes of overlays are not worth the work.
+const WORTH_BYTES: usize = 1 << 20;
+
+/// Tables and the time below which nobody will read them.
+type Job = Vec<(Arc<Table>, Ts)>;
+
+/// The thread and when it was last given work.
+pub(super) struct Housekeeping {
+    jobs: Sender<Job>,
+    last_at: i64,
+}
+
+impl Housekeeping {
+    pub(super) fn start(shared: &Arc<Shared>) -> Result<Housekeeping, ServerError> {
+        let (jobs, inbox) = crossbeam_channel::bounded::<Job>(1);
+        let (store, out) = (shared.store.clone(), shared.inbox.clone());
+        let run = move || {
+            for job in inbox {
+                if let Err(error) = keep_house(&store, job) {
+                    // The coordinator ends the server; if it is gone, so is the server.
+                    drop(out.send(Message::Failed(Box::new(error.into()))));
+                    return;
+                }
+            }
+        };
+        std::thread::Builder::new()
+            .name("housekeeping".into())
+            .spawn(run)
+            .map_err(ServerError::Thread)?;
+        Ok(Housekeeping { jobs, last_at: 0 })
+    }
+}
+
+fn keep_house(store: &Store, job: Job) -> Result<(), millrace_storage::Error> {
+    for (table, since) in job {
+        table.settle(since)?;
+    }
+    while store.compact()? {}
+    Ok(())
+}
+
+impl Coordinator {
+    /// Gives the thread work if it is time and no checkpoint is under way.
+    pub(super) fn keep_house(&mut self, now: i64) {
+        if now.saturating_sub(self.housekeeping.last_at) < EVERY_US || !self.checkpoints.is_idle() {
+            return;
+        }
+        self.housekeeping.last_at = now;
+        let job: Job = self
+            .views
+            .iter()
+            .filter(|(id, _)| !self.hydrations.get(id).is_some_and(Hydration::is_flushing))
+            .map(|(_, view)| view)
+            .filter(|view| view.tables.content.bytes() > WORTH_BYTES)
+            .map(|view| (view.tables.content.clone(), settled(view)))
+            .collect();
+        match self.housekeeping.jobs.try_send(job) {
+            // It is still busy with the last one.
+            Ok(()) | Err(TrySendError::Full(_)) => {}
+            Err(TrySendError::Disconnected(_)) => tracing::error!("housekeeping has ended"),
+        }
+    }
+}
+
+/// The time below which nobody reads a view: of a live one a query may just have chosen the last
+/// complete epoch; one that is being filled is not read at all.
+fn settled(view: &View) -> Ts {
+    let upper = view.upper();
+    match view.live_from {
+        Some(_) => upper.epoch().previous().previous().ts(),
+        None => Ts(upper.0.saturating_sub(1)),
+    }
+}
