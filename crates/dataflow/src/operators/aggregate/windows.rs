@@ -93,7 +93,7 @@ impl Windows {
         let (Some(key), Some(closed)) = (self.key(), self.closed(context)) else {
             return Ok(settled);
         };
-        while let Some(first) = self.slots.first_entry().filter(|w| *w.key() <= closed + 4_000_000) {
+        while let Some(first) = self.slots.first_entry().filter(|w| *w.key() <= closed) {
             let (window, slots) = first.remove_entry();
             self.listed -= slots.len();
             let column = &index.decode(&slots)?[key];
