@@ -1,0 +1,150 @@
+//! `millrace-bench`: what the server costs, next to what its parts cost alone.
+//!
+//! Each measure starts the server it needs, and the parts it is compared with run in processes of
+//! their own, so that CPU time and memory belong to one thing. `scripts/bench` builds everything
+//! optimised and starts a broker. Figures go to standard output, what happens to standard error.
+
+mod freshness;
+mod process;
+mod report;
+mod sensor;
+mod state;
+mod topic;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use self::report::Report;
+use self::topic::{Compression, Load};
+
+type Failure = Box<dyn std::error::Error>;
+
+/// Measures Millrace.
+#[derive(Parser)]
+struct Arguments {
+    /// Print one JSON object instead of a table
+    #[arg(long, global = true)]
+    json: bool,
+    /// The broker
+    #[arg(long, global = true, env = "MILLRACE_TEST_KAFKA", value_name = "HOST:PORT")]
+    broker: Option<String>,
+    /// Options for `millrace serve`, as one argument: --serve="--workers 1"
+    #[arg(long, global = true, default_value = "", allow_hyphen_values = true)]
+    serve: String,
+    #[command(subcommand)]
+    measure: Measure,
+}
+
+#[derive(Subcommand)]
+enum Measure {
+    /// Make a topic and fill it with readings
+    Produce {
+        /// The topic; an old one of this name is deleted
+        topic: String,
+        #[command(flatten)]
+        load: Load,
+    },
+    /// The sensor job: a bare consumer, with decoding, and the server over the same topic
+    Sensor {
+        #[command(flatten)]
+        load: Load,
+        /// How often each is measured; the median counts
+        #[arg(long, default_value_t = 3)]
+        runs: usize,
+    },
+    /// From produced to visible in SELECT at a steady rate
+    Freshness {
+        /// Readings per second
+        #[arg(long, default_value_t = 50_000)]
+        rate: u64,
+        /// Seconds that are measured
+        #[arg(long, default_value_t = 30)]
+        seconds: u64,
+    },
+    /// Bytes written per changed row with few and with many keys
+    Written {
+        /// Readings per second while it is measured
+        #[arg(long, default_value_t = 20_000)]
+        rate: u64,
+        /// Seconds that are measured
+        #[arg(long, default_value_t = 30)]
+        seconds: u64,
+    },
+    /// Six hours of a large view, aggregated
+    Range {
+        /// Rows of the view
+        #[arg(long, default_value_t = 10_000_000)]
+        rows: u64,
+    },
+    /// One sensor's last windows while readings come in
+    Point {
+        #[command(flatten)]
+        load: Load,
+    },
+    /// Start on an empty directory, and again with a filled view
+    Start {
+        /// Rows of the view
+        #[arg(long, default_value_t = 1_000_000)]
+        rows: u64,
+    },
+    /// Both JSON decoders, without a broker
+    Decode {
+        /// Messages
+        #[arg(long, default_value_t = 5_000_000)]
+        messages: u64,
+    },
+}
+
+/// What every measure needs to know.
+struct Setting {
+    broker: String,
+    serve: Vec<String>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments).await {
+        Ok(report) => {
+            report.print(arguments.json);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            report::say(&format!("millrace-bench: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: &Arguments) -> Result<Report, Failure> {
+    let broker = || arguments.broker.clone().ok_or("which broker? --broker or scripts/bench");
+    let serve = arguments.serve.split_whitespace().map(str::to_owned).collect();
+    if let Measure::Decode { messages } = arguments.measure {
+        return sensor::decode(messages).await;
+    }
+    let setting = Setting { broker: broker()?, serve };
+    match &arguments.measure {
+        Measure::Produce { topic, load } => topic::fill(&setting.broker, topic, load).await,
+        Measure::Sensor { load, runs } => sensor::measure(&setting, load, (*runs).max(1)).await,
+        Measure::Freshness { rate, seconds } => freshness::measure(&setting, *rate, *seconds).await,
+        Measure::Written { rate, seconds } => state::written(&setting, *rate, *seconds).await,
+        Measure::Range { rows } => state::range(&setting, *rows).await,
+        Measure::Point { load } => state::point(&setting, load).await,
+        Measure::Start { rows } => state::start(&setting, *rows).await,
+        Measure::Decode { .. } => unreachable!("measured above"),
+    }
+}
+
+impl Default for Load {
+    fn default() -> Load {
+        Load {
+            messages: 5_000_000,
+            sensors: 10_000,
+            partitions: 4,
+            compression: Compression::Lz4,
+            per_second: 100_000,
+            seed: 42,
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Recovery does not need what lies below the checkpoint, and does not hide what it has lost.
+
+use super::model;
+use super::workload::{Mix, PARTITIONS, Workload};
+use super::{TOTALS_VIEW, TUMBLING, TUMBLING_VIEW};
+use super::{create_source, new_topic, run, until_read};
+use crate::kafka::Kafka;
+use crate::server::{self, Server};
+use crate::wait;
+
+/// A statement whose commit is a checkpoint of everything that was visible before it.
+async fn checkpoint(client: &tokio_postgres::Client, name: &str) {
+    run(client, &format!("CREATE MATERIALIZED VIEW {name} AS SELECT sum(n) AS n FROM totals"))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Kafka broker: scripts/test runs it"]
+async fn records_deleted_below_the_checkpoint_are_not_missed() {
+    let seed = wait::seed();
+    println!("MILLRACE_SEED={seed} repeats this run");
+    let kafka = Kafka::of_tests();
+    let topic = new_topic(&kafka, "deleted", seed).await;
+    let mut workload = Workload::new(seed, Mix::ROUGH);
+    let mut server = Server::new(&[]);
+    server.start().await;
+    let client = server.connect().await;
+    run(&client, &create_source(&kafka, &topic)).await;
+    run(&client, TUMBLING_VIEW).await;
+    run(&client, TOTALS_VIEW).await;
+    workload.send(&kafka, &topic, 5_000).await;
+    until_read(&client, workload.rows()).await;
+    checkpoint(&client, "first").await;
+    let covered: Vec<(i32, i64)> = (0..PARTITIONS).map(|p| (p, workload.end(p))).collect();
+
+    // Visible, but maybe not in a checkpoint: these come back from the log and the topic.
+    workload.send(&kafka, &topic, 500).await;
+    until_read(&client, workload.rows()).await;
+    server.kill().await;
+    kafka.delete_records(&topic, &covered).await.expect("records are deleted");
+    for (partition, offset) in &covered {
+        let (first, _) = kafka.extent(&topic, *partition).expect("the broker answers");
+        assert_eq!(first, *offset, "the records are gone");
+    }
+    server.start().await;
+    let client = server.connect().await;
+    workload.send(&kafka, &topic, 1_000).await;
+    until_read(&client, workload.rows()).await;
+    let late = model::late(&client, "readings_10s").await;
+    model::check_late(&workload, TUMBLING, &late);
+    let expected = model::expected(&workload, TUMBLING, &late);
+    let actual = model::actual(&client, "readings_10s").await;
+    model::assert_same("readings_10s after DeleteRecords", &actual, &expected);
+    model::check_counters(&client, "readings", &workload).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Kafka broker: scripts/test runs it"]
+async fn lost_records_stop_the_view_with_their_topic_partition_and_offsets() {
+    let seed = wait::seed();
+    println!("MILLRACE_SEED={seed} repeats this run");
+    let kafka = Kafka::of_tests();
+    let topic = new_topic(&kafka, "lost", seed).await;
+    let mut workload = Workload::new(seed, Mix::CLEAN);
+    let mut server = Server::new(&[]).expecting(&topic);
+    server.start().await;
+    let client = server.connect().await;
+    run(&client, &create_source(&kafka, &topic)).await;
+    run(&client, TOTALS_VIEW).await;
+    workload.send(&kafka, &topic, 1_000).await;
+    until_read(&client, workload.rows()).await;
+    let read: Vec<i64> = (0..PARTITIONS).map(|p| workload.end(p)).collect();
+    server.stop().await;
+
+    workload.send(&kafka, &topic, 1_000).await;
+    let gone: Vec<(i32, i64)> = (0..PARTITIONS).map(|p| (p, workload.end(p) - 10)).collect();
+    kafka.delete_records(&topic, &gone).await.expect("records are deleted");
+    server.start().await;
+    let client = server.connect().await;
+    let error = wait::until("SELECT fails", wait::PATIENCE, || async {
+        server::rows(&client, "SELECT n FROM totals").await.err()
+    })
+    .await;
+    let error = error.as_db_error().expect("the server's own error");
+    let told = format!("{} {:?}", error.message(), error.detail());
+    // Whichever partition the server met first.
+    let names = |partition: i32, read: i64| {
+        let (first, _) = kafka.extent(&topic, partition).expect("the broker answers");
+        let parts = [topic.clone(), format!("partition {partition} ")];
+        let offsets = [format!("offset {read}"), first.to_string()];
+        parts.iter().chain(&offsets).all(|part| told.contains(part))
+    };
+    let named = (0..PARTITIONS).zip(read).any(|(partition, read)| names(partition, read));
+    assert!(named, "topic, partition and offsets: {told}");
+    assert!(error.hint().is_some(), "a hint says what to do");
+    let status = server::rows(
+        &client,
+        "SELECT DISTINCT error FROM millrace.sources WHERE error IS NOT NULL",
+    )
+    .await;
+    assert!(
+        !status.expect("millrace.sources answers").is_empty(),
+        "the error is in millrace.sources"
+    );
+    server.stop().await;
+}

@@ -1,0 +1,165 @@
+//! Rounds of kill -9 at random moments, while readings are produced and a reader watches.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::model;
+use super::workload::{Mix, Workload};
+use super::{HOPPING, HOPPING_VIEW, TOTALS_VIEW, TUMBLING, TUMBLING_VIEW};
+use super::{create_source, new_topic, run, until_read};
+use crate::kafka::Kafka;
+use crate::server::{self, Server};
+use crate::wait;
+
+fn rounds(default: usize) -> usize {
+    let text = std::env::var("MILLRACE_CRASH_ROUNDS");
+    text.map_or(default, |text| text.parse().expect("MILLRACE_CRASH_ROUNDS is a number"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Kafka broker: scripts/test runs it"]
+async fn crashes_lose_nothing_and_count_nothing_twice_with_fjall() {
+    crash("fjall", rounds(4)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Kafka broker: scripts/test runs it"]
+async fn crashes_lose_nothing_and_count_nothing_twice_with_sled() {
+    crash("sled", rounds(2)).await;
+}
+
+async fn crash(store: &str, rounds: usize) {
+    let seed = wait::seed();
+    println!("MILLRACE_SEED={seed} repeats this run");
+    let kafka = Arc::new(Kafka::of_tests());
+    let topic = new_topic(&kafka, &format!("crash-{store}"), seed).await;
+    let mut server = Server::new(&["--store", store, "--checkpoint-interval", "500ms"]);
+    server.start().await;
+    let client = server.connect().await;
+    run(&client, &create_source(&kafka, &topic)).await;
+    for view in [TUMBLING_VIEW, HOPPING_VIEW, TOTALS_VIEW] {
+        run(&client, view).await;
+    }
+    drop(client);
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let producer = tokio::spawn(produce(Arc::clone(&kafka), topic, seed, Arc::clone(&stop)));
+    let seen = Arc::new(AtomicU64::new(0));
+    let reader = tokio::spawn(watch_sums(server.address(), Arc::clone(&stop), Arc::clone(&seen)));
+    let mut moments = StdRng::seed_from_u64(seed ^ 0x6b69_6c6c);
+    for _ in 0..rounds {
+        kill_at_a_random_moment(&mut server, &mut moments).await;
+        // Each life must get as far as answering, or the test would only test the start.
+        let before = seen.load(Ordering::SeqCst);
+        wait::until("the reader gets an answer after a restart", wait::PATIENCE, || async {
+            assert!(!reader.is_finished(), "the reader goes on");
+            (seen.load(Ordering::SeqCst) > before).then_some(())
+        })
+        .await;
+    }
+    stop.store(true, Ordering::SeqCst);
+    let workload = producer.await.expect("the producer ends");
+    reader.await.expect("no reader saw a sum go down");
+    check(&server, &workload).await;
+    // Once more: what was right before a crash is right after it, counters and lists too.
+    server.kill().await;
+    server.start().await;
+    check(&server, &workload).await;
+    server.stop().await;
+}
+
+/// Kills the server while it works or, now and then, while it starts; starts it again.
+async fn kill_at_a_random_moment(server: &mut Server, moments: &mut StdRng) {
+    sleep(Duration::from_millis(moments.random_range(100..2500))).await;
+    server.kill().await;
+    while moments.random_bool(0.3) {
+        server.spawn().expect("the program is there");
+        sleep(Duration::from_millis(moments.random_range(0..1000))).await;
+        server.kill().await;
+    }
+    server.start().await;
+}
+
+/// Sends bursts until told to stop.
+async fn produce(kafka: Arc<Kafka>, topic: String, seed: u64, stop: Arc<AtomicBool>) -> Workload {
+    let mut workload = Workload::new(seed, Mix::ROUGH);
+    let mut bursts = StdRng::seed_from_u64(seed ^ 0x6275_7273);
+    while !stop.load(Ordering::SeqCst) {
+        workload.send(&kafka, &topic, bursts.random_range(1..200)).await;
+        sleep(Duration::from_millis(bursts.random_range(0..50))).await;
+    }
+    workload
+}
+
+/// Reads sums over and over, over crashes, and fails when one goes down. Counts answers in `seen`.
+async fn watch_sums(
+    mut address: watch::Receiver<Option<SocketAddr>>,
+    stop: Arc<AtomicBool>,
+    seen: Arc<AtomicU64>,
+) {
+    let sql = "SELECT (SELECT coalesce(sum(total), 0)::bigint FROM readings_10s), \
+                      (SELECT coalesce(sum(n), 0)::bigint FROM readings_hop), \
+                      (SELECT n FROM totals)";
+    let mut last = vec![0; 3];
+    while !stop.load(Ordering::SeqCst) {
+        let Ok(Ok(now)) =
+            tokio::time::timeout(Duration::from_secs(1), address.wait_for(Option::is_some))
+                .await
+                .map(|found| found.map(|address| address.expect("waited for")))
+        else {
+            continue;
+        };
+        let Ok(client) = server::connect(now).await else {
+            // Between the kill and the notice of it.
+            sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        while let Some(sums) = sums(&client, sql).await {
+            let fell = sums.iter().zip(&last).any(|(now, before)| now < before);
+            assert!(!fell, "sums went from {last:?} to {sums:?}");
+            last = sums;
+            seen.fetch_add(1, Ordering::SeqCst);
+            if stop.load(Ordering::SeqCst) {
+                break;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+    assert!(last[2] > 0, "the reader saw rows");
+}
+
+/// One line of sums; None when the server goes away or is not ready.
+async fn sums(client: &tokio_postgres::Client, sql: &str) -> Option<Vec<i64>> {
+    match server::rows(client, sql).await {
+        Ok(rows) => {
+            let numbers = rows.first().expect("one row").iter();
+            Some(numbers.map(|n| n.as_deref().expect("a sum").parse().expect("whole")).collect())
+        }
+        Err(error) => {
+            let gone = error.code().is_none_or(|code| code.code().starts_with("57P"));
+            assert!(gone, "{sql}: {error:?}");
+            None
+        }
+    }
+}
+
+/// The views, the lists and the counters are exactly what the workload asks for.
+async fn check(server: &Server, workload: &Workload) {
+    let client = server.connect().await;
+    until_read(&client, workload.rows()).await;
+    for (view, windows) in [("readings_10s", TUMBLING), ("readings_hop", HOPPING)] {
+        let late = model::late(&client, view).await;
+        model::check_late(workload, windows, &late);
+        assert!(!late.is_empty(), "a test without late rows shows nothing of them");
+        let expected = model::expected(workload, windows, &late);
+        model::assert_same(view, &model::actual(&client, view).await, &expected);
+    }
+    model::check_counters(&client, "readings", workload).await;
+}

@@ -1,0 +1,21 @@
+//! Tests of the whole system, and what they need: the real server and broker, as users run them.
+//!
+//! Nothing depends on this crate. Its tests are in the modules; those that need a broker are
+//! ignored by plain `cargo test`, `scripts/test` runs them.
+
+pub mod disk;
+pub mod kafka;
+pub mod server;
+pub mod slt;
+pub mod wait;
+
+#[cfg(test)]
+mod clients;
+#[cfg(test)]
+mod command_line;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod layers;
+#[cfg(test)]
+mod oracle;

@@ -1,0 +1,180 @@
+//! One case: what it is, and how it is run and compared.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{Int32Type, Int64Type};
+use millrace_plan::ViewPlan;
+use millrace_sql::stream::explain;
+use millrace_types::{OFFSET_COLUMN, ObjectId, PARTITION_COLUMN, SqlType};
+use rand::Rng;
+use rand::rngs::StdRng;
+
+use super::batch::Batch;
+use super::content::{self, Counted};
+use super::coverage::Coverage;
+use super::data::{self, EpochRows, Rows, SECOND, Times};
+use super::query::{self, Input, Query};
+use super::running::{Running, Said, visible};
+use super::sql::{SOURCE, SOURCE_ID, Sql};
+
+/// A source, views over it, and how they are fed.
+pub(super) struct Case {
+    sql: Sql,
+    times: Times,
+    queries: Vec<(String, Query)>,
+    plans: Vec<(ObjectId, ViewPlan)>,
+    lateness: i64,
+}
+
+/// What is known while a case runs.
+struct Told {
+    rows: Vec<RecordBatch>,
+    contents: Vec<Counted>,
+    late: BTreeSet<(i32, i64)>,
+}
+
+impl Case {
+    /// A random case.
+    pub(super) fn random(random: &mut StdRng) -> Case {
+        let times = [Times::Free, Times::InOrder, Times::InOrder, Times::Late];
+        let times = times[random.random_range(0..times.len())];
+        let sql = Sql::new(times != Times::Free || random.random());
+        let lateness = if random.random_ratio(1, 3) { 3 * SECOND } else { 0 };
+        let mut case = Case { sql, times, queries: Vec::new(), plans: Vec::new(), lateness };
+        let columns = data::columns().into_iter().map(|(n, t)| (n.to_owned(), t)).collect();
+        let source = Input { name: SOURCE.into(), columns, append_only: true };
+        case.add(&source, random);
+        if random.random_ratio(2, 5) {
+            let view = case.input();
+            case.add(&view, random);
+        }
+        case
+    }
+
+    fn add(&mut self, input: &Input, random: &mut StdRng) {
+        let query = query::query(input, random);
+        let name = format!("v{}", self.plans.len() + 1);
+        let plan = self.sql.plan(&query.text, self.lateness).unwrap_or_else(|report| {
+            panic!("{report:?}\n{}", query.text);
+        });
+        let id = ObjectId(SOURCE_ID.0 + 1 + u32::try_from(self.plans.len()).expect("few views"));
+        self.sql.add(id, &name, &plan);
+        self.queries.push((name, query));
+        self.plans.push((id, plan));
+    }
+
+    /// The last view as the input of another.
+    fn input(&self) -> Input {
+        let (_, plan) = self.plans.last().expect("a view was added");
+        let schema = &plan.root.meta().schema;
+        let fields = schema.fields().iter().take(visible(plan));
+        let column = |field: &arrow::datatypes::FieldRef| {
+            let sql_type = SqlType::of_arrow(field.data_type()).expect("a view has SQL types");
+            (field.name().clone(), sql_type)
+        };
+        let name = self.queries[self.plans.len() - 1].0.clone();
+        Input { name, columns: fields.map(column).collect(), append_only: false }
+    }
+
+    /// For a reader who looks for the difference.
+    pub(super) fn describe(&self) -> String {
+        let mut text = format!("times {:?}, lateness {} us\n", self.times, self.lateness);
+        for ((name, query), (_, plan)) in self.queries.iter().zip(&self.plans) {
+            let explained = explain(plan, &|id| format!("object {id}"));
+            writeln!(text, "{name}: {}\n{explained}", query.text).expect("a String takes it");
+        }
+        text
+    }
+
+    /// Runs it to its end.
+    pub(super) fn run(&self, random: &mut StdRng, coverage: &mut Coverage) {
+        self.plans.iter().for_each(|(_, plan)| coverage.plan(plan));
+        let mut source = Rows::new(self.sql.source_schema(), self.times, random);
+        let mut running = Running::new(&self.plans, random.random_range(1..=4));
+        let mut twin = Running::new(&self.plans, 1);
+        let mut told = Told {
+            rows: Vec::new(),
+            contents: vec![Counted::new(); self.plans.len()],
+            late: BTreeSet::new(),
+        };
+        let mut log: Vec<(u64, EpochRows, Vec<Said>)> = Vec::new();
+        for number in 1..random.random_range(4..9) {
+            let rows = source.epoch(number, random);
+            let said = running.epoch(number, &rows);
+            assert_eq!(
+                said,
+                twin.epoch(number, &rows),
+                "epoch {number}: one worker says otherwise"
+            );
+            told.rows.extend(rows.partitions.iter().cloned());
+            for (content, said) in told.contents.iter_mut().zip(&said) {
+                said.changes.iter().for_each(|(row, w)| content::change(content, row.clone(), *w));
+                self.check_late(said, rows.watermark);
+                told.late.extend(said.late.iter().map(|late| (late.partition, late.offset)));
+            }
+            self.compare(&told, number, coverage);
+            log.push((number, rows, said));
+            if random.random_ratio(1, 3) {
+                running.checkpoint();
+                log.clear();
+            }
+            if random.random_ratio(1, 3) {
+                coverage.hit("stops");
+                running = running.stopped(random.random_range(1..=4));
+                for (number, rows, said) in &log {
+                    assert_eq!(running.epoch(*number, rows), *said, "epoch {number} said again");
+                }
+            }
+        }
+        if !told.late.is_empty() {
+            coverage.hit("late rows");
+        }
+    }
+
+    fn check_late(&self, said: &Said, watermark: Option<i64>) {
+        assert!(self.times == Times::Late || said.late.is_empty(), "nothing is late");
+        for late in &said.late {
+            assert_eq!(Some(late.watermark), watermark);
+            assert!(late.window_end + self.lateness <= late.watermark, "not late: {late:?}");
+            assert!(late.event_time.is_some_and(|time| time < late.window_end), "{late:?}");
+        }
+    }
+
+    /// Compares each view with the batch answer, where late rows do not make that impossible.
+    fn compare(&self, told: &Told, number: u64, coverage: &mut Coverage) {
+        if !told.late.is_empty() && !self.queries[0].1.one_window {
+            return;
+        }
+        let mut batch = Batch::new();
+        let rows = told.rows.iter().map(|rows| without(rows, &told.late)).collect();
+        batch.set(SOURCE, &self.sql.source_schema(), rows);
+        let each = self.queries.iter().zip(&self.plans).zip(&told.contents);
+        for (((name, query), (_, plan)), content) in each {
+            let (schema, answer) = batch.answer(&self.sql, &query.text);
+            let columns = schema.fields().len();
+            assert_eq!(columns, visible(plan), "columns of {name}");
+            let rows: Vec<_> =
+                answer.iter().flat_map(|rows| content::rows(rows, columns)).collect();
+            // An input without rows may make a global aggregation's row that no epoch has asked for.
+            content::assert_same(content, &rows, &format!("{name} after epoch {number}"));
+            batch.set(name, &schema, answer);
+        }
+        coverage.hit("compared");
+        if !told.late.is_empty() {
+            coverage.hit("compared without late rows");
+        }
+    }
+}
+
+/// The rows that were not turned away.
+fn without(rows: &RecordBatch, late: &BTreeSet<(i32, i64)>) -> RecordBatch {
+    let column = |name| rows.column_by_name(name).expect("a source has it");
+    let partitions = column(PARTITION_COLUMN).as_primitive::<Int32Type>();
+    let offsets = column(OFFSET_COLUMN).as_primitive::<Int64Type>();
+    let origin = partitions.values().iter().zip(offsets.values());
+    let keep: BooleanArray = origin.map(|(p, o)| Some(!late.contains(&(*p, *o)))).collect();
+    filter_record_batch(rows, &keep).expect("a mask of its length")
+}

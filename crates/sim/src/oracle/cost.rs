@@ -1,0 +1,60 @@
+//! What a change costs: state rows read and written per changed row do not grow with the state.
+//!
+//! It is a count, not a time, so noise does not matter; recomputing a view and sending the
+//! difference would fail here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, new_null_array};
+use arrow::datatypes::Schema;
+use millrace_dataflow::driver::{Driver, Store};
+use millrace_types::{Delta, Epoch, OFFSET_COLUMN, PARTITION_COLUMN};
+
+use super::sql::Sql;
+
+/// Rows with the keys of a range in `u`; all else is NULL.
+fn rows(schema: &Arc<Schema>, keys: std::ops::Range<i64>) -> Delta {
+    let count = usize::try_from(keys.end - keys.start).expect("a range upwards");
+    let column = |field: &arrow::datatypes::FieldRef| -> ArrayRef {
+        match field.name().as_str() {
+            PARTITION_COLUMN => Arc::new(Int32Array::from(vec![0; count])),
+            "u" | OFFSET_COLUMN => Arc::new(Int64Array::from_iter_values(keys.clone())),
+            _ => new_null_array(field.data_type(), count),
+        }
+    };
+    let columns = schema.fields().iter().map(column).collect();
+    Delta::constant(RecordBatch::try_new(Arc::clone(schema), columns).expect("the schema's"), 1)
+}
+
+/// State rows read and written for each of a thousand changed rows, checkpoint included.
+fn touched_per_row(groups: i64) -> u64 {
+    const CHANGED: i64 = 1000;
+    let sql = Sql::new(true);
+    let text = "SELECT u AS c0, count(*) AS c1, avg(b) AS c2, max(d) AS c3 FROM s GROUP BY u";
+    let plan = sql.plan(text, 0).expect("a plan");
+    let schema = sql.source_schema();
+    let mut driver = Driver::new(&plan, 2).expect("operators");
+    let watermarks = BTreeMap::new();
+    for from in (0..groups).step_by(100_000) {
+        let delta = rows(&schema, from..groups.min(from + 100_000));
+        driver.push(0, 0, &delta, Epoch(1).ts()).expect("columns of the leaf");
+    }
+    driver.finish(Epoch(1).ts(), &watermarks).expect("an epoch");
+    driver.discard().expect("a hand-over");
+    let before = driver.touched();
+    driver.push(0, 1, &rows(&schema, 0..CHANGED), Epoch(2).ts()).expect("columns of the leaf");
+    let out = driver.finish(Epoch(2).ts(), &watermarks).expect("an epoch");
+    let changed: usize = out.deltas.iter().map(Delta::len).sum();
+    assert_eq!(changed, 2000, "each group is retracted and sent again");
+    let mut store = Store::default();
+    driver.checkpoint(&mut store).expect("a hand-over");
+    assert_eq!(store.len(), 1000, "only what changed is handed over");
+    (driver.touched() - before) / CHANGED.cast_unsigned()
+}
+
+#[test]
+fn a_change_costs_the_same_over_a_thousand_groups_and_a_million() {
+    let (small, large) = (touched_per_row(1_000), touched_per_row(1_000_000));
+    assert!(small > 0 && large <= 2 * small, "{small} state rows a change, then {large}");
+}

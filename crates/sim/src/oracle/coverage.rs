@@ -1,0 +1,91 @@
+//! Which functions and steps a run has reached: an oracle that never asks proves nothing.
+
+use std::collections::BTreeMap;
+
+use millrace_plan::{Aggregate, Function, LeafKind, Node, Step, ViewPlan};
+
+/// How often each thing was planned or happened.
+#[derive(Debug, Default)]
+pub(super) struct Coverage(BTreeMap<String, u64>);
+
+impl Coverage {
+    /// Counts one.
+    pub(super) fn hit(&mut self, what: impl Into<String>) {
+        *self.0.entry(what.into()).or_default() += 1;
+    }
+
+    /// Counts what a plan is made of.
+    pub(super) fn plan(&mut self, plan: &ViewPlan) {
+        self.node(&plan.root);
+    }
+
+    fn node(&mut self, node: &Node) {
+        match node {
+            Node::Leaf(leaf) => self.hit(match leaf.kind {
+                LeafKind::Source(_) => "leaf source",
+                LeafKind::View(_) => "leaf view",
+            }),
+            Node::Chain(chain) => chain.steps.iter().for_each(|step| self.step(step)),
+            Node::Aggregate(aggregate) => self.aggregate(aggregate),
+            Node::Union(_) => self.hit("union"),
+        }
+        node.inputs().into_iter().for_each(|input| self.node(input));
+    }
+
+    fn step(&mut self, step: &Step) {
+        self.hit(match step {
+            Step::Filter(_) => "filter",
+            Step::Project { .. } => "project",
+            Step::Hop { .. } => "copies for windows",
+            Step::Late(check) if check.hop.is_some() => "late check of panes",
+            Step::Late(_) => "late check",
+        });
+    }
+
+    fn aggregate(&mut self, aggregate: &Aggregate) {
+        for call in &aggregate.calls {
+            self.hit(call.function.name());
+            if call.filter.is_some() {
+                self.hit("filter of a call");
+            }
+        }
+        for (what, there) in [
+            ("panes", aggregate.hop.is_some()),
+            ("settled", aggregate.settled.is_some()),
+            ("global", aggregate.group.is_empty()),
+            ("no calls", aggregate.calls.is_empty()),
+            ("over changing rows", !aggregate.input.meta().append_only),
+        ] {
+            if there {
+                self.hit(what);
+            }
+        }
+    }
+
+    /// Panics unless everything was reached.
+    pub(super) fn check(&self) {
+        let others = [
+            "leaf source",
+            "leaf view",
+            "union",
+            "filter",
+            "project",
+            "copies for windows",
+            "late check",
+            "late check of panes",
+            "filter of a call",
+            "panes",
+            "settled",
+            "global",
+            "no calls",
+            "over changing rows",
+            "late rows",
+            "stops",
+            "compared",
+            "compared without late rows",
+        ];
+        let wanted = Function::ALL.iter().map(|function| function.name()).chain(others);
+        let never: Vec<&str> = wanted.filter(|what| !self.0.contains_key(*what)).collect();
+        assert!(never.is_empty(), "never reached: {never:?}; reached: {:#?}", self.0);
+    }
+}

@@ -1,0 +1,87 @@
+//! The oracle: a maintained view equals its query over the rows so far.
+//!
+//! A case is random but for its seed: a source with columns of all types, one or two views over it
+//! from the supported grammar, rows cut into epochs, a number of workers, and moments at which the
+//! dataflow stops and goes on from its last checkpoint with another number of workers. After every
+//! epoch the sum of the view's changes is compared with DataFusion's batch answer for the same
+//! query. A twin with one worker that never stops must give the same changes in every epoch.
+//!
+//! `MILLRACE_SEED=n` runs one case; `MILLRACE_ORACLE_SECONDS=n` runs cases for that long. A failure
+//! prints the seed and the queries.
+//!
+//! Invariants: 1. no weight of a view's content is negative after an epoch. 2. the standard run
+//! reaches every function and every kind of step ([`coverage`]).
+
+mod batch;
+mod case;
+mod content;
+mod cost;
+mod coverage;
+mod data;
+mod query;
+mod running;
+mod sql;
+
+use std::time::{Duration, Instant};
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use self::case::Case;
+use self::coverage::Coverage;
+
+/// Cases of a run without a time of its own.
+const CASES: u64 = 200;
+
+/// Runs one case; panics, with the seed and the queries printed, if it finds a difference.
+fn run(seed: u64, coverage: &mut Coverage) {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut story = Story { seed, text: String::new() };
+    let case = Case::random(&mut random);
+    story.text = case.describe();
+    case.run(&mut random, coverage);
+}
+
+/// Prints what was run if it panics.
+struct Story {
+    seed: u64,
+    text: String,
+}
+
+impl Drop for Story {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("MILLRACE_SEED={} failed:\n{}", self.seed, self.text);
+        }
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text}")))
+}
+
+#[allow(clippy::disallowed_methods, reason = "how long to go on is asked of the clock")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[test]
+fn a_view_equals_its_query_over_the_rows_so_far() {
+    let mut coverage = Coverage::default();
+    if let Some(seed) = number("MILLRACE_SEED") {
+        return run(seed, &mut coverage);
+    }
+    let until = number("MILLRACE_ORACLE_SECONDS").map(|s| now() + Duration::from_secs(s));
+    let first = if until.is_some() { rand::random_range(0..u64::MAX / 2) } else { 0 };
+    for seed in first.. {
+        match until {
+            Some(until) if now() >= until => break,
+            None if seed == CASES => break,
+            _ => run(seed, &mut coverage),
+        }
+    }
+    if until.is_none() {
+        coverage.check();
+    }
+}

@@ -1,0 +1,37 @@
+# Short names for the scripts; nothing here needs `just`.
+
+# List the recipes
+default:
+    @just --list
+
+# Serve with sensor readings made inside, and watch a view of them
+demo *ARGS:
+    scripts/demo {{ARGS}}
+
+# Every check; `just test fast` without Kafka
+test *ARGS:
+    scripts/test {{ARGS}}
+
+# Suites of sql-tests/
+slt *FILES:
+    scripts/slt {{FILES}}
+
+# Crash tests, 20 rounds or as many as given
+crash *ROUNDS:
+    scripts/crash {{ROUNDS}}
+
+# Benchmarks: sensor, freshness
+bench *ARGS:
+    scripts/bench {{ARGS}}
+
+# A Kafka broker of our own: start, stop, run -- COMMAND
+kafka *ARGS:
+    scripts/kafka {{ARGS}}
+
+# Format the sources
+fmt:
+    scripts/fmt
+
+# Format check and lints
+lint:
+    scripts/lint
