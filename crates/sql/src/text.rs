@@ -3,8 +3,9 @@
 //!
 //! Invariants: 1. a position counts characters, not bytes, and lies between 1 and one past the end.
 
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
+
+use crate::parser::SqlDialect;
 
 /// A statement's text with the starts of its lines.
 pub(crate) struct Text<'a> {
@@ -58,7 +59,7 @@ impl<'a> Text<'a> {
 
     /// The tokens; None if the text has no whole ones.
     fn tokens(&self) -> Vec<TokenWithSpan> {
-        let tokens = Tokenizer::new(&PostgreSqlDialect {}, self.text).tokenize_with_location();
+        let tokens = Tokenizer::new(&SqlDialect, self.text).tokenize_with_location();
         tokens.unwrap_or_default()
     }
 

@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 use millrace_types::Report;
 
-use super::{DIALECT, fail};
+use super::{SqlDialect, fail};
 use crate::ast::{Expression, Name, OptionItem};
 use crate::names;
 use crate::text::Text;
@@ -28,7 +28,7 @@ impl<'a> Cursor<'a> {
         end: Option<TokenWithSpan>,
         text: &'a Text<'a>,
     ) -> Cursor<'a> {
-        let parser = Parser::new(&DIALECT)
+        let parser = Parser::new(&SqlDialect)
             .with_recursion_limit(RECURSION_MAX)
             .with_tokens_with_locations(tokens.clone());
         Cursor { parser, tokens, end, text }

@@ -8,6 +8,7 @@
 
 mod create_source;
 mod cursor;
+mod dialect;
 mod drop;
 mod explain;
 mod fail;
@@ -20,16 +21,13 @@ mod view;
 mod tests;
 
 use datafusion::sql::sqlparser::ast::{Expr, Query};
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use millrace_types::Report;
 
 use crate::ast::Statement;
 use crate::text::Text;
 use cursor::Cursor;
-
-/// The dialect of everything that is left to sqlparser.
-const DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
+pub(crate) use dialect::SqlDialect;
 
 /// The tokens of one statement and of the semicolon that ends it.
 struct Piece {
@@ -79,7 +77,7 @@ pub(crate) fn parse_expression(text: &str) -> Result<Expr, Report> {
 }
 
 fn tokens(text: &str, whole: &Text<'_>) -> Result<Vec<TokenWithSpan>, Report> {
-    let tokens = Tokenizer::new(&DIALECT, text).tokenize_with_location();
+    let tokens = Tokenizer::new(&SqlDialect, text).tokenize_with_location();
     tokens.map_err(|error| fail::from_tokenizer(&error, text, whole))
 }
 

@@ -222,6 +222,38 @@ fn names_outside_the_schema_are_refused() {
     assert_eq!(failure("DROP VIEW x.public.v").code, SqlState::FEATURE_NOT_SUPPORTED);
 }
 
+/// A parser that tries things twice at each level would not come back from this.
+#[test]
+fn nested_forms_take_no_exponential_time() {
+    for (open, inner, close) in [
+        ("abs(", "1", ")"),
+        ("(", "1", ")"),
+        ("NOT (", "true", ")"),
+        ("coalesce(NULL, ", "1", ")"),
+        ("CASE WHEN true THEN ", "1", " END"),
+        ("ARRAY[", "1", "]"),
+        ("CAST(", "1", " AS int)"),
+        ("1 IN (", "1", ")"),
+        ("(SELECT ", "1", ")"),
+        ("EXISTS (SELECT ", "1", ")"),
+        ("- ", "1", ""),
+        ("extract(day from ", "x", ")"),
+        ("substring(", "x", " from 1)"),
+        ("trim(", "x", ")"),
+        ("position('a' in ", "x", ")"),
+        ("sum(x) FILTER (WHERE ", "x", ")"),
+        ("sum(x) OVER (ORDER BY ", "x", ")"),
+        ("(1, ", "2", ")"),
+    ] {
+        let text = format!("SELECT {}{inner}{}", open.repeat(30), close.repeat(30));
+        assert_eq!(parse(&text).map(|found| found.len()), Ok(1), "{text}");
+    }
+    for (open, close) in [("(SELECT * FROM ", ") AS q"), ("(", " JOIN u ON true)")] {
+        let text = format!("SELECT * FROM {}t{}", open.repeat(30), close.repeat(30));
+        assert!(parse(&text).is_ok(), "{text}");
+    }
+}
+
 #[test]
 fn deep_nesting_is_an_error_not_a_crash() {
     let text = format!("SELECT {}1{}", "(".repeat(5_000), ")".repeat(5_000));

@@ -1,0 +1,85 @@
+//! PostgreSQL's dialect as sqlparser has it, without labels on arguments (`json_object('a': 1)`).
+//!
+//! For each argument sqlparser would try a label first, parse a whole expression for it, and parse
+//! the same expression again when there is none: a call nested thirty deep would take minutes. What
+//! a query, an expression or a type can contain is handed on; statements we parse ourselves.
+
+use std::any::TypeId;
+
+use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct SqlDialect;
+
+const POSTGRES: PostgreSqlDialect = PostgreSqlDialect {};
+
+macro_rules! as_postgres {
+    ($($name:ident)*) => {
+        $(fn $name(&self) -> bool {
+            POSTGRES.$name()
+        })*
+    };
+}
+
+impl Dialect for SqlDialect {
+    /// Code that asks for PostgreSQL means this one too.
+    fn dialect(&self) -> TypeId {
+        POSTGRES.dialect()
+    }
+
+    fn identifier_quote_style(&self, identifier: &str) -> Option<char> {
+        POSTGRES.identifier_quote_style(identifier)
+    }
+
+    fn is_delimited_identifier_start(&self, c: char) -> bool {
+        POSTGRES.is_delimited_identifier_start(c)
+    }
+
+    fn is_identifier_start(&self, c: char) -> bool {
+        POSTGRES.is_identifier_start(c)
+    }
+
+    fn is_identifier_part(&self, c: char) -> bool {
+        POSTGRES.is_identifier_part(c)
+    }
+
+    fn is_reserved_for_identifier(&self, keyword: Keyword) -> bool {
+        POSTGRES.is_reserved_for_identifier(keyword)
+    }
+
+    fn is_custom_operator_part(&self, c: char) -> bool {
+        POSTGRES.is_custom_operator_part(c)
+    }
+
+    fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
+        POSTGRES.get_next_precedence(parser)
+    }
+
+    fn prec_value(&self, precedence: Precedence) -> u8 {
+        POSTGRES.prec_value(precedence)
+    }
+
+    as_postgres! {
+        supports_unicode_string_literal
+        supports_filter_during_aggregation
+        supports_group_by_expr
+        allow_extract_custom
+        allow_extract_single_quotes
+        supports_factorial_operator
+        supports_bitwise_shift_operators
+        supports_empty_projections
+        supports_nested_comments
+        supports_string_escape_constant
+        supports_numeric_literal_underscores
+        supports_array_typedef_with_brackets
+        supports_geometric_types
+        supports_notnull_operator
+        supports_interval_options
+        supports_select_wildcard_with_alias
+        supports_comma_separated_trim
+        supports_xml_expressions
+    }
+}
