@@ -1,3 +1,5 @@
+//! Generated rows: that they repeat, what the options do and which ones are refused.
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 

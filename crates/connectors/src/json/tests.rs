@@ -1,3 +1,5 @@
+//! Messages and the rows they become, and what is refused of them.
+
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};

@@ -1,3 +1,5 @@
+//! Statements bound over a small catalog: names, types, windows, parameters and mistakes.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! Objects of the catalog: their schemas, their bytes and who depends on whom.
+
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};

@@ -1,3 +1,5 @@
+//! Names of types in messages.
+
 use super::messages::shown_type;
 
 #[test]

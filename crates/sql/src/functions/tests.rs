@@ -1,3 +1,5 @@
+//! Our own functions, called from SQL, against what PostgreSQL answers.
+
 use arrow::array::RecordBatch;
 use arrow::util::display::array_value_to_string;
 use datafusion::prelude::SessionContext;

@@ -1,3 +1,5 @@
+//! Statements and what they are read as, and the mistakes that are refused.
+
 use millrace_types::{Report, SqlState};
 
 use super::{parse, split};
