@@ -6,6 +6,7 @@
 //! differently from DataFusion, [`session`] puts all of it into a DataFusion session, [`error`] turns
 //! every failure into PostgreSQL's.
 
+mod arithmetic;
 pub mod ast;
 pub mod binder;
 pub mod catalog;

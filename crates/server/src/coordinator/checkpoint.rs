@@ -23,6 +23,9 @@ use crate::shared::Shared;
 /// The key of the record of the last checkpoint, beside the catalog.
 pub(super) const RECORD_KEY: &[u8] = b"checkpoint-record";
 
+/// See [`Coordinator::staged_max`].
+const STAGED_BYTES_MAX: usize = 256 << 20;
+
 /// What the committer does.
 struct Job {
     epoch: Option<Epoch>,
@@ -201,12 +204,18 @@ impl Coordinator {
         self.checkpoints.is_idle()
             && (self.checkpoints.wanted
                 || now.saturating_sub(self.checkpoints.last_at) >= every
-                || self.staged > self.shared.config.memory_limit / 8)
+                || self.staged > self.staged_max())
     }
 
     /// True if a seal is wanted even without data.
     pub(super) fn seal_wanted(&self) -> bool {
         self.checkpoints.wanted && self.checkpoints.is_idle()
+    }
+
+    /// Bytes of published rows above which they are written: an eighth of the budget, and no more
+    /// than keeps a sort of them short.
+    pub(super) fn staged_max(&self) -> usize {
+        (self.shared.config.memory_limit / 8).min(STAGED_BYTES_MAX)
     }
 
     /// Counts the bytes of published rows that no checkpoint holds yet.

@@ -6,11 +6,12 @@
 //! Invariants: 1. nothing is merged above an epoch that a checkpoint under way still has to flush:
 //! no job is sent while there is one, and later checkpoints lie above what is complete now.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crossbeam_channel::{Sender, TrySendError};
 use millrace_storage::{Store, Table};
-use millrace_types::Ts;
+use millrace_types::{TableId, Ts};
 
 use super::hydrate::Hydration;
 use super::{Coordinator, Message, View};
@@ -21,6 +22,9 @@ use crate::shared::Shared;
 const EVERY_US: i64 = 500_000;
 /// Fewer bytes of overlays are not worth the work.
 const WORTH_BYTES: usize = 1 << 20;
+
+/// Rounds for which a table is left alone after a merge that freed less than a third.
+const ROUNDS_LEFT_ALONE: u32 = 16;
 
 /// Tables and the time below which nobody will read them.
 type Job = Vec<(Arc<Table>, Ts)>;
@@ -36,8 +40,9 @@ impl Housekeeping {
         let (jobs, inbox) = crossbeam_channel::bounded::<Job>(1);
         let (store, out) = (shared.store.clone(), shared.inbox.clone());
         let run = move || {
+            let mut resting = BTreeMap::new();
             for job in inbox {
-                if let Err(error) = keep_house(&store, job) {
+                if let Err(error) = keep_house(&store, job, &mut resting) {
                     // The coordinator ends the server; if it is gone, so is the server.
                     drop(out.send(Message::Failed(Box::new(error.into()))));
                     return;
@@ -52,9 +57,26 @@ impl Housekeeping {
     }
 }
 
-fn keep_house(store: &Store, job: Job) -> Result<(), millrace_storage::Error> {
+/// `resting` holds the tables whose rows are mostly keys of their own: merging them frees little, and
+/// the next checkpoint sorts them anyway.
+fn keep_house(
+    store: &Store,
+    job: Job,
+    resting: &mut BTreeMap<TableId, u32>,
+) -> Result<(), millrace_storage::Error> {
+    resting.retain(|_, rounds| {
+        *rounds -= 1;
+        *rounds > 0
+    });
     for (table, since) in job {
+        if resting.contains_key(&table.id()) {
+            continue;
+        }
+        let before = table.bytes();
         table.settle(since)?;
+        if table.bytes() > before / 3 * 2 {
+            resting.insert(table.id(), ROUNDS_LEFT_ALONE);
+        }
     }
     while store.compact()? {}
     Ok(())

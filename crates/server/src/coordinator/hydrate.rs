@@ -310,7 +310,7 @@ impl Coordinator {
             private.feed.gate.cut(|_| (hydration.ts, None));
         }
         let staged = self.views.get(&view).map_or(0, |view| view.tables.content.bytes());
-        let spill = staged > self.shared.config.memory_limit / 8 && hydration.flush.is_none();
+        let spill = staged > self.staged_max() && hydration.flush.is_none();
         let hand_over = spill.then_some(ended);
         if let Some(mark) = hand_over {
             let waiting = (0..self.runtime.workers()).collect();

@@ -7,6 +7,7 @@
 //! value is a [`Report`] inside `DataFusionError::External`, so that it keeps its SQLSTATE.
 
 mod aggregate;
+mod checked;
 mod date_bin;
 mod date_trunc;
 mod now;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::{AggregateUDF, Expr, ScalarUDF, lit};
+use datafusion::logical_expr::{AggregateUDF, Expr, Operator, ScalarUDF, lit};
 use millrace_types::{Report, SqlState, SqlType};
 
 pub use version::VERSION;
@@ -41,7 +42,35 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         udf(window::Tumble::new()),
         udf(window::Hop::new()),
         udf(version::Version::new()),
+        udf(checked::NearestEven::new()),
     ]
+    .into_iter()
+    .chain(CHECKED.into_iter().filter_map(checked))
+    .collect()
+}
+
+/// The operators that [`checked`] has a function for.
+const CHECKED: [Operator; 4] =
+    [Operator::Plus, Operator::Minus, Operator::Multiply, Operator::Divide];
+
+/// The operator for which a function of this name stands.
+pub(crate) fn operator(function: &str) -> Option<Operator> {
+    CHECKED.into_iter().find(|operator| checked::name(*operator) == Some(function))
+}
+
+/// The function that does what an operator does, and fails where PostgreSQL's fails.
+pub(crate) fn checked(operator: Operator) -> Option<Arc<ScalarUDF>> {
+    checked::Checked::new(operator).map(udf)
+}
+
+/// A float rounded to a whole number, halves to the even one.
+pub(crate) fn round_half_even(value: Expr) -> Expr {
+    call(udf(checked::NearestEven::new()), vec![value])
+}
+
+/// True for what [`round_half_even`] gives.
+pub(crate) fn is_rounded(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarFunction(call) if call.name() == "round_half_even")
 }
 
 fn udf(function: impl datafusion::logical_expr::ScalarUDFImpl + 'static) -> Arc<ScalarUDF> {

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::physical_expr::expressions::{BinaryExpr, Literal};
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use millrace_plan::{
     Aggregate, Call, Class, Hop, LateCheck, Leaf, LeafKind, Meta, Node, Scalar, Step, ViewPlan,
     Watermark,
@@ -15,6 +17,7 @@ use millrace_plan::{
 use millrace_types::ObjectId;
 
 use super::time::show;
+use crate::functions;
 
 /// The plan as text, lines separated by newlines. `names` gives the names of sources and views.
 pub fn explain(plan: &ViewPlan, names: &dyn Fn(ObjectId) -> String) -> String {
@@ -229,7 +232,23 @@ fn expression(scalar: &Scalar) -> String {
         let left = expression(&Scalar(Arc::clone(sum.left())));
         return format!("{left} {} {}", sum.op(), show(*micros));
     }
-    without_positions(&scalar.to_string())
+    without_positions(&with_operators(scalar).to_string())
+}
+
+/// The expression with operators in place of the functions that check them.
+fn with_operators(scalar: &Scalar) -> Arc<dyn PhysicalExpr> {
+    let plain = Arc::clone(&scalar.0).transform_up(|expr| {
+        let call = expr.downcast_ref::<ScalarFunctionExpr>();
+        let operator = call.and_then(|call| functions::operator(call.name()));
+        let children = expr.children();
+        let (Some(operator), [left, right]) = (operator, children.as_slice()) else {
+            drop(children);
+            return Ok(Transformed::no(expr));
+        };
+        let binary = BinaryExpr::new(Arc::clone(left), operator, Arc::clone(right));
+        Ok(Transformed::yes(Arc::new(binary) as Arc<dyn PhysicalExpr>))
+    });
+    plain.map_or_else(|_| Arc::clone(&scalar.0), |plain| plain.data)
 }
 
 fn without_positions(text: &str) -> String {

@@ -1,0 +1,165 @@
+//! Arithmetic that fails as PostgreSQL's does: integers that overflow, floats divided by zero, and the
+//! rounding that a cast from a float to an integer asks for.
+//!
+//! [`crate::arithmetic`] puts these functions in place of the operators, which wrap, give infinity and
+//! truncate.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Datum};
+use arrow::compute::kernels::numeric;
+use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use arrow::error::ArrowError;
+use datafusion::common::{Result, ScalarValue};
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{
+    ColumnarValue, Operator, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+};
+use millrace_types::SqlState;
+
+use super::{no_function, type_name, user_error};
+
+/// An operator of two numbers of one type.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Checked {
+    operator: Operator,
+    name: &'static str,
+    signature: Signature,
+}
+
+/// The name of the function for an operator; None for one that needs no check.
+pub(super) fn name(operator: Operator) -> Option<&'static str> {
+    match operator {
+        Operator::Plus => Some("checked_add"),
+        Operator::Minus => Some("checked_subtract"),
+        Operator::Multiply => Some("checked_multiply"),
+        Operator::Divide => Some("checked_divide"),
+        _ => None,
+    }
+}
+
+impl Checked {
+    /// None for an operator that needs no check.
+    pub(super) fn new(operator: Operator) -> Option<Checked> {
+        let signature = Signature::any(2, Volatility::Immutable);
+        Some(Checked { operator, name: name(operator)?, signature })
+    }
+}
+
+impl ScalarUDFImpl for Checked {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        types.first().cloned().ok_or_else(|| no_function(self.name(), types))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [left, right] = args.args.as_slice() else {
+            return Err(no_function(self.name(), &[]));
+        };
+        if self.operator == Operator::Divide && has_zero(right)? {
+            return Err(user_error(SqlState::DIVISION_BY_ZERO, "division by zero"));
+        }
+        let apply = |left: &dyn Datum, right: &dyn Datum| match self.operator {
+            Operator::Plus => numeric::add(left, right),
+            Operator::Minus => numeric::sub(left, right),
+            Operator::Multiply => numeric::mul(left, right),
+            _ => numeric::div(left, right),
+        };
+        let result: std::result::Result<ArrayRef, ArrowError> = match (left, right) {
+            (ColumnarValue::Array(left), ColumnarValue::Array(right)) => apply(left, right),
+            (ColumnarValue::Array(left), ColumnarValue::Scalar(right)) => {
+                apply(left, &right.to_scalar()?)
+            }
+            (ColumnarValue::Scalar(left), ColumnarValue::Array(right)) => {
+                apply(&left.to_scalar()?, right)
+            }
+            (ColumnarValue::Scalar(left), ColumnarValue::Scalar(right)) => {
+                let value =
+                    apply(&left.to_scalar()?, &right.to_scalar()?).map_err(overflow(left))?;
+                return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&value, 0)?));
+            }
+        };
+        result.map(ColumnarValue::Array).map_err(|error| map(error, &left.data_type()))
+    }
+}
+
+fn overflow(left: &ScalarValue) -> impl Fn(ArrowError) -> DataFusionError + use<> {
+    let data_type = left.data_type();
+    move |error| map(error, &data_type)
+}
+
+fn map(error: ArrowError, data_type: &DataType) -> DataFusionError {
+    match error {
+        ArrowError::ArithmeticOverflow(_) => {
+            let message = format!("{} out of range", type_name(data_type));
+            user_error(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, message)
+        }
+        other => other.into(),
+    }
+}
+
+/// True if a divisor is zero; a NULL is none.
+fn has_zero(divisor: &ColumnarValue) -> Result<bool> {
+    let array = match divisor {
+        ColumnarValue::Array(array) => Arc::clone(array),
+        ColumnarValue::Scalar(scalar) => scalar.to_array()?,
+    };
+    Ok(match array.data_type() {
+        DataType::Float64 => {
+            array.as_primitive::<Float64Type>().iter().any(|value| value == Some(0.0))
+        }
+        DataType::Float32 => {
+            array.as_primitive::<Float32Type>().iter().any(|value| value == Some(0.0))
+        }
+        _ => false,
+    })
+}
+
+/// A float rounded to the nearest whole number, halves to the even one.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct NearestEven {
+    signature: Signature,
+}
+
+impl NearestEven {
+    pub(super) fn new() -> NearestEven {
+        NearestEven { signature: Signature::any(1, Volatility::Immutable) }
+    }
+}
+
+impl ScalarUDFImpl for NearestEven {
+    fn name(&self) -> &'static str {
+        "round_half_even"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        types.first().cloned().ok_or_else(|| no_function(self.name(), types))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let rows = args.number_rows;
+        let array = args.args.into_iter().next().map(|value| value.into_array(rows)).transpose()?;
+        let array = array.ok_or_else(|| no_function("round_half_even", &[]))?;
+        let rounded: ArrayRef = match array.data_type() {
+            DataType::Float64 => Arc::new(
+                array.as_primitive::<Float64Type>().unary::<_, Float64Type>(f64::round_ties_even),
+            ),
+            DataType::Float32 => Arc::new(
+                array.as_primitive::<Float32Type>().unary::<_, Float32Type>(f32::round_ties_even),
+            ),
+            _ => array,
+        };
+        Ok(ColumnarValue::Array(rounded))
+    }
+}
