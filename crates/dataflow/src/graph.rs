@@ -134,6 +134,17 @@ impl Graph {
     }
 }
 
+impl Graph {
+    /// True if a stage's rows are the view's rows: then only who follows the view wants the old ones.
+    pub fn is_last(&self, stage: usize) -> bool {
+        let from = Upstream::Stage(stage);
+        let mut edges = self.stages.iter().flat_map(|stage| &stage.inputs);
+        self.output.contains(&from)
+            && self.stages[stage].chain.keeps_rows()
+            && !edges.any(|edge| edge.from == from)
+    }
+}
+
 /// The operator of a stage, without state.
 ///
 /// # Errors

@@ -46,6 +46,9 @@ pub struct Context {
     /// `watermark[E-1]` of every source that has one, microseconds. During a hydration empty:
     /// history is never late.
     pub watermarks: BTreeMap<ObjectId, i64>,
+    /// Old rows have to be retracted, as somebody follows the changes or keeps rows by more than
+    /// their key. If false, a row may replace the one of its key without that.
+    pub changelog: bool,
 }
 
 impl Context {

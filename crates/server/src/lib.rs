@@ -16,3 +16,4 @@ pub mod serving;
 pub mod session;
 pub mod shared;
 mod sources;
+mod stops;

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +15,9 @@ use crate::clock::Clock;
 use crate::config::{Config, Options, StoreKind};
 use crate::coordinator::{Coordinator, Message, load_catalog, logged_now};
 use crate::error::ServerError;
-use crate::http;
 use crate::session::Sessions;
 use crate::shared::Shared;
+use crate::{http, stops};
 
 /// How long clients may take to finish when the server ends.
 const GRACE: Duration = Duration::from_secs(5);
@@ -48,7 +49,7 @@ pub struct Server {
 /// # Errors
 /// A locked, damaged or newer data directory, an address in use, TLS files that cannot be read.
 pub fn start(config: Config) -> Result<Server, ServerError> {
-    end_on_panic();
+    end_on_panic(config.data_dir.clone());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.workers.max(2))
         .enable_all()
@@ -121,7 +122,7 @@ impl Server {
         drop(self.runtime.block_on(async { tokio::time::timeout(GRACE, listener).await }));
         self.runtime.shutdown_timeout(GRACE);
         match self.coordinator.join() {
-            Ok(result) => result,
+            Ok(result) => result.and_then(|()| Ok(stops::forget(&self.shared.config.data_dir)?)),
             Err(_) => Err(ServerError::CommitterGone),
         }
     }
@@ -147,7 +148,7 @@ fn die(error: &ServerError) {
 }
 
 /// A panic in a worker would leave its peers waiting for ever: the process ends and recovers.
-fn end_on_panic() {
+fn end_on_panic(data_dir: PathBuf) {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         before(info);
@@ -156,6 +157,11 @@ fn end_on_panic() {
         let engine = ["timely", "coordinator", "committer", "housekeeping", "reader"];
         if engine.iter().any(|prefix| name.starts_with(prefix)) && !guarded() {
             tracing::error!(thread = name, "a thread of the engine panicked, the server ends");
+            if let Some(view) = millrace_dataflow::runtime::working_on()
+                && let Err(error) = stops::note(&data_dir, view)
+            {
+                tracing::error!(%error, view = view.0, "the stop cannot be noted");
+            }
             std::process::abort();
         }
     }));

@@ -16,6 +16,8 @@ mod command_line;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod dashboard;
+#[cfg(test)]
 mod layers;
 #[cfg(test)]
 mod oracle;

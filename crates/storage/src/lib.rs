@@ -28,4 +28,4 @@ pub use layout::TableSpec;
 pub use meta::{FjallStore, MetaKind, MetaStore, Op, Pair, SledStore, check_conformance};
 pub use record::{EpochRecord, PartitionRecord, SourceRecord};
 pub use store::{Commit, Counters, Segment, Store};
-pub use table::{ColumnRange, Scan, ScanRows, Snapshot, StateChange, Table};
+pub use table::{Change, ColumnRange, Scan, ScanRows, Snapshot, Table};

@@ -17,26 +17,31 @@ mod sort;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
-use arrow::buffer::BooleanBuffer;
 use millrace_types::{Delta, Epoch, TableId, Ts};
 use parking_lot::Mutex;
 
 pub use scan::{ColumnRange, Scan, ScanRows, Snapshot};
-pub(crate) use sort::{order, permute};
+pub(crate) use sort::Sorted;
 
+use crate::block::Piece;
 use crate::cache::BlockCache;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::run::Run;
 use overlay::Overlay;
 
-/// The changed rows of one table, each key once.
+/// Changed rows of one table, to be written: pieces from old to new, of each key the last row counts.
 #[derive(Clone, Debug)]
-pub struct StateChange {
-    /// Rows in the schema of the table, in any order.
-    pub rows: RecordBatch,
-    /// True where the key is gone; the row's columns outside the key then mean nothing.
-    pub gone: BooleanArray,
+pub struct Change {
+    pub(crate) pieces: Vec<Piece>,
+}
+
+impl Change {
+    /// Rows in the schema of the table, in any order. `gone` is true where the key is gone; the
+    /// row's columns outside the key then mean nothing.
+    pub fn new(rows: RecordBatch, gone: &BooleanArray) -> Change {
+        Change { pieces: vec![Piece::new(rows, Some(gone.values().clone()))] }
+    }
 }
 
 /// One table of the store. Readers, writers and checkpoints use it at the same time.
@@ -96,30 +101,23 @@ impl Table {
         }
     }
 
-    /// What was published up to and with a time and is not in runs yet, merged. It stays readable
-    /// until [`crate::Store::commit`] names the segment it was written to; None without changes.
+    /// What was published up to and with a time and is not in runs yet. It stays readable until
+    /// [`crate::Store::commit`] names the segment it was written to; None without changes.
     ///
     /// # Errors
     /// [`Error::Arrow`] for rows that do not fit the table.
-    pub fn flush(&self, upto: Ts) -> Result<Option<StateChange>> {
-        let merged = {
+    pub fn flush(&self, upto: Ts) -> Result<Option<Change>> {
+        let nodes = {
             let state = &mut *self.state.lock();
             state.freeze(upto);
             state.flushing = Some(upto);
             let crossing = |overlay: &Arc<Overlay>| overlay.low <= upto && upto < overlay.high;
             assert!(!state.overlays.iter().any(crossing), "settled beyond a checkpoint to come");
-            let parts = state.nodes(upto);
-            if parts.is_empty() {
-                return Ok(None);
-            }
-            let merged = overlay::join(parts);
-            state.tiers = vec![Arc::clone(&merged)];
-            merged
+            state.nodes(upto)
         };
-        let piece = &merged.sorted(&self.layout)?.piece;
-        let none = || BooleanBuffer::new_unset(piece.len());
-        let gone = BooleanArray::new(piece.gone.clone().unwrap_or_else(none), None);
-        Ok(Some(StateChange { rows: piece.rows.clone(), gone }))
+        let mut pieces = Vec::new();
+        nodes.iter().try_for_each(|overlay| overlay.pieces(&self.layout, &mut pieces))?;
+        Ok((!pieces.is_empty()).then_some(Change { pieces }))
     }
 
     /// Bytes of overlays in memory.

@@ -19,7 +19,9 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
-use datafusion::physical_expr::expressions::Column;
+use datafusion::common::ScalarValue;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::{BinaryExpr, Column, Literal};
 use millrace_plan::{Hop, LateCheck, Meta, Scalar, Step};
 use millrace_types::Delta;
 
@@ -95,10 +97,28 @@ impl Runner {
         Ok(delta)
     }
 
+    /// True if every row leaves: none can be dropped or fail.
+    pub fn keeps_rows(&self) -> bool {
+        self.steps.iter().all(|step| match step {
+            Ready::Project(expressions, ..) => expressions.iter().all(|e| never_fails(&e.0)),
+            Ready::Filter(..) | Ready::Hop(..) | Ready::Late(_) => false,
+        })
+    }
+
     /// True if rows leave as they came.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }
+}
+
+/// A column, a constant, or the end of a window, whose start is only made where there is an end.
+fn never_fails(expression: &Arc<dyn PhysicalExpr>) -> bool {
+    let is_column = |e: &Arc<dyn PhysicalExpr>| e.downcast_ref::<Column>().is_some();
+    if let Some(sum) = expression.downcast_ref::<BinaryExpr>() {
+        let size = sum.right().downcast_ref::<Literal>().map(Literal::value);
+        return is_column(sum.left()) && matches!(size, Some(ScalarValue::DurationMicrosecond(_)));
+    }
+    is_column(expression) || expression.downcast_ref::<Literal>().is_some()
 }
 
 fn filter(

@@ -23,6 +23,7 @@ pub struct Driver {
     workers: Vec<Vec<Box<dyn Operator>>>,
     /// What was pushed for times not finished: leaf, worker, rows.
     pushed: BTreeMap<Ts, Vec<(usize, usize, Delta)>>,
+    followed: bool,
 }
 
 /// What passes through one time.
@@ -42,7 +43,7 @@ impl Driver {
         let graph = Graph::new(plan);
         let operators = |_| graph.stages.iter().map(build).collect::<Result<Vec<_>, _>>();
         let workers = (0..workers).map(operators).collect::<Result<_, _>>()?;
-        Ok(Driver { graph, workers, pushed: BTreeMap::new() })
+        Ok(Driver { graph, workers, pushed: BTreeMap::new(), followed: true })
     }
 
     /// A view with stored state, whatever the number of workers that stored it.
@@ -63,6 +64,11 @@ impl Driver {
             }
         }
         Ok(driver)
+    }
+
+    /// Whether anybody wants to know the rows that went: if not, those that come may replace them.
+    pub fn follow(&mut self, followed: bool) {
+        self.followed = followed;
     }
 
     /// Rows of a leaf that a worker has read, in the leaf's full schema: its columns are picked here.
@@ -87,7 +93,10 @@ impl Driver {
         watermarks: &BTreeMap<ObjectId, i64>,
     ) -> Result<Output, Error> {
         let workers = self.workers.len();
-        let context = |worker| Context { ts, worker, workers, watermarks: watermarks.clone() };
+        let context = |worker| {
+            let watermarks = watermarks.clone();
+            Context { ts, worker, workers, watermarks, changelog: true }
+        };
         let mut out = Output::default();
         let mut reached = BTreeSet::new();
         for (leaf, worker, delta) in self.pushed.remove(&ts).unwrap_or_default() {
@@ -103,7 +112,8 @@ impl Driver {
                     continue;
                 }
                 let mut own = Output::default();
-                operator.finish(&context(worker), &mut own)?;
+                let changelog = self.followed || !self.graph.is_last(stage);
+                operator.finish(&Context { changelog, ..context(worker) }, &mut own)?;
                 out.late.append(&mut own.late);
                 out.errors.append(&mut own.errors);
                 for delta in own.deltas {

@@ -21,6 +21,8 @@ const KEPT_BAD_ROWS: usize = 1_000;
 
 /// What a feed is made of.
 pub struct FeedSpec {
+    /// The source's name, for the log.
+    pub name: String,
     /// The source.
     pub connector: Arc<dyn Connector>,
     /// What to read.
@@ -144,7 +146,7 @@ impl Run {
                     pause = (pause * 2).min(PAUSE_LONGEST);
                 }
                 Err(SourceError::Gone(reason) | SourceError::Invalid(reason)) => {
-                    tracing::error!(reason, "a source has stopped");
+                    tracing::error!(source = self.spec.name, reason, "a source has stopped");
                     self.status.lock().failed = Some(reason);
                     (self.spec.wake)();
                     return;
@@ -157,7 +159,7 @@ impl Run {
         let mut status = self.status.lock();
         if let Some((_, reason)) = status.unreachable.take() {
             drop(status);
-            tracing::info!(reason, "a source is reachable again");
+            tracing::info!(source = self.spec.name, reason, "a source is reachable again");
         }
     }
 
@@ -166,7 +168,8 @@ impl Run {
         let since = match &status.unreachable {
             Some((since, _)) => *since,
             None => {
-                tracing::warn!(reason, "a source cannot be reached, trying again");
+                let name = &self.spec.name;
+                tracing::warn!(source = name, reason, "a source cannot be reached, trying again");
                 (self.spec.clock)()
             }
         };

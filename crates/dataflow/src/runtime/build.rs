@@ -28,6 +28,7 @@ use timely::worker::Worker;
 
 use super::packet::Packet;
 use super::worker::{Shared, fatal};
+use super::working::Working;
 use super::{Event, Events, FeedId, Install, ViewTables, outputs};
 use crate::chain::Runner;
 use crate::graph::{self, Graph, LeafStage, Upstream, split};
@@ -115,6 +116,8 @@ pub(super) struct Dataflow {
     pub(super) published: Rc<Cell<bool>>,
     /// The first live time.
     pub(super) live_from: Rc<Cell<Option<Ts>>>,
+    /// A view above takes the changes.
+    pub(super) followed: Rc<Cell<bool>>,
     /// Published changes that the views above have not been given yet.
     pub(super) changes: Changes,
     /// Everything below it is published.
@@ -168,11 +171,13 @@ pub(super) fn install(
     let index = worker.next_dataflow_index();
     let marks: Rc<RefCell<Vec<Ts>>> = Rc::default();
     let cells = Cells {
+        view: spec.view,
         shared: shared.clone(),
         side: Rc::default(),
         marks: marks.clone(),
         handed: Rc::default(),
         live_from: Rc::new(Cell::new(spec.live.then_some(spec.start))),
+        followed: Rc::default(),
     };
     let mut stages = Vec::new();
     let mut first_table = 0;
@@ -188,6 +193,7 @@ pub(super) fn install(
             operator,
             chain: stage.chain.clone(),
             route: route_of(&spec.graph, Upstream::Stage(stages.len())),
+            is_last: spec.graph.is_last(stages.len()),
             first_table,
             pending: BTreeMap::new(),
             start: spec.start,
@@ -218,6 +224,7 @@ pub(super) fn install(
         side: cells.side,
         published,
         live_from: cells.live_from,
+        followed: cells.followed,
         changes,
         upper,
         reported: spec.start,
@@ -303,11 +310,13 @@ fn routed(delta: Delta, route: Option<&[usize]>, workers: usize) -> Result<Vec<D
 /// What operators of one dataflow share on one worker.
 #[derive(Clone)]
 struct Cells {
+    view: ObjectId,
     shared: Rc<Shared>,
     side: Rc<RefCell<Side>>,
     marks: Rc<RefCell<Vec<Ts>>>,
     handed: Rc<RefCell<BTreeMap<Ts, Handed>>>,
     live_from: Rc<Cell<Option<Ts>>>,
+    followed: Rc<Cell<bool>>,
 }
 
 impl Cells {
@@ -322,6 +331,7 @@ struct Stateful {
     operator: Box<dyn Operator>,
     chain: Runner,
     route: Option<Vec<usize>>,
+    is_last: bool,
     first_table: usize,
     /// Times absorbed but not finished.
     pending: BTreeMap<Ts, Capability<u64>>,
@@ -348,7 +358,8 @@ impl Stateful {
                 self.hand_over(marks.remove(0))?;
             }
             let capability = self.pending.remove(&ts).expect("it is the first entry");
-            let context = self.cells.context(ts);
+            let changelog = !self.is_last || self.cells.followed.get();
+            let context = Context { changelog, ..self.cells.context(ts) };
             let mut out = Output::default();
             self.operator.finish(&context, &mut out)?;
             for delta in std::mem::take(&mut out.deltas) {
@@ -403,6 +414,7 @@ fn stateful<'scope>(
         }
         drop(first);
         move |frontiers| {
+            let _working = Working::on(stage.cells.view);
             let mut failed = None;
             input.for_each(|capability, packets| {
                 let ts = Ts(*capability.time());
@@ -461,8 +473,10 @@ impl Publisher {
                 self.tables.errors.publish(worker, ts, outputs::error_rows(&rows)?);
             }
             for (ts, deltas) in complete {
-                self.tables.content.publish(worker, ts, deltas.clone());
-                self.changes.borrow_mut().push((ts, deltas));
+                if self.cells.followed.get() {
+                    self.changes.borrow_mut().push((ts, deltas.clone()));
+                }
+                self.tables.content.publish(worker, ts, deltas);
             }
         }
         self.upper.set(frontier);
@@ -479,6 +493,7 @@ fn publish<'scope>(
     let mut input = builder.new_input(stream, Pipeline);
     builder.build(move |_| {
         move |frontiers| {
+            let _working = Working::on(publisher.cells.view);
             input.for_each(|capability, packets| {
                 let waiting = publisher.waiting.entry(Ts(*capability.time())).or_default();
                 waiting.extend(packets.drain(..).map(|packet| packet.0));

@@ -14,6 +14,7 @@ mod build;
 mod outputs;
 mod packet;
 mod worker;
+mod working;
 
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use millrace_storage::Table;
 use millrace_types::{Delta, Epoch, ObjectId, Ts};
 
 pub use outputs::{LATE_KEY, error_schema, late_schema};
+pub use working::working_on;
 
 use crate::graph::Graph;
 use crate::operator::StateChange;
@@ -76,8 +78,6 @@ pub enum Command {
         view: ObjectId,
         /// The time.
         upto: Ts,
-        /// Operators hand their changed state over when they have finished this time.
-        hand_over: Option<Ts>,
     },
     /// Hydration is over: from this epoch on the view follows the seals.
     GoLive {

@@ -18,6 +18,7 @@ use millrace_types::{Delta, Epoch, ObjectId, Ts};
 use timely::worker::Worker;
 
 use super::build::{Dataflow, LeafInput, install};
+use super::working::Working;
 use super::{Command, Event, Events, FeedId};
 use crate::operator::{Context, Error, Output};
 
@@ -40,7 +41,7 @@ impl Shared {
                 watermarks.clone_from(before);
             }
         }
-        Context { ts, worker: self.worker, workers: self.workers, watermarks }
+        Context { ts, worker: self.worker, workers: self.workers, watermarks, changelog: true }
     }
 
     fn note(&self, epoch: Epoch, watermarks: &Arc<BTreeMap<ObjectId, i64>>) {
@@ -94,19 +95,20 @@ pub(super) fn run(timely: &mut Worker, commands: &Receiver<Command>, events: &Ev
 
 /// An operator that cannot go on is a program error or damaged state: the process ends and recovers.
 pub(super) fn fatal(error: &Error) -> ! {
-    tracing::error!(%error, "an operator cannot go on, the server ends");
-    std::process::abort();
+    panic!("an operator cannot go on: {error}");
 }
 
 impl State {
     fn command(&mut self, timely: &mut Worker, command: Command) -> Result<(), Error> {
         match command {
             Command::Install(spec) => {
+                let _working = Working::on(spec.view);
                 let dataflow = install(timely, &self.shared, &spec)?;
                 if spec.live {
                     self.shared.note(spec.start.epoch().previous(), &spec.watermarks);
                 }
                 self.views.insert(spec.view, dataflow);
+                self.note_followers();
             }
             Command::Rows { feed, ts, watermark, rows } => self.rows(feed, ts, watermark, &rows)?,
             Command::Subscribe { view, leaf, feed, from } => {
@@ -118,10 +120,10 @@ impl State {
                 if let Some(leaf) = self.leaf(view, leaf) {
                     leaf.follows = Some(from);
                 }
+                self.note_followers();
             }
-            Command::Advance { view, upto, hand_over } => {
+            Command::Advance { view, upto } => {
                 if let Some(dataflow) = self.views.get_mut(&view) {
-                    dataflow.marks.borrow_mut().extend(hand_over);
                     dataflow.leaves.iter_mut().for_each(|leaf| leaf.advance(upto));
                 }
             }
@@ -139,10 +141,22 @@ impl State {
                 if let Some(dataflow) = self.views.remove(&view) {
                     timely.drop_dataflow(dataflow.index);
                 }
+                self.note_followers();
             }
             Command::Stop => {}
         }
         Ok(())
+    }
+
+    /// Tells each view whether another one takes its changes. A follower is named before the first
+    /// time that it follows can be finished here, since that time's seal comes later.
+    fn note_followers(&self) {
+        let leaves = || self.views.values().flat_map(|dataflow| &dataflow.leaves);
+        for (id, dataflow) in &self.views {
+            let follows =
+                |leaf: &LeafInput| leaf.kind == LeafKind::View(*id) && leaf.follows.is_some();
+            dataflow.followed.set(leaves().any(follows));
+        }
     }
 
     fn leaf(&mut self, view: ObjectId, leaf: usize) -> Option<&mut LeafInput> {
@@ -156,7 +170,8 @@ impl State {
         watermark: Option<i64>,
         rows: &Delta,
     ) -> Result<(), Error> {
-        for dataflow in self.views.values_mut() {
+        for (view, dataflow) in &mut self.views {
+            let _working = Working::on(*view);
             for leaf in &mut dataflow.leaves {
                 if !leaf.feeds.iter().any(|(id, from)| *id == feed && ts >= *from) {
                     continue;
@@ -229,7 +244,8 @@ impl State {
         changes: &[(Ts, Vec<Delta>)],
         upper: Ts,
     ) -> Result<(), Error> {
-        for dataflow in self.views.values_mut() {
+        for (view, dataflow) in &mut self.views {
+            let _working = Working::on(*view);
             let live_from = dataflow.live_from.get();
             for leaf in dataflow.leaves.iter_mut().filter(|l| l.kind == LeafKind::View(below)) {
                 let Some(from) = leaf.follows else { continue };

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 use millrace_dataflow::operator::StateChange;
-use millrace_storage::{Commit, EpochRecord, Op, Store, Table};
+use millrace_storage::{Change, Commit, EpochRecord, Op, Store, Table};
 use millrace_types::{Epoch, ObjectId, TableId, Ts};
 
 use super::{Coordinator, Message, Reply};
@@ -176,8 +176,7 @@ fn commit(store: &Store, clock: &Clock, job: Job) -> Done {
             if let Some(trim) = change.trim {
                 trims.push((id, trim));
             }
-            let StateChange { rows, gone, .. } = change;
-            parts.push((id, millrace_storage::StateChange { rows, gone }));
+            parts.push((id, Change::new(change.rows, &change.gone)));
         }
         for (id, table, upto) in &job.flush {
             if let Some(change) = table.flush(*upto)? {
@@ -251,16 +250,11 @@ impl Coordinator {
         let Some(found) = self.views.get(&view) else { return };
         let state = &found.tables.state;
         let changes = changes.into_iter().map(|(at, change)| (state[at].id(), change));
-        match &mut self.checkpoints.pending {
-            Some(pending) if pending.epoch.ts() == mark => {
-                pending.changes.extend(changes);
-                pending.waiting.remove(&(view, worker));
-                *pending.bytes.entry(view).or_default() += bytes;
-            }
-            _ => {
-                let changes = changes.collect();
-                self.hydration_handed_over(view, worker, mark, changes);
-            }
+        let pending = self.checkpoints.pending.as_mut().filter(|p| p.epoch.ts() == mark);
+        if let Some(pending) = pending {
+            pending.changes.extend(changes);
+            pending.waiting.remove(&(view, worker));
+            *pending.bytes.entry(view).or_default() += bytes;
         }
     }
 
@@ -339,17 +333,12 @@ impl Coordinator {
         }
     }
 
-    /// Writes what a hydration has so far, without moving the checkpoint.
-    pub(super) fn commit_hydration(
-        &mut self,
-        view: ObjectId,
-        upto: Ts,
-        changes: Vec<(TableId, StateChange)>,
-    ) -> Result<(), ServerError> {
+    /// Writes the content that a hydration has so far, without moving the checkpoint.
+    pub(super) fn commit_hydration(&mut self, view: ObjectId, upto: Ts) -> Result<(), ServerError> {
         let Some(found) = self.views.get(&view) else { return Ok(()) };
         let flush = output_tables(found).map(|table| (table.id(), table, upto)).collect();
         let then = Then { flushed: Some(view), ..Then::default() };
-        let (drop_tables, ops) = (Vec::new(), Vec::new());
+        let (changes, drop_tables, ops) = Default::default();
         self.checkpoints.submit(Job { epoch: None, flush, changes, drop_tables, ops, then })
     }
 

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use millrace_dataflow::runtime::ViewTables;
 use millrace_sql::{Catalog, Kind, Object};
-use millrace_storage::Op;
+use millrace_storage::{Commit, Op};
 use millrace_types::{Epoch, ObjectId, Report, SqlState, Ts};
 
 use super::Coordinator;
 use crate::error::ServerError;
 use crate::shared::{Readable, ViewStatus};
+use crate::stops;
 
 const FAILED_PREFIX: &[u8] = b"failed/";
 
@@ -56,10 +57,26 @@ impl Coordinator {
             if let Some(status) = self.shared.board.lock().views.get_mut(&view) {
                 status.failed = Some(reason.to_owned());
             }
-            tracing::error!(view = view.0, reason, "a materialized view has stopped");
+            tracing::error!(view = self.name_of(view), reason, "a materialized view has stopped");
         }
         self.checkpoints.want();
         self.shared.changed();
+    }
+
+    /// Does not start again what has stopped the engine more than once.
+    pub(super) fn fail_repeated(&self, catalog: &Catalog) -> Result<(), ServerError> {
+        let dir = &self.shared.config.data_dir;
+        let views = stops::repeated(dir)?;
+        for object in views.into_iter().filter_map(|view| catalog.get(view)) {
+            let reason = format!(
+                "the server stopped more than once while it worked on materialized view \"{}\"",
+                object.name
+            );
+            tracing::error!(view = object.name, reason, "a materialized view is not started");
+            let ops = vec![Op::Put(failed_key(object.id), reason.into_bytes())];
+            self.shared.store.commit(Commit { ops, ..Commit::default() })?;
+        }
+        Ok(())
     }
 
     /// Why a view had stopped before the server was started.

@@ -12,12 +12,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use millrace_dataflow::ingest::{Decorator, Feed, FeedSpec, GateSpec, PartitionCut};
-use millrace_dataflow::operator::StateChange;
 use millrace_dataflow::runtime::Command;
 use millrace_dataflow::source::{SourceError, Span};
 use millrace_plan::LeafKind;
 use millrace_storage::{EpochRecord, Op};
-use millrace_types::{Epoch, ObjectId, PartitionId, Report, SqlState, TableId, Ts};
+use millrace_types::{Epoch, ObjectId, PartitionId, Report, SqlState, Ts};
 
 use super::checkpoint::Attached;
 use super::{BuiltSource, Coordinator, Reply};
@@ -54,10 +53,10 @@ enum Phase {
     CatchUp { live_from: Epoch },
 }
 
+/// Content on its way to disk, so that it need not all be in memory. State is not handed over for
+/// it: until the view is live it would be written in vain.
 struct Flush {
-    mark: Ts,
-    waiting: BTreeSet<usize>,
-    changes: Vec<(TableId, StateChange)>,
+    upto: Ts,
     committing: bool,
 }
 
@@ -95,7 +94,7 @@ pub(super) struct Start {
 }
 
 impl Hydration {
-    /// True while what has been handed over waits for its commit.
+    /// True while content of it waits for its commit.
     pub(super) fn is_flushing(&self) -> bool {
         self.flush.is_some()
     }
@@ -183,7 +182,7 @@ impl Coordinator {
             .map(|(partition, from, to)| Span { partition, from, to: Some(to) })
             .collect();
         let gate = self.gate(id, spec);
-        let feed = Feed::start(self.feed_spec(&built, spans, gate))?;
+        let feed = Feed::start(self.feed_spec(source, &built, spans, gate))?;
         hydration.feeds.push(Private { feed, source: Some(source), goals });
         Ok(())
     }
@@ -206,6 +205,7 @@ impl Coordinator {
         let spec = gate_spec(hydration.ts, BTreeMap::from([(partition, PartitionCut::default())]));
         let inbox = self.shared.inbox.clone();
         let feed = Feed::start(FeedSpec {
+            name: self.name_of(below),
             decorator: Arc::new(Decorator::new(connector.full_schema(), Vec::new())),
             connector: Arc::new(connector),
             spans: vec![Span { partition, from: 0, to: None }],
@@ -310,14 +310,10 @@ impl Coordinator {
             private.feed.gate.cut(|_| (hydration.ts, None));
         }
         let staged = self.views.get(&view).map_or(0, |view| view.tables.content.bytes());
-        let spill = staged > self.staged_max() && hydration.flush.is_none();
-        let hand_over = spill.then_some(ended);
-        if let Some(mark) = hand_over {
-            let waiting = (0..self.runtime.workers()).collect();
-            let changes = Vec::new();
-            hydration.flush = Some(Flush { mark, waiting, changes, committing: false });
+        if staged > self.staged_max() && hydration.flush.is_none() {
+            hydration.flush = Some(Flush { upto: ended, committing: false });
         }
-        self.runtime.broadcast(&Command::Advance { view, upto: hydration.ts, hand_over });
+        self.runtime.broadcast(&Command::Advance { view, upto: hydration.ts });
     }
 
     /// Ends the step that holds the last rows of feeds that are done, and the feeds.
@@ -399,34 +395,18 @@ impl Coordinator {
         self.checkpoints.want();
     }
 
-    pub(super) fn hydration_handed_over(
-        &mut self,
-        view: ObjectId,
-        worker: usize,
-        mark: Ts,
-        changes: Vec<(TableId, StateChange)>,
-    ) {
-        let Some(hydration) = self.hydrations.get_mut(&view) else { return };
-        if let Some(flush) = hydration.flush.as_mut().filter(|flush| flush.mark == mark) {
-            flush.waiting.remove(&worker);
-            flush.changes.extend(changes);
-        }
-    }
-
     fn commit_flushes(&mut self) -> Result<(), ServerError> {
         if !self.checkpoints.is_idle() {
             return Ok(());
         }
         let ready = self.hydrations.iter_mut().find_map(|(view, hydration)| {
-            let flush = hydration.flush.as_mut()?;
-            if flush.committing || !flush.waiting.is_empty() {
-                return None;
-            }
-            flush.committing = true;
-            Some((*view, flush.mark, std::mem::take(&mut flush.changes)))
+            let flush = hydration.flush.as_mut().filter(|flush| !flush.committing)?;
+            let passed = self.views.get(view).is_some_and(|found| found.upper() > flush.upto);
+            flush.committing = passed;
+            passed.then_some((*view, flush.upto))
         });
         match ready {
-            Some((view, mark, changes)) => self.commit_hydration(view, mark, changes),
+            Some((view, upto)) => self.commit_hydration(view, upto),
             None => Ok(()),
         }
     }

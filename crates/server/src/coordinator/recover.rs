@@ -131,6 +131,7 @@ impl Coordinator {
         self.open = readable_from.next();
         self.last_now = last.map_or(0, |record| record.now);
         let watermarks = Arc::new(record.as_ref().map(watermarks_of).unwrap_or_default());
+        self.fail_repeated(&catalog)?;
         let mut read = BTreeSet::new();
         for object in catalog.objects() {
             let Kind::MaterializedView(view) = &object.kind else { continue };
@@ -194,7 +195,7 @@ impl Coordinator {
         self.anchor_again(id, source, log, &opening)?;
         let built = built_source(&self.shared.store, &self.shared.clock, id, source)?;
         if let Err(error) = self.open_source(id, &built, opening) {
-            tracing::error!(%error, source = id.0, "a source cannot be opened");
+            tracing::error!(%error, source = self.name_of(id), "a source cannot be opened");
             let failed = Some(error.to_string());
             let status = SourceStatus { failed, ..SourceStatus::default() };
             self.shared.board.lock().sources.insert(id, status);

@@ -58,14 +58,22 @@ impl Coordinator {
         ))
     }
 
+    /// A name for the log.
+    pub(super) fn name_of(&self, id: ObjectId) -> String {
+        let catalog = self.catalog();
+        catalog.get(id).map_or_else(|| id.to_string(), |object| object.name.clone())
+    }
+
     pub(super) fn feed_spec(
         &self,
+        id: ObjectId,
         built: &BuiltSource,
         spans: Vec<Span>,
         gate: Arc<Gate>,
     ) -> FeedSpec {
         let inbox = self.shared.inbox.clone();
         FeedSpec {
+            name: self.name_of(id),
             connector: built.connector.clone(),
             spans,
             decorator: built.decorator.clone(),
@@ -105,7 +113,7 @@ impl Coordinator {
             },
         );
         self.subscribe_live(id, feed);
-        let running = Feed::start(self.feed_spec(built, spans, gate))?;
+        let running = Feed::start(self.feed_spec(id, built, spans, gate))?;
         let (stop, stopped) = crossbeam_channel::bounded(0);
         self.watch_ends(id, built.connector.clone(), stopped);
         let live = LiveSource {

@@ -97,7 +97,8 @@ impl Conn {
                 if mode != "warn" {
                     return Err(report);
                 }
-                let message = format!("{count} rows are missing because they failed: {report}");
+                let missing = if count == 1 { "1 row is" } else { &format!("{count} rows are") };
+                let message = format!("{missing} missing because of an error: {report}");
                 self.warn(SqlState::WARNING, &message);
             }
         }

@@ -17,7 +17,7 @@ use super::content::{self, Counted};
 use super::coverage::Coverage;
 use super::data::{self, EpochRows, Rows, SECOND, Times};
 use super::query::{self, Input, Query};
-use super::running::{Running, Said, visible};
+use super::running::{Running, Said, Unfollowed, visible};
 use super::sql::{SOURCE, SOURCE_ID, Sql};
 
 /// A source, views over it, and how they are fed.
@@ -95,6 +95,7 @@ impl Case {
         let mut source = Rows::new(self.sql.source_schema(), self.times, random);
         let mut running = Running::new(&self.plans, random.random_range(1..=4));
         let mut twin = Running::new(&self.plans, 1);
+        let mut unfollowed = Unfollowed::new(&self.plans, random.random_range(1..=4));
         let mut told = Told {
             rows: Vec::new(),
             contents: vec![Counted::new(); self.plans.len()],
@@ -115,6 +116,11 @@ impl Case {
                 self.check_late(said, rows.watermark);
                 told.late.extend(said.late.iter().map(|late| (late.partition, late.offset)));
             }
+            assert_eq!(
+                told.contents.last(),
+                Some(&unfollowed.epoch(number, &rows)),
+                "epoch {number}: the content is another if nobody follows it"
+            );
             self.compare(&told, number, coverage);
             log.push((number, rows, said));
             if random.random_ratio(1, 3) {

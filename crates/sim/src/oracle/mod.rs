@@ -4,7 +4,8 @@
 //! from the supported grammar, rows cut into epochs, a number of workers, and moments at which the
 //! dataflow stops and goes on from its last checkpoint with another number of workers. After every
 //! epoch the sum of the view's changes is compared with DataFusion's batch answer for the same
-//! query. A twin with one worker that never stops must give the same changes in every epoch.
+//! query. A twin with one worker that never stops must give the same changes in every epoch, and one
+//! that nobody follows the same content.
 //!
 //! `MILLRACE_SEED=n` runs one case; `MILLRACE_ORACLE_SECONDS=n` runs cases for that long. A failure
 //! prints the seed and the queries.

@@ -8,7 +8,7 @@ use millrace_dataflow::operator::LateRow;
 use millrace_plan::{LeafKind, ViewPlan};
 use millrace_types::{Delta, Epoch, ObjectId, is_hidden};
 
-use super::content::{self, Counted};
+use super::content::{self, Counted, Row};
 use super::data::EpochRows;
 use super::sql::SOURCE_ID;
 
@@ -19,6 +19,56 @@ pub(super) struct Said {
     pub(super) changes: Counted,
     /// Rows turned away, sorted.
     pub(super) late: Vec<LateRow>,
+}
+
+/// The rows of a view by its key, as the store keeps them: what is set replaces what was there.
+#[derive(Default)]
+struct Kept(BTreeMap<Row, Row>);
+
+impl Kept {
+    fn apply(&mut self, deltas: &[Delta], plan: &ViewPlan) {
+        for sets in [false, true] {
+            for delta in deltas {
+                let key = delta.rows.project(&plan.sort).expect("the key is stored");
+                let keys = content::rows(&key, plan.sort.len());
+                let rows = content::rows(&delta.rows, visible(plan));
+                let weights = delta.weights.values().iter().map(|weight| *weight > 0);
+                for ((key, row), _) in
+                    keys.into_iter().zip(rows).zip(weights).filter(|x| x.1 == sets)
+                {
+                    if sets {
+                        self.0.insert(key, row)
+                    } else {
+                        self.0.remove(&key)
+                    };
+                }
+            }
+        }
+    }
+}
+
+/// Views of which nobody follows the last one: its new rows replace old ones without a word.
+pub(super) struct Unfollowed<'a> {
+    running: Running<'a>,
+    kept: Kept,
+}
+
+impl<'a> Unfollowed<'a> {
+    pub(super) fn new(plans: &'a [(ObjectId, ViewPlan)], workers: usize) -> Unfollowed<'a> {
+        let mut running = Running::new(plans, workers);
+        running.drivers.last_mut().expect("there is a view").follow(false);
+        Unfollowed { running, kept: Kept::default() }
+    }
+
+    /// Runs one epoch; gives the last view's content after it.
+    pub(super) fn epoch(&mut self, number: u64, rows: &EpochRows) -> Counted {
+        let deltas = self.running.run(number, rows).pop().expect("there is a view").0;
+        let (_, plan) = self.running.plans.last().expect("there is a view");
+        self.kept.apply(&deltas, plan);
+        let mut content = Counted::new();
+        self.kept.0.values().for_each(|row| content::change(&mut content, row.clone(), 1));
+        content
+    }
 }
 
 /// Views in the order of their dependence.
@@ -69,6 +119,19 @@ impl<'a> Running<'a> {
 
     /// Runs one epoch.
     pub(super) fn epoch(&mut self, number: u64, rows: &EpochRows) -> Vec<Said> {
+        let made = self.run(number, rows).into_iter().zip(self.plans);
+        let said = made.map(|((deltas, late), (_, plan))| {
+            let mut said = Said { changes: Counted::new(), late };
+            for delta in &deltas {
+                content::add(&mut said.changes, delta, visible(plan));
+            }
+            said
+        });
+        said.collect()
+    }
+
+    /// The changes of each view, and what it turned away.
+    fn run(&mut self, number: u64, rows: &EpochRows) -> Vec<(Vec<Delta>, Vec<LateRow>)> {
         let ts = Epoch(number).ts();
         let watermarks = rows.watermark.map(|w| (SOURCE_ID, w)).into_iter().collect();
         let mut made: BTreeMap<ObjectId, Vec<Delta>> = BTreeMap::new();
@@ -86,12 +149,8 @@ impl<'a> Running<'a> {
             let mut out = driver.finish(ts, &watermarks).expect("an epoch ends");
             assert!(out.errors.is_empty(), "errors: {:?}", out.errors);
             out.late.sort();
-            let mut said = Said { changes: Counted::new(), late: out.late };
-            for delta in &out.deltas {
-                content::add(&mut said.changes, delta, visible(plan));
-            }
-            made.insert(*id, out.deltas);
-            all.push(said);
+            made.insert(*id, out.deltas.clone());
+            all.push((out.deltas, out.late));
         }
         all
     }

@@ -68,7 +68,9 @@ impl ScalarUDFImpl for Tumble {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let (size, offset) = (positive(&args.args, 1)?, constant(&args.args, 2)?);
-        map_times(&args.args[0], |time| window_start(time, size, offset))
+        // A window has an end: what comes after may add the size.
+        let ends = |start: &i64| start.checked_add(size).is_some();
+        map_times(&args.args[0], |time| window_start(time, size, offset).filter(ends))
     }
 }
 

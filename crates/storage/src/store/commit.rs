@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use millrace_types::{Epoch, TableId};
 
-use crate::block::{BLOCK_ROWS, Piece};
+use crate::block::BLOCK_ROWS;
 use crate::error::{Error, Result};
 use crate::keyspace::catalog_op;
 use crate::meta::Op;
@@ -14,7 +14,7 @@ use crate::run::Run;
 use crate::segment::{NewRun, SegmentFile, SegmentWriter};
 use crate::store::Store;
 use crate::store::manifest::{Edit, Manifest, NamedRun, NamedSegment};
-use crate::table::{RunChange, StateChange, Table, order, permute};
+use crate::table::{Change, RunChange, Sorted, Table};
 
 /// A segment that is durable but not named yet. Dropped without a commit, its file goes.
 pub struct Segment {
@@ -55,24 +55,20 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] when the disk is full or the like: the checkpoint may be tried again.
     /// [`Error::Durability`]: end the process.
-    pub fn write_segment(&self, changes: Vec<(TableId, StateChange)>) -> Result<Segment> {
+    pub fn write_segment(&self, changes: Vec<(TableId, Change)>) -> Result<Segment> {
         let mut writer = SegmentWriter::new(&self.files, self.next_segment())?;
         let mut rows = 0;
-        for (id, change) in changes {
+        for (id, mut change) in changes {
             let table = self.table(id).ok_or(Error::UnknownTable(id))?;
-            let accepted = table.layout.accept(&change.rows)?;
-            let piece = Piece::new(accepted, Some(change.gone.values().clone()));
-            rows += piece.len() as u64;
+            for piece in &mut change.pieces {
+                piece.rows = table.layout.accept(&piece.rows)?;
+            }
+            let sorted = Sorted::new(&table.layout, &change.pieces)?;
+            rows += sorted.len() as u64;
             writer.begin(&table.layout, table.flushing());
-            match order(&table.layout, &piece)? {
-                None => writer.push(piece)?,
-                Some(order) => {
-                    // Block by block, so that rows are still in the processor's cache when encoded.
-                    for start in (0..order.len()).step_by(BLOCK_ROWS) {
-                        let rows = order.slice(start, BLOCK_ROWS.min(order.len() - start));
-                        writer.push(permute(&piece, &rows)?)?;
-                    }
-                }
+            // Block by block, so that rows are still in the processor's cache when encoded.
+            for start in (0..sorted.len()).step_by(BLOCK_ROWS) {
+                writer.push(sorted.rows(start..sorted.len().min(start + BLOCK_ROWS))?)?;
             }
             writer.end()?;
         }

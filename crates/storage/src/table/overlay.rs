@@ -83,7 +83,8 @@ impl Overlay {
         Ok(self.sorted.get().expect("checked under the lock"))
     }
 
-    fn pieces(&self, layout: &Layout, pieces: &mut Vec<Piece>) -> Result<()> {
+    /// Appends the rows, from old to new: sorted where they are, else as they came.
+    pub(super) fn pieces(&self, layout: &Layout, pieces: &mut Vec<Piece>) -> Result<()> {
         if let Some(run) = self.sorted.get() {
             pieces.push(run.piece.clone());
             return Ok(());

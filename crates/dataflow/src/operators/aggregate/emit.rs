@@ -21,7 +21,7 @@ use crate::operator::{Error, ErrorRow, Output};
 /// The results of some slots, a column a call.
 pub(super) struct Results {
     columns: Vec<ArrayRef>,
-    failures: Failures,
+    pub(super) failures: Failures,
 }
 
 impl Aggregate {
@@ -38,7 +38,7 @@ impl Aggregate {
 
     /// Groups that had a row: it changes, goes, or stays as it is.
     pub(super) fn emit_existing(
-        &self,
+        &mut self,
         groups: &Touched,
         before: Results,
         out: &mut Output,
@@ -47,6 +47,7 @@ impl Aggregate {
             return Ok(());
         }
         let after = self.results(&groups.slots)?;
+        self.failed |= !after.failures.is_empty();
         let lives = |row: usize| self.is_global() || self.state.rows(groups.slots[row]) > 0;
         let mut differs = BooleanArray::from(vec![false; groups.slots.len()]);
         for (old, new) in before.columns.iter().zip(&after.columns) {
@@ -73,12 +74,36 @@ impl Aggregate {
         self.emit(&Picked::new(come).keys(groups)?, &after.columns, 1, out)
     }
 
+    /// All touched groups at once: new rows, which replace those that were there. None of the old
+    /// rows is an error.
+    pub(super) fn emit_replacing(
+        &mut self,
+        groups: &Touched,
+        existed: &[bool],
+        out: &mut Output,
+    ) -> Result<(), Error> {
+        let results = self.results(&groups.slots)?;
+        let failed = |row: &usize| results.failures.contains_key(row);
+        let shown = (0..existed.len()).map(|row| !failed(&row)).collect();
+        self.emit(&Picked::new(shown).keys(groups)?, &results.columns, 1, out)?;
+        if !results.failures.is_empty() {
+            self.failed = true;
+            let gone = existed.iter().enumerate().map(|(row, existed)| *existed && failed(&row));
+            self.emit(&Picked::new(gone.collect()).keys(groups)?, &results.columns, -1, out)?;
+            for (row, failure) in &results.failures {
+                self.emit_failure(groups, *row, (Some(failure), 1), out)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Groups that had no row.
-    pub(super) fn emit_fresh(&self, groups: &Touched, out: &mut Output) -> Result<(), Error> {
+    pub(super) fn emit_fresh(&mut self, groups: &Touched, out: &mut Output) -> Result<(), Error> {
         if groups.slots.is_empty() {
             return Ok(());
         }
         let results = self.results(&groups.slots)?;
+        self.failed |= !results.failures.is_empty();
         let mut shown = Vec::with_capacity(groups.slots.len());
         for (row, slot) in groups.slots.iter().enumerate() {
             let lives = self.is_global() || self.state.rows(*slot) > 0;

@@ -76,7 +76,7 @@ pub(super) struct Extreme<N> {
 /// What the results of [`Extreme`], [`BytesExtreme`] and others are asked by.
 pub(super) trait Results {
     /// The values of some slots, NULL where not valid.
-    fn results(&self, slots: &[u32], valid: Vec<bool>) -> Result<ArrayRef, Error>;
+    fn results(&self, slots: &[u32], valid: &[bool]) -> Result<ArrayRef, Error>;
 }
 
 /// The minimum (or with `greatest` the maximum) of a column of this type.
@@ -142,9 +142,12 @@ impl<N: Ordered> Extreme<N> {
 }
 
 impl<N: Ordered> Results for Extreme<N> {
-    fn results(&self, slots: &[u32], valid: Vec<bool>) -> Result<ArrayRef, Error> {
-        let values = slots.iter().zip(valid);
-        let values = values.map(|(slot, valid)| valid.then(|| self.values[*slot as usize]));
+    fn results(&self, slots: &[u32], valid: &[bool]) -> Result<ArrayRef, Error> {
+        let value = |slot: &u32| self.values[*slot as usize];
+        if valid.iter().all(|valid| *valid) {
+            return Ok(natives::array(&self.data_type, slots.iter().map(value).collect(), None)?);
+        }
+        let values = slots.iter().zip(valid).map(|(slot, valid)| valid.then(|| value(slot)));
         Ok(natives::optional(&self.data_type, values.collect())?)
     }
 }
@@ -191,7 +194,7 @@ impl<N: Ordered> Accumulator for Extreme<N> {
     }
 
     fn save(&self, slots: &[u32]) -> Result<Vec<ArrayRef>, Error> {
-        Ok(vec![self.results(slots, vec![true; slots.len()])?])
+        Ok(vec![self.results(slots, &vec![true; slots.len()])?])
     }
 
     fn restore(&mut self, slots: &[u32], columns: &[ArrayRef]) -> Result<(), String> {
@@ -254,11 +257,11 @@ impl BytesExtreme {
 }
 
 impl Results for BytesExtreme {
-    fn results(&self, slots: &[u32], valid: Vec<bool>) -> Result<ArrayRef, Error> {
+    fn results(&self, slots: &[u32], valid: &[bool]) -> Result<ArrayRef, Error> {
         let values = slots.iter().zip(valid);
         Ok(self.array(values.map(
             |(slot, valid)| {
-                if valid { self.values[*slot as usize].clone() } else { None }
+                if *valid { self.values[*slot as usize].clone() } else { None }
             },
         )))
     }
@@ -340,7 +343,7 @@ mod tests {
             cell.resize(1);
             let groups = vec![0; column.len()];
             cell.update(&groups, &[Arc::clone(&column)], Weights::Ones).unwrap();
-            results(cell.as_ref()).results(&[0], vec![true]).unwrap()
+            results(cell.as_ref()).results(&[0], &[true]).unwrap()
         })
     }
 

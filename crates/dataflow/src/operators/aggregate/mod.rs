@@ -4,7 +4,8 @@
 //! index and columns of accumulators) that `absorb` fills a batch at a time. `finish` merges the
 //! scratch into the hot state, so that each key is looked up once per epoch. What the group showed
 //! before is computed from the state before the merge and what it shows now from the state after
-//! it: all state is exact, so the old row is the one that was sent, bit for bit.
+//! it: all state is exact, so the old row is the one that was sent, bit for bit. While nobody
+//! follows the changes (`Context::changelog`), the new row alone replaces the old one.
 //!
 //! Under retraction: linear accumulators take negative weights; a group whose row count falls to 0
 //! leaves. Minimum, maximum, first and last are planned over append-only input only. A group whose
@@ -45,6 +46,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::Field;
+use millrace_plan::{Call, Function};
 use millrace_types::{Delta, Ts, vnodes, worker_of};
 
 use self::accumulator::{Accumulator, Moves, part};
@@ -119,6 +121,10 @@ pub(crate) struct Aggregate {
     windows: Windows,
     /// The row of a global aggregation has been given out, or is another worker's.
     started: bool,
+    /// A touched group's result nearly always changes, and no group goes while its window is open.
+    replaces: bool,
+    /// A group may show an error.
+    failed: bool,
 }
 
 /// Slots of the state with their key columns (the window's end among them).
@@ -133,6 +139,22 @@ impl Touched {
         let rows = UInt32Array::from(rows.to_vec());
         let keys = self.keys.iter().map(|key| take(key, &rows, None)).collect::<Result<_, _>>()?;
         Ok(Touched { slots, keys })
+    }
+}
+
+impl Touched {
+    /// The groups that have a row already, and the others.
+    fn split(&self, existed: &[bool]) -> Result<(Touched, Touched), Error> {
+        let (mut existing, mut fresh) = (Vec::new(), Vec::new());
+        for (row, existed) in (0u32..).zip(existed) {
+            if *existed { existing.push(row) } else { fresh.push(row) }
+        }
+        if fresh.is_empty() || existing.is_empty() {
+            let all = Touched { slots: self.slots.clone(), keys: self.keys.clone() };
+            let none = self.take(&[])?;
+            return Ok(if fresh.is_empty() { (all, none) } else { (none, all) });
+        }
+        Ok((self.take(&existing)?, self.take(&fresh)?))
     }
 }
 
@@ -151,6 +173,11 @@ impl Aggregate {
             .collect::<Result<_, _>>()?;
         let state = Groups::new(&spec, &parts)?;
         let windows = Windows::new(Settle::new(&spec)?);
+        let counts = |call: &Call| {
+            let counts = matches!(call.function, Function::Count | Function::Sum | Function::Avg);
+            counts && call.filter.is_none()
+        };
+        let replaces = spec.input.append_only && spec.calls.iter().any(counts);
         Ok(Aggregate {
             spec,
             parts,
@@ -161,6 +188,8 @@ impl Aggregate {
             marks: Marks::default(),
             windows,
             started: false,
+            replaces,
+            failed: false,
         })
     }
 
@@ -216,17 +245,22 @@ impl Aggregate {
             into.push(0);
         }
         let touched = self.touched(keys, &into)?;
-        let (existing, fresh) = self.split(&touched, starts)?;
-        let before = self.results(&existing.slots)?;
         into.truncate(from.len());
         let moves = Moves { from: &from, into: &into };
-        for (cell, other) in self.state.cells.iter_mut().zip(&scratch.cells) {
-            cell.merge(other.as_ref(), &moves);
+        let existed: Vec<bool> = touched.slots.iter().map(|s| self.exists(*s, starts)).collect();
+        if self.replaces && !context.changelog && !self.failed {
+            self.add(scratch, &moves);
+            self.check_counts(&touched.slots);
+            self.emit_replacing(&touched, &existed, out)?;
+        } else {
+            let (existing, fresh) = touched.split(&existed)?;
+            let before = self.results(&existing.slots)?;
+            self.add(scratch, &moves);
+            self.check_counts(&touched.slots);
+            self.emit_existing(&existing, before, out)?;
+            self.emit_fresh(&fresh, out)?;
         }
-        self.check_counts(&touched.slots);
-        self.emit_existing(&existing, before, out)?;
-        self.emit_fresh(&fresh, out)?;
-        self.windows.add(&fresh);
+        self.windows.add(&touched, &existed);
         for slot in &touched.slots {
             self.marks.set(*slot);
             if self.state.rows(*slot) == 0 {
@@ -250,22 +284,15 @@ impl Aggregate {
         Touched { slots: slots.to_vec(), keys }.take(&order)
     }
 
-    /// The touched groups that have a row already, and the others.
-    fn split(&self, touched: &Touched, starts: bool) -> Result<(Touched, Touched), Error> {
-        let exists = |slot: u32| match self.is_global() {
-            true => !starts,
-            false => self.state.rows(slot) > 0,
-        };
-        let (mut existing, mut fresh) = (Vec::new(), Vec::new());
-        for (row, slot) in (0u32..).zip(&touched.slots) {
-            if exists(*slot) { existing.push(row) } else { fresh.push(row) }
+    /// True if a slot has a row already.
+    fn exists(&self, slot: u32, starts: bool) -> bool {
+        if self.is_global() { !starts } else { self.state.rows(slot) > 0 }
+    }
+
+    fn add(&mut self, scratch: &Groups, moves: &Moves<'_>) {
+        for (cell, other) in self.state.cells.iter_mut().zip(&scratch.cells) {
+            cell.merge(other.as_ref(), moves);
         }
-        if fresh.is_empty() || existing.is_empty() {
-            let all = Touched { slots: touched.slots.clone(), keys: touched.keys.clone() };
-            let none = touched.take(&[])?;
-            return Ok(if fresh.is_empty() { (all, none) } else { (none, all) });
-        }
-        Ok((touched.take(&existing)?, touched.take(&fresh)?))
     }
 
     fn settle(&mut self, context: &Context) -> Result<(), Error> {

@@ -76,8 +76,8 @@ impl FirstRow {
 }
 
 impl Results for FirstRow {
-    fn results(&self, slots: &[u32], valid: Vec<bool>) -> Result<ArrayRef, Error> {
-        let mut columns = self.columns(slots, &valid)?;
+    fn results(&self, slots: &[u32], valid: &[bool]) -> Result<ArrayRef, Error> {
+        let mut columns = self.columns(slots, valid)?;
         Ok(natives::zeroed(columns.pop().expect("the value is the last column")))
     }
 }

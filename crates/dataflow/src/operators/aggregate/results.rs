@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, NullBufferBuilder};
 use arrow::compute::cast;
 use arrow::datatypes::{ArrowNativeType, DataType, SchemaRef, i256};
 use millrace_plan::{Call, Function};
@@ -172,8 +172,8 @@ impl Outcome {
                 }))))
             }
             Function::Min | Function::Max | Function::FirstValue | Function::LastValue => {
-                let valid = slots.iter().map(|slot| count.get(*slot) > 0).collect();
-                let column = results(cells[self.value].as_ref()).results(slots, valid)?;
+                let valid: Vec<bool> = slots.iter().map(|slot| count.get(*slot) > 0).collect();
+                let column = results(cells[self.value].as_ref()).results(slots, &valid)?;
                 match column.data_type() == &self.data_type {
                     true => Ok(column),
                     false => Ok(cast(&column, &self.data_type)?),
@@ -213,12 +213,29 @@ impl Outcome {
                 })
             }
             DataType::Decimal256(precision, _) => {
-                let bound = bound(*precision);
-                gather
-                    .column(&self.data_type, |slot, count| self.decimal(cells, slot, count, bound))
+                let (bound, small) = (bound(*precision), self.small(cells, *precision));
+                gather.column(&self.data_type, |slot, count| {
+                    match small.as_ref().and_then(|small| small.value(slot, count)) {
+                        Some(value) => Ok(Some(value)),
+                        None => self.decimal(cells, slot, count, bound),
+                    }
+                })
             }
             other => Err(Error::Unsupported(format!("a number of type {other}"))),
         }
+    }
+
+    /// The fast way to sums and averages of integers.
+    fn small<'a>(&self, cells: &'a Cells, precision: u8) -> Option<Small<'a>> {
+        let factor = self.factor?.to_i128().filter(|_| self.numbers == Numbers::Integers)?;
+        let average = match self.function {
+            Function::Sum => false,
+            Function::Avg => scale(&self.data_type) == Some(millrace_types::NUMERIC_SCALE),
+            _ => return None,
+        };
+        // Below that, 128 bits could hold too much.
+        let sums = part(cells, self.value);
+        (precision > 38).then(|| Small { sums, factor, most: i128::MAX / factor, average })
     }
 
     fn decimal(
@@ -233,15 +250,7 @@ impl Outcome {
             message: "value overflows numeric format".into(),
         };
         let sum = match self.numbers {
-            Numbers::Integers => {
-                let sum = part::<IntSum>(cells, self.value).get(slot);
-                if self.function == Function::Avg
-                    && let Some(average) = average::of_small(sum, count)
-                {
-                    return self.at_scale(average).map(Some).ok_or_else(too_large);
-                }
-                i256::from_i128(sum)
-            }
+            Numbers::Integers => i256::from_i128(part::<IntSum>(cells, self.value).get(slot)),
             _ => part::<WideSum>(cells, self.value).small(slot).ok_or_else(too_large)?,
         };
         let value = match spread(self.function) {
@@ -393,6 +402,26 @@ fn spread(function: Function) -> Option<Spread> {
     }
 }
 
+/// Sums or averages of integers that 128 bits hold with all places of the result.
+struct Small<'a> {
+    sums: &'a IntSum,
+    factor: i128,
+    /// The greatest sum that can be multiplied.
+    most: i128,
+    average: bool,
+}
+
+impl Small<'_> {
+    /// None where the general way has to be taken.
+    fn value(&self, slot: u32, count: i64) -> Option<i256> {
+        let sum = self.sums.get(slot);
+        if self.average {
+            return average::of_small(sum, count);
+        }
+        (-self.most..=self.most).contains(&sum).then(|| i256::from_i128(sum * self.factor))
+    }
+}
+
 /// Collects one value a slot: NULL for a group without values.
 struct Gather<'a> {
     slots: &'a [u32],
@@ -407,7 +436,7 @@ impl Gather<'_> {
         value: impl Fn(u32, i64) -> Result<Option<N>, Failure>,
     ) -> Result<ArrayRef, Error> {
         let mut values = Vec::with_capacity(self.slots.len());
-        let mut valid = Vec::with_capacity(self.slots.len());
+        let mut valid = NullBufferBuilder::new(self.slots.len());
         for (row, slot) in self.slots.iter().enumerate() {
             let found = match self.count.get(*slot) {
                 count if count > 0 => value(*slot, count),
@@ -417,9 +446,9 @@ impl Gather<'_> {
                 self.failures.entry(row).or_insert(failure);
                 None
             });
-            valid.push(found.is_some());
+            valid.append(found.is_some());
             values.push(found.unwrap_or_default());
         }
-        Ok(natives::array(data_type, values, natives::nulls(valid))?)
+        Ok(natives::array(data_type, values, valid.finish())?)
     }
 }

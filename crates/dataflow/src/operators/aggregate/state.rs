@@ -155,7 +155,9 @@ impl Aggregate {
             states = others;
         }
         self.started = true;
-        self.windows.add(&Touched { slots, keys });
+        self.failed |= !self.results(&slots)?.failures.is_empty();
+        let new = vec![false; slots.len()];
+        self.windows.add(&Touched { slots, keys }, &new);
         Ok(())
     }
 }

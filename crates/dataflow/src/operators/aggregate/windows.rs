@@ -72,12 +72,13 @@ impl Windows {
         context.watermark(&settle.sources)?.checked_sub(settle.shift)
     }
 
-    /// Lists slots that are new.
-    pub(super) fn add(&mut self, fresh: &Touched) {
+    /// Lists slots that did not exist before.
+    pub(super) fn add(&mut self, touched: &Touched, existed: &[bool]) {
         let Some(settle) = &self.settle else { return };
-        let column = &fresh.keys[settle.key];
+        let column = &touched.keys[settle.key];
         let values = natives::values::<i64>(column);
-        for (row, slot) in fresh.slots.iter().enumerate().filter(|(row, _)| column.is_valid(*row)) {
+        let slots = touched.slots.iter().zip(existed).enumerate();
+        for (row, (slot, _)) in slots.filter(|(row, (_, old))| !**old && column.is_valid(*row)) {
             self.slots.entry(values[row]).or_default().push(*slot);
             self.listed += 1;
         }

@@ -11,7 +11,7 @@ use arrow::compute::{cast, concat, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema};
 use millrace_types::{Delta, Epoch, SqlType, TIME_ZONE, TableId};
 
-use crate::{Commit, Error, MetaKind, Op, Result, Scan, Snapshot, StateChange, Store, TableSpec};
+use crate::{Change, Commit, Error, MetaKind, Op, Result, Scan, Snapshot, Store, TableSpec};
 
 fn numbers(id: u64) -> TableSpec {
     let field = |name| Field::new(name, DataType::Int64, false);
@@ -19,17 +19,22 @@ fn numbers(id: u64) -> TableSpec {
     TableSpec { id: TableId(id), schema, sort: vec![0] }
 }
 
-fn change(keys: std::ops::Range<i64>, value: i64) -> StateChange {
+fn change(keys: std::ops::Range<i64>, value: i64) -> Change {
+    let rows = batch_of(keys, value);
+    let gone = BooleanArray::from(vec![false; rows.num_rows()]);
+    Change::new(rows, &gone)
+}
+
+fn batch_of(keys: std::ops::Range<i64>, value: i64) -> RecordBatch {
     let count = usize::try_from(keys.end - keys.start).unwrap();
     let columns: Vec<ArrayRef> = vec![
         Arc::new(Int64Array::from_iter_values(keys)),
         Arc::new(Int64Array::from_value(value, count)),
     ];
-    let rows = RecordBatch::try_new(numbers(0).schema, columns).unwrap();
-    StateChange { rows, gone: BooleanArray::from(vec![false; count]) }
+    RecordBatch::try_new(numbers(0).schema, columns).unwrap()
 }
 
-fn checkpoint(store: &Store, changes: Vec<(TableId, StateChange)>) {
+fn checkpoint(store: &Store, changes: Vec<(TableId, Change)>) {
     let segments = vec![store.write_segment(changes).unwrap()];
     let epoch = Some(store.checkpoint().next());
     store.commit(Commit { epoch, segments, ..Commit::default() }).unwrap();
@@ -224,8 +229,8 @@ fn a_table_without_key_has_one_row() {
     let spec = TableSpec { sort: Vec::new(), ..numbers(1) };
     let table = store.create_table(spec).unwrap();
     let publish = |epoch, old: Option<i64>, new: i64| {
-        let old = old.map(|old| Delta::constant(change(0..1, old).rows, -1));
-        let new = Delta::constant(change(0..1, new).rows, 1);
+        let old = old.map(|old| Delta::constant(batch_of(0..1, old), -1));
+        let new = Delta::constant(batch_of(0..1, new), 1);
         table.publish(0, Epoch(epoch).ts(), old.into_iter().chain([new]).collect());
     };
     publish(1, None, 10);
@@ -252,7 +257,7 @@ fn what_is_published_after_a_read_of_its_time_is_not_lost() {
     let table = store.create_table(numbers(1)).unwrap();
     for (n, keys) in [0..4, 4..6, 6..7].into_iter().enumerate() {
         let end = usize::try_from(keys.end).unwrap();
-        table.publish(n, Epoch(1).ts(), vec![Delta::constant(change(keys, 1).rows, 1)]);
+        table.publish(n, Epoch(1).ts(), vec![Delta::constant(batch_of(keys, 1), 1)]);
         assert_eq!(rows(&table.snapshot(Epoch(1)).unwrap()).unwrap(), end);
     }
 }
