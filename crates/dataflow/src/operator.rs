@@ -151,6 +151,12 @@ pub trait Operator: Send {
     /// The state tables, in a fixed order.
     fn tables(&self) -> Vec<StateSpec>;
 
+    /// Lets go of state that no later row can reach, though there was no data at `context.ts`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    fn settle(&mut self, context: &Context) -> Result<(), Error>;
+
     /// What changed in each table since the last hand-over; clears the marks.
     ///
     /// # Errors

@@ -47,6 +47,11 @@ impl Piece {
         Piece::new(self.rows.slice(offset, len), gone)
     }
 
+    /// Some of the columns.
+    pub(crate) fn project(&self, columns: &[usize]) -> Result<Piece> {
+        Ok(Piece { rows: self.rows.project(columns)?, gone: self.gone.clone() })
+    }
+
     pub(crate) fn filter(&self, keep: BooleanBuffer) -> Result<Piece> {
         let keep = BooleanArray::new(keep, None);
         let rows = filter_record_batch(&self.rows, &keep)?;
@@ -136,10 +141,11 @@ fn body_offset(header: usize) -> usize {
     (size_of::<u32>() + header).next_multiple_of(ALIGNMENT)
 }
 
-/// Reads what [`Encoder::batch`] wrote. The bytes have passed a checksum.
+/// Reads what [`Encoder::batch`] wrote, or some columns of it. The bytes have passed a checksum.
 pub(crate) fn decode_batch(
     bytes: Vec<u8>,
     schema: &SchemaRef,
+    columns: Option<&[usize]>,
 ) -> std::result::Result<RecordBatch, String> {
     let length = bytes.first_chunk::<4>().ok_or("block is too short")?;
     let header = u32::from_le_bytes(*length) as usize;
@@ -153,24 +159,31 @@ pub(crate) fn decode_batch(
     let batch = message.header_as_record_batch().ok_or("block is not a record batch")?;
     let body = Buffer::from_vec(bytes).slice(body);
     let version = MetadataVersion::V5;
-    read_record_batch(&body, batch, Arc::clone(schema), &Default::default(), None, &version)
+    read_record_batch(&body, batch, Arc::clone(schema), &Default::default(), columns, &version)
         .map_err(|error| error.to_string())
 }
 
-/// Reads what [`Encoder::piece`] wrote.
+/// Reads what [`Encoder::piece`] wrote, or some columns of it.
 pub(crate) fn decode_piece(
     bytes: Vec<u8>,
     layout: &Layout,
     tombstones: bool,
+    columns: Option<&[usize]>,
 ) -> std::result::Result<Piece, String> {
     if !tombstones {
-        return Ok(Piece { rows: decode_batch(bytes, &layout.stored)?, gone: None });
+        return Ok(Piece { rows: decode_batch(bytes, &layout.stored, columns)?, gone: None });
     }
-    let all = decode_batch(bytes, &layout.stored_gone)?;
-    let (gone, columns) = all.columns().split_last().ok_or("block has no columns")?;
+    let with_gone: Option<Vec<usize>> =
+        columns.map(|c| c.iter().copied().chain([layout.stored.fields().len()]).collect());
+    let all = decode_batch(bytes, &layout.stored_gone, with_gone.as_deref())?;
+    let (gone, rows) = all.columns().split_last().ok_or("block has no columns")?;
     let options = row_count(all.num_rows());
-    let stored = Arc::clone(&layout.stored);
-    let rows = RecordBatch::try_new_with_options(stored, columns.to_vec(), &options)
+    let stored = match columns {
+        Some(columns) => layout.stored.project(columns).map(Arc::new),
+        None => Ok(Arc::clone(&layout.stored)),
+    };
+    let rows = stored
+        .and_then(|stored| RecordBatch::try_new_with_options(stored, rows.to_vec(), &options))
         .map_err(|error| error.to_string())?;
     Ok(Piece::new(rows, Some(gone.as_boolean().values().clone())))
 }

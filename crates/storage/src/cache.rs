@@ -1,8 +1,10 @@
-//! The block cache: decoded blocks of all tables, the least recently used ones leave first.
+//! The block cache: decoded blocks of all tables, the least recently used ones leave first. Of a block
+//! it holds the columns that somebody has asked for.
 //!
 //! Invariants: 1. the blocks in it take at most the capacity, after every call (tested below).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
@@ -14,6 +16,14 @@ pub(crate) const CACHE_BYTES: usize = 32 << 20;
 /// A block: segment number and offset in its file.
 type BlockId = (u64, u64);
 
+/// A block, or some columns of it.
+#[derive(Clone)]
+pub(crate) struct Cached {
+    /// The columns, ascending.
+    pub(crate) columns: Arc<[usize]>,
+    pub(crate) piece: Piece,
+}
+
 /// Shared by all readers of a store.
 pub(crate) struct BlockCache {
     state: Mutex<State>,
@@ -23,7 +33,7 @@ struct State {
     capacity: usize,
     bytes: usize,
     clock: u64,
-    blocks: BTreeMap<BlockId, (u64, Piece)>,
+    blocks: BTreeMap<BlockId, (u64, Cached)>,
     by_age: BTreeMap<u64, BlockId>,
 }
 
@@ -47,25 +57,26 @@ impl BlockCache {
         self.state.lock().bytes
     }
 
-    pub(crate) fn get(&self, id: BlockId) -> Option<Piece> {
+    pub(crate) fn get(&self, id: BlockId) -> Option<Cached> {
         let state = &mut *self.state.lock();
-        let (age, piece) = state.blocks.get_mut(&id)?;
+        let (age, cached) = state.blocks.get_mut(&id)?;
         state.by_age.remove(age);
         state.clock += 1;
         *age = state.clock;
         state.by_age.insert(state.clock, id);
-        Some(piece.clone())
+        Some(cached.clone())
     }
 
-    pub(crate) fn put(&self, id: BlockId, piece: &Piece) {
+    pub(crate) fn put(&self, id: BlockId, cached: Cached) {
+        let bytes = cached.piece.bytes();
         let state = &mut *self.state.lock();
         state.clock += 1;
-        if let Some((age, old)) = state.blocks.insert(id, (state.clock, piece.clone())) {
+        if let Some((age, old)) = state.blocks.insert(id, (state.clock, cached)) {
             state.by_age.remove(&age);
-            state.bytes -= old.bytes();
+            state.bytes -= old.piece.bytes();
         }
         state.by_age.insert(state.clock, id);
-        state.bytes += piece.bytes();
+        state.bytes += bytes;
         state.evict();
     }
 }
@@ -74,16 +85,14 @@ impl State {
     fn evict(&mut self) {
         while self.bytes > self.capacity {
             let (_, id) = self.by_age.pop_first().expect("bytes come from blocks");
-            let (_, piece) = self.blocks.remove(&id).expect("each age has a block");
-            self.bytes -= piece.bytes();
+            let (_, cached) = self.blocks.remove(&id).expect("each age has a block");
+            self.bytes -= cached.piece.bytes();
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 
     use super::*;
@@ -94,16 +103,17 @@ mod tests {
         let rows = RecordBatch::try_from_iter([("v", column)]).unwrap();
         let piece = Piece { rows, gone: None };
         let cache = BlockCache::new(2 * piece.bytes());
-        cache.put((1, 0), &piece);
-        cache.put((1, 8), &piece);
+        let put = |id| cache.put(id, Cached { columns: [0].into(), piece: piece.clone() });
+        put((1, 0));
+        put((1, 8));
         assert!(cache.get((1, 0)).is_some());
-        cache.put((2, 0), &piece);
+        put((2, 0));
         assert!(cache.get((1, 8)).is_none());
         assert!(cache.get((1, 0)).is_some() && cache.get((2, 0)).is_some());
         assert_eq!(cache.bytes(), 2 * piece.bytes());
         cache.set_capacity(0);
         assert_eq!(cache.bytes(), 0);
-        cache.put((1, 0), &piece);
+        put((1, 0));
         assert!(cache.get((1, 0)).is_none());
     }
 }

@@ -65,7 +65,8 @@ impl BlockIndex {
             let block = piece.slice(start, BLOCK_ROWS.min(piece.len() - start));
             let rows = u32::try_from(block.len()).expect("a block is small");
             let tombstones = u32::try_from(block.tombstones()).expect("at most its rows");
-            builder.add(layout, &block, BlockEntry { rows, tombstones, ..Default::default() })?;
+            let entry = BlockEntry { rows, tombstones, ..Default::default() };
+            builder.add(Bounds::of(layout, &block)?, entry);
         }
         builder.finish(layout)
     }
@@ -100,7 +101,7 @@ impl BlockIndex {
         let null_keys = reader.bool()?;
         let blocks: Vec<BlockEntry> =
             (0..reader.count()?).map(|_| entry(&mut reader)).collect::<Decoded<_>>()?;
-        let batch = decode_batch(reader.bytes()?.to_vec(), &layout.index)?;
+        let batch = decode_batch(reader.bytes()?.to_vec(), &layout.index, None)?;
         reader.finish()?;
         if batch.num_rows() != blocks.len() {
             return Err("the run's index has another number of blocks".into());
@@ -123,35 +124,47 @@ fn entry(reader: &mut Reader<'_>) -> Decoded<BlockEntry> {
     })
 }
 
+/// What the index says of one block's rows.
+pub(crate) struct Bounds {
+    /// Arrays of one row in the order of the index: first, last, min, max.
+    columns: Vec<ArrayRef>,
+    null_keys: bool,
+}
+
+impl Bounds {
+    pub(crate) fn of(layout: &Layout, piece: &Piece) -> Result<Bounds> {
+        let rows = &piece.rows;
+        let keys = || layout.sort.iter().map(|column| rows.column(*column));
+        let null_keys = keys().any(|column| column.null_count() > 0);
+        let end = rows.num_rows() - 1;
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(layout.index.fields().len());
+        for row in [0, end] {
+            for column in keys() {
+                // A slice would keep the whole block in memory.
+                let row = UInt64Array::from(vec![row as u64]);
+                columns.push(take(column, &row, None)?);
+            }
+        }
+        let bounds: Vec<_> = rows.columns().iter().map(bounds_of).collect();
+        columns.extend(bounds.iter().map(|(least, _)| Arc::clone(least)));
+        columns.extend(bounds.into_iter().map(|(_, greatest)| greatest));
+        Ok(Bounds { columns, null_keys })
+    }
+}
+
 /// Collects the index of blocks as they are written.
 #[derive(Default)]
 pub(crate) struct IndexBuilder {
     blocks: Vec<BlockEntry>,
-    /// One row a block, the columns in the order of the index: first, last, min, max.
     bounds: Vec<Vec<ArrayRef>>,
     null_keys: bool,
 }
 
 impl IndexBuilder {
-    pub(crate) fn add(&mut self, layout: &Layout, piece: &Piece, entry: BlockEntry) -> Result<()> {
-        let rows = &piece.rows;
-        let keys = || layout.sort.iter().map(|column| rows.column(*column));
-        self.null_keys |= keys().any(|column| column.null_count() > 0);
-        let end = rows.num_rows() - 1;
-        let mut bounds: Vec<ArrayRef> = Vec::with_capacity(layout.index.fields().len());
-        for row in [0, end] {
-            for column in keys() {
-                // A slice would keep the whole block in memory.
-                let row = UInt64Array::from(vec![row as u64]);
-                bounds.push(take(column, &row, None)?);
-            }
-        }
-        let columns: Vec<_> = rows.columns().iter().map(bounds_of).collect();
-        bounds.extend(columns.iter().map(|(least, _)| Arc::clone(least)));
-        bounds.extend(columns.into_iter().map(|(_, greatest)| greatest));
-        self.bounds.push(bounds);
+    pub(crate) fn add(&mut self, bounds: Bounds, entry: BlockEntry) {
+        self.null_keys |= bounds.null_keys;
+        self.bounds.push(bounds.columns);
         self.blocks.push(entry);
-        Ok(())
     }
 
     pub(crate) fn finish(self, layout: &Layout) -> Result<BlockIndex> {

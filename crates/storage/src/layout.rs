@@ -84,6 +84,23 @@ impl Layout {
         )?)
     }
 
+    /// The same table seen through some of its columns, the key among them.
+    pub(crate) fn project(&self, columns: &[usize]) -> Result<Layout> {
+        let gone = columns.iter().copied().chain([self.stored.fields().len()]);
+        let place = |column: &usize| {
+            columns.iter().position(|c| c == column).expect("the key columns are among them")
+        };
+        Ok(Layout {
+            table: self.table,
+            declared: Arc::new(self.declared.project(columns)?),
+            stored: Arc::new(self.stored.project(columns)?),
+            stored_gone: Arc::new(self.stored_gone.project(&gone.collect::<Vec<_>>())?),
+            sort: self.sort.iter().map(place).collect(),
+            index: Arc::clone(&self.index),
+            fingerprint: self.fingerprint,
+        })
+    }
+
     /// The first key column of some rows as numbers, where trims apply.
     pub(crate) fn leading<'a>(&self, rows: &'a RecordBatch) -> Option<Leading<'a>> {
         let column = rows.column(*self.sort.first()?);

@@ -38,7 +38,10 @@ pub(crate) struct MergeOptions {
 
 /// A merge under way.
 pub(crate) struct Merge {
+    /// Of the columns that are loaded.
     layout: Arc<Layout>,
+    /// The columns that are loaded: the key and those of the output; None for all.
+    loaded: Option<Vec<usize>>,
     cache: Arc<BlockCache>,
     options: MergeOptions,
     codec: KeyCodec,
@@ -109,16 +112,26 @@ impl Merge {
         layout: &Arc<Layout>,
         cache: &Arc<BlockCache>,
         inputs: Vec<Input>,
-        options: MergeOptions,
+        mut options: MergeOptions,
     ) -> Result<Merge> {
-        let codec = codec(layout, &inputs)?;
+        let mut layout = Arc::clone(layout);
+        let mut loaded = None;
+        if let Some(columns) = &mut options.columns {
+            let mut all: Vec<usize> = columns.iter().chain(&layout.sort).copied().collect();
+            all.sort_unstable();
+            all.dedup();
+            layout = Arc::new(layout.project(&all)?);
+            let place = |column: &usize| all.binary_search(column).expect("it is among them");
+            *columns = columns.iter().map(place).collect();
+            loaded = Some(all);
+        }
+        let codec = codec(&layout, &inputs)?;
         let mut cursors = Vec::with_capacity(inputs.len());
         for input in inputs.into_iter().filter(|input| !input.blocks.is_empty()) {
             let keys = block_keys(&codec, &input)?;
             cursors.push(Cursor { input, at: 0, keys, current: None });
         }
-        let (layout, cache) = (Arc::clone(layout), Arc::clone(cache));
-        Ok(Merge { layout, cache, options, codec, cursors })
+        Ok(Merge { layout, loaded, cache: Arc::clone(cache), options, codec, cursors })
     }
 
     /// The next rows in key order; None at the end.
@@ -161,7 +174,7 @@ impl Merge {
     fn pass(&mut self, cursor: usize) -> Result<Piece> {
         let caching = Caching { cache: &self.cache, insert: self.options.fill_cache };
         let cursor = &mut self.cursors[cursor];
-        cursor.load(caching)?;
+        cursor.load(self.loaded.as_deref(), caching)?;
         let current = cursor.current.take().expect("just loaded");
         cursor.at += 1;
         let rest = current.piece.slice(current.offset, current.piece.len() - current.offset);
@@ -170,7 +183,7 @@ impl Merge {
             None => rest,
         };
         match &self.options.columns {
-            Some(columns) => Ok(Piece { rows: rest.rows.project(columns)?, gone: rest.gone }),
+            Some(columns) => rest.project(columns),
             None => Ok(rest),
         }
     }
@@ -196,7 +209,7 @@ impl Merge {
         let caching = Caching { cache: &self.cache, insert: self.options.fill_cache };
         for n in group {
             let cursor = &mut self.cursors[*n];
-            cursor.load(caching)?;
+            cursor.load(self.loaded.as_deref(), caching)?;
             cursor.encode(&self.codec, &self.layout)?;
         }
         let (bound, last) = (&self.cursors[least].keys.last, self.cursors[least].at);
@@ -250,9 +263,9 @@ impl Merge {
 }
 
 impl Cursor {
-    fn load(&mut self, caching: Caching<'_>) -> Result<()> {
+    fn load(&mut self, columns: Option<&[usize]>, caching: Caching<'_>) -> Result<()> {
         if self.current.is_none() {
-            let piece = self.input.source.load(self.input.blocks[self.at], caching)?;
+            let piece = self.input.source.load(self.input.blocks[self.at], columns, caching)?;
             self.current = Some(Current { piece, keys: None, offset: 0 });
         }
         Ok(())

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::block::{BLOCK_ROWS, Piece, decode_piece};
-use crate::cache::BlockCache;
+use crate::cache::{BlockCache, Cached};
 use crate::error::Result;
 use crate::index::BlockIndex;
 use crate::layout::{Layout, Leading};
@@ -50,22 +50,46 @@ impl Run {
         (self.file.number, self.ordinal)
     }
 
-    fn load(&self, block: usize, caching: Caching<'_>) -> Result<Piece> {
+    /// A block, or some columns of it, ascending.
+    fn load(&self, block: usize, columns: Option<&[usize]>, caching: Caching<'_>) -> Result<Piece> {
         let entry = &self.index.blocks[block];
         let id = (self.file.number, entry.offset);
-        if let Some(piece) = caching.cache.get(id) {
-            return Ok(piece);
+        let all: Vec<usize>;
+        let columns = match columns {
+            Some(columns) => columns,
+            None => {
+                all = (0..self.layout.stored.fields().len()).collect();
+                &all
+            }
+        };
+        let cached = caching.cache.get(id);
+        let mut read = columns.to_vec();
+        if let Some(cached) = cached {
+            let place = |column| cached.columns.binary_search(column).ok();
+            if let Some(places) = columns.iter().map(place).collect::<Option<Vec<_>>>() {
+                return cached.piece.project(&places);
+            }
+            if caching.insert {
+                // What others ask for stays.
+                read.extend(cached.columns.iter());
+                read.sort_unstable();
+                read.dedup();
+            }
         }
         let bytes = self.file.read(entry.offset, entry.length, entry.crc)?;
-        let piece = decode_piece(bytes, &self.layout, entry.tombstones > 0)
+        let piece = decode_piece(bytes, &self.layout, entry.tombstones > 0, Some(&read))
             .map_err(|reason| self.file.damaged(entry.offset, reason))?;
         if piece.len() != entry.rows as usize {
             return Err(self.file.damaged(entry.offset, "the block has another number of rows"));
         }
-        if caching.insert {
-            caching.cache.put(id, &piece);
+        if !caching.insert {
+            return Ok(piece);
         }
-        Ok(piece)
+        let place = |column| read.binary_search(column).expect("the columns are read");
+        let places: Vec<usize> = columns.iter().map(place).collect();
+        let wanted = piece.project(&places);
+        caching.cache.put(id, Cached { columns: read.into(), piece });
+        wanted
     }
 
     /// True when a trim at `mark` leaves no row of it.
@@ -113,13 +137,20 @@ impl Source {
         }
     }
 
-    pub(crate) fn load(&self, block: usize, caching: Caching<'_>) -> Result<Piece> {
+    /// A block, or some columns of it, ascending.
+    pub(crate) fn load(
+        &self,
+        block: usize,
+        columns: Option<&[usize]>,
+        caching: Caching<'_>,
+    ) -> Result<Piece> {
         match self {
             Source::Memory(run) => {
                 let start = block * BLOCK_ROWS;
-                Ok(run.piece.slice(start, BLOCK_ROWS.min(run.piece.len() - start)))
+                let piece = run.piece.slice(start, BLOCK_ROWS.min(run.piece.len() - start));
+                columns.map_or(Ok(piece.clone()), |columns| piece.project(columns))
             }
-            Source::Disk(run) => run.load(block, caching),
+            Source::Disk(run) => run.load(block, columns, caching),
         }
     }
 

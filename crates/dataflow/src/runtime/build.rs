@@ -384,6 +384,8 @@ impl Stateful {
     }
 
     fn hand_over(&mut self, mark: Ts) -> Result<(), Error> {
+        // State of closed windows need not be written.
+        self.operator.settle(&self.cells.context(mark))?;
         let changes = self.operator.hand_over()?;
         let mut handed = self.cells.handed.borrow_mut();
         let at = handed.entry(mark).or_default();

@@ -14,9 +14,10 @@ use millrace_types::Ts;
 use crate::block::{BLOCK_ROWS, Encoder, Piece};
 use crate::error::{Error, Result};
 use crate::files::{FileWriter, Files};
-use crate::index::{BlockEntry, BlockIndex, IndexBuilder};
+use crate::index::{BlockEntry, BlockIndex, Bounds, IndexBuilder};
 use crate::layout::{Layout, too_long};
 use crate::segment::{DirectoryEntry, MAGIC, SegmentFile, encode_directory, file_name};
+use crate::table::Sorted;
 
 const WRITE_BYTES: usize = 256 << 10;
 
@@ -27,6 +28,31 @@ pub(crate) struct NewRun {
     pub(crate) data_bytes: u64,
     /// The run holds the table's overlays up to here.
     pub(crate) flushed: Option<Ts>,
+}
+
+/// How many blocks a thread takes at a time.
+const BLOCKS_A_THREAD: usize = 4;
+
+/// A block that is encoded but has no place yet.
+struct Block {
+    bytes: Vec<u8>,
+    entry: BlockEntry,
+    bounds: Bounds,
+}
+
+impl Block {
+    fn new(encoder: &Encoder, layout: &Layout, piece: &Piece) -> Result<Block> {
+        let mut bytes = Vec::new();
+        let length = encoder.piece(layout, piece, &mut bytes)?;
+        let entry = BlockEntry {
+            offset: 0,
+            length: u32::try_from(length).map_err(|_| too_long(piece.len()))?,
+            crc: crc32fast::hash(&bytes),
+            rows: u32::try_from(piece.len()).expect("a block is small"),
+            tombstones: u32::try_from(piece.tombstones()).expect("at most its rows"),
+        };
+        Ok(Block { bytes, entry, bounds: Bounds::of(layout, piece)? })
+    }
 }
 
 /// A segment while it is written.
@@ -102,18 +128,48 @@ impl SegmentWriter {
     }
 
     fn block(&mut self, layout: &Layout, piece: &Piece) -> Result<()> {
-        let at = self.buffer.len();
-        let length = self.encoder.piece(layout, piece, &mut self.buffer)?;
-        let entry = BlockEntry {
-            offset: self.offset,
-            length: u32::try_from(length).map_err(|_| too_long(piece.len()))?,
-            crc: crc32fast::hash(&self.buffer[at..]),
-            rows: u32::try_from(piece.len()).expect("a block is small"),
-            tombstones: u32::try_from(piece.tombstones()).expect("at most its rows"),
-        };
-        self.offset += length as u64;
-        self.open.as_mut().expect("a run was begun").index.add(layout, piece, entry)?;
+        let block = Block::new(&self.encoder, layout, piece)?;
+        self.add(block)
+    }
+
+    fn add(&mut self, block: Block) -> Result<()> {
+        let entry = BlockEntry { offset: self.offset, ..block.entry };
+        self.append(&block.bytes);
+        self.open.as_mut().expect("a run was begun").index.add(block.bounds, entry);
         self.write(WRITE_BYTES)
+    }
+
+    /// Appends sorted rows to the run, nothing else before or after. Many rows are gathered and
+    /// encoded by several threads.
+    pub(crate) fn sorted(&mut self, rows: &Sorted<'_>) -> Result<()> {
+        let end = |start: usize| rows.len().min(start + BLOCK_ROWS);
+        let starts: Vec<usize> = (0..rows.len()).step_by(BLOCK_ROWS).collect();
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        for stretch in starts.chunks(BLOCKS_A_THREAD * threads) {
+            let encode = |starts: &[usize]| -> Result<Vec<Block>> {
+                let block = |start: &usize| {
+                    let piece = rows.rows(*start..end(*start))?;
+                    Block::new(&self.encoder, rows.layout(), &piece)
+                };
+                starts.iter().map(block).collect()
+            };
+            let blocks = std::thread::scope(|scope| {
+                let mut shares = stretch.chunks(BLOCKS_A_THREAD);
+                let own = shares.next().unwrap_or_default();
+                let others: Vec<_> =
+                    shares.map(|share| scope.spawn(move || encode(share))).collect();
+                let mut all = vec![encode(own)];
+                all.extend(others.into_iter().map(|other| match other.join() {
+                    Ok(blocks) => blocks,
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }));
+                all
+            });
+            for block in blocks.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten() {
+                self.add(block)?;
+            }
+        }
+        Ok(())
     }
 
     /// Ends the run; one without rows leaves no trace.

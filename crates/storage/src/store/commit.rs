@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 
 use millrace_types::{Epoch, TableId};
 
-use crate::block::BLOCK_ROWS;
 use crate::error::{Error, Result};
 use crate::keyspace::catalog_op;
 use crate::meta::Op;
@@ -66,10 +65,7 @@ impl Store {
             let sorted = Sorted::new(&table.layout, &change.pieces)?;
             rows += sorted.len() as u64;
             writer.begin(&table.layout, table.flushing());
-            // Block by block, so that rows are still in the processor's cache when encoded.
-            for start in (0..sorted.len()).step_by(BLOCK_ROWS) {
-                writer.push(sorted.rows(start..sorted.len().min(start + BLOCK_ROWS))?)?;
-            }
+            writer.sorted(&sorted)?;
             writer.end()?;
         }
         let Some((file, runs)) = writer.finish()? else {

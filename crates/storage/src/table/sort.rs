@@ -52,6 +52,10 @@ impl<'a> Sorted<'a> {
         Ok(Sorted { layout, pieces, starts, order, len })
     }
 
+    pub(crate) fn layout(&self) -> &Layout {
+        self.layout
+    }
+
     /// How many rows stay.
     pub(crate) fn len(&self) -> usize {
         self.len

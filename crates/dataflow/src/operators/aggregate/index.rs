@@ -9,10 +9,9 @@
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::Field;
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 
 use super::keys::{Codec, Packed, RowBytes, packed_words};
+use super::slot_table::{NONE, SlotTable};
 use crate::operator::Error;
 
 /// Maps keys to slots.
@@ -28,6 +27,8 @@ pub(super) trait Index: Send {
     fn decode(&self, slots: &[u32]) -> Result<Vec<ArrayRef>, Error>;
     /// Forgets a slot's key, so that the slot will be used again; false if it had none.
     fn remove(&mut self, slot: u32) -> bool;
+    /// The same for many slots; gives those that had a key, each once.
+    fn remove_all(&mut self, slots: Vec<u32>) -> Vec<u32>;
     /// Slots ever handed out: all are below this.
     fn capacity(&self) -> usize;
     /// Forgets all keys, keeps the memory.
@@ -50,10 +51,13 @@ pub(super) fn index(fields: &[&Field]) -> Result<Box<dyn Index>, Error> {
     })
 }
 
+/// Rows that are looked up together.
+const STRETCH: usize = 128;
+
 /// The one implementation, over either kind of key.
 struct Slots<C: Codec> {
     codec: C,
-    table: HashTable<u32>,
+    table: SlotTable,
     keys: Vec<C::Key>,
     free: Vec<u32>,
     heap: usize,
@@ -61,7 +65,7 @@ struct Slots<C: Codec> {
 
 impl<C: Codec> Slots<C> {
     fn new(codec: C) -> Slots<C> {
-        Slots { codec, table: HashTable::new(), keys: Vec::new(), free: Vec::new(), heap: 0 }
+        Slots { codec, table: SlotTable::default(), keys: Vec::new(), free: Vec::new(), heap: 0 }
     }
 }
 
@@ -75,24 +79,41 @@ impl<C: Codec> Index for Slots<C> {
         let batch = self.codec.encode(columns, rows)?;
         let Slots { codec, table, keys, free, heap } = self;
         slots.reserve(rows);
-        for row in 0..rows {
-            let hash = codec.hash(&batch, row);
-            let same = |slot: &u32| codec.equals(&keys[*slot as usize], &batch, row);
-            let slot = match table.entry(hash, same, |s| codec.hash_key(&keys[*s as usize])) {
-                Entry::Occupied(entry) => *entry.get(),
-                Entry::Vacant(entry) => {
-                    let slot = free.pop().unwrap_or_else(|| next(keys.len()));
-                    entry.insert(slot);
-                    let key = codec.key(&batch, row);
-                    *heap += C::heap(&key);
-                    match keys.get_mut(slot as usize) {
-                        Some(old) => *old = key,
-                        None => keys.push(key),
-                    }
-                    slot
+        let (mut hashes, mut found) = ([0; STRETCH], [NONE; STRETCH]);
+        for start in (0..rows).step_by(STRETCH) {
+            let stretch = start..rows.min(start + STRETCH);
+            table.reserve(stretch.len());
+            // The first two loops hold no step that waits for the one before.
+            for ((row, hash), found) in stretch.clone().zip(&mut hashes).zip(&mut found) {
+                *hash = codec.hash(&batch, row);
+                *found = table.first(*hash);
+            }
+            for (row, found) in stretch.clone().zip(&mut found) {
+                if *found != NONE && !codec.equals(&keys[*found as usize], &batch, row) {
+                    *found = NONE;
                 }
-            };
-            slots.push(slot);
+            }
+            for ((row, hash), found) in stretch.zip(hashes).zip(found) {
+                if found != NONE {
+                    slots.push(found);
+                    continue;
+                }
+                let same = |slot: u32| codec.equals(&keys[slot as usize], &batch, row);
+                slots.push(match table.find(hash, same) {
+                    Ok(slot) => slot,
+                    Err(vacant) => {
+                        let slot = free.pop().unwrap_or_else(|| next(keys.len()));
+                        table.insert(vacant, hash, slot);
+                        let key = codec.key(&batch, row);
+                        *heap += C::heap(&key);
+                        match keys.get_mut(slot as usize) {
+                            Some(old) => *old = key,
+                            None => keys.push(key),
+                        }
+                        slot
+                    }
+                });
+            }
         }
         Ok(())
     }
@@ -104,13 +125,33 @@ impl<C: Codec> Index for Slots<C> {
     fn remove(&mut self, slot: u32) -> bool {
         let key = &self.keys[slot as usize];
         let hash = self.codec.hash_key(key);
-        let Ok(entry) = self.table.find_entry(hash, |other| *other == slot) else {
+        if !self.table.remove(hash, slot) {
             return false;
-        };
-        entry.remove();
+        }
         self.heap -= C::heap(key);
         self.free.push(slot);
         true
+    }
+
+    fn remove_all(&mut self, mut slots: Vec<u32>) -> Vec<u32> {
+        if slots.len() < self.table.len() / 8 {
+            slots.retain(|slot| self.remove(*slot));
+            return slots;
+        }
+        let mut wanted = vec![false; self.keys.len()];
+        slots.iter().for_each(|slot| wanted[*slot as usize] = true);
+        let mut there = vec![false; self.keys.len()];
+        self.table.retain(|slot| {
+            let goes = wanted[slot as usize];
+            there[slot as usize] = goes;
+            !goes
+        });
+        // Ascending, as what belongs to them lies in memory.
+        let gone = (0u32..).zip(there).filter(|(_, goes)| *goes).map(|(slot, _)| slot);
+        let gone: Vec<u32> = gone.collect();
+        self.heap -= gone.iter().map(|slot| C::heap(&self.keys[*slot as usize])).sum::<usize>();
+        self.free.extend_from_slice(&gone);
+        gone
     }
 
     fn capacity(&self) -> usize {
@@ -125,7 +166,7 @@ impl<C: Codec> Index for Slots<C> {
     }
 
     fn bytes(&self) -> usize {
-        self.table.allocation_size()
+        self.table.bytes()
             + self.keys.capacity() * size_of::<C::Key>()
             + self.free.capacity() * size_of::<u32>()
             + self.heap

@@ -34,6 +34,7 @@ mod panes;
 mod parts;
 mod results;
 mod round;
+mod slot_table;
 mod state;
 mod sum;
 #[cfg(test)]
@@ -294,18 +295,6 @@ impl Aggregate {
             cell.merge(other.as_ref(), moves);
         }
     }
-
-    fn settle(&mut self, context: &Context) -> Result<(), Error> {
-        let settled = self.windows.settle(context, self.state.index.as_ref())?;
-        self.marks.count(settled.len());
-        for slot in settled {
-            if self.state.index.remove(slot) {
-                self.state.reset(slot);
-                self.marks.unset(slot);
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Operator for Aggregate {
@@ -354,6 +343,16 @@ impl Operator for Aggregate {
 
     fn tables(&self) -> Vec<StateSpec> {
         vec![self.table()]
+    }
+
+    fn settle(&mut self, context: &Context) -> Result<(), Error> {
+        let settled = self.windows.settle(context, self.state.index.as_ref())?;
+        self.marks.count(settled.len());
+        for slot in self.state.index.remove_all(settled) {
+            self.state.reset(slot);
+            self.marks.unset(slot);
+        }
+        Ok(())
     }
 
     fn hand_over(&mut self) -> Result<Vec<Option<StateChange>>, Error> {
