@@ -10,7 +10,7 @@ use datafusion::optimizer::Optimizer;
 use datafusion::prelude::SessionConfig;
 use millrace_types::TIME_ZONE;
 
-use crate::arithmetic::Arithmetic;
+use crate::analyze;
 use crate::functions;
 use crate::names::{DATABASE, SCHEMA};
 use crate::typenames::Types;
@@ -51,7 +51,7 @@ fn base() -> SessionState {
     let mut builder = SessionStateBuilder::new_with_default_features()
         .with_config(config())
         .with_type_planner(Arc::new(Types))
-        .with_analyzer_rule(Arc::new(Arithmetic));
+        .with_analyzer_rules(analyze::rules());
     // The rule adds partial sums up with the same function, which for us has another type.
     let rules = Optimizer::new().rules.into_iter();
     let rules = rules.filter(|rule| rule.name() != "single_distinct_aggregation_to_group_by");

@@ -32,6 +32,10 @@ states! {
     NUMERIC_VALUE_OUT_OF_RANGE = "22003";
     /// A date or time is out of range.
     DATETIME_FIELD_OVERFLOW = "22008";
+    /// An offset of a time zone is out of range.
+    INVALID_TIME_ZONE_DISPLACEMENT = "22009";
+    /// An interval is too long.
+    INTERVAL_FIELD_OVERFLOW = "22015";
     /// Division by zero.
     DIVISION_BY_ZERO = "22012";
     /// An argument has a value that the function does not take.

@@ -18,7 +18,9 @@ use millrace_plan::Scalar;
 use millrace_types::{Report, SqlState};
 
 use super::context::Context;
+use super::syntax;
 use super::table::CatalogTables;
+use crate::analyze;
 use crate::ast::CreateSource;
 use crate::catalog::{Catalog, Source, SourceColumn};
 use crate::error::{report, report_in};
@@ -81,7 +83,8 @@ impl Source {
 }
 
 /// The expression with names resolved.
-fn logical(expr: SqlExpr, schema: &SchemaRef, text: &str) -> Result<Expr, Report> {
+fn logical(mut expr: SqlExpr, schema: &SchemaRef, text: &str) -> Result<Expr, Report> {
+    syntax::normalize_expr(&mut expr, text)?;
     let catalog = Catalog::new();
     let tables = CatalogTables(&catalog);
     let context = Context::new(&catalog, &tables, session::shared(), text);
@@ -148,6 +151,7 @@ fn physical(expr: Expr, column: &SourceColumn, schema: &SchemaRef) -> Result<Sca
         let coerced = simplifier.coerce(expr, &schema)?;
         let found = coerced.get_type(&schema)?;
         let typed = if found == wanted { coerced } else { cast(coerced, wanted.clone()) };
+        let typed = analyze::with_functions(typed, &schema)?;
         Ok((simplifier.simplify(typed)?, found))
     };
     let (expr, found) = simplify().map_err(report)?;

@@ -19,7 +19,7 @@ use datafusion::logical_expr::{
 use millrace_types::{ObjectId, Report, SqlState, is_hidden};
 
 use super::relation::Windows;
-use super::{TableLookup, columns, plan_query};
+use super::{TableLookup, columns, plan_query, syntax};
 use crate::catalog::{Catalog, Kind, Object, View, visible};
 use crate::names::{self, Quoted};
 use crate::parser::parse_query;
@@ -81,6 +81,7 @@ impl<'a> Context<'a> {
         };
         let mut query = parse_query(&view.query_text).map_err(failed)?;
         columns::name_outputs(&mut query);
+        syntax::normalize(&mut query, &view.query_text).map_err(failed)?;
         let context = Context::new(self.catalog, self.tables, self.state, &view.query_text);
         let plan = plan_query(&context, &query, &[]);
         let renamed = plan.and_then(|plan| rename(plan, &view.schema));

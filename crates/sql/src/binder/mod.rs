@@ -15,6 +15,7 @@ mod options;
 mod parameters;
 mod relation;
 mod source;
+mod syntax;
 mod table;
 mod view;
 
@@ -82,6 +83,7 @@ impl<'a> Binder<'a> {
     ) -> Result<Bound, Report> {
         let mut query = query.clone();
         columns::name_outputs(&mut query);
+        syntax::normalize(&mut query, text)?;
         let context = Context::new(self.catalog, self.tables, self.state, text);
         let (plan, parameters) = parameters.plan(&context, &query, text)?;
         check_reads(&plan)?;

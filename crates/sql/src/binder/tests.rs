@@ -198,7 +198,7 @@ const ERRORS: &[(&str, &str, &str, &str)] = &[
     (
         "SELECT id FROM readings WHERE ts > 'soon'",
         "22007",
-        "invalid input syntax for type timestamp: \"soon\"",
+        "invalid input syntax for type timestamp with time zone: \"soon\"",
         "",
     ),
     ("SELECT INTERVAL 'abc'", "22007", "invalid input syntax for type interval: \"abc\"", ""),

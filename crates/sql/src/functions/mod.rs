@@ -7,6 +7,7 @@
 //! value is a [`Report`] inside `DataFusionError::External`, so that it keeps its SQLSTATE.
 
 mod aggregate;
+mod cast;
 mod checked;
 mod date_bin;
 mod date_trunc;
@@ -28,6 +29,7 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{AggregateUDF, Expr, Operator, ScalarUDF, lit};
 use millrace_types::{Report, SqlState, SqlType};
 
+pub(crate) use cast::{CONVERT, differs as cast_differs, exists as cast_exists, value_as};
 pub use version::VERSION;
 pub use window::{HOP, TUMBLE};
 
@@ -42,7 +44,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         udf(window::Tumble::new()),
         udf(window::Hop::new()),
         udf(version::Version::new()),
-        udf(checked::NearestEven::new()),
+        udf(cast::Convert::new()),
     ]
     .into_iter()
     .chain(CHECKED.into_iter().filter_map(checked))
@@ -63,14 +65,13 @@ pub(crate) fn checked(operator: Operator) -> Option<Arc<ScalarUDF>> {
     checked::Checked::new(operator).map(udf)
 }
 
-/// A float rounded to a whole number, halves to the even one.
-pub(crate) fn round_half_even(value: Expr) -> Expr {
-    call(udf(checked::NearestEven::new()), vec![value])
-}
-
-/// True for what [`round_half_even`] gives.
-pub(crate) fn is_rounded(expr: &Expr) -> bool {
-    matches!(expr, Expr::ScalarFunction(call) if call.name() == "round_half_even")
+/// A value as another type, by our own cast.
+///
+/// # Errors
+/// A type that has no values of its own.
+pub(crate) fn convert(value: Expr, to: &DataType) -> Result<Expr, DataFusionError> {
+    let zero = ScalarValue::new_default(to)?;
+    Ok(call(udf(cast::Convert::new()), vec![value, lit(zero)]))
 }
 
 fn udf(function: impl datafusion::logical_expr::ScalarUDFImpl + 'static) -> Arc<ScalarUDF> {

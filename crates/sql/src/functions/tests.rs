@@ -183,3 +183,65 @@ async fn bad_values_have_a_code() {
 async fn version_begins_as_clients_expect() {
     assert!(row("SELECT version()").await[0].0.starts_with("PostgreSQL 16.6 (Millrace "));
 }
+
+#[tokio::test]
+async fn casts_read_round_and_write_as_postgresql() {
+    for (query, value, data_type) in [
+        ("' 42 '::int", "42", "integer"),
+        ("'yes'::boolean", "true", "boolean"),
+        ("'1e3'::numeric(6,1)", "1000.0", "numeric(6,1)"),
+        ("'2024-05-06T07:00+02'::timestamptz", "2024-05-06T05:00:00Z", "timestamp with time zone"),
+        ("'07:30'::time", "07:30:00", "time without time zone"),
+        ("'1 day 02:00:00'::interval::text", "1 day 02:00:00", "text"),
+        ("'\\x6162'::bytea::text", "\\x6162", "text"),
+        ("2.5::float8::int", "2", "integer"),
+        ("'2.5'::numeric::int", "3", "integer"),
+        ("(-2.5)::numeric(3,1)::smallint", "-3", "smallint"),
+        ("0.1::float8::numeric::text", "0.1", "text"),
+        ("123456789.123::real::numeric::text", "123457000", "text"),
+        ("1e20::float8::text", "1e+20", "text"),
+        ("0.0001::float8::text || ' ' || 0.00001::float8::text", "0.0001 1e-05", "text"),
+        ("123456.789::real::text || ' ' || 1.0::float8::text", "123456.79 1", "text"),
+        ("'1.50'::numeric::text || ' ' || '1.50'::numeric(4,2)::text", "1.5 1.50", "text"),
+        ("'123456789.123456789'::numeric::float8", "123456789.12345679", "double precision"),
+        ("'2024-05-06 07:08:09.5'::timestamp::text", "2024-05-06 07:08:09.5", "text"),
+        ("'0044-03-15 BC'::timestamptz::text", "0044-03-15 00:00:00+00 BC", "text"),
+        ("'1969-12-31 23:00'::timestamp::date", "1969-12-31", "date"),
+        ("'1969-12-31 23:00'::timestamp::time", "23:00:00", "time without time zone"),
+        ("'-01:00'::interval::time", "23:00:00", "time without time zone"),
+        ("true::int + 1", "2", "bigint"),
+        ("NULL::text::int", "", "integer"),
+    ] {
+        let found = row(&format!("SELECT {query}")).await;
+        assert_eq!((found[0].0.as_str(), found[0].1.as_str()), (value, data_type), "{query}");
+    }
+    let column = "SELECT v::int FROM (VALUES ('1'), (NULL), (' 3 ')) AS t(v) WHERE v::int > 1";
+    assert_eq!(row(column).await[0].0, "3");
+}
+
+#[tokio::test]
+async fn casts_fail_with_the_words_of_postgresql() {
+    for (query, code, message) in [
+        ("'4x'::int", "22P02", "invalid input syntax for type integer: \"4x\""),
+        ("'99999999999'::int", "22003", "value \"99999999999\" is out of range for type integer"),
+        ("40000::smallint", "22003", "smallint out of range"),
+        ("3000000000::int", "22003", "integer out of range"),
+        ("'NaN'::float8::int", "22003", "integer out of range"),
+        ("1e300::float8::real", "22003", "value out of range: overflow"),
+        ("'12345.6'::numeric::numeric(4,1)", "22003", "numeric field overflow"),
+        ("12345.6::float8::numeric(4,1)", "22003", "numeric field overflow"),
+        ("'yesterweek'::date", "22007", "invalid input syntax for type date: \"yesterweek\""),
+        ("'2024-13-01'::date", "22008", "date/time field value out of range: \"2024-13-01\""),
+        (
+            "'1 fortnight'::interval",
+            "22007",
+            "invalid input syntax for type interval: \"1 fortnight\"",
+        ),
+        ("true::timestamptz", "42846", "cannot cast type boolean to timestamp with time zone"),
+        ("now()::boolean", "42846", "cannot cast type timestamp with time zone to boolean"),
+    ] {
+        let error = run(&format!("SELECT {query}")).await.expect_err(query);
+        let report = crate::error::report(error);
+        assert_eq!((report.code.code(), report.message.as_str()), (code, message), "{query}");
+    }
+}

@@ -1,0 +1,84 @@
+//! Analyzer rules: operators and casts as PostgreSQL has them.
+//!
+//! One rule runs before DataFusion resolves types and turns away casts that PostgreSQL does not have
+//! ([`casts`]); one runs after it, and puts our functions in place of operators that wrap
+//! ([`arithmetic`]) and of casts that read, round or write in another way. Names of columns stay.
+//!
+//! Invariants: 1. running a rule again changes nothing. 2. a constant that is cast is a constant.
+
+mod arithmetic;
+mod casts;
+
+use std::sync::Arc;
+
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, Result};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::optimizer::AnalyzerRule;
+use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
+use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
+
+/// All analyzer rules, in order.
+pub(crate) fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    vec![
+        Arc::new(ResolveGroupingFunction::new()),
+        Arc::new(Rule { name: "postgres_types", change: casts::check }),
+        Arc::new(TypeCoercion::new()),
+        Arc::new(Rule { name: "postgres_functions", change: replaced }),
+    ]
+}
+
+/// An expression whose types are resolved, with our functions in it.
+pub(crate) fn with_functions(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    Ok(expr.transform_up(|expr| replaced(expr, schema))?.data)
+}
+
+fn replaced(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    match expr {
+        Expr::BinaryExpr(binary) => Ok(arithmetic::checked(binary, schema)),
+        Expr::Cast(cast) => casts::converted(cast, schema),
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+/// Changes each expression of a plan, with the schema of what it can name.
+struct Rule {
+    name: &'static str,
+    change: fn(Expr, &DFSchema) -> Result<Transformed<Expr>>,
+}
+
+impl std::fmt::Debug for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl AnalyzerRule for Rule {
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        Ok(plan.transform_up_with_subqueries(|plan| self.rewrite(plan))?.data)
+    }
+
+    fn name(&self) -> &str {
+        self.name
+    }
+}
+
+impl Rule {
+    fn rewrite(&self, plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+        let mut schema = match &plan {
+            LogicalPlan::TableScan(scan) => scan.projected_schema.as_ref().clone(),
+            _ => DFSchema::empty(),
+        };
+        for input in plan.inputs() {
+            schema.merge(input.schema());
+        }
+        let names = NamePreserver::new(&plan);
+        plan.map_expressions(|expr| {
+            let saved = names.save(&expr);
+            let changed = expr.transform_up(|expr| (self.change)(expr, &schema))?;
+            Ok(changed.update_data(|expr| saved.restore(expr)))
+        })
+    }
+}

@@ -1,0 +1,120 @@
+//! What DataFusion reads in another way than PostgreSQL, written so that both read the same, before
+//! names and types are known.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, Interval, ObjectName, Query, Spanned, UnaryOperator, Value, VisitMut, VisitorMut,
+};
+use datafusion::sql::sqlparser::tokenizer::Span;
+use millrace_types::{Report, SqlState, input};
+
+use crate::names::{Quoted, fold};
+use crate::text::Text;
+
+/// Rewrites a query and all queries inside it; `text` is the statement that holds it.
+///
+/// # Errors
+/// A literal that is no value of its type.
+pub(super) fn normalize(query: &mut Query, text: &str) -> Result<(), Report> {
+    finish(VisitMut::visit(query, &mut Normalizer), text)
+}
+
+/// The same for an expression that stands alone.
+///
+/// # Errors
+/// A literal that is no value of its type.
+pub(super) fn normalize_expr(expr: &mut Expr, text: &str) -> Result<(), Report> {
+    finish(VisitMut::visit(expr, &mut Normalizer), text)
+}
+
+/// What is wrong, and where.
+type Wrong = Box<(Report, Span)>;
+
+fn finish(flow: ControlFlow<Wrong>, text: &str) -> Result<(), Report> {
+    match flow {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(wrong) => {
+            let (report, span) = *wrong;
+            let position = report.position.or_else(|| Text::new(text).position(span.start));
+            Err(Report { position, ..report })
+        }
+    }
+}
+
+struct Normalizer;
+
+impl VisitorMut for Normalizer {
+    type Break = Wrong;
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Wrong> {
+        match rewritten(expr) {
+            Ok(None) => ControlFlow::Continue(()),
+            Ok(Some(new)) => {
+                *expr = new;
+                ControlFlow::Continue(())
+            }
+            Err(report) => ControlFlow::Break(Box::new((report, expr.span()))),
+        }
+    }
+}
+
+/// What stands for an expression; None for itself.
+fn rewritten(expr: &Expr) -> Result<Option<Expr>, Report> {
+    match expr {
+        Expr::Interval(literal) => interval(literal),
+        Expr::Collate { expr, collation } => uncollated(expr, collation).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// The text of a literal, with the sign in front of it.
+fn text_of(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) | Value::Number(text, _) => Some(text.clone()),
+            _ => None,
+        },
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => Some(format!("-{}", text_of(expr)?)),
+        _ => None,
+    }
+}
+
+/// An interval in units that every reader takes: months, days and microseconds.
+fn interval(literal: &Interval) -> Result<Option<Expr>, Report> {
+    let Some(text) = text_of(&literal.value) else { return Ok(None) };
+    let is_number = text.trim().trim_start_matches(['-', '+']).parse::<f64>().is_ok();
+    let unit = literal.last_field.as_ref().or(literal.leading_field.as_ref());
+    let whole = match unit {
+        Some(unit) if is_number => input::interval(&format!("{} {unit}", text.trim())),
+        _ => input::interval(&text),
+    };
+    let value = whole?;
+    let micros = value.nanoseconds / 1_000;
+    let plain = format!("{} months {} days {micros} microseconds", value.months, value.days);
+    let value = Value::SingleQuotedString(plain).with_span(literal.value.span());
+    Ok(Some(Expr::Interval(Interval {
+        value: Box::new(Expr::Value(value)),
+        leading_field: None,
+        leading_precision: None,
+        last_field: None,
+        fractional_seconds_precision: None,
+    })))
+}
+
+/// Text is compared by its bytes, which is what these collations say.
+fn uncollated(expr: &Expr, collation: &ObjectName) -> Result<Expr, Report> {
+    let name = collation.0.last().and_then(|part| part.as_ident()).map(fold).unwrap_or_default();
+    match name.as_str() {
+        "C" | "POSIX" | "default" | "ucs_basic" => Ok(Expr::Nested(Box::new(expr.clone()))),
+        "und-x-icu" | "en_US" | "en-US-x-icu" => {
+            Err(Report::unsupported(format!("collation {}", Quoted(&name)))
+                .hint("Text is compared by its bytes: COLLATE \"C\"."))
+        }
+        _ => {
+            let message =
+                format!("collation {} for encoding \"UTF8\" does not exist", Quoted(&name));
+            Err(Report::new(SqlState::UNDEFINED_OBJECT, message))
+        }
+    }
+}
