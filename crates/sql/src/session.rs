@@ -56,6 +56,7 @@ fn base() -> SessionState {
     let rules = Optimizer::new().rules.into_iter();
     let rules = rules.filter(|rule| rule.name() != "single_distinct_aggregation_to_group_by");
     builder = builder.with_optimizer_rules(rules.collect());
+    builder.expr_planners().get_or_insert_default().insert(0, Arc::new(analyze::Operators));
     builder.scalar_functions().get_or_insert_default().extend(functions::scalar_functions());
     builder.aggregate_functions().get_or_insert_default().extend(functions::aggregate_functions());
     builder.build()

@@ -2,29 +2,33 @@
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{DFSchema, Result};
+use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::{Expr, ExprSchemable};
 use millrace_types::{SqlState, SqlType};
 
 use crate::functions::{self, user_error};
 
-/// Turns a cast away that PostgreSQL does not have, before others have been added. (A number of days
-/// that is added to a date is cast to a duration by DataFusion.)
-pub(super) fn check(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    if let Expr::Cast(Cast { expr: inner, field }) = &expr
-        && let Ok(from) = inner.get_type(schema)
-        && !from.is_null()
-        && !(from.is_integer() && matches!(field.data_type(), DataType::Duration(_)))
-        && let (Some(from), Some(to)) =
-            (SqlType::of_arrow(&from), SqlType::of_arrow(field.data_type()))
-        && !functions::cast_exists(&from, &to)
-    {
-        let (from, to) = (from.name(), to.name());
-        let message = format!("cannot cast type {from} to {to}");
-        return Err(user_error(SqlState::CANNOT_COERCE, message));
+/// Turns a cast away that PostgreSQL does not have.
+pub(super) fn check(cast: Cast, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let sql = |data_type: &DataType| match data_type {
+        DataType::Null => None,
+        other => SqlType::of_arrow(other),
+    };
+    let from = cast.expr.get_type(schema).ok().and_then(|from| sql(&from));
+    if let (Some(mut from), Some(to)) = (from, sql(cast.field.data_type())) {
+        // A literal is an integer if it fits.
+        if let Expr::Literal(ScalarValue::Int64(Some(value)), _) = cast.expr.as_ref()
+            && i32::try_from(*value).is_ok()
+        {
+            from = SqlType::Integer;
+        }
+        if !functions::cast_exists(&from, &to) {
+            let message = format!("cannot cast type {} to {}", from.name(), to.name());
+            return Err(user_error(SqlState::CANNOT_COERCE, message));
+        }
     }
-    Ok(Transformed::no(expr))
+    Ok(Transformed::no(Expr::Cast(cast)))
 }
 
 /// The call of our function for a cast that differs; the value where a constant is cast.

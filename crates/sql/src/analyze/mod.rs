@@ -1,13 +1,15 @@
 //! Analyzer rules: operators and casts as PostgreSQL has them.
 //!
-//! One rule runs before DataFusion resolves types and turns away casts that PostgreSQL does not have
-//! ([`casts`]); one runs after it, and puts our functions in place of operators that wrap
+//! While names are resolved, operators get operands of the types that PostgreSQL gives them
+//! ([`operators`]). One rule runs before DataFusion resolves types and turns away casts that PostgreSQL
+//! does not have ([`casts`]); one runs after it, and puts our functions in place of operators that wrap
 //! ([`arithmetic`]) and of casts that read, round or write in another way. Names of columns stay.
 //!
 //! Invariants: 1. running a rule again changes nothing. 2. a constant that is cast is a constant.
 
 mod arithmetic;
 mod casts;
+mod operators;
 
 use std::sync::Arc;
 
@@ -20,11 +22,13 @@ use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 
+pub(crate) use operators::Operators;
+
 /// All analyzer rules, in order.
 pub(crate) fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     vec![
         Arc::new(ResolveGroupingFunction::new()),
-        Arc::new(Rule { name: "postgres_types", change: casts::check }),
+        Arc::new(Rule { name: "postgres_types", change: resolved }),
         Arc::new(TypeCoercion::new()),
         Arc::new(Rule { name: "postgres_functions", change: replaced }),
     ]
@@ -33,6 +37,13 @@ pub(crate) fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
 /// An expression whose types are resolved, with our functions in it.
 pub(crate) fn with_functions(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     Ok(expr.transform_up(|expr| replaced(expr, schema))?.data)
+}
+
+fn resolved(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    match expr {
+        Expr::Cast(cast) => casts::check(cast, schema),
+        other => operators::adapt(other, schema),
+    }
 }
 
 fn replaced(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {

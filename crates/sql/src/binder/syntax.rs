@@ -62,7 +62,11 @@ impl VisitorMut for Normalizer {
 /// What stands for an expression; None for itself.
 fn rewritten(expr: &Expr) -> Result<Option<Expr>, Report> {
     match expr {
-        Expr::Interval(literal) => interval(literal),
+        Expr::Interval(literal) => interval(literal, false),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match expr.as_ref() {
+            Expr::Interval(literal) => interval(literal, true),
+            _ => Ok(None),
+        },
         Expr::Collate { expr, collation } => uncollated(expr, collation).map(Some),
         _ => Ok(None),
     }
@@ -81,7 +85,7 @@ fn text_of(expr: &Expr) -> Option<String> {
 }
 
 /// An interval in units that every reader takes: months, days and microseconds.
-fn interval(literal: &Interval) -> Result<Option<Expr>, Report> {
+fn interval(literal: &Interval, negative: bool) -> Result<Option<Expr>, Report> {
     let Some(text) = text_of(&literal.value) else { return Ok(None) };
     let is_number = text.trim().trim_start_matches(['-', '+']).parse::<f64>().is_ok();
     let unit = literal.last_field.as_ref().or(literal.leading_field.as_ref());
@@ -90,8 +94,10 @@ fn interval(literal: &Interval) -> Result<Option<Expr>, Report> {
         _ => input::interval(&text),
     };
     let value = whole?;
-    let micros = value.nanoseconds / 1_000;
-    let plain = format!("{} months {} days {micros} microseconds", value.months, value.days);
+    let sign = if negative { -1 } else { 1 };
+    let micros = sign * (value.nanoseconds / 1_000);
+    let (months, days) = (sign * i64::from(value.months), sign * i64::from(value.days));
+    let plain = format!("{months} months {days} days {micros} microseconds");
     let value = Value::SingleQuotedString(plain).with_span(literal.value.span());
     Ok(Some(Expr::Interval(Interval {
         value: Box::new(Expr::Value(value)),

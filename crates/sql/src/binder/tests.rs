@@ -73,7 +73,7 @@ fn outputs_have_the_names_and_types_of_postgresql() {
         ),
         (
             "SELECT 1 + 1, 'x', sum(id) + 1, id::text, CASE WHEN true THEN 1 END FROM readings GROUP BY id",
-            "?column? bigint, ?column? text, ?column? numeric, id text, case bigint",
+            "?column? integer, ?column? text, ?column? numeric, id text, case bigint",
         ),
         ("SELECT sum(id), sum(value) FROM readings", "sum numeric, sum numeric"),
         ("SELECT id, id, r.id FROM readings r", "id bigint, id bigint, id bigint"),
@@ -166,13 +166,13 @@ const ERRORS: &[(&str, &str, &str, &str)] = &[
     (
         "SELECT ts + 1 FROM readings",
         "42883",
-        "operator does not exist: timestamp with time zone + bigint",
+        "operator does not exist: timestamp with time zone + integer",
         "",
     ),
     (
         "SELECT 1 FROM readings WHERE ts > 5",
         "42883",
-        "operator does not exist: timestamp with time zone > bigint",
+        "operator does not exist: timestamp with time zone > integer",
         "",
     ),
     (

@@ -12,6 +12,7 @@ mod checked;
 mod date_bin;
 mod date_trunc;
 mod now;
+mod operator;
 mod time;
 mod to_timestamp;
 mod unknown;
@@ -30,6 +31,7 @@ use datafusion::logical_expr::{AggregateUDF, Expr, Operator, ScalarUDF, lit};
 use millrace_types::{Report, SqlState, SqlType};
 
 pub(crate) use cast::{CONVERT, differs as cast_differs, exists as cast_exists, value_as};
+pub(crate) use operator::Arithmetic;
 pub use version::VERSION;
 pub use window::{HOP, TUMBLE};
 
@@ -48,6 +50,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     ]
     .into_iter()
     .chain(CHECKED.into_iter().filter_map(checked))
+    .chain(operator::ALL.into_iter().map(|which| udf(operator::Call::new(which))))
     .collect()
 }
 
@@ -57,12 +60,18 @@ const CHECKED: [Operator; 4] =
 
 /// The operator for which a function of this name stands.
 pub(crate) fn operator(function: &str) -> Option<Operator> {
-    CHECKED.into_iter().find(|operator| checked::name(*operator) == Some(function))
+    let checked = CHECKED.into_iter().find(|operator| checked::name(*operator) == Some(function));
+    checked.or_else(|| operator::named(function))
 }
 
 /// The function that does what an operator does, and fails where PostgreSQL's fails.
 pub(crate) fn checked(operator: Operator) -> Option<Arc<ScalarUDF>> {
     checked::Checked::new(operator).map(udf)
+}
+
+/// The call of an operator that is a function of ours.
+pub(crate) fn arithmetic(which: Arithmetic, left: Expr, right: Expr) -> Expr {
+    call(udf(operator::Call::new(which)), vec![left, right])
 }
 
 /// A value as another type, by our own cast.

@@ -209,7 +209,7 @@ async fn casts_read_round_and_write_as_postgresql() {
         ("'1969-12-31 23:00'::timestamp::date", "1969-12-31", "date"),
         ("'1969-12-31 23:00'::timestamp::time", "23:00:00", "time without time zone"),
         ("'-01:00'::interval::time", "23:00:00", "time without time zone"),
-        ("true::int + 1", "2", "bigint"),
+        ("true::int + 1", "2", "integer"),
         ("NULL::text::int", "", "integer"),
     ] {
         let found = row(&format!("SELECT {query}")).await;
@@ -243,5 +243,58 @@ async fn casts_fail_with_the_words_of_postgresql() {
         let error = run(&format!("SELECT {query}")).await.expect_err(query);
         let report = crate::error::report(error);
         assert_eq!((report.code.code(), report.message.as_str()), (code, message), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn operators_have_the_operands_of_postgresql() {
+    for (query, value, data_type) in [
+        ("10 / 3::numeric", "3.33333333333333330000", "numeric"),
+        ("1::smallint / '0.3'::numeric(3,1)", "3.33333333333333330000", "numeric"),
+        ("'1.5'::numeric * '1.25'::numeric", "1.87500000000000000000", "numeric"),
+        ("1.5::numeric(3,1) * 2::numeric(3,0)", "3.0", "numeric(7,1)"),
+        ("1::real / 3", "0.3333333333333333", "double precision"),
+        ("0.1::real = '0.1'::numeric", "false", "boolean"),
+        ("0.1::float8 = '0.1'::numeric", "true", "boolean"),
+        ("'1'::numeric * 0.1::float8", "0.1", "double precision"),
+        ("1::smallint + 1", "2", "integer"),
+        ("7::int % 4", "3", "integer"),
+        ("5 = '5' AND '6' > 5::smallint", "true", "boolean"),
+        (
+            "'2024-01-01'::date + INTERVAL '1 hour'",
+            "2024-01-01T01:00:00",
+            "timestamp without time zone",
+        ),
+        ("3 + '2024-01-01'::date", "2024-01-04", "date"),
+        ("'2024-03-01'::date - '2024-02-01'", "29", "integer"),
+        ("('2024-01-03 01:00'::timestamp - '2024-01-01 02:00')::text", "1 day 23:00:00", "text"),
+        (
+            "('2024-01-01'::timestamptz - '2024-01-03 01:00'::timestamp)::text",
+            "-2 days -01:00:00",
+            "text",
+        ),
+        ("('2024-01-01'::timestamp + '1 day')::text", "2024-01-02 00:00:00", "text"),
+        ("(INTERVAL '1 month 1 day 1 hour' * 1.5)::text", "1 mon 16 days 13:30:00", "text"),
+        ("(INTERVAL '1 year' / 7)::text", "1 mon 21 days 10:17:08.5344", "text"),
+        ("(2 * INTERVAL '1 day 2 hours')::text", "2 days 04:00:00", "text"),
+        ("NULL::interval * 2", "", "interval"),
+        ("1 IN ('1', 2) AND 1::smallint BETWEEN '0' AND 2", "true", "boolean"),
+    ] {
+        let found = row(&format!("SELECT {query}")).await;
+        assert_eq!((found[0].0.as_str(), found[0].1.as_str()), (value, data_type), "{query}");
+    }
+    for (query, message) in [
+        ("'a'::text > 1", "operator does not exist: text > integer"),
+        ("1 = true", "operator does not exist: integer = boolean"),
+        ("'a'::text IN (1)", "operator does not exist: text = integer"),
+        ("now() + 1", "operator does not exist: timestamp with time zone + integer"),
+        ("'a'::text + 1", "operator does not exist: text + integer"),
+        ("1 = 'x'", "invalid input syntax for type integer: \"x\""),
+        ("INTERVAL '1 day' / 0", "division by zero"),
+        ("1 / 0::numeric", "division by zero"),
+        ("2147483647::int + 1", "integer out of range"),
+    ] {
+        let error = run(&format!("SELECT {query}")).await.expect_err(query);
+        assert_eq!(crate::error::report(error).message, message, "{query}");
     }
 }

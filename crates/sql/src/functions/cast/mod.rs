@@ -24,6 +24,8 @@ use datafusion::logical_expr::{
 };
 use millrace_types::{Report, SqlType};
 
+pub(super) use number::unscaled;
+
 use super::no_function;
 
 /// The name that stored plans know the function by.
@@ -148,7 +150,7 @@ fn convert(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
 }
 
 /// Arrow's cast.
-fn plain(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+pub(super) fn plain(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     if array.data_type() == to {
         return Ok(Arc::clone(array));
     }
@@ -181,7 +183,7 @@ fn plain_unit<T: arrow::array::ArrowPrimitiveType>(array: &ArrayRef) -> Result<A
     }
 }
 
-fn external(report: Report) -> DataFusionError {
+pub(super) fn external(report: Report) -> DataFusionError {
     DataFusionError::External(Box::new(report))
 }
 

@@ -73,7 +73,7 @@ fn out_of_range(message: impl Into<String>) -> Report {
 }
 
 /// A column of decimals as unscaled values, and their scale.
-fn unscaled(array: &ArrayRef) -> Result<(Vec<Option<i256>>, i8)> {
+pub(in crate::functions) fn unscaled(array: &ArrayRef) -> Result<(Vec<Option<i256>>, i8)> {
     match array.data_type() {
         DataType::Decimal128(_, scale) => {
             let values = array.as_primitive::<Decimal128Type>().iter();
