@@ -71,6 +71,7 @@ fn config() -> SessionConfig {
     options.sql_parser.enable_ident_normalization = true;
     options.sql_parser.map_string_types_to_utf8view = false;
     options.sql_parser.collect_spans = true;
+    options.sql_parser.parse_float_as_decimal = true;
     options.execution.time_zone = Some(TIME_ZONE.to_owned());
     config
 }

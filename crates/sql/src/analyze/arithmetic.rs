@@ -1,10 +1,10 @@
 //! Operators that wrap or give infinity, and the functions that fail instead.
 
 use arrow::datatypes::DataType;
-use datafusion::common::DFSchema;
 use datafusion::common::tree_node::Transformed;
+use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator, lit};
 
 use crate::functions;
 
@@ -31,4 +31,19 @@ fn replaced(binary: &BinaryExpr, schema: &DFSchema) -> Option<Expr> {
     let function = functions::checked(binary.op)?;
     let args = vec![(*binary.left).clone(), (*binary.right).clone()];
     Some(Expr::ScalarFunction(ScalarFunction::new_udf(function, args)))
+}
+
+/// The checked call for the minus of an integer: the least one has no opposite.
+pub(super) fn negated(inner: Box<Expr>, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let zero = match inner.get_type(schema) {
+        Ok(found) if found.is_signed_integer() => ScalarValue::new_zero(&found)?,
+        _ => return Ok(Transformed::no(Expr::Negative(inner))),
+    };
+    Ok(match functions::checked(Operator::Minus) {
+        Some(function) => {
+            let args = vec![lit(zero), *inner];
+            Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(function, args)))
+        }
+        None => Transformed::no(Expr::Negative(inner)),
+    })
 }

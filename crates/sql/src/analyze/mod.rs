@@ -10,6 +10,7 @@
 mod arithmetic;
 mod casts;
 mod operators;
+mod unions;
 
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ pub(crate) use operators::Operators;
 pub(crate) fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     vec![
         Arc::new(ResolveGroupingFunction::new()),
+        Arc::new(Unions),
         Arc::new(Rule { name: "postgres_types", change: resolved }),
         Arc::new(TypeCoercion::new()),
         Arc::new(Rule { name: "postgres_functions", change: replaced }),
@@ -49,8 +51,22 @@ fn resolved(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
 fn replaced(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     match expr {
         Expr::BinaryExpr(binary) => Ok(arithmetic::checked(binary, schema)),
+        Expr::Negative(inner) => arithmetic::negated(inner, schema),
         Expr::Cast(cast) => casts::converted(cast, schema),
         other => Ok(Transformed::no(other)),
+    }
+}
+
+#[derive(Debug)]
+struct Unions;
+
+impl AnalyzerRule for Unions {
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        Ok(plan.transform_up_with_subqueries(unions::widen)?.data)
+    }
+
+    fn name(&self) -> &'static str {
+        "postgres_unions"
     }
 }
 

@@ -11,7 +11,7 @@ use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, Operator, cast};
+use datafusion::logical_expr::{Between, BinaryExpr, Case, Expr, ExprSchemable, Operator, cast};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 use millrace_types::{NUMERIC_PRECISION, NUMERIC_SCALE, SqlType};
 
@@ -23,6 +23,10 @@ use crate::functions::{self, Arithmetic, type_name};
 pub(crate) struct Operators;
 
 impl ExprPlanner for Operators {
+    fn plan_extract(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
+        Ok(PlannerResult::Planned(functions::extract(args)))
+    }
+
     fn plan_binary_op(
         &self,
         expr: RawBinaryExpr,
@@ -81,8 +85,33 @@ pub(super) fn adapt(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> 
             let binary = BinaryExpr { left: Box::new(left), op, right: Box::new(right) };
             Ok(Transformed::yes(Expr::BinaryExpr(binary)))
         }
+        Expr::Case(case) => branches(case, schema),
         other => Ok(Transformed::no(other)),
     }
+}
+
+/// Numerics are double precision where another result of a CASE is a float.
+fn branches(mut case: Case, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let results = || {
+        let results = case.when_then_expr.iter().map(|(_, then)| then);
+        results.chain(case.else_expr.iter())
+    };
+    let found: Vec<DataType> =
+        results().map(|result| result.get_type(schema)).collect::<Result<_>>()?;
+    let wanted = functions::widened(&found);
+    if found == wanted {
+        return Ok(Transformed::no(Expr::Case(case)));
+    }
+    let mut pairs = found.iter().zip(&wanted);
+    let mut widen = |expr: Box<Expr>| match pairs.next() {
+        Some((from, to)) if from != to => typed(*expr, to).map(Box::new),
+        _ => Ok(expr),
+    };
+    let when_then = std::mem::take(&mut case.when_then_expr).into_iter();
+    case.when_then_expr =
+        when_then.map(|(when, then)| Ok((when, widen(then)?))).collect::<Result<_>>()?;
+    case.else_expr = case.else_expr.map(widen).transpose()?;
+    Ok(Transformed::yes(Expr::Case(case)))
 }
 
 /// Types that compare with each other.
@@ -184,6 +213,12 @@ fn double(expr: Expr, data_type: &DataType) -> Result<Expr> {
 
 /// Integer literals as integer where they fit, unless a bigint stands beside them anyway.
 fn narrowed(left: Expr, right: Expr, schema: &DFSchema) -> (Expr, Expr) {
+    // Counts and positions, which DataFusion keeps without a sign, are bigint.
+    let signed = |expr: Expr| match expr.get_type(schema) {
+        Ok(DataType::UInt64) => cast(expr, DataType::Int64),
+        _ => expr,
+    };
+    let (left, right) = (signed(left), signed(right));
     let is_literal = |e: &Expr| matches!(e, Expr::Literal(ScalarValue::Int64(Some(_)), _));
     let is_bigint =
         |e: &Expr| !is_literal(e) && e.get_type(schema).is_ok_and(|found| found == DataType::Int64);

@@ -11,6 +11,7 @@
 mod columns;
 mod computed;
 mod context;
+mod literal;
 mod options;
 mod parameters;
 mod relation;

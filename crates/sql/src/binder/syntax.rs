@@ -4,11 +4,13 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Interval, ObjectName, Query, Spanned, UnaryOperator, Value, VisitMut, VisitorMut,
+    Expr, Interval, ObjectName, Query, Select, SelectItem, Spanned, UnaryOperator, Value, VisitMut,
+    VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 use millrace_types::{Report, SqlState, input};
 
+use super::literal;
 use crate::names::{Quoted, fold};
 use crate::text::Text;
 
@@ -47,6 +49,25 @@ struct Normalizer;
 impl VisitorMut for Normalizer {
     type Break = Wrong;
 
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Wrong> {
+        literal::type_rows(&mut query.body);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Wrong> {
+        for item in &mut select.projection {
+            if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+                literal::type_integer(expr);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Wrong> {
+        literal::type_parts(expr);
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Wrong> {
         match rewritten(expr) {
             Ok(None) => ControlFlow::Continue(()),
@@ -68,6 +89,10 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>, Report> {
             _ => Ok(None),
         },
         Expr::Collate { expr, collation } => uncollated(expr, collation).map(Some),
+        Expr::Value(value) => Ok(match &value.value {
+            Value::Number(digits, _) => literal::number(digits, value.span),
+            _ => None,
+        }),
         _ => Ok(None),
     }
 }

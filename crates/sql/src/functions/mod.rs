@@ -10,13 +10,16 @@ mod aggregate;
 mod cast;
 mod checked;
 mod date_bin;
+mod date_part;
 mod date_trunc;
 mod now;
 mod operator;
+mod rounding;
 mod time;
 mod to_timestamp;
 mod unknown;
 mod version;
+mod widened;
 mod window;
 
 #[cfg(test)]
@@ -33,6 +36,7 @@ use millrace_types::{Report, SqlState, SqlType};
 pub(crate) use cast::{CONVERT, differs as cast_differs, exists as cast_exists, value_as};
 pub(crate) use operator::Arithmetic;
 pub use version::VERSION;
+pub(crate) use widened::widened;
 pub use window::{HOP, TUMBLE};
 
 /// Our scalar functions.
@@ -47,8 +51,12 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         udf(window::Hop::new()),
         udf(version::Version::new()),
         udf(cast::Convert::new()),
+        udf(date_part::DatePart::new(false)),
+        udf(date_part::DatePart::new(true)),
     ]
     .into_iter()
+    .chain(widened::all().into_iter().map(udf))
+    .chain(rounding::all().into_iter().map(udf))
     .chain(CHECKED.into_iter().filter_map(checked))
     .chain(operator::ALL.into_iter().map(|which| udf(operator::Call::new(which))))
     .collect()
@@ -72,6 +80,11 @@ pub(crate) fn checked(operator: Operator) -> Option<Arc<ScalarUDF>> {
 /// The call of an operator that is a function of ours.
 pub(crate) fn arithmetic(which: Arithmetic, left: Expr, right: Expr) -> Expr {
     call(udf(operator::Call::new(which)), vec![left, right])
+}
+
+/// `EXTRACT(field FROM time)`
+pub(crate) fn extract(args: Vec<Expr>) -> Expr {
+    call(udf(date_part::DatePart::new(true)), args)
 }
 
 /// A value as another type, by our own cast.

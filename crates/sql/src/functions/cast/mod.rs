@@ -25,6 +25,8 @@ use datafusion::logical_expr::{
 use millrace_types::{Report, SqlType};
 
 pub(super) use number::unscaled;
+pub(super) use show::civil;
+pub(super) use text::decimals;
 
 use super::no_function;
 

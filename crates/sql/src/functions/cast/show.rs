@@ -95,7 +95,7 @@ fn decimal(value: i256, scale: i8, trim: bool) -> String {
 }
 
 /// Year, month and day of a day number; in the Gregorian calendar, year 0 is 1 BC.
-fn civil(days: i64) -> (i64, i64, i64) {
+pub(in crate::functions) fn civil(days: i64) -> (i64, i64, i64) {
     // Eras of 400 years that begin on 1 March, so that the leap day is the last of its year.
     let days = days + 719_468;
     let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));

@@ -69,7 +69,7 @@ fn numerics(texts: &StringArray, size: Option<(u8, i8)>, to: &DataType) -> Resul
 }
 
 /// Unscaled values, which fit, as a column of their type.
-pub(super) fn decimals(values: Vec<Option<i256>>, to: &DataType) -> Result<ArrayRef> {
+pub(in crate::functions) fn decimals(values: Vec<Option<i256>>, to: &DataType) -> Result<ArrayRef> {
     Ok(match to {
         DataType::Decimal256(precision, scale) => {
             let array = Decimal256Array::from(values);
