@@ -42,6 +42,8 @@ states! {
     INVALID_PARAMETER_VALUE = "22023";
     /// A date or time is not written as one.
     INVALID_DATETIME_FORMAT = "22007";
+    /// A pattern ends in its escape character.
+    INVALID_ESCAPE_SEQUENCE = "22025";
     /// Text is not the representation of the wanted type.
     INVALID_TEXT_REPRESENTATION = "22P02";
     /// Bytes of a parameter are not the binary form of its type.

@@ -171,12 +171,25 @@ fn compared(operator: &str, left: Expr, right: Expr, schema: &DFSchema) -> Resul
     let (Some(left_kind), Some(right_kind)) = (kind(&left_type), kind(&right_type)) else {
         return Ok((left, right));
     };
+    if functions::is_span(&left) && right_kind == Kind::Interval {
+        return Ok((left, functions::span(right)));
+    }
+    if functions::is_span(&left) && is_untyped(&right) {
+        let interval = typed(right, &SqlType::Interval.arrow())?;
+        return Ok((left, functions::span(interval)));
+    }
     if left_kind != right_kind {
         return match (is_untyped(&left), is_untyped(&right)) {
-            (true, _) => Ok((typed(left, &right_type)?, right)),
-            (_, true) => Ok((left, typed(right, &left_type)?)),
+            (true, _) => compared(operator, typed(left, &right_type)?, right, schema),
+            (_, true) => {
+                let right = typed(right, &left_type)?;
+                compared(operator, left, right, schema)
+            }
             _ => Err(no_operator(&left_type, operator, &right_type)),
         };
+    }
+    if left_kind == Kind::Interval {
+        return Ok((functions::span(left), functions::span(right)));
     }
     floating(left, right, (&left_type, &right_type))
 }

@@ -15,6 +15,7 @@ mod literal;
 mod options;
 mod parameters;
 mod relation;
+mod similar;
 mod source;
 mod syntax;
 mod table;

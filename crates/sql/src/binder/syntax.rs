@@ -4,13 +4,14 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Interval, ObjectName, Query, Select, SelectItem, Spanned, UnaryOperator, Value, VisitMut,
-    VisitorMut,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart, Query, Select, SelectItem,
+    Spanned, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 use millrace_types::{Report, SqlState, input};
 
-use super::literal;
+use super::{literal, similar};
 use crate::names::{Quoted, fold};
 use crate::text::Text;
 
@@ -44,6 +45,54 @@ fn finish(flow: ControlFlow<Wrong>, text: &str) -> Result<(), Report> {
     }
 }
 
+/// Words that PostgreSQL takes for a name only in quotes, as far as the parser takes them for one.
+const RESERVED: [&str; 40] = [
+    "all",
+    "and",
+    "any",
+    "array",
+    "as",
+    "asc",
+    "both",
+    "case",
+    "cast",
+    "check",
+    "collate",
+    "column",
+    "constraint",
+    "create",
+    "default",
+    "desc",
+    "distinct",
+    "do",
+    "else",
+    "end",
+    "for",
+    "foreign",
+    "from",
+    "grant",
+    "group",
+    "having",
+    "in",
+    "into",
+    "limit",
+    "not",
+    "null",
+    "offset",
+    "on",
+    "or",
+    "order",
+    "select",
+    "table",
+    "then",
+    "union",
+    "where",
+];
+
+fn is_reserved(word: &str) -> bool {
+    RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(word))
+}
+
 struct Normalizer;
 
 impl VisitorMut for Normalizer {
@@ -61,6 +110,19 @@ impl VisitorMut for Normalizer {
             }
         }
         ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<Wrong> {
+        let parts = relation.0.iter().filter_map(ObjectNamePart::as_ident);
+        let reserved = |ident: &&Ident| ident.quote_style.is_none() && is_reserved(&ident.value);
+        match parts.into_iter().find(reserved) {
+            Some(ident) => {
+                let message = format!("syntax error at or near \"{}\"", ident.value);
+                let report = Report::new(SqlState::SYNTAX_ERROR, message);
+                ControlFlow::Break(Box::new((report, ident.span)))
+            }
+            None => ControlFlow::Continue(()),
+        }
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Wrong> {
@@ -89,6 +151,14 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>, Report> {
             _ => Ok(None),
         },
         Expr::Collate { expr, collation } => uncollated(expr, collation).map(Some),
+        Expr::AtTimeZone { timestamp, time_zone } => {
+            let args = vec![time_zone.as_ref().clone(), timestamp.as_ref().clone()];
+            Ok(Some(call("timezone", args)))
+        }
+        Expr::SimilarTo { negated, expr, pattern, escape_char } => {
+            similar_to(*negated, expr, pattern, escape_char.as_ref()).map(Some)
+        }
+        Expr::Function(function) => Ok(remainder(function)),
         Expr::Value(value) => Ok(match &value.value {
             Value::Number(digits, _) => literal::number(digits, value.span),
             _ => None,
@@ -148,4 +218,71 @@ fn uncollated(expr: &Expr, collation: &ObjectName) -> Result<Expr, Report> {
             Err(Report::new(SqlState::UNDEFINED_OBJECT, message))
         }
     }
+}
+
+fn call(name: &str, args: Vec<Expr>) -> Expr {
+    let unnamed = |arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg));
+    let args = args.into_iter().map(unnamed).collect();
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(name)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args,
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}
+
+/// `mod(a, b)` is `a % b`.
+fn remainder(function: &Function) -> Option<Expr> {
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let [ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else { return None };
+    let [
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(left)),
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(right)),
+    ] = list.args.as_slice()
+    else {
+        return None;
+    };
+    let nested = |expr: &Expr| Box::new(Expr::Nested(Box::new(expr.clone())));
+    (fold(name) == "mod").then(|| {
+        let (left, right) = (nested(left), nested(right));
+        Expr::Nested(Box::new(Expr::BinaryOp { left, op: BinaryOperator::Modulo, right }))
+    })
+}
+
+fn similar_to(
+    negated: bool,
+    expr: &Expr,
+    pattern: &Expr,
+    escape: Option<&ValueWithSpan>,
+) -> Result<Expr, Report> {
+    let escape = match escape.map(|escape| &escape.value) {
+        None => Some('\\'),
+        Some(Value::SingleQuotedString(text)) if text.chars().count() <= 1 => text.chars().next(),
+        Some(_) => {
+            let code = SqlState::INVALID_ESCAPE_SEQUENCE;
+            let hint = "Escape string must be empty or one character.";
+            return Err(Report::new(code, "invalid escape string").hint(hint));
+        }
+    };
+    let pattern = match pattern {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) => {
+                let text = Value::SingleQuotedString(similar::regular(text, escape)?);
+                Expr::Value(text.with_span(value.span))
+            }
+            _ => pattern.clone(),
+        },
+        _ => return Err(Report::unsupported("SIMILAR TO with a pattern that is not a constant")),
+    };
+    let op = if negated { BinaryOperator::PGRegexNotMatch } else { BinaryOperator::PGRegexMatch };
+    let (left, right) = (Box::new(expr.clone()), Box::new(pattern));
+    Ok(Expr::Nested(Box::new(Expr::BinaryOp { left, op, right })))
 }

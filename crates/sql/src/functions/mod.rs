@@ -15,7 +15,10 @@ mod date_trunc;
 mod now;
 mod operator;
 mod rounding;
+mod sign;
+mod span;
 mod time;
+mod timezone;
 mod to_timestamp;
 mod unknown;
 mod version;
@@ -51,6 +54,9 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         udf(window::Hop::new()),
         udf(version::Version::new()),
         udf(cast::Convert::new()),
+        udf(sign::Sign::new()),
+        udf(span::Span::new()),
+        udf(timezone::Timezone::new()),
         udf(date_part::DatePart::new(false)),
         udf(date_part::DatePart::new(true)),
     ]
@@ -80,6 +86,19 @@ pub(crate) fn checked(operator: Operator) -> Option<Arc<ScalarUDF>> {
 /// The call of an operator that is a function of ours.
 pub(crate) fn arithmetic(which: Arithmetic, left: Expr, right: Expr) -> Expr {
     call(udf(operator::Call::new(which)), vec![left, right])
+}
+
+/// The length of an interval, by which intervals compare.
+pub(crate) fn span(interval: Expr) -> Expr {
+    match is_span(&interval) {
+        true => interval,
+        false => call(udf(span::Span::new()), vec![interval]),
+    }
+}
+
+/// True for what [`span`] gives.
+pub(crate) fn is_span(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarFunction(call) if call.name() == span::SPAN)
 }
 
 /// `EXTRACT(field FROM time)`
