@@ -12,6 +12,7 @@ pub mod binder;
 pub mod catalog;
 pub mod error;
 pub mod functions;
+mod guard;
 mod names;
 pub mod parser;
 pub mod session;

@@ -12,6 +12,7 @@ use millrace_types::TIME_ZONE;
 
 use crate::analyze;
 use crate::functions;
+use crate::guard::Guard;
 use crate::names::{DATABASE, SCHEMA};
 use crate::typenames::Types;
 
@@ -51,7 +52,8 @@ fn base() -> SessionState {
     let mut builder = SessionStateBuilder::new_with_default_features()
         .with_config(config())
         .with_type_planner(Arc::new(Types))
-        .with_analyzer_rules(analyze::rules());
+        .with_analyzer_rules(analyze::rules())
+        .with_physical_optimizer_rule(Arc::new(Guard));
     // The rule adds partial sums up with the same function, which for us has another type.
     let rules = Optimizer::new().rules.into_iter();
     let rules = rules.filter(|rule| rule.name() != "single_distinct_aggregation_to_group_by");

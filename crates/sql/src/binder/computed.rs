@@ -25,6 +25,7 @@ use crate::ast::CreateSource;
 use crate::catalog::{Catalog, Source, SourceColumn};
 use crate::error::{report, report_in};
 use crate::functions::type_name;
+use crate::guard::guarded;
 use crate::names::Quoted;
 use crate::parser::parse_expression;
 use crate::session;
@@ -166,7 +167,7 @@ fn physical(expr: Expr, column: &SourceColumn, schema: &SchemaRef) -> Result<Sca
         return Err(report.hint("You will need to rewrite or cast the expression."));
     }
     let physical = state.create_physical_expr(expr, &schema).map_err(report)?;
-    Ok(Scalar(physical))
+    guarded(&physical).map(Scalar).map_err(report)
 }
 
 /// True if PostgreSQL would store the one type in the other without a cast being written.

@@ -18,6 +18,7 @@ use millrace_types::ObjectId;
 
 use super::time::show;
 use crate::functions;
+use crate::guard::unguarded;
 
 /// The plan as text, lines separated by newlines. `names` gives the names of sources and views.
 pub fn explain(plan: &ViewPlan, names: &dyn Fn(ObjectId) -> String) -> String {
@@ -238,6 +239,9 @@ fn expression(scalar: &Scalar) -> String {
 /// The expression with operators in place of the functions that check them.
 fn with_operators(scalar: &Scalar) -> Arc<dyn PhysicalExpr> {
     let plain = Arc::clone(&scalar.0).transform_up(|expr| {
+        if let Some(plain) = unguarded(&expr) {
+            return Ok(Transformed::yes(plain));
+        }
         let call = expr.downcast_ref::<ScalarFunctionExpr>();
         if let (Some(call), [value, _]) =
             (call.filter(|call| call.name() == functions::CONVERT), expr.children().as_slice())
