@@ -16,7 +16,7 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 use millrace_types::{NUMERIC_PRECISION, NUMERIC_SCALE, SqlType};
 
 use crate::error;
-use crate::functions::{self, Arithmetic, type_name};
+use crate::functions::{self, Arithmetic, bare_name};
 
 /// Plans `left operator right` as PostgreSQL resolves it.
 #[derive(Debug)]
@@ -158,7 +158,7 @@ fn is_untyped(expr: &Expr) -> bool {
 }
 
 fn no_operator(left: &DataType, operator: &str, right: &DataType) -> DataFusionError {
-    let report = error::no_operator(&type_name(left), operator, &type_name(right));
+    let report = error::no_operator(&bare_name(left), operator, &bare_name(right));
     DataFusionError::External(Box::new(report))
 }
 

@@ -195,7 +195,7 @@ fn of_clock(unit: &str, micros: i64) -> Option<i128> {
     }
 }
 
-fn of_timestamp(unit: &str, time: i64, zoned: bool) -> Option<i128> {
+pub(super) fn of_timestamp(unit: &str, time: i64, zoned: bool) -> Option<i128> {
     let (days, clock) = (time.div_euclid(DAY), time.rem_euclid(DAY));
     let (year, month, day) = civil(days);
     let whole = |value: i64| Some(i128::from(value) * SECOND);
@@ -244,7 +244,7 @@ fn day_of_year(year: i64, month: i64, day: i64) -> i64 {
     before - february + day
 }
 
-fn of_interval(unit: &str, value: IntervalMonthDayNano) -> Option<i128> {
+pub(super) fn of_interval(unit: &str, value: IntervalMonthDayNano) -> Option<i128> {
     let (months, days) = (i64::from(value.months), i64::from(value.days));
     let micros = value.nanoseconds / 1_000;
     let (years, month) = (months / 12, months % 12);

@@ -17,6 +17,7 @@ mod operator;
 mod rounding;
 mod sign;
 mod span;
+mod template;
 mod time;
 mod timezone;
 mod to_timestamp;
@@ -55,6 +56,8 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         udf(version::Version::new()),
         udf(cast::Convert::new()),
         udf(sign::Sign::new()),
+        udf(template::Template::new(false)),
+        udf(template::Template::new(true)),
         udf(span::Span::new()),
         udf(timezone::Timezone::new()),
         udf(date_part::DatePart::new(false)),
@@ -151,7 +154,7 @@ pub(crate) fn user_error(code: SqlState, message: impl Into<String>) -> DataFusi
 /// The error for argument types that a function does not take; worded so that
 /// [`crate::error`] finds it inside DataFusion's own sentences.
 fn no_function(name: &str, types: &[DataType]) -> DataFusionError {
-    let types: Vec<String> = types.iter().map(type_name).collect();
+    let types: Vec<String> = types.iter().map(bare_name).collect();
     DataFusionError::Plan(format!("function {name}({}) does not exist", types.join(", ")))
 }
 
@@ -160,6 +163,14 @@ pub(crate) fn type_name(data_type: &DataType) -> String {
     match data_type {
         DataType::Null => "unknown".to_owned(),
         other => SqlType::of_arrow(other).map_or_else(|| other.to_string(), |known| known.name()),
+    }
+}
+
+/// The name of a type without digits behind it, as errors about types have it.
+pub(crate) fn bare_name(data_type: &DataType) -> String {
+    match SqlType::of_arrow(data_type) {
+        Some(SqlType::Numeric(_)) => "numeric".to_owned(),
+        _ => type_name(data_type),
     }
 }
 

@@ -16,7 +16,7 @@ use super::{DAY, plain, plain_unit};
 const SECOND: i64 = 1_000_000;
 
 /// The texts of a column.
-pub(super) fn texts(array: &ArrayRef) -> Result<StringArray> {
+pub(in crate::functions) fn texts(array: &ArrayRef) -> Result<StringArray> {
     macro_rules! each {
         ($kind:ty, $array:expr, $show:expr) => {
             $array.as_primitive::<$kind>().iter().map(|value| value.map($show)).collect()
