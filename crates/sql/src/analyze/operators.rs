@@ -10,7 +10,9 @@ use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr::InList;
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
+use datafusion::logical_expr::planner::{
+    ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawWindowExpr,
+};
 use datafusion::logical_expr::{Between, BinaryExpr, Case, Expr, ExprSchemable, Operator, cast};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 use millrace_types::{NUMERIC_PRECISION, NUMERIC_SCALE, SqlType};
@@ -25,6 +27,16 @@ pub(crate) struct Operators;
 impl ExprPlanner for Operators {
     fn plan_extract(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
         Ok(PlannerResult::Planned(functions::extract(args)))
+    }
+
+    fn plan_aggregate(&self, expr: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
+        let args = expr.args.into_iter().map(named).collect();
+        Ok(PlannerResult::Original(RawAggregateExpr { args, ..expr }))
+    }
+
+    fn plan_window(&self, expr: RawWindowExpr) -> Result<PlannerResult<RawWindowExpr>> {
+        let args = expr.args.into_iter().map(named).collect();
+        Ok(PlannerResult::Original(RawWindowExpr { args, ..expr }))
     }
 
     fn plan_binary_op(
@@ -55,6 +67,19 @@ impl ExprPlanner for Operators {
             _ => return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right })),
         };
         calculated(op, arithmetic, (left, right), schema)
+    }
+}
+
+/// An argument under a name of its own if it is a cast: DataFusion gives a cast the name of what is
+/// cast, so that `avg(x)` and `avg(x::real)` would be one column.
+fn named(arg: Expr) -> Expr {
+    match &arg {
+        Expr::Cast(cast) if !matches!(cast.expr.as_ref(), Expr::Literal(..)) => {
+            let wanted = bare_name(cast.field.data_type());
+            let name = format!("{}::{wanted}", cast.expr.schema_name());
+            arg.alias(name)
+        }
+        _ => arg,
     }
 }
 

@@ -11,6 +11,8 @@
 mod columns;
 mod computed;
 mod context;
+mod exists;
+mod grouping;
 mod literal;
 mod options;
 mod parameters;

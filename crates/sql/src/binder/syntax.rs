@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::Span;
 use millrace_types::{Report, SqlState, input};
 
-use super::{literal, similar};
+use super::{exists, grouping, literal, similar};
 use crate::names::{Quoted, fold};
 use crate::text::Text;
 
@@ -104,9 +104,16 @@ impl VisitorMut for Normalizer {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Wrong> {
+        if let Some(span) = grouping::aggregate_in_group_by(select) {
+            let message = "aggregate functions are not allowed in GROUP BY";
+            let report = Report::new(SqlState::GROUPING_ERROR, message);
+            return ControlFlow::Break(Box::new((report, span)));
+        }
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
                 literal::type_integer(expr);
+                let ControlFlow::Continue(()) =
+                    VisitMut::visit(expr, &mut exists::Counter::default());
             }
         }
         ControlFlow::Continue(())
@@ -220,7 +227,7 @@ fn uncollated(expr: &Expr, collation: &ObjectName) -> Result<Expr, Report> {
     }
 }
 
-fn call(name: &str, args: Vec<Expr>) -> Expr {
+pub(super) fn call(name: &str, args: Vec<Expr>) -> Expr {
     let unnamed = |arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg));
     let args = args.into_iter().map(unnamed).collect();
     Expr::Function(Function {
