@@ -10,7 +10,8 @@ use millrace_types::{SqlState, SqlType};
 use crate::functions::{self, user_error};
 
 /// Turns a cast away that PostgreSQL does not have.
-pub(super) fn check(cast: Cast, schema: &DFSchema) -> Result<Transformed<Expr>> {
+pub(super) fn check(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let Expr::Cast(cast) = &expr else { return Ok(Transformed::no(expr)) };
     let sql = |data_type: &DataType| match data_type {
         DataType::Null => None,
         other => SqlType::of_arrow(other),
@@ -28,7 +29,7 @@ pub(super) fn check(cast: Cast, schema: &DFSchema) -> Result<Transformed<Expr>> 
             return Err(user_error(SqlState::CANNOT_COERCE, message));
         }
     }
-    Ok(Transformed::no(Expr::Cast(cast)))
+    Ok(Transformed::no(expr))
 }
 
 /// The call of our function for a cast that differs; the value where a constant is cast.

@@ -1,9 +1,10 @@
 //! Analyzer rules: operators and casts as PostgreSQL has them.
 //!
 //! While names are resolved, operators get operands of the types that PostgreSQL gives them
-//! ([`operators`]). One rule runs before DataFusion resolves types and turns away casts that PostgreSQL
-//! does not have ([`casts`]); one runs after it, and puts our functions in place of operators that wrap
-//! ([`arithmetic`]) and of casts that read, round or write in another way. Names of columns stay.
+//! ([`operators`]), and casts that it does not have are turned away ([`casts`]). Rules before DataFusion's
+//! type coercion do the same for what has no hook there; one after it puts our functions in place of
+//! operators that wrap ([`arithmetic`]) and of casts that read, round or write in another way. Names of
+//! columns stay.
 //!
 //! Invariants: 1. running a rule again changes nothing. 2. a constant that is cast is a constant.
 
@@ -30,22 +31,27 @@ pub(crate) fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     vec![
         Arc::new(ResolveGroupingFunction::new()),
         Arc::new(Unions),
-        Arc::new(Rule { name: "postgres_types", change: resolved }),
+        Arc::new(Rule { name: "postgres_types", change: operators::adapt }),
         Arc::new(TypeCoercion::new()),
         Arc::new(Rule { name: "postgres_functions", change: replaced }),
     ]
 }
 
+/// Turns a plan away that has a cast which PostgreSQL does not have. It is for a plan as it was
+/// written: DataFusion's own rules put casts of other kinds into it.
+pub(crate) fn check_casts(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let rule = Rule { name: "postgres_casts", change: casts::check };
+    rule.analyze(plan, &ConfigOptions::default())
+}
+
+/// The same for an expression that stands alone.
+pub(crate) fn check_casts_in(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    Ok(expr.transform_up(|expr| casts::check(expr, schema))?.data)
+}
+
 /// An expression whose types are resolved, with our functions in it.
 pub(crate) fn with_functions(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     Ok(expr.transform_up(|expr| replaced(expr, schema))?.data)
-}
-
-fn resolved(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    match expr {
-        Expr::Cast(cast) => casts::check(cast, schema),
-        other => operators::adapt(other, schema),
-    }
 }
 
 fn replaced(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {

@@ -420,8 +420,13 @@ fn timely(
             Operator::Plus | Operator::Minus,
             T::Interval(_) | T::Duration(_),
         )
-        | (T::Interval(_) | T::Duration(_), Operator::Plus, T::Timestamp(..) | T::Time64(_))
-        | (T::Time64(_), Operator::Minus, T::Time64(_)) => Timely::Operands(left, right),
+        | (T::Interval(_) | T::Duration(_), Operator::Plus, T::Timestamp(..) | T::Time64(_)) => {
+            Timely::Operands(left, right)
+        }
+        (T::Time64(_), Operator::Minus, T::Time64(_)) => {
+            let span = |time: Expr| cast(time, SqlType::Interval.arrow());
+            Timely::Operands(span(left), span(right))
+        }
         _ => return None,
     })
 }

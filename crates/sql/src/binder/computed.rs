@@ -91,7 +91,8 @@ fn logical(mut expr: SqlExpr, schema: &SchemaRef, text: &str) -> Result<Expr, Re
     let context = Context::new(&catalog, &tables, session::shared(), text);
     let schema = DFSchema::try_from(Arc::clone(schema)).map_err(report)?;
     let planned = SqlToRel::new(&context).sql_to_expr(expr, &schema, &mut PlannerContext::new());
-    let expr = planned.map_err(|error| report_in(&error, text))?;
+    let checked = planned.and_then(|expr| analyze::check_casts_in(expr, &schema));
+    let expr = checked.map_err(|error| report_in(&error, text))?;
     check(&expr)?;
     // A type that does not fit shows here, while the text is at hand.
     expr.get_type(&schema).map_err(|error| report_in(&error, text))?;

@@ -99,7 +99,8 @@ impl<'a> Binder<'a> {
     /// Resolves types and puts casts where they are needed.
     fn analyze(&self, plan: LogicalPlan, text: &str) -> Result<LogicalPlan, Report> {
         let options = self.state.config_options();
-        let analyzed = self.state.analyzer().execute_and_check(plan, options, |_, _| {});
+        let analyzed = crate::analyze::check_casts(plan)
+            .and_then(|plan| self.state.analyzer().execute_and_check(plan, options, |_, _| {}));
         analyzed.map_err(|error| report_in(&error, text))
     }
 }

@@ -225,6 +225,13 @@ const ERRORS: &[(&str, &str, &str, &str)] = &[
     ("SELECT id INTO t FROM readings", "0A000", "SELECT INTO is not supported yet", ""),
     ("SELECT $1", "42P02", "there is no parameter $1", ""),
     ("SELECT id::geometry FROM readings", "42704", "type \"geometry\" does not exist", ""),
+    (
+        "SELECT ts::boolean FROM readings",
+        "42846",
+        "cannot cast type timestamp with time zone to boolean",
+        "",
+    ),
+    ("SELECT id::date FROM readings", "42846", "cannot cast type bigint to date", ""),
     ("SELECT id::jsonb FROM readings", "0A000", "type jsonb is not supported yet", ""),
     ("SELECT _offset FROM readings", "42703", "column \"_offset\" does not exist", "_offset"),
     (
