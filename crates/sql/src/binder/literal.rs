@@ -3,7 +3,7 @@
 //!
 //! Where a literal is the operand of an operator, [`crate::analyze`] knows what stands beside it. Here
 //! are the other places where its type is seen: select lists, VALUES, results of CASE, elements of
-//! arrays, and arguments of functions whose result has their type. Elsewhere (LIMIT, positions in
+//! arrays, and arguments of functions whose result has their type, or that do not exist. Elsewhere (LIMIT, positions in
 //! ORDER BY, arguments that must be constants) a literal stays as it is.
 
 use datafusion::sql::sqlparser::ast::{
@@ -14,6 +14,7 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 use millrace_types::NUMERIC_PRECISION;
 
 use crate::names::fold;
+use crate::session;
 
 /// Functions whose result has the type of their arguments.
 const POLYMORPHIC: [&str; 17] = [
@@ -117,10 +118,20 @@ pub(super) fn type_parts(expr: &mut Expr) {
     }
 }
 
+fn is_function(name: &str) -> bool {
+    let state = session::shared();
+    state.scalar_functions().contains_key(name)
+        || state.aggregate_functions().contains_key(name)
+        || state.window_functions().contains_key(name)
+        || state.higher_order_functions().contains_key(name)
+}
+
 fn type_arguments(function: &mut Function) {
     let name = function.name.0.last().and_then(|part| part.as_ident()).map(fold);
     let FunctionArguments::List(list) = &mut function.args else { return };
-    if !name.is_some_and(|name| POLYMORPHIC.contains(&name.as_str())) {
+    let Some(name) = name else { return };
+    // The error for a function that does not exist names the types as well.
+    if !POLYMORPHIC.contains(&name.as_str()) && is_function(&name) {
         return;
     }
     for arg in &mut list.args {
