@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 use millrace_types::{Report, SqlState, input};
 
 use super::{exists, grouping, literal, similar};
-use crate::names::{Quoted, fold};
+use crate::names::{self, Quoted, fold};
 use crate::text::Text;
 
 /// Rewrites a query and all queries inside it; `text` is the statement that holds it.
@@ -45,54 +45,6 @@ fn finish(flow: ControlFlow<Wrong>, text: &str) -> Result<(), Report> {
     }
 }
 
-/// Words that PostgreSQL takes for a name only in quotes, as far as the parser takes them for one.
-const RESERVED: [&str; 40] = [
-    "all",
-    "and",
-    "any",
-    "array",
-    "as",
-    "asc",
-    "both",
-    "case",
-    "cast",
-    "check",
-    "collate",
-    "column",
-    "constraint",
-    "create",
-    "default",
-    "desc",
-    "distinct",
-    "do",
-    "else",
-    "end",
-    "for",
-    "foreign",
-    "from",
-    "grant",
-    "group",
-    "having",
-    "in",
-    "into",
-    "limit",
-    "not",
-    "null",
-    "offset",
-    "on",
-    "or",
-    "order",
-    "select",
-    "table",
-    "then",
-    "union",
-    "where",
-];
-
-fn is_reserved(word: &str) -> bool {
-    RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(word))
-}
-
 struct Normalizer;
 
 impl VisitorMut for Normalizer {
@@ -120,14 +72,8 @@ impl VisitorMut for Normalizer {
     }
 
     fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<Wrong> {
-        let parts = relation.0.iter().filter_map(ObjectNamePart::as_ident);
-        let reserved = |ident: &&Ident| ident.quote_style.is_none() && is_reserved(&ident.value);
-        match parts.into_iter().find(reserved) {
-            Some(ident) => {
-                let message = format!("syntax error at or near \"{}\"", ident.value);
-                let report = Report::new(SqlState::SYNTAX_ERROR, message);
-                ControlFlow::Break(Box::new((report, ident.span)))
-            }
+        match names::reserved(relation) {
+            Some(ident) => ControlFlow::Break(Box::new((names::not_a_name(ident), ident.span))),
             None => ControlFlow::Continue(()),
         }
     }
