@@ -69,19 +69,6 @@ fn utf8(bytes: &[u8]) -> Result<&str, Report> {
     })
 }
 
-/// The report for text that is no value of a type.
-fn invalid(sql: &SqlType, text: &str) -> Report {
-    let code = match sql {
-        SqlType::Date
-        | SqlType::Time
-        | SqlType::Timestamp
-        | SqlType::TimestampTz
-        | SqlType::Interval => SqlState::INVALID_DATETIME_FORMAT,
-        _ => SqlState::INVALID_TEXT_REPRESENTATION,
-    };
-    Report::new(code, format!("invalid input syntax for type {}: \"{text}\"", sql.name()))
-}
-
 /// The report for a number that its type cannot hold.
 fn out_of_range(sql: &SqlType, text: &str) -> Report {
     let message = format!("value \"{text}\" is out of range for type {}", sql.name());

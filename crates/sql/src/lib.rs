@@ -3,15 +3,16 @@
 //! The folders follow the path of a statement: [`parser`] gives an [`ast`], [`binder`] resolves names
 //! and types against the [`catalog`] and gives a DataFusion logical plan, [`stream`] turns that plan
 //! into a [`millrace_plan::ViewPlan`]. [`functions`] are the functions that PostgreSQL types
-//! differently from DataFusion, [`session`] puts all of it into a DataFusion session, [`error`] turns
+//! differently from DataFusion, the rules of `analyze` put those in that have no name, [`session`] puts all of it into a DataFusion session, [`error`] turns
 //! every failure into PostgreSQL's.
 
-mod arithmetic;
+mod analyze;
 pub mod ast;
 pub mod binder;
 pub mod catalog;
 pub mod error;
 pub mod functions;
+mod guard;
 mod names;
 pub mod parser;
 pub mod session;

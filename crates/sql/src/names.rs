@@ -22,6 +22,100 @@ pub(crate) fn fold(ident: &Ident) -> String {
     }
 }
 
+/// Words that PostgreSQL takes for the name of a table only in quotes.
+const RESERVED: [&str; 75] = [
+    "all",
+    "analyse",
+    "analyze",
+    "and",
+    "any",
+    "array",
+    "as",
+    "asc",
+    "asymmetric",
+    "both",
+    "case",
+    "cast",
+    "check",
+    "collate",
+    "column",
+    "constraint",
+    "create",
+    "current_catalog",
+    "current_date",
+    "current_role",
+    "current_time",
+    "current_timestamp",
+    "current_user",
+    "default",
+    "deferrable",
+    "desc",
+    "distinct",
+    "do",
+    "else",
+    "end",
+    "except",
+    "false",
+    "fetch",
+    "for",
+    "foreign",
+    "from",
+    "grant",
+    "group",
+    "having",
+    "in",
+    "initially",
+    "intersect",
+    "into",
+    "lateral",
+    "leading",
+    "limit",
+    "localtime",
+    "localtimestamp",
+    "not",
+    "null",
+    "offset",
+    "on",
+    "only",
+    "or",
+    "order",
+    "placing",
+    "primary",
+    "references",
+    "returning",
+    "select",
+    "session_user",
+    "some",
+    "symmetric",
+    "table",
+    "then",
+    "to",
+    "trailing",
+    "true",
+    "union",
+    "unique",
+    "user",
+    "using",
+    "variadic",
+    "when",
+    "where",
+];
+
+/// The part of a name that would have to stand in quotes.
+pub(crate) fn reserved(name: &ObjectName) -> Option<&Ident> {
+    let bare = |ident: &&Ident| {
+        let word = || RESERVED.iter().any(|word| word.eq_ignore_ascii_case(&ident.value));
+        ident.quote_style.is_none() && word()
+    };
+    name.0.iter().filter_map(|part| part.as_ident()).find(bare)
+}
+
+/// The error for a reserved word where a name is wanted.
+pub(crate) fn not_a_name(ident: &Ident) -> Report {
+    let message = format!("syntax error at or near \"{}\"", ident.value);
+    Report::new(SqlState::SYNTAX_ERROR, message)
+}
+
 /// An identifier with its place.
 pub(crate) fn name_of(ident: &Ident, text: &Text<'_>) -> Name {
     Name { name: fold(ident), position: text.position(ident.span.start) }
@@ -30,6 +124,9 @@ pub(crate) fn name_of(ident: &Ident, text: &Text<'_>) -> Name {
 /// An object's name without `public.` and `dev.public.`.
 pub(crate) fn object_name(name: &ObjectName, text: &Text<'_>) -> Result<Name, Report> {
     let position = text.position(name.span().start);
+    if let Some(ident) = reserved(name) {
+        return Err(Report { position: text.position(ident.span.start), ..not_a_name(ident) });
+    }
     let parts: Option<Vec<String>> = name.0.iter().map(|p| p.as_ident().map(fold)).collect();
     let parts = parts.unwrap_or_default();
     let outside = |report: Report| Report { position, ..report };

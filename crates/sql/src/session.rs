@@ -10,8 +10,9 @@ use datafusion::optimizer::Optimizer;
 use datafusion::prelude::SessionConfig;
 use millrace_types::TIME_ZONE;
 
-use crate::arithmetic::Arithmetic;
+use crate::analyze;
 use crate::functions;
+use crate::guard::Guard;
 use crate::names::{DATABASE, SCHEMA};
 use crate::typenames::Types;
 
@@ -51,11 +52,13 @@ fn base() -> SessionState {
     let mut builder = SessionStateBuilder::new_with_default_features()
         .with_config(config())
         .with_type_planner(Arc::new(Types))
-        .with_analyzer_rule(Arc::new(Arithmetic));
+        .with_analyzer_rules(analyze::rules())
+        .with_physical_optimizer_rule(Arc::new(Guard));
     // The rule adds partial sums up with the same function, which for us has another type.
     let rules = Optimizer::new().rules.into_iter();
     let rules = rules.filter(|rule| rule.name() != "single_distinct_aggregation_to_group_by");
     builder = builder.with_optimizer_rules(rules.collect());
+    builder.expr_planners().get_or_insert_default().insert(0, Arc::new(analyze::Operators));
     builder.scalar_functions().get_or_insert_default().extend(functions::scalar_functions());
     builder.aggregate_functions().get_or_insert_default().extend(functions::aggregate_functions());
     builder.build()
@@ -70,6 +73,7 @@ fn config() -> SessionConfig {
     options.sql_parser.enable_ident_normalization = true;
     options.sql_parser.map_string_types_to_utf8view = false;
     options.sql_parser.collect_spans = true;
+    options.sql_parser.parse_float_as_decimal = true;
     options.execution.time_zone = Some(TIME_ZONE.to_owned());
     config
 }

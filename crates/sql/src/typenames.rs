@@ -73,7 +73,9 @@ fn custom(name: &datafusion::sql::sqlparser::ast::ObjectName) -> Result<SqlType,
             return Err(not_yet(&last, "text"));
         }
         _ => {
-            let message = format!("type {} does not exist", Quoted(&name.to_string()));
+            let parts = name.0.iter().filter_map(|part| part.as_ident()).map(fold);
+            let name = parts.collect::<Vec<_>>().join(".");
+            let message = format!("type {} does not exist", Quoted(&name));
             return Err(Report::new(SqlState::UNDEFINED_OBJECT, message));
         }
     })

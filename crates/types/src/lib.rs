@@ -6,6 +6,7 @@ mod delta;
 mod epoch;
 mod hidden;
 mod ids;
+pub mod input;
 pub mod numeric;
 mod report;
 mod sqltype;

@@ -75,6 +75,47 @@ pub fn avg_numeric(sum: i256, scale: i8, count: i64) -> Option<i256> {
     quotient(sum, shown_scale(sum, scale), scale, count).map(|(value, _)| value)
 }
 
+/// `left / right`, each an unscaled value with its scale, as an unscaled value of [`NUMERIC_SCALE`]
+/// with PostgreSQL's number of places. None when it does not fit, or `right` is zero.
+pub fn quotient_of(left: (i256, i8), right: (i256, i8)) -> Option<i256> {
+    let ((left, left_scale), (right, right_scale)) = (trimmed(left)?, trimmed(right)?);
+    let (numerator, divisor) = match right.is_negative() {
+        true => (left.checked_neg()?, right.checked_neg()?),
+        false => (left, right),
+    };
+    let (weight, first) = leading_group(numerator, i32::from(left_scale));
+    let (divisor_weight, divisor_first) = leading_group(divisor, i32::from(right_scale));
+    let weight = weight - divisor_weight - i32::from(first <= divisor_first);
+    let shown = i32::from(left_scale.max(right_scale));
+    let places = (16 - 4 * weight).max(shown).clamp(0, i32::from(NUMERIC_SCALE));
+    let shift = places + i32::from(right_scale) - i32::from(left_scale);
+    let rounded = match shift >= 0 {
+        true => divide(numerator, divisor, shift.unsigned_abs())?,
+        false => divide(numerator, divisor.checked_mul(ten_to(shift.unsigned_abs())?)?, 0)?,
+    };
+    rescale(rounded, i8::try_from(places).ok()?, NUMERIC_SCALE).filter(holds)
+}
+
+/// `left * right`, each an unscaled value with its scale, as an unscaled value of [`NUMERIC_SCALE`].
+/// None when it does not fit.
+pub fn product_of(left: (i256, i8), right: (i256, i8)) -> Option<i256> {
+    let ((left, left_scale), (right, right_scale)) = (trimmed(left)?, trimmed(right)?);
+    let product = left.checked_mul(right)?;
+    rescale(product, left_scale.checked_add(right_scale)?, NUMERIC_SCALE).filter(holds)
+}
+
+/// True for what unconstrained numeric holds.
+fn holds(value: &i256) -> bool {
+    let limit = ten_to(76).expect("76 digits fit");
+    *value < limit && *value > limit.wrapping_neg()
+}
+
+/// The value without zeros at its end, so that more fits on the way.
+fn trimmed((value, scale): (i256, i8)) -> Option<(i256, i8)> {
+    let shown = shown_places(value, scale);
+    Some((rescale(value, scale, shown)?, shown))
+}
+
 /// The spread of `count` numbers, from their sum (unscaled, `scale` places) and the sum of their
 /// squares (twice as many places).
 ///
@@ -123,6 +164,11 @@ fn shown_scale(value: i256, scale: i8) -> i8 {
     if scale != NUMERIC_SCALE {
         return scale.max(0);
     }
+    shown_places(value, scale)
+}
+
+/// The places up to the last that is not zero.
+fn shown_places(value: i256, scale: i8) -> i8 {
     let ten = i256::from_i128(10);
     let (mut rest, mut places) = (value, scale);
     while places > 0 && rest.wrapping_rem(ten) == i256::ZERO {
@@ -279,6 +325,26 @@ mod tests {
     fn an_average_of_unconstrained_numeric_is_that_of_its_value() {
         let ten = wide(10).checked_mul(ten_to(20).unwrap()).unwrap();
         assert_eq!(avg_numeric(ten, 20, 3), avg_numeric(wide(10), 0, 3));
+    }
+
+    #[test]
+    fn quotients_and_products_have_the_digits_of_postgresql() {
+        for (left, right, wanted) in [
+            ((10, 0), (30, 1), "3.3333333333333333"),
+            ((2, 0), (30, 1), "0.66666666666666666667"),
+            ((-1, 0), (7, 0), "-0.14285714285714285714"),
+            ((100_000, 0), (-30, 1), "-33333.333333333333"),
+            ((15, 1), (5, 1), "3"),
+            ((10_000_000_000, 0), (70, 1), "1428571428.57142857"),
+        ] {
+            let part = |(value, scale): (i128, i8)| (wide(value), scale);
+            let got = quotient_of(part(left), part(right)).unwrap();
+            assert_eq!(shown(got), wanted, "{left:?} / {right:?}");
+        }
+        assert_eq!(quotient_of((wide(1), 0), (wide(0), 0)), None);
+        let large = wide(10).checked_pow(55).unwrap();
+        assert_eq!(shown(product_of((wide(-15), 1), (wide(125), 2)).unwrap()), "-1.875");
+        assert_eq!(product_of((large, 0), (large, 0)), None);
     }
 
     #[test]

@@ -32,12 +32,18 @@ states! {
     NUMERIC_VALUE_OUT_OF_RANGE = "22003";
     /// A date or time is out of range.
     DATETIME_FIELD_OVERFLOW = "22008";
+    /// An offset of a time zone is out of range.
+    INVALID_TIME_ZONE_DISPLACEMENT = "22009";
+    /// An interval is too long.
+    INTERVAL_FIELD_OVERFLOW = "22015";
     /// Division by zero.
     DIVISION_BY_ZERO = "22012";
     /// An argument has a value that the function does not take.
     INVALID_PARAMETER_VALUE = "22023";
     /// A date or time is not written as one.
     INVALID_DATETIME_FORMAT = "22007";
+    /// A pattern ends in its escape character.
+    INVALID_ESCAPE_SEQUENCE = "22025";
     /// Text is not the representation of the wanted type.
     INVALID_TEXT_REPRESENTATION = "22P02";
     /// Bytes of a parameter are not the binary form of its type.

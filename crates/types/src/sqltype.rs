@@ -84,8 +84,8 @@ impl SqlType {
             DataType::Boolean => SqlType::Boolean,
             DataType::Int8 | DataType::UInt8 | DataType::Int16 => SqlType::SmallInt,
             DataType::UInt16 | DataType::Int32 => SqlType::Integer,
-            DataType::UInt32 | DataType::Int64 => SqlType::BigInt,
-            DataType::UInt64 => SqlType::Numeric(Some((20, 0))),
+            // Counts and positions, which DataFusion keeps without a sign.
+            DataType::UInt32 | DataType::Int64 | DataType::UInt64 => SqlType::BigInt,
             DataType::Float16 | DataType::Float32 => SqlType::Real,
             DataType::Float64 => SqlType::Double,
             DataType::Decimal256(NUMERIC_PRECISION, NUMERIC_SCALE) => SqlType::Numeric(None),

@@ -13,14 +13,13 @@ use arrow::array::{
     PrimitiveArray, StringArray,
 };
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Decimal256Type, Field, FieldRef, Float32Type,
     Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
     IntervalUnit, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, i256,
 };
 use arrow::error::ArrowError;
-use millrace_types::SqlType;
+use millrace_types::{SqlType, input};
 
 use super::cursor::{Cursor, Failure, Token};
 use super::number::{self, Misfit};
@@ -237,8 +236,7 @@ impl Column {
             Lane::Timestamp(values) => values.push(moment(token, time::timestamp)?),
             Lane::TimestampTz(values) => values.push(moment(token, time::timestamptz)?),
             Lane::Interval(values) => {
-                let interval = parse_interval_month_day_nano(token.text());
-                values.push(interval.map_err(|_| Misfit::Syntax)?);
+                values.push(input::interval(token.text()).map_err(|_| Misfit::Syntax)?);
             }
             Lane::List(..) => return Err(Misfit::Syntax),
         }

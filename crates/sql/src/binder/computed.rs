@@ -18,11 +18,14 @@ use millrace_plan::Scalar;
 use millrace_types::{Report, SqlState};
 
 use super::context::Context;
+use super::syntax;
 use super::table::CatalogTables;
+use crate::analyze;
 use crate::ast::CreateSource;
 use crate::catalog::{Catalog, Source, SourceColumn};
 use crate::error::{report, report_in};
 use crate::functions::type_name;
+use crate::guard::guarded;
 use crate::names::Quoted;
 use crate::parser::parse_expression;
 use crate::session;
@@ -81,13 +84,15 @@ impl Source {
 }
 
 /// The expression with names resolved.
-fn logical(expr: SqlExpr, schema: &SchemaRef, text: &str) -> Result<Expr, Report> {
+fn logical(mut expr: SqlExpr, schema: &SchemaRef, text: &str) -> Result<Expr, Report> {
+    syntax::normalize_expr(&mut expr, text)?;
     let catalog = Catalog::new();
     let tables = CatalogTables(&catalog);
     let context = Context::new(&catalog, &tables, session::shared(), text);
     let schema = DFSchema::try_from(Arc::clone(schema)).map_err(report)?;
     let planned = SqlToRel::new(&context).sql_to_expr(expr, &schema, &mut PlannerContext::new());
-    let expr = planned.map_err(|error| report_in(&error, text))?;
+    let checked = planned.and_then(|expr| analyze::check_casts_in(expr, &schema));
+    let expr = checked.map_err(|error| report_in(&error, text))?;
     check(&expr)?;
     // A type that does not fit shows here, while the text is at hand.
     expr.get_type(&schema).map_err(|error| report_in(&error, text))?;
@@ -148,6 +153,7 @@ fn physical(expr: Expr, column: &SourceColumn, schema: &SchemaRef) -> Result<Sca
         let coerced = simplifier.coerce(expr, &schema)?;
         let found = coerced.get_type(&schema)?;
         let typed = if found == wanted { coerced } else { cast(coerced, wanted.clone()) };
+        let typed = analyze::with_functions(typed, &schema)?;
         Ok((simplifier.simplify(typed)?, found))
     };
     let (expr, found) = simplify().map_err(report)?;
@@ -162,7 +168,7 @@ fn physical(expr: Expr, column: &SourceColumn, schema: &SchemaRef) -> Result<Sca
         return Err(report.hint("You will need to rewrite or cast the expression."));
     }
     let physical = state.create_physical_expr(expr, &schema).map_err(report)?;
-    Ok(Scalar(physical))
+    guarded(&physical).map(Scalar).map_err(report)
 }
 
 /// True if PostgreSQL would store the one type in the other without a cast being written.

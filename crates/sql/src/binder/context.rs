@@ -9,6 +9,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{Column, DataFusionError, Result, TableReference};
 use datafusion::execution::SessionState;
+use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::planner::{
     ContextProvider, ExprPlanner, RelationPlanner, TypePlanner,
 };
@@ -19,8 +20,9 @@ use datafusion::logical_expr::{
 use millrace_types::{ObjectId, Report, SqlState, is_hidden};
 
 use super::relation::Windows;
-use super::{TableLookup, columns, plan_query};
+use super::{TableLookup, columns, plan_query, syntax};
 use crate::catalog::{Catalog, Kind, Object, View, visible};
+use crate::functions;
 use crate::names::{self, Quoted};
 use crate::parser::parse_query;
 use crate::typenames::Types;
@@ -81,6 +83,7 @@ impl<'a> Context<'a> {
         };
         let mut query = parse_query(&view.query_text).map_err(failed)?;
         columns::name_outputs(&mut query);
+        syntax::normalize(&mut query, &view.query_text).map_err(failed)?;
         let context = Context::new(self.catalog, self.tables, self.state, &view.query_text);
         let plan = plan_query(&context, &query, &[]);
         let renamed = plan.and_then(|plan| rename(plan, &view.schema));
@@ -153,6 +156,18 @@ const BARE: [&str; 8] = [
     "current_time",
 ];
 
+/// A cast of a literal as the literal that it is.
+fn literal(expr: Expr) -> Expr {
+    match &expr {
+        Expr::Cast(Cast { expr: inner, field }) => match literal(inner.as_ref().clone()) {
+            Expr::Literal(value, metadata) => functions::value_as(&value, field.data_type())
+                .map_or(expr, |value| Expr::Literal(value, metadata)),
+            _ => expr,
+        },
+        _ => expr,
+    }
+}
+
 /// Clients write `pg_catalog.version()`.
 fn plain(name: &str) -> &str {
     name.strip_prefix("pg_catalog.").unwrap_or(name)
@@ -184,6 +199,7 @@ impl ContextProvider for Context<'_> {
             let message = format!("function {name}(...) does not exist");
             return Err(DataFusionError::Plan(message));
         };
+        let args: Vec<Expr> = args.into_iter().map(literal).collect();
         let provider = function.create_table_provider_with_args(
             datafusion::catalog::TableFunctionArgs::new(&args, self.state),
         )?;

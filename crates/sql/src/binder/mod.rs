@@ -11,10 +11,15 @@
 mod columns;
 mod computed;
 mod context;
+mod exists;
+mod grouping;
+mod literal;
 mod options;
 mod parameters;
 mod relation;
+mod similar;
 mod source;
+mod syntax;
 mod table;
 mod view;
 
@@ -82,6 +87,7 @@ impl<'a> Binder<'a> {
     ) -> Result<Bound, Report> {
         let mut query = query.clone();
         columns::name_outputs(&mut query);
+        syntax::normalize(&mut query, text)?;
         let context = Context::new(self.catalog, self.tables, self.state, text);
         let (plan, parameters) = parameters.plan(&context, &query, text)?;
         check_reads(&plan)?;
@@ -93,7 +99,8 @@ impl<'a> Binder<'a> {
     /// Resolves types and puts casts where they are needed.
     fn analyze(&self, plan: LogicalPlan, text: &str) -> Result<LogicalPlan, Report> {
         let options = self.state.config_options();
-        let analyzed = self.state.analyzer().execute_and_check(plan, options, |_, _| {});
+        let analyzed = crate::analyze::check_casts(plan)
+            .and_then(|plan| self.state.analyzer().execute_and_check(plan, options, |_, _| {}));
         analyzed.map_err(|error| report_in(&error, text))
     }
 }

@@ -41,14 +41,7 @@ pub(super) fn invalid(item: &OptionItem, hint: &str) -> Report {
 
 /// The microseconds of an interval without months, such as `1 hour`. None for anything else.
 pub(super) fn interval_us(text: &str) -> Option<i64> {
-    use arrow::datatypes::{DataType, IntervalUnit};
-    use datafusion::common::ScalarValue;
-    let wanted = DataType::Interval(IntervalUnit::MonthDayNano);
-    let ScalarValue::IntervalMonthDayNano(Some(value)) =
-        ScalarValue::Utf8(Some(text.to_owned())).cast_to(&wanted).ok()?
-    else {
-        return None;
-    };
+    let value = millrace_types::input::interval(text).ok()?;
     if value.months != 0 {
         return None;
     }

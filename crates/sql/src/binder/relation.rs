@@ -261,7 +261,9 @@ fn relation(arg: &SqlExpr) -> Option<TableFactor> {
 fn constant(expr: &Expr) -> Option<ScalarValue> {
     match expr {
         Expr::Literal(value, _) => Some(value.clone()),
-        Expr::Cast(cast) => constant(&cast.expr)?.cast_to(cast.field.data_type()).ok(),
+        Expr::Cast(cast) => {
+            functions::value_as(&constant(&cast.expr)?, cast.field.data_type()).ok()
+        }
         Expr::Negative(inner) => constant(inner)?.arithmetic_negate().ok(),
         _ => None,
     }

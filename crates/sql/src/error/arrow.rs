@@ -21,6 +21,9 @@ pub(super) fn describe(error: &ArrowError) -> Report {
             Report::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "numeric field overflow")
                 .detail(first_line(message))
         }
+        ArrowError::ComputeError(message) if messages::is_overflow(message) => {
+            Report::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "value out of range")
+        }
         ArrowError::InvalidArgumentError(message) | ArrowError::ComputeError(message) => {
             Report::new(SqlState::DATA_EXCEPTION, first_line(message))
         }

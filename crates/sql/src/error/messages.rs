@@ -146,8 +146,12 @@ fn undefined_operator(message: &str) -> Option<Found> {
     let operands = rest.split(" to valid types").next()?.split(": ").next()?;
     let (left, operator, right) = operands_of(operands)?;
     let (left, right) = (shown_type(left), shown_type(right));
+    Some(no_operator(&left, operator, &right).into())
+}
+
+pub(super) fn no_operator(left: &str, operator: &str, right: &str) -> Report {
     let message = format!("operator does not exist: {left} {operator} {right}");
-    Some(Report::new(SqlState::UNDEFINED_FUNCTION, message).hint(OPERATORS).into())
+    Report::new(SqlState::UNDEFINED_FUNCTION, message).hint(OPERATORS)
 }
 
 /// `Timestamp(ns, "UTC") + Int64`: the operator is the first word outside parentheses that is no type.

@@ -38,6 +38,11 @@ pub fn report_in(error: &DataFusionError, text: &str) -> Report {
     report
 }
 
+/// The report for an operator that there is not for these types.
+pub(crate) fn no_operator(left: &str, operator: &str, right: &str) -> Report {
+    messages::no_operator(left, operator, right)
+}
+
 /// A report, and what to look for in the text if the error has no place.
 struct Found {
     report: Report,

@@ -1,8 +1,6 @@
-//! Arithmetic that fails as PostgreSQL's does: integers that overflow, floats divided by zero, and the
-//! rounding that a cast from a float to an integer asks for.
+//! Arithmetic that fails as PostgreSQL's does: integers that overflow, floats divided by zero.
 //!
-//! [`crate::arithmetic`] puts these functions in place of the operators, which wrap, give infinity and
-//! truncate.
+//! [`crate::analyze`] puts these functions in place of the operators, which wrap and give infinity.
 
 use std::sync::Arc;
 
@@ -120,46 +118,4 @@ fn has_zero(divisor: &ColumnarValue) -> Result<bool> {
         }
         _ => false,
     })
-}
-
-/// A float rounded to the nearest whole number, halves to the even one.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub(super) struct NearestEven {
-    signature: Signature,
-}
-
-impl NearestEven {
-    pub(super) fn new() -> NearestEven {
-        NearestEven { signature: Signature::any(1, Volatility::Immutable) }
-    }
-}
-
-impl ScalarUDFImpl for NearestEven {
-    fn name(&self) -> &'static str {
-        "round_half_even"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        types.first().cloned().ok_or_else(|| no_function(self.name(), types))
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let rows = args.number_rows;
-        let array = args.args.into_iter().next().map(|value| value.into_array(rows)).transpose()?;
-        let array = array.ok_or_else(|| no_function("round_half_even", &[]))?;
-        let rounded: ArrayRef = match array.data_type() {
-            DataType::Float64 => Arc::new(
-                array.as_primitive::<Float64Type>().unary::<_, Float64Type>(f64::round_ties_even),
-            ),
-            DataType::Float32 => Arc::new(
-                array.as_primitive::<Float32Type>().unary::<_, Float32Type>(f32::round_ties_even),
-            ),
-            _ => array,
-        };
-        Ok(ColumnarValue::Array(rounded))
-    }
 }

@@ -7,14 +7,23 @@
 //! value is a [`Report`] inside `DataFusionError::External`, so that it keeps its SQLSTATE.
 
 mod aggregate;
+mod cast;
 mod checked;
 mod date_bin;
+mod date_part;
 mod date_trunc;
 mod now;
+mod operator;
+mod rounding;
+mod sign;
+mod span;
+mod template;
 mod time;
+mod timezone;
 mod to_timestamp;
 mod unknown;
 mod version;
+mod widened;
 mod window;
 
 #[cfg(test)]
@@ -28,7 +37,10 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{AggregateUDF, Expr, Operator, ScalarUDF, lit};
 use millrace_types::{Report, SqlState, SqlType};
 
+pub(crate) use cast::{CONVERT, differs as cast_differs, exists as cast_exists, value_as};
+pub(crate) use operator::Arithmetic;
 pub use version::VERSION;
+pub(crate) use widened::widened;
 pub use window::{HOP, TUMBLE};
 
 /// Our scalar functions.
@@ -42,10 +54,20 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         udf(window::Tumble::new()),
         udf(window::Hop::new()),
         udf(version::Version::new()),
-        udf(checked::NearestEven::new()),
+        udf(cast::Convert::new()),
+        udf(sign::Sign::new()),
+        udf(template::Template::new(false)),
+        udf(template::Template::new(true)),
+        udf(span::Span::new()),
+        udf(timezone::Timezone::new()),
+        udf(date_part::DatePart::new(false)),
+        udf(date_part::DatePart::new(true)),
     ]
     .into_iter()
+    .chain(widened::all().into_iter().map(udf))
+    .chain(rounding::all().into_iter().map(udf))
     .chain(CHECKED.into_iter().filter_map(checked))
+    .chain(operator::ALL.into_iter().map(|which| udf(operator::Call::new(which))))
     .collect()
 }
 
@@ -55,7 +77,8 @@ const CHECKED: [Operator; 4] =
 
 /// The operator for which a function of this name stands.
 pub(crate) fn operator(function: &str) -> Option<Operator> {
-    CHECKED.into_iter().find(|operator| checked::name(*operator) == Some(function))
+    let checked = CHECKED.into_iter().find(|operator| checked::name(*operator) == Some(function));
+    checked.or_else(|| operator::named(function))
 }
 
 /// The function that does what an operator does, and fails where PostgreSQL's fails.
@@ -63,14 +86,36 @@ pub(crate) fn checked(operator: Operator) -> Option<Arc<ScalarUDF>> {
     checked::Checked::new(operator).map(udf)
 }
 
-/// A float rounded to a whole number, halves to the even one.
-pub(crate) fn round_half_even(value: Expr) -> Expr {
-    call(udf(checked::NearestEven::new()), vec![value])
+/// The call of an operator that is a function of ours.
+pub(crate) fn arithmetic(which: Arithmetic, left: Expr, right: Expr) -> Expr {
+    call(udf(operator::Call::new(which)), vec![left, right])
 }
 
-/// True for what [`round_half_even`] gives.
-pub(crate) fn is_rounded(expr: &Expr) -> bool {
-    matches!(expr, Expr::ScalarFunction(call) if call.name() == "round_half_even")
+/// The length of an interval, by which intervals compare.
+pub(crate) fn span(interval: Expr) -> Expr {
+    match is_span(&interval) {
+        true => interval,
+        false => call(udf(span::Span::new()), vec![interval]),
+    }
+}
+
+/// True for what [`span`] gives.
+pub(crate) fn is_span(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarFunction(call) if call.name() == span::SPAN)
+}
+
+/// `EXTRACT(field FROM time)`
+pub(crate) fn extract(args: Vec<Expr>) -> Expr {
+    call(udf(date_part::DatePart::new(true)), args)
+}
+
+/// A value as another type, by our own cast.
+///
+/// # Errors
+/// A type that has no values of its own.
+pub(crate) fn convert(value: Expr, to: &DataType) -> Result<Expr, DataFusionError> {
+    let zero = ScalarValue::new_default(to)?;
+    Ok(call(udf(cast::Convert::new()), vec![value, lit(zero)]))
 }
 
 fn udf(function: impl datafusion::logical_expr::ScalarUDFImpl + 'static) -> Arc<ScalarUDF> {
@@ -109,7 +154,7 @@ pub(crate) fn user_error(code: SqlState, message: impl Into<String>) -> DataFusi
 /// The error for argument types that a function does not take; worded so that
 /// [`crate::error`] finds it inside DataFusion's own sentences.
 fn no_function(name: &str, types: &[DataType]) -> DataFusionError {
-    let types: Vec<String> = types.iter().map(type_name).collect();
+    let types: Vec<String> = types.iter().map(bare_name).collect();
     DataFusionError::Plan(format!("function {name}({}) does not exist", types.join(", ")))
 }
 
@@ -118,6 +163,14 @@ pub(crate) fn type_name(data_type: &DataType) -> String {
     match data_type {
         DataType::Null => "unknown".to_owned(),
         other => SqlType::of_arrow(other).map_or_else(|| other.to_string(), |known| known.name()),
+    }
+}
+
+/// The name of a type without digits behind it, as errors about types have it.
+pub(crate) fn bare_name(data_type: &DataType) -> String {
+    match SqlType::of_arrow(data_type) {
+        Some(SqlType::Numeric(_)) => "numeric".to_owned(),
+        _ => type_name(data_type),
     }
 }
 

@@ -164,7 +164,7 @@ async fn hop_lists_every_window_of_a_time() {
 #[tokio::test]
 async fn bad_values_have_a_code() {
     for (query, wanted) in [
-        ("SELECT to_timestamp(1e300)", SqlState::DATETIME_FIELD_OVERFLOW),
+        ("SELECT to_timestamp('1e300'::float8)", SqlState::DATETIME_FIELD_OVERFLOW),
         ("SELECT to_timestamp('NaN'::float8)", SqlState::DATETIME_FIELD_OVERFLOW),
         ("SELECT date_bin(INTERVAL '1 month', now())", SqlState::FEATURE_NOT_SUPPORTED),
         ("SELECT date_bin(INTERVAL '0 s', now())", SqlState::DATETIME_FIELD_OVERFLOW),
@@ -182,4 +182,119 @@ async fn bad_values_have_a_code() {
 #[tokio::test]
 async fn version_begins_as_clients_expect() {
     assert!(row("SELECT version()").await[0].0.starts_with("PostgreSQL 16.6 (Millrace "));
+}
+
+#[tokio::test]
+async fn casts_read_round_and_write_as_postgresql() {
+    for (query, value, data_type) in [
+        ("' 42 '::int", "42", "integer"),
+        ("'yes'::boolean", "true", "boolean"),
+        ("'1e3'::numeric(6,1)", "1000.0", "numeric(6,1)"),
+        ("'2024-05-06T07:00+02'::timestamptz", "2024-05-06T05:00:00Z", "timestamp with time zone"),
+        ("'07:30'::time", "07:30:00", "time without time zone"),
+        ("'1 day 02:00:00'::interval::text", "1 day 02:00:00", "text"),
+        ("'\\x6162'::bytea::text", "\\x6162", "text"),
+        ("2.5::float8::int", "2", "integer"),
+        ("'2.5'::numeric::int", "3", "integer"),
+        ("(-2.5)::numeric(3,1)::smallint", "-3", "smallint"),
+        ("0.1::float8::numeric::text", "0.1", "text"),
+        ("123456789.123::real::numeric::text", "123457000", "text"),
+        ("'1e20'::float8::text", "1e+20", "text"),
+        ("0.0001::float8::text || ' ' || 0.00001::float8::text", "0.0001 1e-05", "text"),
+        ("123456.789::real::text || ' ' || 1.0::float8::text", "123456.79 1", "text"),
+        ("'1.50'::numeric::text || ' ' || '1.50'::numeric(4,2)::text", "1.5 1.50", "text"),
+        ("'123456789.123456789'::numeric::float8", "123456789.12345679", "double precision"),
+        ("'2024-05-06 07:08:09.5'::timestamp::text", "2024-05-06 07:08:09.5", "text"),
+        ("'0044-03-15 BC'::timestamptz::text", "0044-03-15 00:00:00+00 BC", "text"),
+        ("'1969-12-31 23:00'::timestamp::date", "1969-12-31", "date"),
+        ("'1969-12-31 23:00'::timestamp::time", "23:00:00", "time without time zone"),
+        ("'-01:00'::interval::time", "23:00:00", "time without time zone"),
+        ("true::int + 1", "2", "integer"),
+        ("NULL::text::int", "", "integer"),
+    ] {
+        let found = row(&format!("SELECT {query}")).await;
+        assert_eq!((found[0].0.as_str(), found[0].1.as_str()), (value, data_type), "{query}");
+    }
+    let column = "SELECT v::int FROM (VALUES ('1'), (NULL), (' 3 ')) AS t(v) WHERE v::int > 1";
+    assert_eq!(row(column).await[0].0, "3");
+}
+
+#[tokio::test]
+async fn casts_fail_with_the_words_of_postgresql() {
+    for (query, code, message) in [
+        ("'4x'::int", "22P02", "invalid input syntax for type integer: \"4x\""),
+        ("'99999999999'::int", "22003", "value \"99999999999\" is out of range for type integer"),
+        ("40000::smallint", "22003", "smallint out of range"),
+        ("3000000000::int", "22003", "integer out of range"),
+        ("'NaN'::float8::int", "22003", "integer out of range"),
+        ("'1e300'::float8::real", "22003", "value out of range: overflow"),
+        ("'12345.6'::numeric::numeric(4,1)", "22003", "numeric field overflow"),
+        ("12345.6::float8::numeric(4,1)", "22003", "numeric field overflow"),
+        ("'yesterweek'::date", "22007", "invalid input syntax for type date: \"yesterweek\""),
+        ("'2024-13-01'::date", "22008", "date/time field value out of range: \"2024-13-01\""),
+        (
+            "'1 fortnight'::interval",
+            "22007",
+            "invalid input syntax for type interval: \"1 fortnight\"",
+        ),
+    ] {
+        let error = run(&format!("SELECT {query}")).await.expect_err(query);
+        let report = crate::error::report(error);
+        assert_eq!((report.code.code(), report.message.as_str()), (code, message), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn operators_have_the_operands_of_postgresql() {
+    for (query, value, data_type) in [
+        ("10 / 3::numeric", "3.33333333333333330000", "numeric"),
+        ("1::smallint / '0.3'::numeric(3,1)", "3.33333333333333330000", "numeric"),
+        ("'1.5'::numeric * '1.25'::numeric", "1.87500000000000000000", "numeric"),
+        ("1.5::numeric(3,1) * 2::numeric(3,0)", "3.0", "numeric(7,1)"),
+        ("1::real / 3", "0.3333333333333333", "double precision"),
+        ("0.1::real = '0.1'::numeric", "false", "boolean"),
+        ("0.1::float8 = '0.1'::numeric", "true", "boolean"),
+        ("'1'::numeric * 0.1::float8", "0.1", "double precision"),
+        ("1::smallint + 1", "2", "integer"),
+        ("7::int % 4", "3", "integer"),
+        ("5 = '5' AND '6' > 5::smallint", "true", "boolean"),
+        (
+            "'2024-01-01'::date + INTERVAL '1 hour'",
+            "2024-01-01T01:00:00",
+            "timestamp without time zone",
+        ),
+        ("3 + '2024-01-01'::date", "2024-01-04", "date"),
+        ("'2024-03-01'::date - '2024-02-01'", "29", "integer"),
+        ("('2024-01-03 01:00'::timestamp - '2024-01-01 02:00')::text", "1 day 23:00:00", "text"),
+        (
+            "('2024-01-01'::timestamptz - '2024-01-03 01:00'::timestamp)::text",
+            "-2 days -01:00:00",
+            "text",
+        ),
+        ("('2024-01-01'::timestamp + '1 day')::text", "2024-01-02 00:00:00", "text"),
+        ("(INTERVAL '1 month 1 day 1 hour' * 1.5)::text", "1 mon 16 days 13:30:00", "text"),
+        ("(INTERVAL '1 year' / 7)::text", "1 mon 21 days 10:17:08.5344", "text"),
+        ("(2 * INTERVAL '1 day 2 hours')::text", "2 days 04:00:00", "text"),
+        ("NULL::interval * 2", "", "interval"),
+        ("('10:00'::time - '09:30'::time)::text", "00:30:00", "text"),
+        ("'23:30'::time + INTERVAL '1 hour'", "00:30:00", "time without time zone"),
+        ("1 IN ('1', 2) AND 1::smallint BETWEEN '0' AND 2", "true", "boolean"),
+    ] {
+        let found = row(&format!("SELECT {query}")).await;
+        assert_eq!((found[0].0.as_str(), found[0].1.as_str()), (value, data_type), "{query}");
+    }
+    for (query, message) in [
+        ("'a'::text > 1", "operator does not exist: text > integer"),
+        ("1 = true", "operator does not exist: integer = boolean"),
+        ("'a'::text IN (1)", "operator does not exist: text = integer"),
+        ("now() + 1", "operator does not exist: timestamp with time zone + integer"),
+        ("'a'::text + 1", "operator does not exist: text + integer"),
+        ("1 = 'x'", "invalid input syntax for type integer: \"x\""),
+        ("INTERVAL '1 day' / 0", "division by zero"),
+        ("1 / 0::numeric", "division by zero"),
+        ("2147483647::int + 1", "integer out of range"),
+    ] {
+        let error = run(&format!("SELECT {query}")).await.expect_err(query);
+        assert_eq!(crate::error::report(error).message, message, "{query}");
+    }
 }

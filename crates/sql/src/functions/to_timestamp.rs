@@ -1,4 +1,5 @@
-//! `to_timestamp(double precision) -> timestamp with time zone`: seconds since 1970.
+//! `to_timestamp(double precision) -> timestamp with time zone`: seconds since 1970; and with two
+//! arguments, text read by a template.
 //!
 //! Rounded to microseconds as PostgreSQL does; DataFusion's takes text and gives nanoseconds.
 
@@ -14,7 +15,7 @@ use datafusion::logical_expr::{
 };
 use millrace_types::{SqlState, TIME_ZONE, timestamptz};
 
-use super::{no_function, user_error};
+use super::{no_function, template, user_error};
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct ToTimestamp {
@@ -42,12 +43,18 @@ impl ScalarUDFImpl for ToTimestamp {
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
         match types {
+            [text, template] if text.is_string() && template.is_string() => {
+                Ok(vec![DataType::Utf8, DataType::Utf8])
+            }
             [one] if one.is_numeric() || one.is_null() => Ok(vec![DataType::Float64]),
             _ => Err(no_function(self.name(), types)),
         }
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        if args.args.len() == 2 {
+            return template::to_timestamp(&args.args);
+        }
         match &args.args[0] {
             ColumnarValue::Scalar(value) => {
                 let array = convert(&value.to_array()?)?;

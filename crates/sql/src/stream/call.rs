@@ -139,6 +139,7 @@ pub(super) fn raw_argument(
     if !adds_up(function) {
         return argument;
     }
+    argument = argument.unalias_nested().data;
     while let Expr::Cast(Cast { expr, field }) = &argument {
         match type_of(expr) {
             Some(from) if keeps_value(&from, field.data_type()) => argument = (**expr).clone(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::datatypes::Schema;
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::physical_expr::expressions::{BinaryExpr, Literal};
+use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use millrace_plan::{
     Aggregate, Call, Class, Hop, LateCheck, Leaf, LeafKind, Meta, Node, Scalar, Step, ViewPlan,
@@ -18,6 +18,7 @@ use millrace_types::ObjectId;
 
 use super::time::show;
 use crate::functions;
+use crate::guard::unguarded;
 
 /// The plan as text, lines separated by newlines. `names` gives the names of sources and views.
 pub fn explain(plan: &ViewPlan, names: &dyn Fn(ObjectId) -> String) -> String {
@@ -238,7 +239,16 @@ fn expression(scalar: &Scalar) -> String {
 /// The expression with operators in place of the functions that check them.
 fn with_operators(scalar: &Scalar) -> Arc<dyn PhysicalExpr> {
     let plain = Arc::clone(&scalar.0).transform_up(|expr| {
+        if let Some(plain) = unguarded(&expr) {
+            return Ok(Transformed::yes(plain));
+        }
         let call = expr.downcast_ref::<ScalarFunctionExpr>();
+        if let (Some(call), [value, _]) =
+            (call.filter(|call| call.name() == functions::CONVERT), expr.children().as_slice())
+        {
+            let cast = CastExpr::new(Arc::clone(value), call.return_type().clone(), None);
+            return Ok(Transformed::yes(Arc::new(cast) as Arc<dyn PhysicalExpr>));
+        }
         let operator = call.and_then(|call| functions::operator(call.name()));
         let children = expr.children();
         let (Some(operator), [left, right]) = (operator, children.as_slice()) else {

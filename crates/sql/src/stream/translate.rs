@@ -25,6 +25,7 @@ use super::refuse::{self, failure, internal};
 use super::relation::{Relation, as_column, column, uses_window};
 use super::time::affine;
 use super::{InputInfo, ViewOptions};
+use crate::guard::guarded;
 
 /// Names for columns, by their indexes.
 pub(super) type Names = BTreeMap<usize, String>;
@@ -150,7 +151,7 @@ impl Planner<'_> {
         properties.config_options = Some(Arc::clone(options));
         let nothing = PhysicalPlanningContext::default();
         let planned = create_physical_expr(&expr, &schema, &properties, &nothing);
-        Ok(Scalar(planned.map_err(failure)?))
+        guarded(&planned.map_err(failure)?).map(Scalar).map_err(failure)
     }
 
     /// The type of an expression over columns.

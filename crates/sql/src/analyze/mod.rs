@@ -1,0 +1,117 @@
+//! Analyzer rules: operators and casts as PostgreSQL has them.
+//!
+//! While names are resolved, operators get operands of the types that PostgreSQL gives them
+//! ([`operators`]), and casts that it does not have are turned away ([`casts`]). Rules before DataFusion's
+//! type coercion do the same for what has no hook there; one after it puts our functions in place of
+//! operators that wrap ([`arithmetic`]) and of casts that read, round or write in another way. Names of
+//! columns stay.
+//!
+//! Invariants: 1. running a rule again changes nothing. 2. a constant that is cast is a constant.
+
+mod arithmetic;
+mod casts;
+mod operators;
+mod unions;
+
+use std::sync::Arc;
+
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, Result};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::optimizer::AnalyzerRule;
+use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
+use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
+
+pub(crate) use operators::Operators;
+
+/// All analyzer rules, in order.
+pub(crate) fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    vec![
+        Arc::new(ResolveGroupingFunction::new()),
+        Arc::new(Unions),
+        Arc::new(Rule { name: "postgres_types", change: operators::adapt }),
+        Arc::new(TypeCoercion::new()),
+        Arc::new(Rule { name: "postgres_functions", change: replaced }),
+    ]
+}
+
+/// Turns a plan away that has a cast which PostgreSQL does not have. It is for a plan as it was
+/// written: DataFusion's own rules put casts of other kinds into it.
+pub(crate) fn check_casts(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let rule = Rule { name: "postgres_casts", change: casts::check };
+    rule.analyze(plan, &ConfigOptions::default())
+}
+
+/// The same for an expression that stands alone.
+pub(crate) fn check_casts_in(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    Ok(expr.transform_up(|expr| casts::check(expr, schema))?.data)
+}
+
+/// An expression whose types are resolved, with our functions in it.
+pub(crate) fn with_functions(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    Ok(expr.transform_up(|expr| replaced(expr, schema))?.data)
+}
+
+fn replaced(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    match expr {
+        Expr::BinaryExpr(binary) => Ok(arithmetic::checked(binary, schema)),
+        Expr::Negative(inner) => arithmetic::negated(inner, schema),
+        Expr::Cast(cast) => casts::converted(cast, schema),
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+#[derive(Debug)]
+struct Unions;
+
+impl AnalyzerRule for Unions {
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        Ok(plan.transform_up_with_subqueries(unions::widen)?.data)
+    }
+
+    fn name(&self) -> &'static str {
+        "postgres_unions"
+    }
+}
+
+/// Changes each expression of a plan, with the schema of what it can name.
+struct Rule {
+    name: &'static str,
+    change: fn(Expr, &DFSchema) -> Result<Transformed<Expr>>,
+}
+
+impl std::fmt::Debug for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl AnalyzerRule for Rule {
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        Ok(plan.transform_up_with_subqueries(|plan| self.rewrite(plan))?.data)
+    }
+
+    fn name(&self) -> &str {
+        self.name
+    }
+}
+
+impl Rule {
+    fn rewrite(&self, plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+        let mut schema = match &plan {
+            LogicalPlan::TableScan(scan) => scan.projected_schema.as_ref().clone(),
+            _ => DFSchema::empty(),
+        };
+        for input in plan.inputs() {
+            schema.merge(input.schema());
+        }
+        let names = NamePreserver::new(&plan);
+        plan.map_expressions(|expr| {
+            let saved = names.save(&expr);
+            let changed = expr.transform_up(|expr| (self.change)(expr, &schema))?;
+            Ok(changed.update_data(|expr| saved.restore(expr)))
+        })
+    }
+}

@@ -1,0 +1,46 @@
+//! Columns of a UNION that are numeric in one query and a float in another are double precision.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::Result;
+use datafusion::common::tree_node::Transformed;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Union, cast};
+
+use crate::functions;
+
+/// Casts the columns below a union where DataFusion would make a numeric of both.
+pub(super) fn widen(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let LogicalPlan::Union(union) = &plan else { return Ok(Transformed::no(plan)) };
+    let mut changed = false;
+    let mut wanted: Vec<Vec<DataType>> = vec![Vec::new(); union.inputs.len()];
+    for column in 0..union.schema.fields().len() {
+        let of = |input: &Arc<LogicalPlan>| {
+            input.schema().fields().get(column).map_or(DataType::Null, |f| f.data_type().clone())
+        };
+        let found: Vec<DataType> = union.inputs.iter().map(of).collect();
+        let widened = functions::widened(&found);
+        changed |= found != widened;
+        wanted.iter_mut().zip(widened).for_each(|(types, widened)| types.push(widened));
+    }
+    if !changed {
+        return Ok(Transformed::no(plan));
+    }
+    let inputs = union.inputs.iter().zip(wanted).map(|(input, types)| typed(input, &types));
+    let inputs = inputs.collect::<Result<Vec<_>>>()?;
+    Union::try_new_with_loose_types(inputs).map(LogicalPlan::Union).map(Transformed::yes)
+}
+
+fn typed(input: &Arc<LogicalPlan>, types: &[DataType]) -> Result<Arc<LogicalPlan>> {
+    let schema = input.schema();
+    let columns = schema.iter().zip(types).map(|((qualifier, field), wanted)| {
+        let column = Expr::Column((qualifier, field).into());
+        match field.data_type() == wanted {
+            true => column,
+            false => cast(column, wanted.clone()).alias_qualified(qualifier.cloned(), field.name()),
+        }
+    });
+    let projected =
+        LogicalPlanBuilder::from(Arc::clone(input)).project(columns.collect::<Vec<_>>());
+    Ok(Arc::new(projected?.build()?))
+}

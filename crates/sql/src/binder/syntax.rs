@@ -1,0 +1,241 @@
+//! What DataFusion reads in another way than PostgreSQL, written so that both read the same, before
+//! names and types are known.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart, Query, Select, SelectItem,
+    Spanned, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
+};
+use datafusion::sql::sqlparser::tokenizer::Span;
+use millrace_types::{Report, SqlState, input};
+
+use super::{exists, grouping, literal, similar};
+use crate::names::{self, Quoted, fold};
+use crate::text::Text;
+
+/// Rewrites a query and all queries inside it; `text` is the statement that holds it.
+///
+/// # Errors
+/// A literal that is no value of its type.
+pub(super) fn normalize(query: &mut Query, text: &str) -> Result<(), Report> {
+    finish(VisitMut::visit(query, &mut Normalizer), text)
+}
+
+/// The same for an expression that stands alone.
+///
+/// # Errors
+/// A literal that is no value of its type.
+pub(super) fn normalize_expr(expr: &mut Expr, text: &str) -> Result<(), Report> {
+    finish(VisitMut::visit(expr, &mut Normalizer), text)
+}
+
+/// What is wrong, and where.
+type Wrong = Box<(Report, Span)>;
+
+fn finish(flow: ControlFlow<Wrong>, text: &str) -> Result<(), Report> {
+    match flow {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(wrong) => {
+            let (report, span) = *wrong;
+            let position = report.position.or_else(|| Text::new(text).position(span.start));
+            Err(Report { position, ..report })
+        }
+    }
+}
+
+struct Normalizer;
+
+impl VisitorMut for Normalizer {
+    type Break = Wrong;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Wrong> {
+        literal::type_rows(&mut query.body);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Wrong> {
+        if let Some(span) = grouping::aggregate_in_group_by(select) {
+            let message = "aggregate functions are not allowed in GROUP BY";
+            let report = Report::new(SqlState::GROUPING_ERROR, message);
+            return ControlFlow::Break(Box::new((report, span)));
+        }
+        for item in &mut select.projection {
+            if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+                literal::type_integer(expr);
+                let ControlFlow::Continue(()) =
+                    VisitMut::visit(expr, &mut exists::Counter::default());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<Wrong> {
+        match names::reserved(relation) {
+            Some(ident) => ControlFlow::Break(Box::new((names::not_a_name(ident), ident.span))),
+            None => ControlFlow::Continue(()),
+        }
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Wrong> {
+        literal::type_parts(expr);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Wrong> {
+        match rewritten(expr) {
+            Ok(None) => ControlFlow::Continue(()),
+            Ok(Some(new)) => {
+                *expr = new;
+                ControlFlow::Continue(())
+            }
+            Err(report) => ControlFlow::Break(Box::new((report, expr.span()))),
+        }
+    }
+}
+
+/// What stands for an expression; None for itself.
+fn rewritten(expr: &Expr) -> Result<Option<Expr>, Report> {
+    match expr {
+        Expr::Interval(literal) => interval(literal, false),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match expr.as_ref() {
+            Expr::Interval(literal) => interval(literal, true),
+            _ => Ok(None),
+        },
+        Expr::Collate { expr, collation } => uncollated(expr, collation).map(Some),
+        Expr::AtTimeZone { timestamp, time_zone } => {
+            let args = vec![time_zone.as_ref().clone(), timestamp.as_ref().clone()];
+            Ok(Some(call("timezone", args)))
+        }
+        Expr::SimilarTo { negated, expr, pattern, escape_char } => {
+            similar_to(*negated, expr, pattern, escape_char.as_ref()).map(Some)
+        }
+        Expr::Function(function) => Ok(remainder(function)),
+        Expr::Value(value) => Ok(match &value.value {
+            Value::Number(digits, _) => literal::number(digits, value.span),
+            _ => None,
+        }),
+        _ => Ok(None),
+    }
+}
+
+/// The text of a literal, with the sign in front of it.
+fn text_of(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) | Value::Number(text, _) => Some(text.clone()),
+            _ => None,
+        },
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => Some(format!("-{}", text_of(expr)?)),
+        _ => None,
+    }
+}
+
+/// An interval in units that every reader takes: months, days and microseconds.
+fn interval(literal: &Interval, negative: bool) -> Result<Option<Expr>, Report> {
+    let Some(text) = text_of(&literal.value) else { return Ok(None) };
+    let is_number = text.trim().trim_start_matches(['-', '+']).parse::<f64>().is_ok();
+    let unit = literal.last_field.as_ref().or(literal.leading_field.as_ref());
+    let whole = match unit {
+        Some(unit) if is_number => input::interval(&format!("{} {unit}", text.trim())),
+        _ => input::interval(&text),
+    };
+    let value = whole?;
+    let sign = if negative { -1 } else { 1 };
+    let micros = sign * (value.nanoseconds / 1_000);
+    let (months, days) = (sign * i64::from(value.months), sign * i64::from(value.days));
+    let plain = format!("{months} months {days} days {micros} microseconds");
+    let value = Value::SingleQuotedString(plain).with_span(literal.value.span());
+    Ok(Some(Expr::Interval(Interval {
+        value: Box::new(Expr::Value(value)),
+        leading_field: None,
+        leading_precision: None,
+        last_field: None,
+        fractional_seconds_precision: None,
+    })))
+}
+
+/// Text is compared by its bytes, which is what these collations say.
+fn uncollated(expr: &Expr, collation: &ObjectName) -> Result<Expr, Report> {
+    let name = collation.0.last().and_then(|part| part.as_ident()).map(fold).unwrap_or_default();
+    match name.as_str() {
+        "C" | "POSIX" | "default" | "ucs_basic" => Ok(Expr::Nested(Box::new(expr.clone()))),
+        "und-x-icu" | "en_US" | "en-US-x-icu" => {
+            Err(Report::unsupported(format!("collation {}", Quoted(&name)))
+                .hint("Text is compared by its bytes: COLLATE \"C\"."))
+        }
+        _ => {
+            let message =
+                format!("collation {} for encoding \"UTF8\" does not exist", Quoted(&name));
+            Err(Report::new(SqlState::UNDEFINED_OBJECT, message))
+        }
+    }
+}
+
+pub(super) fn call(name: &str, args: Vec<Expr>) -> Expr {
+    let unnamed = |arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg));
+    let args = args.into_iter().map(unnamed).collect();
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(name)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args,
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}
+
+/// `mod(a, b)` is `a % b`.
+fn remainder(function: &Function) -> Option<Expr> {
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let [ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else { return None };
+    let [
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(left)),
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(right)),
+    ] = list.args.as_slice()
+    else {
+        return None;
+    };
+    let nested = |expr: &Expr| Box::new(Expr::Nested(Box::new(expr.clone())));
+    (fold(name) == "mod").then(|| {
+        let (left, right) = (nested(left), nested(right));
+        Expr::Nested(Box::new(Expr::BinaryOp { left, op: BinaryOperator::Modulo, right }))
+    })
+}
+
+fn similar_to(
+    negated: bool,
+    expr: &Expr,
+    pattern: &Expr,
+    escape: Option<&ValueWithSpan>,
+) -> Result<Expr, Report> {
+    let escape = match escape.map(|escape| &escape.value) {
+        None => Some('\\'),
+        Some(Value::SingleQuotedString(text)) if text.chars().count() <= 1 => text.chars().next(),
+        Some(_) => {
+            let code = SqlState::INVALID_ESCAPE_SEQUENCE;
+            let hint = "Escape string must be empty or one character.";
+            return Err(Report::new(code, "invalid escape string").hint(hint));
+        }
+    };
+    let pattern = match pattern {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) => {
+                let text = Value::SingleQuotedString(similar::regular(text, escape)?);
+                Expr::Value(text.with_span(value.span))
+            }
+            _ => pattern.clone(),
+        },
+        _ => return Err(Report::unsupported("SIMILAR TO with a pattern that is not a constant")),
+    };
+    let op = if negated { BinaryOperator::PGRegexNotMatch } else { BinaryOperator::PGRegexMatch };
+    let (left, right) = (Box::new(expr.clone()), Box::new(pattern));
+    Ok(Expr::Nested(Box::new(Expr::BinaryOp { left, op, right })))
+}

@@ -1,0 +1,162 @@
+//! `to_char`, `to_date` and `to_timestamp` with PostgreSQL's templates.
+//!
+//! A template is cut into [`fields`] once per value of the template, [`show`] writes them, [`read`]
+//! reads them back, [`digits`] writes numbers. A pattern that is known to PostgreSQL and not here is
+//! refused, never written as it stands.
+
+mod digits;
+mod fields;
+mod read;
+mod show;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Date32Array, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, IntervalMonthDayNanoType, TimeUnit, TimestampMicrosecondType};
+use datafusion::common::{Result, ScalarValue};
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+};
+use millrace_types::{Report, SqlType, TIME_ZONE, timestamptz};
+
+use super::cast::{external, plain, show_values};
+use super::no_function;
+
+/// `to_char(value, template)` or `to_date(text, template)`.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Template {
+    reads: bool,
+    signature: Signature,
+}
+
+impl Template {
+    pub(super) fn new(reads: bool) -> Template {
+        Template { reads, signature: Signature::user_defined(Volatility::Immutable) }
+    }
+}
+
+impl ScalarUDFImpl for Template {
+    fn name(&self) -> &'static str {
+        if self.reads { "to_date" } else { "to_char" }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(if self.reads { DataType::Date32 } else { DataType::Utf8 })
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        let text = |t: &DataType| t.is_string() || t.is_null();
+        match types {
+            [value, template] if text(template) => {
+                let taken = match value {
+                    value if self.reads && text(value) => Some(DataType::Utf8),
+                    _ if self.reads => None,
+                    DataType::Timestamp(_, zone) => {
+                        Some(DataType::Timestamp(TimeUnit::Microsecond, zone.clone()))
+                    }
+                    DataType::Date32 => Some(DataType::Timestamp(TimeUnit::Microsecond, None)),
+                    DataType::Interval(_) | DataType::Duration(_) => {
+                        Some(SqlType::Interval.arrow())
+                    }
+                    value if value.is_numeric() => Some(value.clone()),
+                    DataType::Null => Some(timestamptz()),
+                    _ => None,
+                };
+                let taken = taken.ok_or_else(|| no_function(self.name(), types))?;
+                Ok(vec![taken, DataType::Utf8])
+            }
+            _ => Err(no_function(self.name(), types)),
+        }
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let reads = self.reads;
+        with_templates(&args.args, |values, templates| match reads {
+            true => {
+                let days = each(values, templates, read::date)?;
+                Ok(Arc::new(Date32Array::from(days)) as ArrayRef)
+            }
+            false => shown(values, templates),
+        })
+    }
+}
+
+/// `to_timestamp(text, template)`
+pub(super) fn to_timestamp(args: &[ColumnarValue]) -> Result<ColumnarValue> {
+    with_templates(args, |values, templates| {
+        let times = each(values, templates, read::timestamp)?;
+        Ok(Arc::new(TimestampMicrosecondArray::from(times).with_timezone(TIME_ZONE)) as ArrayRef)
+    })
+}
+
+fn with_templates(
+    args: &[ColumnarValue],
+    apply: impl Fn(&ArrayRef, &StringArray) -> Result<ArrayRef>,
+) -> Result<ColumnarValue> {
+    let is_scalar = args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+    let arrays = ColumnarValue::values_to_arrays(args)?;
+    let [values, templates] = arrays.as_slice() else {
+        return Err(no_function("to_char", &[]));
+    };
+    let templates = plain(templates, &DataType::Utf8)?;
+    let result = apply(values, templates.as_string::<i32>())?;
+    Ok(match is_scalar {
+        true => ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?),
+        false => ColumnarValue::Array(result),
+    })
+}
+
+fn each<T>(
+    values: &ArrayRef,
+    templates: &StringArray,
+    read: impl Fn(&str, &[fields::Part]) -> Result<T, Report>,
+) -> Result<Vec<Option<T>>> {
+    let texts = plain(values, &DataType::Utf8)?;
+    let pairs = texts.as_string::<i32>().iter().zip(templates);
+    let mut cache = fields::Cache::default();
+    pairs
+        .map(|(text, template)| {
+            let Some((text, template)) = text.zip(template) else { return Ok(None) };
+            read(text, cache.parts(template)).map(Some).map_err(external)
+        })
+        .collect()
+}
+
+fn shown(values: &ArrayRef, templates: &StringArray) -> Result<ArrayRef> {
+    let mut cache = fields::Cache::default();
+    let texts: Result<StringArray, Report> = match values.data_type() {
+        DataType::Timestamp(_, zone) => {
+            let zoned = zone.is_some();
+            let times = values.as_primitive::<TimestampMicrosecondType>().iter();
+            let pairs = times.zip(templates);
+            let shown = pairs.map(|(time, template)| {
+                let Some((time, template)) = time.zip(template) else { return Ok(None) };
+                show::timestamp(time, zoned, cache.parts(template)).map(Some)
+            });
+            shown.collect()
+        }
+        DataType::Interval(_) => {
+            let spans = values.as_primitive::<IntervalMonthDayNanoType>().iter();
+            let shown = spans.zip(templates).map(|(span, template)| {
+                let Some((span, template)) = span.zip(template) else { return Ok(None) };
+                show::interval(span, cache.parts(template)).map(Some)
+            });
+            shown.collect()
+        }
+        _ => {
+            let numbers = show_values(values)?;
+            let shown = numbers.iter().zip(templates).map(|(number, template)| {
+                let Some((number, template)) = number.zip(template) else { return Ok(None) };
+                digits::number(number, template).map(Some)
+            });
+            shown.collect()
+        }
+    };
+    Ok(Arc::new(texts.map_err(external)?))
+}

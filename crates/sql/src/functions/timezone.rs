@@ -1,0 +1,98 @@
+//! `timezone(zone, time)`, which `time AT TIME ZONE zone` means: the reading of a clock there for a
+//! time, and the time for a reading.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
+use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
+use datafusion::common::{Result, ScalarValue};
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+};
+use millrace_types::{Report, TIME_ZONE, input, timestamptz};
+
+use super::cast::{external, plain};
+use super::no_function;
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Timezone {
+    signature: Signature,
+}
+
+impl Timezone {
+    pub(super) fn new() -> Timezone {
+        Timezone { signature: Signature::user_defined(Volatility::Immutable) }
+    }
+}
+
+impl ScalarUDFImpl for Timezone {
+    fn name(&self) -> &'static str {
+        "timezone"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        match types {
+            [_, DataType::Timestamp(_, None)] => Ok(timestamptz()),
+            _ => Ok(DataType::Timestamp(TimeUnit::Microsecond, None)),
+        }
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        let [zone, time] = types else { return Err(no_function(self.name(), types)) };
+        let taken = match time {
+            DataType::Timestamp(_, None) => DataType::Timestamp(TimeUnit::Microsecond, None),
+            DataType::Timestamp(..) | DataType::Date32 | DataType::Null => timestamptz(),
+            other if other.is_string() => timestamptz(),
+            _ => return Err(no_function(self.name(), types)),
+        };
+        match zone.is_string() || zone.is_null() {
+            true => Ok(vec![DataType::Utf8, taken]),
+            false => Err(no_function(self.name(), types)),
+        }
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let is_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let arrays = ColumnarValue::values_to_arrays(&args.args)?;
+        let [zones, times] = arrays.as_slice() else {
+            return Err(no_function(self.name(), &[]));
+        };
+        let is_local = matches!(times.data_type(), DataType::Timestamp(_, None));
+        let zones = plain(zones, &DataType::Utf8)?;
+        let times = times_of(times)?;
+        let pairs = zones.as_string::<i32>().iter().zip(times.iter());
+        let moved = pairs.map(|(zone, time)| zone.zip(time).map(|(z, t)| shifted(z, t, is_local)));
+        let moved = moved.map(Option::transpose).collect::<Result<_, Report>>();
+        let moved: PrimitiveArray<TimestampMicrosecondType> = moved.map_err(external)?;
+        let moved: ArrayRef = match is_local {
+            true => Arc::new(moved.with_timezone(TIME_ZONE)),
+            false => Arc::new(moved),
+        };
+        Ok(match is_scalar {
+            true => ColumnarValue::Scalar(ScalarValue::try_from_array(&moved, 0)?),
+            false => ColumnarValue::Array(moved),
+        })
+    }
+}
+
+fn times_of(times: &ArrayRef) -> Result<PrimitiveArray<TimestampMicrosecondType>> {
+    let zone = match times.data_type() {
+        DataType::Timestamp(_, zone) => zone.clone(),
+        _ => None,
+    };
+    let times = plain(times, &DataType::Timestamp(TimeUnit::Microsecond, zone))?;
+    Ok(times.as_primitive::<TimestampMicrosecondType>().clone())
+}
+
+fn shifted(zone: &str, time: i64, is_local: bool) -> Result<i64, Report> {
+    let offset = input::zone_offset(zone, time, is_local)? * 1_000_000;
+    let moved = if is_local { time.checked_sub(offset) } else { time.checked_add(offset) };
+    moved.ok_or_else(|| {
+        let code = millrace_types::SqlState::DATETIME_FIELD_OVERFLOW;
+        Report::new(code, "timestamp out of range")
+    })
+}

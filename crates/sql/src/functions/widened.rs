@@ -1,0 +1,86 @@
+//! `coalesce`, `greatest`, `least` and `nullif`: DataFusion's, but numeric beside double precision is
+//! double precision, not a numeric of fifteen places.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::Result;
+use datafusion::functions::core;
+use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
+use datafusion::logical_expr::type_coercion::binary::comparison_coercion;
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
+};
+
+use super::no_function;
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Widened {
+    inner: Arc<ScalarUDF>,
+    signature: Signature,
+}
+
+pub(super) fn all() -> Vec<Widened> {
+    let inner = [core::coalesce(), core::greatest(), core::least(), core::nullif()];
+    let signature = || Signature::user_defined(Volatility::Immutable);
+    inner.into_iter().map(|inner| Widened { inner, signature: signature() }).collect()
+}
+
+/// The types, with double precision for numerics that stand beside a float.
+pub(crate) fn widened(types: &[DataType]) -> Vec<DataType> {
+    let mixed = types.iter().any(DataType::is_floating) && types.iter().any(DataType::is_decimal);
+    let widen = |t: &DataType| if mixed && t.is_numeric() { DataType::Float64 } else { t.clone() };
+    types.iter().map(widen).collect()
+}
+
+impl ScalarUDFImpl for Widened {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        self.inner.inner().return_type(types)
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        self.inner.inner().return_field_from_args(args)
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        let types = widened(types);
+        if self.name() != "nullif" {
+            return self.inner.inner().coerce_types(&types);
+        }
+        match types.as_slice() {
+            [left, right] => match comparison_coercion(left, right) {
+                Some(common) => Ok(vec![common.clone(), common]),
+                None => Err(no_function(self.name(), &types)),
+            },
+            _ => Err(no_function(self.name(), &types)),
+        }
+    }
+
+    fn simplify(&self, args: Vec<Expr>, context: &SimplifyContext) -> Result<ExprSimplifyResult> {
+        self.inner.inner().simplify(args, context)
+    }
+
+    fn conditional_arguments<'a>(
+        &self,
+        args: &'a [Expr],
+    ) -> Option<(Vec<&'a Expr>, Vec<&'a Expr>)> {
+        self.inner.inner().conditional_arguments(args)
+    }
+
+    fn short_circuits(&self) -> bool {
+        self.inner.inner().short_circuits()
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        self.inner.inner().invoke_with_args(args)
+    }
+}
