@@ -1,7 +1,7 @@
 //! Options of `millrace serve`: from the command line, `MILLRACE_*` variables and a TOML file, in
 //! this order of strength.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -30,7 +30,8 @@ pub struct Options {
     #[arg(long, env = "MILLRACE_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Address for Postgres clients; port 0 takes a free one [default: 127.0.0.1:4567]
-    #[arg(long, env = "MILLRACE_LISTEN", value_name = "ADDRESS:PORT")]
+    #[arg(long, env = "MILLRACE_LISTEN", value_name = "ADDRESS:PORT", value_parser = address)]
+    #[serde(default, deserialize_with = "address_text")]
     pub listen: Option<SocketAddr>,
     /// Worker threads [default: number of cores]
     #[arg(long, env = "MILLRACE_WORKERS", value_name = "N")]
@@ -51,7 +52,8 @@ pub struct Options {
     #[serde(default, deserialize_with = "size_text")]
     pub memory_limit: Option<usize>,
     /// Address for health checks and metrics over HTTP; off without it
-    #[arg(long, env = "MILLRACE_HTTP", value_name = "ADDRESS:PORT")]
+    #[arg(long, env = "MILLRACE_HTTP", value_name = "ADDRESS:PORT", value_parser = address)]
+    #[serde(default, deserialize_with = "address_text")]
     pub http: Option<SocketAddr>,
     /// Password of the user root (SCRAM-SHA-256); without it only loopback clients may connect
     #[arg(long, env = "MILLRACE_PASSWORD", hide_env_values = true, value_name = "PASSWORD")]
@@ -125,7 +127,8 @@ impl Options {
             None => Options::default(),
         };
         let listen = self.listen.or(file.listen).unwrap_or(([127, 0, 0, 1], 4567).into());
-        let password = self.password.or(file.password);
+        // An empty password would let anybody in.
+        let password = self.password.or(file.password).filter(|password| !password.is_empty());
         let insecure = self.insecure || file.insecure;
         if !listen.ip().is_loopback() && password.is_none() && !insecure {
             return Err(ConfigError::Open(listen));
@@ -151,6 +154,10 @@ impl Options {
         if memory_limit < 64 << 20 {
             return Err(ConfigError::Value("memory-limit must be at least 64MB".into()));
         }
+        let tls = self.tls_cert.or(file.tls_cert).zip(self.tls_key.or(file.tls_key));
+        for file in tls.iter().flat_map(|(certificate, key)| [certificate, key]) {
+            std::fs::File::open(file).map_err(|e| ConfigError::Read(file.clone(), e))?;
+        }
         Ok(Config {
             data_dir: self.data_dir.or(file.data_dir).unwrap_or("millrace-data".into()),
             listen,
@@ -162,7 +169,7 @@ impl Options {
             http,
             password,
             insecure,
-            tls: self.tls_cert.or(file.tls_cert).zip(self.tls_key.or(file.tls_key)),
+            tls,
         })
     }
 }
@@ -196,6 +203,12 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * unit).map_err(|_| format!("`{text}` is out of range"))
 }
 
+/// `127.0.0.1:4567`, `[::1]:4567`, `localhost:4567`.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let mut found = text.to_socket_addrs().map_err(|error| format!("`{text}`: {error}"))?;
+    found.next().ok_or_else(|| format!("`{text}` has no address"))
+}
+
 /// `512MB`, `2GB`, `100000`.
 pub fn size(text: &str) -> Result<usize, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -216,6 +229,11 @@ fn duration_text<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<Durati
     text.map(|text| duration(&text).map_err(serde::de::Error::custom)).transpose()
 }
 
+fn address_text<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text: Option<String> = Option::deserialize(d)?;
+    text.map(|text| address(&text).map_err(serde::de::Error::custom)).transpose()
+}
+
 fn size_text<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<usize>, D::Error> {
     let text: Option<String> = Option::deserialize(d)?;
     text.map(|text| size(&text).map_err(serde::de::Error::custom)).transpose()
@@ -234,12 +252,16 @@ mod tests {
         assert_eq!(size("2GB"), Ok(2 << 30));
         assert_eq!(size("300mb"), Ok(300 << 20));
         assert!(size("much").is_err() && size("1PB").is_err());
+        assert!(address("localhost:1").unwrap().ip().is_loopback());
+        assert!(address("localhost").is_err() && address("127.0.0.1:x").is_err());
     }
 
     #[test]
     fn an_open_address_needs_a_password_or_insecure() {
         let open = || Options { listen: "0.0.0.0:1".parse().ok(), ..Options::default() };
         assert!(matches!(open().resolve(), Err(ConfigError::Open(_))));
+        let empty = Options { password: Some(String::new()), ..open() };
+        assert!(matches!(empty.resolve(), Err(ConfigError::Open(_))));
         assert!(Options { password: Some("x".into()), ..open() }.resolve().is_ok());
         assert!(Options { insecure: true, ..open() }.resolve().is_ok());
     }

@@ -26,7 +26,16 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            serve::complain(&one_line(&error.to_string()));
+            return ExitCode::from(2);
+        }
+        // --help and --version.
+        Err(error) => error.exit(),
+    };
+    let result = match cli.command {
         Command::Serve(options) => serve::run(*options),
         Command::Demo(options) => demo::run(&options),
     };
@@ -37,4 +46,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What is wrong with the command line, without the usage that --help tells.
+fn one_line(error: &str) -> String {
+    let what = error.split("\n\n").next().unwrap_or_default();
+    let what = what.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" ");
+    format!("{what}; see --help")
 }

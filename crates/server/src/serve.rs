@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::config::{Config, Options, StoreKind};
+use crate::config::{Config, ConfigError, Options, StoreKind};
 use crate::coordinator::{Coordinator, Message, load_catalog, logged_now};
 use crate::error::ServerError;
 use crate::session::Sessions;
@@ -27,7 +27,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// # Errors
 /// What keeps it from starting, or ends it.
 pub fn run(options: Options) -> Result<(), ServerError> {
-    log_to_stderr();
+    log_to_stderr()?;
     let config = options.resolve()?;
     start(config)?.wait()
 }
@@ -135,7 +135,7 @@ impl ServerError {
 }
 
 /// Says on standard error, in one line, why the program ends.
-pub fn complain(error: &ServerError) {
+pub fn complain(error: &dyn std::fmt::Display) {
     // Nobody to tell if standard error is closed.
     writeln!(std::io::stderr(), "millrace: {error}").unwrap_or_default();
 }
@@ -172,14 +172,17 @@ fn guarded() -> bool {
     millrace_dataflow::chain::is_evaluating()
 }
 
-fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("MILLRACE_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,fjall=warn,lsm_tree=warn"));
+fn log_to_stderr() -> Result<(), ServerError> {
+    let wanted = std::env::var("MILLRACE_LOG");
+    let wanted = wanted.as_deref().unwrap_or("info,fjall=warn,lsm_tree=warn");
+    let filter = tracing_subscriber::EnvFilter::try_new(wanted)
+        .map_err(|error| ConfigError::Value(format!("MILLRACE_LOG: {error}")))?;
     let colour = std::io::stderr().is_terminal();
     let layer = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour);
     let layer = layer.with_writer(std::io::stderr);
     // A test may have set one already.
     drop(layer.try_init());
+    Ok(())
 }
 
 async fn signal() -> Result<(), ServerError> {

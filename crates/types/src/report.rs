@@ -124,6 +124,8 @@ states! {
     DUPLICATE_CURSOR = "42P03";
     /// Too large or too deep a statement.
     STATEMENT_TOO_COMPLEX = "54001";
+    /// The statement asks for more than one statement may have.
+    PROGRAM_LIMIT_EXCEEDED = "54000";
     /// The object is not in the state that the statement needs.
     OBJECT_NOT_IN_PREREQUISITE_STATE = "55000";
     /// Cancelled by the user.

@@ -247,7 +247,9 @@ impl Column {
     /// PostgreSQL's words for a value that does not fit.
     fn refuse(&self, token: Token<'_>, misfit: Misfit) -> Failure {
         let name = SqlType::of_arrow(&self.data_type).map(|t| t.name()).unwrap_or_default();
-        let text: String = token.text().chars().take(SHOWN_MAX).collect();
+        // A NUL would cut the reason short in clients.
+        let text = token.text().chars().take(SHOWN_MAX);
+        let text: String = text.map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect();
         Failure::Value(match misfit {
             Misfit::Syntax => format!("invalid input syntax for type {name}: \"{text}\""),
             Misfit::Range => format!("\"{text}\" is out of range for type {name}"),

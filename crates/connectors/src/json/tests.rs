@@ -213,7 +213,7 @@ fn refusals_are_worded_as_postgresql_words_them() {
         ),
         (Array(Box::new(Integer)), "[1, \"x\"]", "invalid input syntax for type integer: \"x\""),
         (Array(Box::new(Integer)), "1", "invalid input syntax for type integer[]: \"1\""),
-        (Text, "\"\\u0000\"", "invalid input syntax for type text: \"\0\""),
+        (Text, "\"\\u0000\"", "invalid input syntax for type text: \"\u{fffd}\""),
         (Bytea, "\"\\\\x0\"", "invalid input syntax for type bytea: \"\\x0\""),
     ] {
         assert_eq!(decode(sql_type, value), Err(format!("column \"v\": {wanted}")), "{value}");

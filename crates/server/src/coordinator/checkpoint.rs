@@ -24,7 +24,7 @@ use crate::shared::Shared;
 pub(super) const RECORD_KEY: &[u8] = b"checkpoint-record";
 
 /// See [`Coordinator::staged_max`].
-const STAGED_BYTES_MAX: usize = 256 << 20;
+const STAGED_BYTES_MAX: usize = 384 << 20;
 
 /// What the committer does.
 struct Job {

@@ -284,6 +284,9 @@ impl Coordinator {
     pub(super) fn created(&mut self, view: ObjectId) {
         let from = self.views.get(&view).and_then(|found| found.live_from);
         self.show_view(view, from.unwrap_or_default());
+        // Who is told of the view sees its sources as they are now.
+        self.last_post_at = 0;
+        self.post_status(self.shared.clock.now());
     }
 
     fn drop_objects(

@@ -102,6 +102,9 @@ impl Windows {
             let may_be_any = at + 1 == call.args.len() - 2 && at >= call.sizes();
             intervals.push(self.interval(&call, arg, may_be_any, context)?);
         }
+        if let (Kind::Hop, [slide, size, ..]) = (call.kind, intervals.as_slice()) {
+            limit(*slide, *size).or_else(|report| fail(report, call.position))?;
+        }
         match (call.kind, intervals.as_slice()) {
             (Kind::Tumble, [size]) => tumble(input, time, *size, 0),
             (Kind::Tumble, [size, offset]) => tumble(input, time, *size, *offset),
@@ -218,6 +221,20 @@ impl RelationPlanner for Windows {
 
 fn fail<T>(report: Report, position: Option<usize>) -> Result<T> {
     Err(DataFusionError::External(Box::new(Report { position, ..report })))
+}
+
+/// The most windows that a row may be in: each of its groups has a row of state in all of them.
+const WINDOWS_MAX: i64 = 5_000;
+
+fn limit(slide: i64, size: i64) -> Result<(), Report> {
+    let windows = if slide > 0 { size / slide } else { 0 };
+    if windows <= WINDOWS_MAX {
+        return Ok(());
+    }
+    let message =
+        format!("HOP: each row would be in {windows} windows, the limit is {WINDOWS_MAX}");
+    let hint = "Choose a longer slide or a shorter size.";
+    Err(Report::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message).hint(hint))
 }
 
 fn usage(kind: Kind) -> Report {

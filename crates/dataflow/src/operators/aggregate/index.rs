@@ -29,6 +29,9 @@ pub(super) trait Index: Send {
     fn remove(&mut self, slot: u32) -> bool;
     /// The same for many slots; gives those that had a key, each once.
     fn remove_all(&mut self, slots: Vec<u32>) -> Vec<u32>;
+    /// The slots of an index from which none was removed, in an order in which keys that are stored
+    /// near each other are neighbours.
+    fn order(&self) -> Vec<u32>;
     /// Slots ever handed out: all are below this.
     fn capacity(&self) -> usize;
     /// Forgets all keys, keeps the memory.
@@ -152,6 +155,10 @@ impl<C: Codec> Index for Slots<C> {
         self.heap -= gone.iter().map(|slot| C::heap(&self.keys[*slot as usize])).sum::<usize>();
         self.free.extend_from_slice(&gone);
         gone
+    }
+
+    fn order(&self) -> Vec<u32> {
+        self.codec.order(&self.keys)
     }
 
     fn capacity(&self) -> usize {

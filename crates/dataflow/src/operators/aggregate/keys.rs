@@ -21,6 +21,8 @@ use arrow::datatypes::{ArrowNativeType, DataType, Field, Float32Type, Float64Typ
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, Rows, SortField};
 
+use millrace_types::last_of_each_key;
+
 use crate::natives;
 
 /// Turns columns into keys and back.
@@ -47,6 +49,8 @@ pub(super) trait Codec: Send {
     ) -> Result<Vec<ArrayRef>, ArrowError>
     where
         Self::Key: 'a;
+    /// The places of different keys in an order in which neighbours are stored near each other.
+    fn order(&self, keys: &[Self::Key]) -> Vec<u32>;
     /// Bytes that a key holds beside itself.
     fn heap(key: &Self::Key) -> usize;
 }
@@ -58,6 +62,11 @@ const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 fn fold(hash: u64, word: u64) -> u64 {
     let product = u128::from(hash ^ word).wrapping_mul(u128::from(FACTOR));
     (product as u64) ^ ((product >> 64) as u64)
+}
+
+/// All places as they are.
+fn whole(keys: usize) -> Vec<u32> {
+    (0..u32::try_from(keys).expect("slots are u32")).collect()
 }
 
 /// Where a column lies in a packed key.
@@ -272,6 +281,17 @@ impl<const W: usize> Codec for Packed<W> {
         self.places.iter().map(|place| place.decode(keys.clone())).collect()
     }
 
+    fn order(&self, keys: &[[u64; W]]) -> Vec<u32> {
+        // Two words tell keys apart, or nearly: what follows are narrow columns and NULL flags.
+        let high =
+            |key: &[u64; W]| u128::from(key[0]) << 64 | u128::from(*key.get(1).unwrap_or(&0));
+        let tied = |key: &[u64; W]| key[2.min(W)..].iter().any(|word| *word != 0);
+        match keys.iter().any(tied) {
+            true => whole(keys.len()),
+            false => last_of_each_key(&keys.iter().map(high).collect::<Vec<_>>()),
+        }
+    }
+
     fn heap(_: &[u64; W]) -> usize {
         0
     }
@@ -348,6 +368,12 @@ impl Codec for RowBytes {
         let parser = self.converter.parser();
         let columns = self.converter.convert_rows(keys.map(|key| parser.parse(key)))?;
         Ok(columns.into_iter().map(natives::zeroed).collect())
+    }
+
+    fn order(&self, keys: &[Box<[u8]>]) -> Vec<u32> {
+        let mut order = whole(keys.len());
+        order.sort_unstable_by(|a, b| keys[*a as usize].cmp(&keys[*b as usize]));
+        order
     }
 
     fn heap(key: &Box<[u8]>) -> usize {

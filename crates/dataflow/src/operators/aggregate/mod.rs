@@ -198,18 +198,19 @@ impl Aggregate {
         self.spec.group.is_empty()
     }
 
-    /// The groups of a scratch and where they go: state keys, and for each the scratch slot.
+    /// The groups of a scratch and where they go: state keys, and for each the scratch slot. They are
+    /// ordered by key, so that the rows of a checkpoint are gathered from few places in memory.
     fn moves(
         &self,
         scratch: &Groups,
         context: &Context,
     ) -> Result<(Vec<ArrayRef>, Vec<u32>), Error> {
-        let groups = u32::try_from(scratch.index.capacity()).expect("slots are u32");
-        let from: Vec<u32> = (0..groups).collect();
+        let from = scratch.index.order();
         let keys = scratch.index.decode(&from)?;
         let Some(hop) = &self.spec.hop else { return Ok((keys, from)) };
         let closed = self.windows.closed(context).filter(|_| self.spec.input.append_only);
-        panes::expand(hop, keys, closed)
+        let (keys, panes) = panes::expand(hop, keys, closed)?;
+        Ok((keys, panes.into_iter().map(|pane| from[pane as usize]).collect()))
     }
 
     /// The row of a global aggregation is owed from the start by one worker.
@@ -262,10 +263,12 @@ impl Aggregate {
             self.emit_fresh(&fresh, out)?;
         }
         self.windows.add(&touched, &existed);
-        for slot in &touched.slots {
-            self.marks.set(*slot);
-            if self.state.rows(*slot) == 0 {
-                self.state.reset(*slot);
+        touched.slots.iter().for_each(|slot| self.marks.set(*slot));
+        if !self.spec.input.append_only {
+            for slot in &touched.slots {
+                if self.state.rows(*slot) == 0 {
+                    self.state.reset(*slot);
+                }
             }
         }
         Ok(())

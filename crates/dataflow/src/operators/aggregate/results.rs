@@ -213,13 +213,13 @@ impl Outcome {
                 })
             }
             DataType::Decimal256(precision, _) => {
-                let (bound, small) = (bound(*precision), self.small(cells, *precision));
-                gather.column(&self.data_type, |slot, count| {
-                    match small.as_ref().and_then(|small| small.value(slot, count)) {
-                        Some(value) => Ok(Some(value)),
-                        None => self.decimal(cells, slot, count, bound),
-                    }
-                })
+                let small = self.small(cells, *precision);
+                if let Some(values) = small.and_then(|small| small.values(slots, count)) {
+                    return Ok(natives::array(&self.data_type, values, None)?);
+                }
+                let bound = bound(*precision);
+                gather
+                    .column(&self.data_type, |slot, count| self.decimal(cells, slot, count, bound))
             }
             other => Err(Error::Unsupported(format!("a number of type {other}"))),
         }
@@ -413,12 +413,20 @@ struct Small<'a> {
 
 impl Small<'_> {
     /// None where the general way has to be taken.
-    fn value(&self, slot: u32, count: i64) -> Option<i256> {
-        let sum = self.sums.get(slot);
-        if self.average {
-            return average::of_small(sum, count);
+    fn values(&self, slots: &[u32], count: &Count) -> Option<Vec<i256>> {
+        let mut values = Vec::with_capacity(slots.len());
+        for slot in slots {
+            let (sum, count) = (self.sums.get(*slot), count.get(*slot));
+            if count < 1 {
+                return None;
+            }
+            values.push(match self.average && count > 1 {
+                true => average::of_small(sum, count)?,
+                false if sum > self.most || sum < -self.most => return None,
+                false => i256::from_i128(sum * self.factor),
+            });
         }
-        (-self.most..=self.most).contains(&sum).then(|| i256::from_i128(sum * self.factor))
+        Some(values)
     }
 }
 

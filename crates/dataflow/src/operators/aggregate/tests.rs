@@ -171,7 +171,7 @@ fn nulls_count_as_rows_only_and_are_a_key_of_their_own() {
     let rows = delta(&spec, vec![ints([None, Some(0), None]), ints([None; 3])], &[1, 1, 1]);
     assert_eq!(
         step(&mut operator, vec![rows], &context(1, None)),
-        ["+1 NULL 2 0 NULL NULL", "+1 0 1 0 NULL NULL"]
+        ["+1 0 1 0 NULL NULL", "+1 NULL 2 0 NULL NULL"]
     );
 }
 
