@@ -88,7 +88,15 @@ impl Conn {
             }
         }
         let shared = self.shared.clone();
-        let (sources, ends) = blocking(move || connect_all(&shared, sources)).await?;
+        let Connected { sources, ends, gone } =
+            blocking(move || connect_all(&shared, sources)).await?;
+        for (source, partition, first) in gone {
+            let name = catalog.get(source).map(|object| object.name.as_str()).unwrap_or_default();
+            self.notice(format!(
+                "older records of source \"{name}\" are gone: partition {} is read from offset {first}",
+                partition.0
+            ));
+        }
         let view = MaterializedView {
             plan,
             allowed_lateness_us: bound.allowed_lateness_us,
@@ -138,23 +146,36 @@ impl Conn {
     }
 }
 
-type Connected =
-    (BTreeMap<ObjectId, Arc<BuiltSource>>, BTreeMap<ObjectId, BTreeMap<PartitionId, i64>>);
+/// What a view is filled from.
+#[derive(Default)]
+struct Connected {
+    sources: BTreeMap<ObjectId, Arc<BuiltSource>>,
+    ends: BTreeMap<ObjectId, BTreeMap<PartitionId, i64>>,
+    /// Where the source no longer holds all from its start on: the first offset that is there.
+    gone: Vec<(ObjectId, PartitionId, i64)>,
+}
 
-/// Connects sources and asks for their ends.
+/// Connects sources and asks for what they hold.
 fn connect_all(
     shared: &crate::shared::Shared,
     sources: BTreeMap<ObjectId, Source>,
 ) -> Result<Connected, ServerError> {
-    let (mut built, mut ends) = (BTreeMap::new(), BTreeMap::new());
+    let mut all = Connected::default();
     for (id, source) in sources {
-        let connected = built_source(&shared.store, &shared.clock, id, &source)?;
-        let extents = connected.connector.extents(CONNECT_TIMEOUT)?;
-        let end = |e: &millrace_dataflow::source::Extent| (e.partition, e.end);
-        ends.insert(id, extents.iter().map(end).collect());
-        built.insert(id, Arc::new(connected));
+        let mut built = built_source(&shared.store, &shared.clock, id, &source)?;
+        let extents = built.connector.extents(CONNECT_TIMEOUT)?;
+        for extent in &extents {
+            let start = built.starts.entry(extent.partition).or_default();
+            if extent.first > *start {
+                *start = extent.first;
+                all.gone.push((id, extent.partition, extent.first));
+            }
+        }
+        let ends = extents.iter().map(|extent| (extent.partition, extent.end));
+        all.ends.insert(id, ends.collect());
+        all.sources.insert(id, Arc::new(built));
     }
-    Ok((built, ends))
+    Ok(all)
 }
 
 /// Runs what waits for the network on a thread for that.

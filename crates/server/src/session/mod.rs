@@ -257,7 +257,9 @@ impl Conn {
             | S::RollbackTo(_)
             | S::Deallocate(_)
             | S::Close(_)
-            | S::Accepted(_) => {}
+            | S::Accepted("UNLISTEN") => {}
+            // Drivers say UNLISTEN by themselves; the others somebody has written.
+            S::Accepted(tag) => self.notice(format!("{tag} has no effect")),
         }
         Ok(Outcome::Done(done))
     }

@@ -76,6 +76,10 @@ enum Measure {
         /// Rows of the view
         #[arg(long, default_value_t = 10_000_000)]
         rows: u64,
+        /// Sensors, each with a row a minute: the fewer, the longer the history and the less of it
+        /// are six hours
+        #[arg(long, default_value_t = 10_000)]
+        sensors: u64,
     },
     /// One sensor's last windows while readings come in
     Point {
@@ -129,7 +133,7 @@ async fn run(arguments: &Arguments) -> Result<Report, Failure> {
         Measure::Sensor { load, runs } => sensor::measure(&setting, load, (*runs).max(1)).await,
         Measure::Freshness { rate, seconds } => freshness::measure(&setting, *rate, *seconds).await,
         Measure::Written { rate, seconds } => state::written(&setting, *rate, *seconds).await,
-        Measure::Range { rows } => state::range(&setting, *rows).await,
+        Measure::Range { rows, sensors } => state::range(&setting, *rows, *sensors).await,
         Measure::Point { load } => state::point(&setting, load).await,
         Measure::Start { rows } => state::start(&setting, *rows).await,
         Measure::Decode { .. } => unreachable!("measured above"),

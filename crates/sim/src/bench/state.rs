@@ -116,9 +116,13 @@ async fn count_reaches(client: &Client, sql: &str, wanted: u64) -> Result<(), Fa
     Ok(())
 }
 
-/// A server with a view of this many rows: ten thousand sensors, windows of a minute.
-async fn with_view(setting: &Setting, directory: &Path, count: u64) -> Result<Server, Failure> {
-    let sensors = count.min(10_000);
+/// A server with a view of this many rows, windows of a minute.
+async fn with_view(
+    setting: &Setting,
+    directory: &Path,
+    count: u64,
+    sensors: u64,
+) -> Result<Server, Failure> {
     let windows = count / sensors;
     let partitions = Load::default().partitions;
     topic::create(&setting.broker, TOPIC, partitions).await?;
@@ -134,9 +138,9 @@ async fn with_view(setting: &Setting, directory: &Path, count: u64) -> Result<Se
 }
 
 /// Six hours of a view, aggregated.
-pub(crate) async fn range(setting: &Setting, count: u64) -> Result<Report, Failure> {
+pub(crate) async fn range(setting: &Setting, count: u64, sensors: u64) -> Result<Report, Failure> {
     let directory = data_dir()?;
-    let server = with_view(setting, directory.path(), count).await?;
+    let server = with_view(setting, directory.path(), count, sensors).await?;
     let client = server.connect().await?;
     let begin = FIRST_SECOND - FIRST_SECOND % 60 + 3600;
     let sql = format!(
@@ -215,7 +219,7 @@ pub(crate) async fn start(setting: &Setting, count: u64) -> Result<Report, Failu
     server.stop().await?;
 
     let directory = data_dir()?;
-    with_view(setting, directory.path(), count).await?.stop().await?;
+    with_view(setting, directory.path(), count, count.min(10_000)).await?.stop().await?;
     let begin = wait::now_micros();
     let server = Server::start(setting, directory.path()).await?;
     report.add(&format!("start with {count} view rows: listens"), seconds_since(begin), "s");

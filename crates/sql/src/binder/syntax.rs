@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
     FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart, Query, Select, SelectItem,
-    Spanned, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
+    Spanned, TableFactor, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 use millrace_types::{Report, SqlState, input};
@@ -78,6 +78,16 @@ impl VisitorMut for Normalizer {
         }
     }
 
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Wrong> {
+        match factor {
+            TableFactor::Table { name, sample: Some(_), .. } => {
+                let report = Report::unsupported("TABLESAMPLE").hint("Filter with WHERE.");
+                ControlFlow::Break(Box::new((report, name.span())))
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Wrong> {
         literal::type_parts(expr);
         ControlFlow::Continue(())
@@ -111,6 +121,10 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>, Report> {
         Expr::SimilarTo { negated, expr, pattern, escape_char } => {
             similar_to(*negated, expr, pattern, escape_char.as_ref()).map(Some)
         }
+        Expr::Function(function) if is_series(&function.name) => {
+            let report = Report::unsupported("generate_series in an expression");
+            Err(report.hint("Write it in FROM."))
+        }
         Expr::Function(function) => Ok(remainder(function)),
         Expr::Value(value) => Ok(match &value.value {
             Value::Number(digits, _) => literal::number(digits, value.span),
@@ -118,6 +132,12 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>, Report> {
         }),
         _ => Ok(None),
     }
+}
+
+/// True for the function that gives many rows; DataFusion makes an array of them in an expression.
+fn is_series(name: &ObjectName) -> bool {
+    let last = name.0.last().and_then(ObjectNamePart::as_ident);
+    last.is_some_and(|ident| ident.value.eq_ignore_ascii_case("generate_series"))
 }
 
 /// The text of a literal, with the sign in front of it.

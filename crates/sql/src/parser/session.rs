@@ -45,8 +45,6 @@ fn accepted(first: &str, cursor: &mut Cursor<'_>) -> Option<Session> {
         "LISTEN" => "LISTEN",
         "UNLISTEN" => "UNLISTEN",
         "COMMENT" => "COMMENT",
-        "GRANT" => "GRANT",
-        "REVOKE" => "REVOKE",
         "ANALYZE" => "ANALYZE",
         "VACUUM" => "VACUUM",
         "LOCK" => "LOCK TABLE",

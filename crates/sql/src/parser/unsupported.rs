@@ -20,6 +20,7 @@ const KNOWN: &[(&[&str], &str, &str)] = &[
     (&["PREPARE"], "PREPARE", "Prepare statements with the extended query protocol."),
     (&["EXECUTE"], "EXECUTE", "Prepare statements with the extended query protocol."),
     (&["TABLE"], "TABLE", "Write SELECT * FROM name."),
+    (&["ALTER", "SYSTEM"], "ALTER SYSTEM", "Options are given when the server starts."),
     (&["ALTER"], "ALTER", "Drop the object and create it anew."),
     (&["REFRESH"], "REFRESH MATERIALIZED VIEW", "A materialized view is always up to date."),
     (&["CREATE", "OR", "REPLACE"], "CREATE OR REPLACE", "Drop the object and create it anew."),
@@ -27,8 +28,11 @@ const KNOWN: &[(&[&str], &str, &str)] = &[
     (&["CREATE", "TEMP"], "CREATE TEMP", STREAM),
     (&["CREATE", "TEMPORARY"], "CREATE TEMPORARY", STREAM),
     (&["CREATE", "SINK"], "CREATE SINK", POLL),
-    (&["CREATE", "INDEX"], "CREATE INDEX", NONE),
-    (&["CREATE", "UNIQUE"], "CREATE UNIQUE INDEX", NONE),
+    (&["CREATE", "INDEX"], "CREATE INDEX", SORTED),
+    (&["CREATE", "UNIQUE"], "CREATE UNIQUE INDEX", SORTED),
+    (&["CREATE", "USER"], "CREATE USER", ROOT),
+    (&["CREATE", "ROLE"], "CREATE ROLE", ROOT),
+    (&["CREATE", "FUNCTION"], "CREATE FUNCTION", "Write the expression where it is needed."),
     (&["CREATE", "SCHEMA"], "CREATE SCHEMA", "There is one schema, public."),
     (&["CREATE", "DATABASE"], "CREATE DATABASE", "There is one database, dev."),
     (&["CREATE"], "CREATE of this kind of object", CREATE),
@@ -37,25 +41,29 @@ const KNOWN: &[(&[&str], &str, &str)] = &[
         "DROP of this kind of object",
         "Sources, views and materialized views are dropped.",
     ),
-    (&["FLUSH"], "FLUSH", NONE),
-    (&["CANCEL"], "CANCEL JOB", NONE),
-    (&["NOTIFY"], "NOTIFY", NONE),
-    (&["CALL"], "CALL", NONE),
-    (&["DO"], "DO", NONE),
-    (&["CLUSTER"], "CLUSTER", NONE),
-    (&["REINDEX"], "REINDEX", NONE),
+    (&["FLUSH"], "FLUSH", "Rows become visible by themselves, every --epoch-interval."),
+    (&["CANCEL"], "CANCEL JOB", "Cancel the CREATE statement in its session."),
+    (&["NOTIFY"], "NOTIFY", POLL),
+    (&["CALL"], "CALL", SELECT),
+    (&["DO"], "DO", SELECT),
+    (&["CLUSTER"], "CLUSTER", SORTED),
+    (&["REINDEX"], "REINDEX", SORTED),
+    (&["GRANT"], "GRANT", ROOT),
+    (&["REVOKE"], "REVOKE", ROOT),
     (&["CHECKPOINT"], "CHECKPOINT", "Checkpoints are made by themselves."),
-    (&["IMPORT"], "IMPORT", NONE),
-    (&["LOAD"], "LOAD", NONE),
-    (&["REASSIGN"], "REASSIGN OWNED", NONE),
-    (&["SECURITY"], "SECURITY LABEL", NONE),
+    (&["IMPORT"], "IMPORT", STREAM),
+    (&["LOAD"], "LOAD", SELECT),
+    (&["REASSIGN"], "REASSIGN OWNED", ROOT),
+    (&["SECURITY"], "SECURITY LABEL", ROOT),
 ];
 
 const STREAM: &str =
     "Rows come from sources: CREATE SOURCE ... WITH (connector = 'kafka' | 'datagen').";
 const POLL: &str = "Read a materialized view with SELECT.";
 const CREATE: &str = "SOURCE, VIEW and MATERIALIZED VIEW are there.";
-const NONE: &str = "";
+const SORTED: &str = "A view is kept in the order of its key, windows first: filter by these.";
+const ROOT: &str = "There is one user, root.";
+const SELECT: &str = "What can be done is done with SELECT and CREATE.";
 
 /// The report for the statement that begins here.
 pub(super) fn report(cursor: &mut Cursor<'_>) -> Report {
@@ -66,6 +74,5 @@ pub(super) fn report(cursor: &mut Cursor<'_>) -> Report {
         cursor.next();
         return cursor.syntax_error();
     }
-    let report = Report { position: cursor.here(), ..Report::unsupported(what) };
-    if hint.is_empty() { report } else { report.hint(*hint) }
+    Report { position: cursor.here(), ..Report::unsupported(what) }.hint(*hint)
 }
