@@ -188,8 +188,8 @@ fn stopped(catalog: &Catalog, view: ObjectId, reason: &str) -> Report {
     let name = catalog.get(view).map(|object| object.name.clone()).unwrap_or_default();
     let message = format!("materialized view \"{name}\" has stopped: {reason}");
     Report::new(SqlState::FOREIGN_DATA_ERROR, message).hint(
-        "Its source no longer holds what it needs. Drop the view and create it again to read what \
-         is left.",
+        "Its source no longer holds what it needs. Drop the source with CASCADE and create both \
+         again to read what is left.",
     )
 }
 

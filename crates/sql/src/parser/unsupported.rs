@@ -12,7 +12,7 @@ const KNOWN: &[(&[&str], &str, &str)] = &[
     (&["DELETE"], "DELETE", STREAM),
     (&["MERGE"], "MERGE", STREAM),
     (&["TRUNCATE"], "TRUNCATE", STREAM),
-    (&["COPY"], "COPY", STREAM),
+    (&["COPY"], "COPY", "Read with SELECT; rows come from sources (CREATE SOURCE)."),
     (&["SUBSCRIBE"], "SUBSCRIBE", POLL),
     (&["DECLARE"], "DECLARE CURSOR", POLL),
     (&["FETCH"], "FETCH", POLL),
@@ -20,6 +20,7 @@ const KNOWN: &[(&[&str], &str, &str)] = &[
     (&["PREPARE"], "PREPARE", "Prepare statements with the extended query protocol."),
     (&["EXECUTE"], "EXECUTE", "Prepare statements with the extended query protocol."),
     (&["TABLE"], "TABLE", "Write SELECT * FROM name."),
+    (&["ALTER", "SYSTEM"], "ALTER SYSTEM", "Options are given to millrace serve."),
     (&["ALTER"], "ALTER", "Drop the object and create it anew."),
     (&["REFRESH"], "REFRESH MATERIALIZED VIEW", "A materialized view is always up to date."),
     (&["CREATE", "OR", "REPLACE"], "CREATE OR REPLACE", "Drop the object and create it anew."),
@@ -27,18 +28,24 @@ const KNOWN: &[(&[&str], &str, &str)] = &[
     (&["CREATE", "TEMP"], "CREATE TEMP", STREAM),
     (&["CREATE", "TEMPORARY"], "CREATE TEMPORARY", STREAM),
     (&["CREATE", "SINK"], "CREATE SINK", POLL),
-    (&["CREATE", "INDEX"], "CREATE INDEX", NONE),
-    (&["CREATE", "UNIQUE"], "CREATE UNIQUE INDEX", NONE),
+    (&["CREATE", "INDEX"], "CREATE INDEX", SORTED),
+    (&["CREATE", "UNIQUE"], "CREATE UNIQUE INDEX", SORTED),
     (&["CREATE", "SCHEMA"], "CREATE SCHEMA", "There is one schema, public."),
     (&["CREATE", "DATABASE"], "CREATE DATABASE", "There is one database, dev."),
+    (&["CREATE", "USER"], "CREATE USER", "There is one user, root."),
+    (&["CREATE", "ROLE"], "CREATE ROLE", "There is one user, root."),
+    (&["CREATE", "FUNCTION"], "CREATE FUNCTION", CREATE),
+    (&["CREATE", "TYPE"], "CREATE TYPE", CREATE),
+    (&["CREATE", "SEQUENCE"], "CREATE SEQUENCE", CREATE),
+    (&["CREATE", "EXTENSION"], "CREATE EXTENSION", CREATE),
     (&["CREATE"], "CREATE of this kind of object", CREATE),
     (
         &["DROP"],
         "DROP of this kind of object",
         "Sources, views and materialized views are dropped.",
     ),
-    (&["FLUSH"], "FLUSH", NONE),
-    (&["CANCEL"], "CANCEL JOB", NONE),
+    (&["FLUSH"], "FLUSH", "Rows become visible by themselves, an epoch after they came."),
+    (&["CANCEL"], "CANCEL JOB", "Cancel the statement that makes the view."),
     (&["NOTIFY"], "NOTIFY", NONE),
     (&["CALL"], "CALL", NONE),
     (&["DO"], "DO", NONE),
@@ -55,6 +62,8 @@ const STREAM: &str =
     "Rows come from sources: CREATE SOURCE ... WITH (connector = 'kafka' | 'datagen').";
 const POLL: &str = "Read a materialized view with SELECT.";
 const CREATE: &str = "SOURCE, VIEW and MATERIALIZED VIEW are there.";
+const SORTED: &str =
+    "A view is stored sorted by its key: EXPLAIN CREATE MATERIALIZED VIEW shows it.";
 const NONE: &str = "";
 
 /// The report for the statement that begins here.
