@@ -125,7 +125,8 @@ impl Options {
             None => Options::default(),
         };
         let listen = self.listen.or(file.listen).unwrap_or(([127, 0, 0, 1], 4567).into());
-        let password = self.password.or(file.password);
+        // An empty variable, as compose files leave it, is no password: SCRAM would take it as one.
+        let password = self.password.or(file.password).filter(|password| !password.is_empty());
         let insecure = self.insecure || file.insecure;
         if !listen.ip().is_loopback() && password.is_none() && !insecure {
             return Err(ConfigError::Open(listen));
@@ -241,6 +242,7 @@ mod tests {
         let open = || Options { listen: "0.0.0.0:1".parse().ok(), ..Options::default() };
         assert!(matches!(open().resolve(), Err(ConfigError::Open(_))));
         assert!(Options { password: Some("x".into()), ..open() }.resolve().is_ok());
+        assert!(Options { password: Some(String::new()), ..open() }.resolve().is_err());
         assert!(Options { insecure: true, ..open() }.resolve().is_ok());
     }
 
