@@ -48,6 +48,20 @@ def values(conn):
             check(f"values, binary={binary}", cursor.fetchone(), row)
 
 
+def declared(conn):
+    """Parameters whose types psycopg declares need no cast."""
+    one = dt.timedelta(days=1)
+    for sql, row, wanted in [
+        ("SELECT %s", (7,), 7),
+        ("SELECT %s + %s", (1, 2), 3),
+        ("SELECT %s", (dt.date(2024, 2, 29),), dt.date(2024, 2, 29)),
+        ("SELECT timestamp '2024-02-29' - %s", (one,), dt.datetime(2024, 2, 28)),
+        ("SELECT 2 = ANY(%s)", ([1, 2],), True),
+        ("SELECT CASE WHEN %s THEN 1 ELSE %s END", (False, 2), 2),
+    ]:
+        check(sql, conn.execute(sql, row).fetchone(), (wanted,))
+
+
 def views(conn):
     """A source and a view; rows appear."""
     conn.execute(
@@ -124,6 +138,7 @@ def run(address):
     with psycopg.connect(where, autocommit=True) as conn:
         check("server_encoding", conn.info.encoding, "utf-8")
         values(conn)
+        declared(conn)
         views(conn)
         failures(conn)
         transactions(conn)

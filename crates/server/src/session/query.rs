@@ -83,10 +83,13 @@ impl Conn {
     ) -> Result<Outcome, Report> {
         let tables = QueryTables::new(self.shared.clone());
         let state = self.state();
+        // The values have the types that the statement was prepared with; without them a `$1` that
+        // the client declared would be guessed anew, as text.
+        let hints: Vec<_> = parameters.iter().map(|value| hint(&value.data_type())).collect();
         let bound = Binder::new(tables.catalog(), &tables, &state).bind_query(
             query,
             text,
-            &Parameters::values(&[], &parameters),
+            &Parameters::values(&hints, &parameters),
         );
         tables.failure()?;
         let bound = bound?;
@@ -150,6 +153,11 @@ impl Conn {
         let deadline = self.deadline()?;
         limited(run(&context.state(), &plan, columns), deadline).await
     }
+}
+
+/// The type of a value, if it has one.
+fn hint(data_type: &DataType) -> Option<DataType> {
+    (*data_type != DataType::Null).then(|| data_type.clone())
 }
 
 /// Runs a query up to a deadline, its rows too.

@@ -187,10 +187,8 @@ impl TableLookup for QueryTables {
 fn stopped(catalog: &Catalog, view: ObjectId, reason: &str) -> Report {
     let name = catalog.get(view).map(|object| object.name.clone()).unwrap_or_default();
     let message = format!("materialized view \"{name}\" has stopped: {reason}");
-    Report::new(SqlState::FOREIGN_DATA_ERROR, message).hint(
-        "Its source no longer holds what it needs. Drop the view and create it again to read what \
-         is left.",
-    )
+    Report::new(SqlState::FOREIGN_DATA_ERROR, message)
+        .hint("Drop the view and create it again: it reads what its sources still hold.")
 }
 
 fn row_error(rows: &arrow::array::RecordBatch, view: &str) -> Report {

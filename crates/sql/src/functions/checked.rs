@@ -61,7 +61,7 @@ impl ScalarUDFImpl for Checked {
         let [left, right] = args.args.as_slice() else {
             return Err(no_function(self.name(), &[]));
         };
-        if self.operator == Operator::Divide && has_zero(right)? {
+        if self.operator == Operator::Divide && divides_by_zero(left, right)? {
             return Err(user_error(SqlState::DIVISION_BY_ZERO, "division by zero"));
         }
         let apply = |left: &dyn Datum, right: &dyn Datum| match self.operator {
@@ -103,18 +103,26 @@ fn map(error: ArrowError, data_type: &DataType) -> DataFusionError {
     }
 }
 
-/// True if a divisor is zero; a NULL is none.
-fn has_zero(divisor: &ColumnarValue) -> Result<bool> {
+/// True if a value is divided by zero; NULL by zero is NULL, as in PostgreSQL.
+fn divides_by_zero(dividend: &ColumnarValue, divisor: &ColumnarValue) -> Result<bool> {
     let array = match divisor {
         ColumnarValue::Array(array) => Arc::clone(array),
         ColumnarValue::Scalar(scalar) => scalar.to_array()?,
     };
+    let divides = |at: usize| match (dividend, divisor) {
+        (ColumnarValue::Scalar(value), _) => !value.is_null(),
+        (ColumnarValue::Array(values), ColumnarValue::Array(_)) => values.is_valid(at),
+        // The one divisor is that of all rows.
+        (ColumnarValue::Array(values), _) => values.null_count() < values.len(),
+    };
     Ok(match array.data_type() {
         DataType::Float64 => {
-            array.as_primitive::<Float64Type>().iter().any(|value| value == Some(0.0))
+            let mut divisors = array.as_primitive::<Float64Type>().iter().enumerate();
+            divisors.any(|(at, value)| value == Some(0.0) && divides(at))
         }
         DataType::Float32 => {
-            array.as_primitive::<Float32Type>().iter().any(|value| value == Some(0.0))
+            let mut divisors = array.as_primitive::<Float32Type>().iter().enumerate();
+            divisors.any(|(at, value)| value == Some(0.0) && divides(at))
         }
         _ => false,
     })

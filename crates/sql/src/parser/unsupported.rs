@@ -12,7 +12,7 @@ const KNOWN: &[(&[&str], &str, &str)] = &[
     (&["DELETE"], "DELETE", STREAM),
     (&["MERGE"], "MERGE", STREAM),
     (&["TRUNCATE"], "TRUNCATE", STREAM),
-    (&["COPY"], "COPY", STREAM),
+    (&["COPY"], "COPY", "Read with SELECT; rows come from sources (CREATE SOURCE)."),
     (&["SUBSCRIBE"], "SUBSCRIBE", POLL),
     (&["DECLARE"], "DECLARE CURSOR", POLL),
     (&["FETCH"], "FETCH", POLL),
@@ -35,6 +35,9 @@ const KNOWN: &[(&[&str], &str, &str)] = &[
     (&["CREATE", "FUNCTION"], "CREATE FUNCTION", "Write the expression where it is needed."),
     (&["CREATE", "SCHEMA"], "CREATE SCHEMA", "There is one schema, public."),
     (&["CREATE", "DATABASE"], "CREATE DATABASE", "There is one database, dev."),
+    (&["CREATE", "TYPE"], "CREATE TYPE", CREATE),
+    (&["CREATE", "SEQUENCE"], "CREATE SEQUENCE", CREATE),
+    (&["CREATE", "EXTENSION"], "CREATE EXTENSION", CREATE),
     (&["CREATE"], "CREATE of this kind of object", CREATE),
     (
         &["DROP"],
