@@ -135,6 +135,14 @@ impl Graph {
 }
 
 impl Graph {
+    /// True if a row goes into several windows.
+    pub fn copies_rows(&self) -> bool {
+        let hops = |stage: &Stage| match &stage.spec {
+            Spec::Aggregate(spec) => spec.hop.is_some() || stage.chain.copies_rows(),
+        };
+        self.leaves.iter().any(|leaf| leaf.chain.copies_rows()) || self.stages.iter().any(hops)
+    }
+
     /// True if a stage's rows are the view's rows: then only who follows the view wants the old ones.
     pub fn is_last(&self, stage: usize) -> bool {
         let from = Upstream::Stage(stage);

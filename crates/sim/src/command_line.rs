@@ -127,3 +127,33 @@ async fn the_demo_shows_windows_and_ends() {
     let windows = last.lines().skip(1).take_while(|line| !line.is_empty()).count();
     assert!(windows > 1, "no windows in:\n{last}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn above_its_memory_limit_the_server_lets_readers_wait_and_goes_on() {
+    let limit = ["--memory-limit", "64MB", "--workers", "1"];
+    let mut server = Server::new(&limit).expecting("readers wait");
+    server.start().await;
+    let client = server.connect().await;
+    // Keys that never end, until the state alone is larger than the limit.
+    let source = "CREATE SOURCE ticks (id BIGINT, v BIGINT) WITH (connector = 'datagen', \
+                  rows.per.second = 50000, fields.id.kind = 'sequence', \
+                  fields.id.end = '1000000000', fields.v.max = '9')";
+    client.batch_execute(source).await.unwrap();
+    let view = "CREATE MATERIALIZED VIEW kept AS SELECT id, sum(v) AS v FROM ticks GROUP BY id";
+    client.batch_execute(view).await.unwrap();
+    let rows = || async {
+        let row = client.query_one("SELECT count(*) FROM kept", &[]).await.unwrap();
+        row.get::<_, i64>(0)
+    };
+    crate::wait::until("readers wait", crate::wait::PATIENCE, || async {
+        server.logged("readers wait").then_some(())
+    })
+    .await;
+    let before = rows().await;
+    crate::wait::until("rows come on", crate::wait::PATIENCE, || async {
+        (rows().await > before).then_some(())
+    })
+    .await;
+    drop(client);
+    server.stop().await;
+}

@@ -42,6 +42,11 @@ impl Change {
     pub fn new(rows: RecordBatch, gone: &BooleanArray) -> Change {
         Change { pieces: vec![Piece::new(rows, Some(gone.values().clone()))] }
     }
+
+    /// Rows of all pieces.
+    pub(crate) fn rows(&self) -> usize {
+        self.pieces.iter().map(Piece::len).sum()
+    }
 }
 
 /// One table of the store. Readers, writers and checkpoints use it at the same time.

@@ -105,6 +105,11 @@ impl Runner {
         })
     }
 
+    /// True if one row may become several.
+    pub fn copies_rows(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Ready::Hop(..)))
+    }
+
     /// True if rows leave as they came.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()

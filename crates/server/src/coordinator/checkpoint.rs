@@ -222,12 +222,6 @@ impl Coordinator {
         self.staged = self.views.values().map(|view| view.tables.content.bytes()).sum();
     }
 
-    /// True when memory is short: one epoch at a time, and checkpoints as soon as they can be.
-    pub(super) fn under_pressure(&self) -> bool {
-        let limit = self.shared.config.memory_limit;
-        self.staged > limit / 3 || self.resident > limit / 10 * 9
-    }
-
     /// The views that must hand over for a checkpoint at `epoch`.
     pub(super) fn expect_hand_over(&mut self, epoch: Epoch) {
         let workers = self.runtime.workers();

@@ -81,7 +81,7 @@ impl Coordinator {
             }
             bytes += cut.bytes;
             record.sources.push(source_record(*id, after, &cut, |partition| {
-                rule.is_some_and(|rule| watermark::is_idle(partition, rule, opened, now))
+                rule.is_some_and(|rule| watermark::is_idle(partition, rule, opened))
             }));
         }
         let begun = self.shared.clock.now();

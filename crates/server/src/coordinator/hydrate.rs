@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use millrace_dataflow::ingest::{Decorator, Feed, FeedSpec, GateSpec, PartitionCut};
+use millrace_dataflow::ingest::{Decorator, Feed, FeedSpec, Gate, GateSpec, PartitionCut};
 use millrace_dataflow::runtime::Command;
 use millrace_dataflow::source::{SourceError, Span};
 use millrace_plan::LeafKind;
@@ -25,7 +25,10 @@ use crate::error::ServerError;
 use crate::serving::SnapshotConnector;
 
 const STEPS_IN_FLIGHT: u64 = 3;
-const STEP_BYTES_MAX: usize = 8 << 20;
+/// Rows of a step while other views run: their epochs wait for the end of a step.
+const STEP_BYTES: usize = 8 << 20;
+/// Rows of a step while no other view runs: each group is then touched seldom.
+const STEP_BYTES_ALONE: usize = 256 << 20;
 
 /// A feed of one hydration.
 struct Private {
@@ -74,6 +77,8 @@ pub(super) struct Hydration {
     positions: BTreeMap<ObjectId, BTreeMap<PartitionId, i64>>,
     ts: Ts,
     last_step_at: i64,
+    /// How many bytes of rows a step may have.
+    step_bytes: usize,
     phase: Phase,
     flush: Option<Flush>,
     rows_before: u64,
@@ -99,6 +104,11 @@ impl Hydration {
         self.flush.is_some()
     }
 
+    /// The gates of its own feeds.
+    pub(super) fn gates(&self) -> impl Iterator<Item = &Arc<Gate>> {
+        self.feeds.iter().map(|private| &private.feed.gate)
+    }
+
     /// What the view reads.
     pub(super) fn reads(&self) -> impl Iterator<Item = ObjectId> {
         self.leaves.iter().map(|kind| match kind {
@@ -122,6 +132,7 @@ impl Coordinator {
             positions: BTreeMap::new(),
             ts: start.ts,
             last_step_at: self.shared.clock.now(),
+            step_bytes: self.step_bytes(view),
             phase: Phase::History,
             flush: None,
             rows_before: 0,
@@ -132,6 +143,16 @@ impl Coordinator {
         if let Err(error) = opened {
             self.abort_hydration(view, source_report(&error));
         }
+    }
+
+    /// Large steps delay other views, and rows that are copied into many windows need small ones.
+    fn step_bytes(&self, view: ObjectId) -> usize {
+        let alone = self.views.keys().all(|other| *other == view);
+        let copies = self.views.get(&view).is_some_and(|found| found.graph.copies_rows());
+        if !alone || copies {
+            return STEP_BYTES;
+        }
+        (self.shared.config.memory_limit / 32).clamp(STEP_BYTES, STEP_BYTES_ALONE)
     }
 
     fn open_history(
@@ -175,6 +196,7 @@ impl Coordinator {
             (*id, PartitionCut { end: *from, ..PartitionCut::default() })
         };
         let mut spec = gate_spec(hydration.ts, spans.iter().map(start).collect());
+        spec.bytes_max = hydration.step_bytes;
         (spec.event_time, spec.max_future) = (built.event_time, built.max_future);
         let goals = spans.iter().map(|(id, _, to)| (*id, *to)).collect();
         let spans = spans
@@ -294,7 +316,8 @@ impl Coordinator {
         }
         let changed = hydration.feeds.iter().any(|f| f.feed.gate.peek_changed());
         let full = hydration.feeds.iter().any(|f| f.feed.gate.is_full());
-        let rested = now - hydration.last_step_at >= micros(self.shared.config.epoch_interval);
+        let rested = hydration.step_bytes == STEP_BYTES
+            && now - hydration.last_step_at >= micros(self.shared.config.epoch_interval);
         let upper = self.views.get(&view).map(super::View::upper).unwrap_or_default();
         let behind = hydration.ts.0.saturating_sub(upper.0);
         if changed && (full || rested) && behind < STEPS_IN_FLIGHT {
@@ -469,7 +492,7 @@ fn gate_spec(ts: Ts, partitions: BTreeMap<PartitionId, PartitionCut>) -> GateSpe
         max_future: 0,
         partitions,
         replay: Vec::new(),
-        bytes_max: STEP_BYTES_MAX,
+        bytes_max: STEP_BYTES,
     }
 }
 

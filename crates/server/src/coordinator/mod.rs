@@ -13,6 +13,7 @@ mod epochs;
 mod failed;
 mod housekeeping;
 mod hydrate;
+mod memory;
 mod recover;
 mod sources;
 mod watermark;
@@ -107,6 +108,7 @@ pub struct Coordinator {
     resident: usize,
     /// Bytes of published rows that no checkpoint holds yet, at the last look.
     staged: usize,
+    shortage: memory::Shortage,
     stop: Option<std::sync::mpsc::Sender<()>>,
     stopping: bool,
 }
@@ -151,6 +153,7 @@ impl Coordinator {
             last_post_at: 0,
             resident: 0,
             staged: 0,
+            shortage: memory::Shortage::default(),
             stop: None,
             stopping: false,
             shared,
@@ -231,6 +234,7 @@ impl Coordinator {
         self.start_commits()?;
         self.keep_house(now);
         self.post_status(now);
+        self.gate_readers(now);
         Ok(())
     }
 

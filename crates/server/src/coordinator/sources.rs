@@ -216,9 +216,8 @@ impl LiveSource {
         let mut partitions = BTreeMap::new();
         for (id, partition) in cut.partitions {
             let rate = self.rate(id, now, partition.rows);
-            let idle = self
-                .rule
-                .is_some_and(|rule| watermark::is_idle(&partition, rule, self.opened, now));
+            let idle =
+                self.rule.is_some_and(|rule| watermark::is_idle(&partition, rule, self.opened));
             let start = self.starts.get(&id).copied().unwrap_or_default();
             let end = self.ends.get(&id).map(|end| (*end).max(partition.end));
             partitions.insert(id, PartitionStatus { start, cut: partition, end, idle, rate });

@@ -22,13 +22,11 @@ pub(crate) struct Rule {
     pub(crate) idle: i64,
 }
 
-/// True if the partition no longer holds the watermark back at `now`. `opened` is when reading it
-/// began.
-pub(crate) fn is_idle(cut: &PartitionCut, rule: Rule, opened: i64, now: i64) -> bool {
+/// True if the partition no longer holds the watermark back. `opened` is when reading it began. The
+/// end must have been confirmed after the silence: while readers wait, rows may gather unseen.
+pub(crate) fn is_idle(cut: &PartitionCut, rule: Rule, opened: i64) -> bool {
     let silent_since = cut.last_row_at.max(opened);
-    cut.at_end_at >= cut.last_row_at
-        && cut.at_end_at > 0
-        && now.saturating_sub(silent_since) >= rule.idle
+    cut.at_end_at.saturating_sub(silent_since) >= rule.idle
 }
 
 /// The watermark after a cut at `now`.
@@ -39,7 +37,7 @@ pub(crate) fn watermark(
     now: i64,
     before: Option<i64>,
 ) -> Option<i64> {
-    let mut active = partitions.values().filter(|cut| !is_idle(cut, rule, opened, now)).peekable();
+    let mut active = partitions.values().filter(|cut| !is_idle(cut, rule, opened)).peekable();
     let found = match active.peek() {
         Some(_) => active
             .map(|cut| cut.max_event_time)
@@ -89,14 +87,17 @@ mod tests {
 
     #[test]
     fn a_partition_without_rows_holds_it_back_until_it_is_idle() {
-        let cuts = [cut(Some(50_000), 6_000, 0), cut(None, 0, 6_000)];
-        assert_eq!(of(&cuts, 4_000, None), None);
-        assert_eq!(of(&cuts, 6_000, None), Some(49_000));
+        let cuts = |at_end_at| [cut(Some(50_000), 6_000, 0), cut(None, 0, at_end_at)];
+        assert_eq!(of(&cuts(4_000), 4_000, None), None);
+        assert_eq!(of(&cuts(6_000), 6_000, None), Some(49_000));
     }
 
     #[test]
     fn a_backlog_is_never_idle() {
         let cuts = [cut(Some(50_000), 200, 0), cut(Some(10_000), 200, 100)];
+        assert_eq!(of(&cuts, 900_000, None), Some(9_000));
+        // The end was confirmed, and then nobody looked again.
+        let cuts = [cut(Some(50_000), 200, 0), cut(Some(10_000), 200, 4_000)];
         assert_eq!(of(&cuts, 900_000, None), Some(9_000));
     }
 

@@ -57,12 +57,16 @@ impl Store {
     pub fn write_segment(&self, changes: Vec<(TableId, Change)>) -> Result<Segment> {
         let mut writer = SegmentWriter::new(&self.files, self.next_segment())?;
         let mut rows = 0;
-        for (id, mut change) in changes {
+        let changes = changes.into_iter().map(|(id, mut change)| {
             let table = self.table(id).ok_or(Error::UnknownTable(id))?;
             for piece in &mut change.pieces {
                 piece.rows = table.layout.accept(&piece.rows)?;
             }
-            let sorted = Sorted::new(&table.layout, &change.pieces)?;
+            Ok((table, change))
+        });
+        let changes: Vec<(Arc<Table>, Change)> = changes.collect::<Result<_>>()?;
+        for ((table, _), sorted) in changes.iter().zip(sort_all(&changes)) {
+            let sorted = sorted?;
             rows += sorted.len() as u64;
             writer.begin(&table.layout, table.flushing());
             writer.sorted(&sorted)?;
@@ -145,6 +149,33 @@ impl Store {
         (edit, changes)
     }
 }
+
+/// Sorts each change; large ones at the same time.
+fn sort_all(changes: &[(Arc<Table>, Change)]) -> Vec<Result<Sorted<'_>>> {
+    fn sort((table, change): &(Arc<Table>, Change)) -> Result<Sorted<'_>> {
+        Sorted::new(&table.layout, &change.pieces)
+    }
+    std::thread::scope(|scope| {
+        let begun: Vec<_> = changes
+            .iter()
+            .map(|change| match change.1.rows() >= ROWS_A_THREAD {
+                true => Err(scope.spawn(move || sort(change))),
+                false => Ok(sort(change)),
+            })
+            .collect();
+        let join = |sorted| match sorted {
+            Ok(sorted) => sorted,
+            Err(thread) => match std::thread::ScopedJoinHandle::join(thread) {
+                Ok(sorted) => sorted,
+                Err(panic) => std::panic::resume_unwind(panic),
+            },
+        };
+        begun.into_iter().map(join).collect()
+    })
+}
+
+/// Rows whose sorting is worth a thread.
+const ROWS_A_THREAD: usize = 50_000;
 
 /// The runs of a table that a trim leaves nothing of.
 fn below(table: &Table, mark: i64) -> Vec<(u64, usize)> {

@@ -66,6 +66,10 @@ pub(super) trait Accumulator: Send {
 
     /// Empties one slot.
     fn reset(&mut self, slot: u32);
+    /// The same for many slots.
+    fn reset_all(&mut self, slots: &[u32]) {
+        slots.iter().for_each(|slot| self.reset(*slot));
+    }
 
     /// Adds row i with its weight to slot `groups[i]`.
     ///

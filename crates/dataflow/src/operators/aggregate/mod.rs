@@ -62,6 +62,8 @@ use crate::operator::{Context, Error, Operator, Output, StateChange, StateSpec};
 
 /// The part that counts the rows of a group.
 const ROWS: usize = 0;
+/// Rows of one delta when the scratch becomes the state.
+const ADOPTED_ROWS: usize = 1 << 17;
 /// A scratch above this is not kept for the next time.
 const SPARE_BYTES_MAX: usize = 32 << 20;
 
@@ -274,6 +276,25 @@ impl Aggregate {
         Ok(())
     }
 
+    /// True if there is no state yet that a scratch would have to be merged into.
+    fn is_first(&self, scratch: &Groups) -> bool {
+        let plain = self.spec.input.append_only && self.spec.hop.is_none() && !self.is_global();
+        plain && self.state.index.capacity() == 0 && scratch.index.capacity() > 0
+    }
+
+    /// The scratch becomes the state: mostly that of a hydration's history.
+    fn adopt(&mut self, scratch: Groups, out: &mut Output) -> Result<(), Error> {
+        self.state = scratch;
+        let order = self.state.index.order();
+        for slots in order.chunks(ADOPTED_ROWS) {
+            let touched = Touched { slots: slots.to_vec(), keys: self.state.index.decode(slots)? };
+            self.emit_fresh(&touched, out)?;
+            self.windows.add(&touched, &vec![false; slots.len()]);
+            slots.iter().for_each(|slot| self.marks.set(*slot));
+        }
+        Ok(())
+    }
+
     /// Each slot once, with its output's key columns.
     fn touched(&self, mut keys: Vec<ArrayRef>, slots: &[u32]) -> Result<Touched, Error> {
         let Some(hop) = &self.spec.hop else {
@@ -330,6 +351,10 @@ impl Operator for Aggregate {
             (Some(scratch), _) | (None, Some(scratch)) => scratch,
             (None, None) => Groups::new(&self.spec, &self.parts)?,
         };
+        if self.is_first(&scratch) {
+            self.adopt(scratch, out)?;
+            return self.settle(context);
+        }
         if starts || scratch.index.capacity() > 0 {
             self.merge(&scratch, starts, context, out)?;
         }
@@ -351,10 +376,9 @@ impl Operator for Aggregate {
     fn settle(&mut self, context: &Context) -> Result<(), Error> {
         let settled = self.windows.settle(context, self.state.index.as_ref())?;
         self.marks.count(settled.len());
-        for slot in self.state.index.remove_all(settled) {
-            self.state.reset(slot);
-            self.marks.unset(slot);
-        }
+        let gone = self.state.index.remove_all(settled);
+        self.state.cells.iter_mut().for_each(|cell| cell.reset_all(&gone));
+        gone.iter().for_each(|slot| self.marks.unset(*slot));
         Ok(())
     }
 

@@ -1,0 +1,76 @@
+//! What is done when memory is short: first one epoch at a time and early checkpoints, then readers
+//! wait.
+//!
+//! Above the limit readers are stopped until a checkpoint has written what it can; then they go on
+//! for one look, because state that has to be in memory would otherwise stop them for ever. So the
+//! server slows down, and goes on.
+
+use std::sync::Arc;
+
+use millrace_dataflow::ingest::Gate;
+use millrace_types::Epoch;
+
+use super::Coordinator;
+
+/// The longest time that readers wait for a checkpoint, microseconds.
+const WAIT_US: i64 = 5_000_000;
+/// The shortest time that they read between two waits, microseconds.
+const READ_US: i64 = 500_000;
+
+/// How it stands with memory.
+#[derive(Default)]
+pub(super) struct Shortage {
+    /// While readers wait: since when, and the last checkpoint then.
+    waiting: Option<(i64, Epoch)>,
+    resumed_at: i64,
+    told: bool,
+}
+
+impl Coordinator {
+    /// True when memory is short: one epoch at a time, and checkpoints as soon as they can be.
+    pub(super) fn under_pressure(&self) -> bool {
+        let limit = self.shared.config.memory_limit;
+        self.staged > limit / 3 || self.resident > limit / 10 * 9
+    }
+
+    /// Stops readers above the limit and lets them go on again.
+    pub(super) fn gate_readers(&mut self, now: i64) {
+        if self.stopping {
+            return;
+        }
+        let checkpoint = self.shared.store.checkpoint();
+        if let Some((since, before)) = self.shortage.waiting {
+            if checkpoint > before || now.saturating_sub(since) >= WAIT_US {
+                self.shortage.waiting = None;
+                self.shortage.resumed_at = now;
+                self.pause(false);
+            }
+            return;
+        }
+        if self.resident <= self.shared.config.memory_limit {
+            if std::mem::take(&mut self.shortage.told) {
+                tracing::info!("memory is below its limit again");
+            }
+            return;
+        }
+        // Without live views there is nothing that a checkpoint could write.
+        let live = self.views.values().any(|view| view.live_from.is_some());
+        if !live || self.recovering() || now.saturating_sub(self.shortage.resumed_at) < READ_US {
+            return;
+        }
+        if !std::mem::replace(&mut self.shortage.told, true) {
+            let (resident, limit) = (self.resident >> 20, self.shared.config.memory_limit >> 20);
+            tracing::warn!(resident, limit, "memory is above its limit (MB), readers wait");
+        }
+        self.shortage.waiting = Some((now, checkpoint));
+        self.pause(true);
+        self.checkpoints.want();
+    }
+
+    fn pause(&self, paused: bool) {
+        let live = self.sources.values().map(|source| &source.feed.gate);
+        let private = self.hydrations.values().flat_map(super::hydrate::Hydration::gates);
+        let gates: Vec<Arc<Gate>> = live.chain(private).cloned().collect();
+        gates.iter().for_each(|gate| gate.pause(paused));
+    }
+}
