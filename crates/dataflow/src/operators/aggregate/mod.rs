@@ -288,6 +288,7 @@ impl Aggregate {
         let order = self.state.index.order();
         for slots in order.chunks(ADOPTED_ROWS) {
             let touched = Touched { slots: slots.to_vec(), keys: self.state.index.decode(slots)? };
+            self.check_counts(slots);
             self.emit_fresh(&touched, out)?;
             self.windows.add(&touched, &vec![false; slots.len()]);
             slots.iter().for_each(|slot| self.marks.set(*slot));
