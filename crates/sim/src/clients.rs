@@ -35,6 +35,9 @@ async fn parameters_and_results_travel_in_binary() {
         let row = client.query_one(&statement, &[&name]).await.unwrap();
         assert_eq!(row.get::<_, i64>(0), 0);
     }
+    let any = "SELECT x FROM (VALUES (1::bigint), (2), (3)) AS t(x) WHERE x = ANY($1) ORDER BY x";
+    let rows = client.query(any, &[&vec![3_i64, 1, 7]]).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.get(0)).collect::<Vec<i64>>(), [1, 3]);
     drop(client);
     server.stop().await;
 }

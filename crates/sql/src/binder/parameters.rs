@@ -6,9 +6,9 @@
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{ParamValues, Result as DfResult, ScalarValue};
+use datafusion::common::{DFSchema, ParamValues, Result as DfResult, ScalarValue};
 use datafusion::logical_expr::expr::{Cast, Placeholder};
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::sql::sqlparser::ast::Query;
 use millrace_types::{Report, SqlState};
 
@@ -99,12 +99,22 @@ fn inferred(plan: &LogicalPlan) -> DfResult<Vec<(usize, Option<DataType>)>> {
     let mut found = Vec::new();
     plan.apply_with_subqueries(|node| {
         let is_limit = matches!(node, LogicalPlan::Limit(_));
+        let mut schema = DFSchema::empty();
+        node.inputs().iter().for_each(|input| schema.merge(input.schema()));
         node.apply_expressions(|expr| {
             expr.apply(|part| {
                 match part {
                     Expr::Cast(Cast { expr, field }) => {
                         let cast_to = Some(field.data_type().clone());
                         found.extend(open(expr).map(|at| (at, cast_to)));
+                    }
+                    // `x = ANY($1)`
+                    Expr::ScalarFunction(call) if call.name() == "array_has" => {
+                        if let [array, item] = call.args.as_slice()
+                            && let (Some(at), Ok(of)) = (open(array), item.get_type(&schema))
+                        {
+                            found.push((at, Some(DataType::new_list(of, true))));
+                        }
                     }
                     Expr::Placeholder(Placeholder { id, field }) => {
                         let typed = field.as_ref().map(|f| f.data_type()).cloned();
