@@ -157,3 +157,33 @@ async fn above_its_memory_limit_the_server_lets_readers_wait_and_goes_on() {
     drop(client);
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_at_which_the_server_stopped_twice_is_not_started_and_the_others_run() {
+    let mut server = Server::new(&["--workers", "1"]).expecting("is not started");
+    server.start().await;
+    let client = server.connect().await;
+    let make = |name: &str| format!("CREATE MATERIALIZED VIEW {name} AS SELECT id FROM ticks");
+    let source = "CREATE SOURCE ticks (id BIGINT) WITH (connector = 'datagen', \
+                  rows.per.second = 100, fields.id.kind = 'sequence', fields.id.end = '10')";
+    client.batch_execute(source).await.unwrap();
+    client.batch_execute(&make("bad")).await.unwrap();
+    client.batch_execute(&make("good")).await.unwrap();
+    drop(client);
+    server.kill().await;
+    // Objects are numbered as they are made; the source is 1.
+    std::fs::write(server.data_dir().join("STOPS"), "2\n2\n").unwrap();
+    server.start().await;
+    let client = server.connect().await;
+    client.simple_query("SELECT id FROM good").await.unwrap();
+    let error = client.simple_query("SELECT id FROM bad").await.unwrap_err();
+    let error = error.as_db_error().unwrap();
+    assert!(error.message().contains("stopped more than once"), "{}", error.message());
+    assert!(error.hint().is_some());
+    client.batch_execute("DROP MATERIALIZED VIEW bad").await.unwrap();
+    client.batch_execute(&make("bad")).await.unwrap();
+    client.simple_query("SELECT id FROM bad").await.unwrap();
+    drop(client);
+    server.stop().await;
+    assert!(!server.data_dir().join("STOPS").exists(), "a clean end forgets");
+}
