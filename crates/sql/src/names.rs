@@ -130,6 +130,10 @@ pub(crate) fn object_name(name: &ObjectName, text: &Text<'_>) -> Result<Name, Re
     let parts: Option<Vec<String>> = name.0.iter().map(|p| p.as_ident().map(fold)).collect();
     let parts = parts.unwrap_or_default();
     let outside = |report: Report| Report { position, ..report };
+    if parts.iter().any(String::is_empty) {
+        let message = "zero-length delimited identifier at or near \"\"\"\"";
+        return Err(outside(Report::new(SqlState::SYNTAX_ERROR, message)));
+    }
     match parts.as_slice() {
         [name] => Ok(Name { name: name.clone(), position }),
         [schema, name] | [_, schema, name] => {
