@@ -11,6 +11,11 @@
 /// # Panics
 /// For more rows than 32 bits count.
 pub fn last_of_each_key(keys: &[u128]) -> Vec<u32> {
+    let runs = keys.chunk_by(|a, b| a < b).take(RUNS_MAX + 1).map(<[u128]>::len);
+    let runs: Vec<usize> = runs.collect();
+    if runs.len() <= RUNS_MAX {
+        return merged(keys, &runs);
+    }
     let varying = keys.iter().fold(0, |bits, key| bits | (key ^ keys[0]));
     let Some(fields) = fields(varying) else {
         let mut order: Vec<(u128, u32)> = keys.iter().copied().zip(0..).collect();
@@ -25,6 +30,30 @@ pub fn last_of_each_key(keys: &[u128]) -> Vec<u32> {
     let next = words.iter().skip(1).map(Some).chain([None]);
     let last = words.iter().zip(next).zip(rows).filter(|((word, next), _)| Some(*word) != *next);
     last.map(|(_, row)| row).collect()
+}
+
+/// Fewer ascending runs than this are merged, not sorted.
+const RUNS_MAX: usize = 8;
+
+/// Merges ascending runs of some lengths; of equal keys the last one stays.
+fn merged(keys: &[u128], runs: &[usize]) -> Vec<u32> {
+    let mut heads: Vec<(usize, usize)> = Vec::with_capacity(runs.len());
+    let mut start = 0;
+    for length in runs {
+        heads.push((start, start + length));
+        start += length;
+    }
+    let mut rows = Vec::with_capacity(keys.len());
+    loop {
+        heads.retain(|(at, end)| at < end);
+        let Some(least) = heads.iter().map(|(at, _)| keys[*at]).min() else { return rows };
+        let mut last = 0;
+        for (at, _) in heads.iter_mut().filter(|(at, _)| keys[*at] == least) {
+            last = *at;
+            *at += 1;
+        }
+        rows.push(u32::try_from(last).expect("rows are counted in 32 bits"));
+    }
 }
 
 /// Bits of a packed key that stand side by side.
@@ -99,13 +128,26 @@ mod tests {
         let masks = [0, 1, 0xff, u128::MAX, 0xff << 120, (0xfff << 80) | 0xfffff, 0x5555 << 60];
         for mask in masks.into_iter().chain([u128::from(u64::MAX), u128::from(u64::MAX) << 33]) {
             let keys: Vec<u128> = (0..600).map(|n| (spread(n % 450) & mask) | (7 << 70)).collect();
-            let mut expected: Vec<(u128, u32)> = keys.iter().copied().zip(0..).collect();
-            expected.sort_unstable();
-            expected.reverse();
-            expected.dedup_by_key(|(key, _)| *key);
-            expected.reverse();
-            let rows: Vec<u32> = expected.into_iter().map(|(_, row)| row).collect();
-            assert_eq!(last_of_each_key(&keys), rows, "{mask:x}");
+            check(&keys, mask);
+            for runs in [2, 3, 7] {
+                let run = |n: usize| -> Vec<u128> {
+                    let mut run = keys[n * 600 / runs..(n + 1) * 600 / runs].to_vec();
+                    run.sort_unstable();
+                    run.dedup();
+                    run
+                };
+                check(&(0..runs).flat_map(run).collect::<Vec<_>>(), mask);
+            }
         }
+    }
+
+    fn check(keys: &[u128], mask: u128) {
+        let mut expected: Vec<(u128, u32)> = keys.iter().copied().zip(0..).collect();
+        expected.sort_unstable();
+        expected.reverse();
+        expected.dedup_by_key(|(key, _)| *key);
+        expected.reverse();
+        let rows: Vec<u32> = expected.into_iter().map(|(_, row)| row).collect();
+        assert_eq!(last_of_each_key(keys), rows, "{mask:x}");
     }
 }

@@ -288,9 +288,13 @@ impl Aggregate {
         let order = self.state.index.order();
         for slots in order.chunks(ADOPTED_ROWS) {
             let touched = Touched { slots: slots.to_vec(), keys: self.state.index.decode(slots)? };
+            let existed = vec![false; slots.len()];
             self.check_counts(slots);
-            self.emit_fresh(&touched, out)?;
-            self.windows.add(&touched, &vec![false; slots.len()]);
+            match self.failed {
+                true => self.emit_fresh(&touched, out)?,
+                false => self.emit_replacing(&touched, &existed, out)?,
+            }
+            self.windows.add(&touched, &existed);
             slots.iter().for_each(|slot| self.marks.set(*slot));
         }
         Ok(())

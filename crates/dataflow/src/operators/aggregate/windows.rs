@@ -78,9 +78,17 @@ impl Windows {
         let column = &touched.keys[settle.key];
         let values = natives::values::<i64>(column);
         let slots = touched.slots.iter().zip(existed).enumerate();
-        for (row, (slot, _)) in slots.filter(|(row, (_, old))| !**old && column.is_valid(*row)) {
-            self.slots.entry(values[row]).or_default().push(*slot);
-            self.listed += 1;
+        let mut slots = slots.filter(|(row, (_, old))| !**old && column.is_valid(*row)).peekable();
+        while let Some((row, (slot, _))) = slots.next() {
+            // Neighbours are mostly of one window.
+            let list = self.slots.entry(values[row]).or_default();
+            let before = list.len();
+            list.push(*slot);
+            while let Some((_, (slot, _))) = slots.next_if(|(next, _)| values[*next] == values[row])
+            {
+                list.push(*slot);
+            }
+            self.listed += list.len() - before;
         }
     }
 
