@@ -4,6 +4,7 @@
 //! written needs no sorted copy in memory.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, BooleanBufferBuilder, RecordBatch, UInt32Array, new_empty_array,
@@ -96,7 +97,7 @@ impl<'a> Sorted<'a> {
                 false => interleave(&parts, &places)?,
             });
         }
-        let schema = std::sync::Arc::clone(&self.layout.stored);
+        let schema = Arc::clone(&self.layout.stored);
         let rows = RecordBatch::try_new_with_options(schema, columns, &row_count(places.len()))?;
         if self.pieces.iter().all(|piece| piece.gone.is_none()) {
             return Ok(Piece { rows, gone: None });

@@ -30,10 +30,7 @@ fn leading_group(value: u64) -> (i32, u64) {
 pub(super) fn of_small(sum: i128, count: i64) -> Option<i256> {
     let divisor = u64::try_from(count).ok().filter(|c| (1..1 << 56).contains(c))?;
     let magnitude = u64::try_from(sum.unsigned_abs()).ok()?;
-    let (whole, rest) = match divisor {
-        1 => (magnitude, 0),
-        _ => (magnitude / divisor, magnitude % divisor),
-    };
+    let (whole, rest) = (magnitude / divisor, magnitude % divisor);
     let most = NUMERIC_SCALE.unsigned_abs();
     let unscaled = if rest == 0 {
         u128::from(whole).checked_mul(POWERS[usize::from(most)])?
