@@ -1,8 +1,8 @@
 //! Blocks: at most [`BLOCK_ROWS`] rows as one Arrow IPC record batch message with LZ4.
 //!
 //! The schema is not in the file: the table knows it, and a fingerprint guards against another one.
-//! Bytes: length of the message's header as `u32`, the header, zeros up to a multiple of 64, the
-//! body.
+//! Bytes: length of the message's header as `u32`; how many columns are narrow as `u16`, and for each
+//! its place and its bytes a value as two `u16`; the header; zeros up to a multiple of 64; the body.
 
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ use arrow::ipc::{CompressionType, MetadataVersion, root_as_message};
 
 use crate::error::Result;
 use crate::layout::{Layout, row_count};
+use crate::narrow::{Narrow, narrow, narrow_schema, widen};
 
 /// Rows of a full block; few in tests, so that small tables have many blocks.
 pub(crate) const BLOCK_ROWS: usize = if cfg!(test) { 16 } else { 8192 };
@@ -108,8 +109,9 @@ impl Encoder {
     /// Appends a batch to some bytes; gives how many it took.
     pub(crate) fn batch(&self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<usize> {
         let mut dictionaries = DictionaryTracker::new(true);
+        let (batch, narrow) = narrow(batch)?;
         let (first, message) = IpcDataGenerator::default().encode(
-            batch,
+            &batch,
             &mut dictionaries,
             &self.options,
             &mut Default::default(),
@@ -122,8 +124,14 @@ impl Encoder {
         let header = message.ipc_message.len();
         let header_u32 = u32::try_from(header).map_err(|_| crate::layout::too_long(header))?;
         out.extend_from_slice(&header_u32.to_le_bytes());
+        let count = u16::try_from(narrow.len()).map_err(|_| crate::layout::too_long(header))?;
+        out.extend_from_slice(&count.to_le_bytes());
+        for Narrow { column, width } in narrow {
+            out.extend_from_slice(&column.to_le_bytes());
+            out.extend_from_slice(&width.to_le_bytes());
+        }
         out.extend_from_slice(&message.ipc_message);
-        out.resize(start + body_offset(header), 0);
+        out.resize(start + (out.len() - start).next_multiple_of(ALIGNMENT), 0);
         out.extend_from_slice(&message.arrow_data);
         Ok(out.len() - start)
     }
@@ -137,10 +145,6 @@ impl Encoder {
     }
 }
 
-fn body_offset(header: usize) -> usize {
-    (size_of::<u32>() + header).next_multiple_of(ALIGNMENT)
-}
-
 /// Reads what [`Encoder::batch`] wrote, or some columns of it. The bytes have passed a checksum.
 pub(crate) fn decode_batch(
     bytes: Vec<u8>,
@@ -149,9 +153,16 @@ pub(crate) fn decode_batch(
 ) -> std::result::Result<RecordBatch, String> {
     let length = bytes.first_chunk::<4>().ok_or("block is too short")?;
     let header = u32::from_le_bytes(*length) as usize;
-    let end = size_of::<u32>() + header;
-    let header_bytes = bytes.get(size_of::<u32>()..end).ok_or("block header is too long")?.to_vec();
-    let body = body_offset(header);
+    let mut numbers = bytes[4..].as_chunks::<2>().0.iter().map(|pair| u16::from_le_bytes(*pair));
+    let count = usize::from(numbers.next().ok_or("block is too short")?);
+    let mut found = Vec::with_capacity(count);
+    while found.len() < count {
+        let (column, width) = numbers.next().zip(numbers.next()).ok_or("block is too short")?;
+        found.push(Narrow { column, width });
+    }
+    let start = 6 + 4 * count;
+    let header_bytes = bytes.get(start..start + header).ok_or("block header is too long")?.to_vec();
+    let body = (start + header).next_multiple_of(ALIGNMENT);
     if body > bytes.len() {
         return Err("block header is too long".into());
     }
@@ -159,7 +170,13 @@ pub(crate) fn decode_batch(
     let batch = message.header_as_record_batch().ok_or("block is not a record batch")?;
     let body = Buffer::from_vec(bytes).slice(body);
     let version = MetadataVersion::V5;
-    read_record_batch(&body, batch, Arc::clone(schema), &Default::default(), columns, &version)
+    let stored = narrow_schema(schema, &found).map_err(|error| error.to_string())?;
+    let wanted = match columns {
+        Some(columns) => Arc::new(schema.project(columns).map_err(|error| error.to_string())?),
+        None => Arc::clone(schema),
+    };
+    read_record_batch(&body, batch, stored, &Default::default(), columns, &version)
+        .and_then(|batch| widen(batch, &wanted))
         .map_err(|error| error.to_string())
 }
 

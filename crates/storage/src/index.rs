@@ -17,7 +17,7 @@ use arrow::compute::kernels::aggregate::{
     max, max_boolean, max_string, min, min_boolean, min_string,
 };
 use arrow::compute::{concat, take};
-use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use arrow::datatypes::{DataType, Decimal256Type, Float32Type, Float64Type, i256};
 
 use crate::block::{BLOCK_ROWS, Encoder, Piece, decode_batch};
 use crate::codec::{Decoded, Reader, Writer};
@@ -190,6 +190,7 @@ fn bounds_of(column: &ArrayRef) -> (ArrayRef, ArrayRef) {
         DataType::Float32 => float_bounds::<Float32Type>(column, 0.0),
         DataType::Float64 => float_bounds::<Float64Type>(column, 0.0),
         DataType::Interval(_) => unknown(column),
+        DataType::Decimal256(..) if column.null_count() == 0 => wide_bounds(column.as_primitive()),
         DataType::Boolean => {
             let column = column.as_boolean();
             let one = |value| Arc::new(BooleanArray::from(vec![value])) as ArrayRef;
@@ -221,6 +222,25 @@ fn one<T: ArrowPrimitiveType>(like: &PrimitiveArray<T>, value: Option<T::Native>
     Arc::new(array.with_data_type(like.data_type().clone()))
 }
 
+/// Mostly the values fit 128 bits, which compare much faster.
+fn wide_bounds(column: &PrimitiveArray<Decimal256Type>) -> (ArrayRef, ArrayRef) {
+    let (mut least, mut greatest) = (i128::MAX, i128::MIN);
+    let mut fits = !column.is_empty();
+    for value in column.values() {
+        let (low, high) = value.to_parts();
+        let low = low.cast_signed();
+        fits &= high == low >> 127;
+        (least, greatest) = (least.min(low), greatest.max(low));
+    }
+    match fits {
+        true => (
+            one(column, Some(i256::from_i128(least))),
+            one(column, Some(i256::from_i128(greatest))),
+        ),
+        false => (one(column, min(column)), one(column, max(column))),
+    }
+}
+
 /// SQL takes both zeros as equal, the order of the bits does not: a zero bound becomes the outer
 /// one of the two.
 fn float_bounds<T>(column: &ArrayRef, zero: T::Native) -> (ArrayRef, ArrayRef)
@@ -237,7 +257,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Float64Array, Int32Array};
+    use arrow::array::{Decimal256Array, Float64Array, Int32Array};
 
     use super::*;
 
@@ -252,6 +272,17 @@ mod tests {
         let (least, greatest) = bounds_of(&column);
         assert_eq!(least.as_string::<i32>().value(0), "a");
         assert!(greatest.is_null(0));
+        for values in [vec![-3, i128::MIN, 7], vec![i128::MAX, 0, -1]] {
+            for factor in [1, 5] {
+                let values = values.iter().map(|v| i256::from_i128(*v) * i256::from_i128(factor));
+                let values: Vec<i256> = values.collect();
+                let column: ArrayRef = Arc::new(Decimal256Array::from(values.clone()));
+                let (least, greatest) = bounds_of(&column);
+                let value = |array: &ArrayRef| array.as_primitive::<Decimal256Type>().value(0);
+                assert_eq!(Some(&value(&least)), values.iter().min());
+                assert_eq!(Some(&value(&greatest)), values.iter().max());
+            }
+        }
         let column: ArrayRef = Arc::new(Int32Array::from(vec![None::<i32>, None]));
         assert!(bounds_of(&column).0.is_null(0));
     }

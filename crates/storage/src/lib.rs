@@ -16,6 +16,7 @@ mod keyspace;
 mod layout;
 mod merge;
 mod meta;
+mod narrow;
 mod record;
 mod run;
 mod segment;

@@ -21,7 +21,7 @@ use crate::files::{FileReader, Files};
 
 pub(crate) use writer::{NewRun, SegmentWriter};
 
-const MAGIC: &[u8; 8] = b"MRSEGM1\n";
+const MAGIC: &[u8; 8] = b"MRSEGM2\n";
 const DIRECTORY_VERSION: u8 = 1;
 /// Directory offset `u64`, directory length `u64`, magic.
 const TRAILER_BYTES: usize = 24;

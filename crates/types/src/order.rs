@@ -35,6 +35,9 @@ pub fn last_of_each_key(keys: &[u128]) -> Vec<u32> {
 /// Fewer ascending runs than this are merged, not sorted.
 const RUNS_MAX: usize = 8;
 
+/// More rows than this are worth a second thread.
+const ROWS_A_THREAD: usize = if cfg!(test) { 100 } else { 1 << 17 };
+
 /// Merges ascending runs of some lengths; of equal keys the last one stays.
 fn merged(keys: &[u128], runs: &[usize]) -> Vec<u32> {
     let mut heads: Vec<(usize, usize)> = Vec::with_capacity(runs.len());
@@ -43,7 +46,31 @@ fn merged(keys: &[u128], runs: &[usize]) -> Vec<u32> {
         heads.push((start, start + length));
         start += length;
     }
-    let mut rows = Vec::with_capacity(keys.len());
+    let longest = heads.iter().max_by_key(|(start, end)| end - start);
+    let Some((from, to)) = longest.filter(|_| keys.len() > ROWS_A_THREAD) else {
+        return merge(keys, heads);
+    };
+    // Equal keys are all on one side of the middle.
+    let middle = keys[from.midpoint(*to)];
+    let cut = |(start, end): &(usize, usize)| {
+        start + keys[*start..*end].partition_point(|key| *key < middle)
+    };
+    let low = heads.iter().map(|head| (head.0, cut(head))).collect();
+    let high = heads.iter().map(|head| (cut(head), head.1)).collect();
+    std::thread::scope(|scope| {
+        let high = scope.spawn(|| merge(keys, high));
+        let mut rows = merge(keys, low);
+        match high.join() {
+            Ok(high) => rows.extend(high),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+        rows
+    })
+}
+
+/// Merges what lies between starts and ends.
+fn merge(keys: &[u128], mut heads: Vec<(usize, usize)>) -> Vec<u32> {
+    let mut rows = Vec::with_capacity(heads.iter().map(|(start, end)| end - start).sum());
     loop {
         heads.retain(|(at, end)| at < end);
         let Some(least) = heads.iter().map(|(at, _)| keys[*at]).min() else { return rows };

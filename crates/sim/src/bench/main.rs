@@ -53,6 +53,17 @@ enum Measure {
         #[arg(long, default_value_t = 3)]
         runs: usize,
     },
+    /// The sensor job with many sensors against the same with few
+    Cardinality {
+        #[command(flatten)]
+        load: Load,
+        /// The many
+        #[arg(long, default_value_t = 1_000_000)]
+        many: u64,
+        /// How often each is measured; the median counts
+        #[arg(long, default_value_t = 5)]
+        runs: usize,
+    },
     /// From produced to visible in SELECT at a steady rate
     Freshness {
         /// Readings per second
@@ -131,6 +142,9 @@ async fn run(arguments: &Arguments) -> Result<Report, Failure> {
     match &arguments.measure {
         Measure::Produce { topic, load } => topic::fill(&setting.broker, topic, load).await,
         Measure::Sensor { load, runs } => sensor::measure(&setting, load, (*runs).max(1)).await,
+        Measure::Cardinality { load, many, runs } => {
+            sensor::cardinality(&setting, load, *many, (*runs).max(1)).await
+        }
         Measure::Freshness { rate, seconds } => freshness::measure(&setting, *rate, *seconds).await,
         Measure::Written { rate, seconds } => state::written(&setting, *rate, *seconds).await,
         Measure::Range { rows, sensors } => state::range(&setting, *rows, *sensors).await,

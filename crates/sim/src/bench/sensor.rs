@@ -37,23 +37,59 @@ pub(crate) async fn measure(
         costs[0].push(consume(setting, "bare", load.messages).await?);
         costs[1].push(consume(setting, "json", load.messages).await?);
         costs[2].push(consume(setting, "reader", load.messages).await?);
-        costs[3].push(serve(setting, load.messages).await?);
+        costs[3].push(serve(setting, TOPIC, load.messages).await?);
     }
     let events = load.messages as f64;
     let names = ["a bare consumer", "b with arrow-json", "  our reader", "c millrace"];
     let mut report = Report::default();
-    let mut rates = Vec::new();
-    for (name, costs) in names.into_iter().zip(&costs) {
-        let of =
-            |what: fn(&Cost) -> f64| quantile(&mut costs.iter().map(what).collect::<Vec<_>>(), 0.5);
-        let rate = events / of(|cost| cost.seconds);
-        rates.push(rate);
-        report.add(&format!("{name}: rate"), rate, "events/s");
-        report.add(&format!("{name}: CPU"), of(|c| c.cpu_seconds) * 1e6 / events, "s/M events");
-        report.add(&format!("{name}: peak memory"), of(|c| c.peak_bytes) / 1e6, "MB");
-    }
+    let rates: Vec<f64> = names
+        .iter()
+        .zip(&costs)
+        .map(|(name, costs)| add(&mut report, name, costs, events))
+        .collect();
     report.add("c/a", rates[3] / rates[0], "");
     report.add("c/b", rates[3] / rates[1], "");
+    Ok(report)
+}
+
+/// Adds the medians of some runs; gives the rate.
+fn add(report: &mut Report, name: &str, costs: &[Cost], events: f64) -> f64 {
+    let of =
+        |what: fn(&Cost) -> f64| quantile(&mut costs.iter().map(what).collect::<Vec<_>>(), 0.5);
+    let rate = events / of(|cost| cost.seconds);
+    report.add(&format!("{name}: rate"), rate, "events/s");
+    report.add(&format!("{name}: CPU"), of(|c| c.cpu_seconds) * 1e6 / events, "s/M events");
+    report.add(&format!("{name}: peak memory"), of(|c| c.peak_bytes) / 1e6, "MB");
+    rate
+}
+
+/// The server alone with the sensors of `load` and with `many`, in turns.
+pub(crate) async fn cardinality(
+    setting: &Setting,
+    load: &Load,
+    many: u64,
+    runs: usize,
+) -> Result<Report, Failure> {
+    let other = format!("{TOPIC}_many");
+    topic::fill(&setting.broker, TOPIC, load).await?;
+    topic::fill(&setting.broker, &other, &Load { sensors: many, ..load.clone() }).await?;
+    let mut costs: [Vec<Cost>; 2] = Default::default();
+    for run in 0..=runs {
+        say(&format!("run {run} of {runs}"));
+        for (costs, topic) in costs.iter_mut().zip([TOPIC, &other]) {
+            let cost = serve(setting, topic, load.messages).await?;
+            // The first round brings the topics into the page cache.
+            if run > 0 {
+                costs.push(cost);
+            }
+        }
+    }
+    let mut report = Report::default();
+    let mut rate = |sensors: u64, costs: &[Cost]| {
+        add(&mut report, &format!("{sensors} sensors"), costs, load.messages as f64)
+    };
+    let rates = [rate(load.sensors, &costs[0]), rate(many, &costs[1])];
+    report.add("ratio of the rates", rates[1] / rates[0], "");
     Ok(report)
 }
 
@@ -114,11 +150,11 @@ pub(crate) fn create_view(size: &str) -> String {
 }
 
 /// From CREATE MATERIALIZED VIEW to the complete answer.
-async fn serve(setting: &Setting, messages: u64) -> Result<Cost, Failure> {
+async fn serve(setting: &Setting, topic: &str, messages: u64) -> Result<Cost, Failure> {
     let directory = data_dir()?;
     let server = Server::start(setting, directory.path()).await?;
     let client = server.connect().await?;
-    client.simple_query(&create_source(setting, TOPIC)).await?;
+    client.simple_query(&create_source(setting, topic)).await?;
     let cpu = server.cpu_seconds()?;
     let begin = wait::now_micros();
     client.simple_query(&create_view("10 seconds")).await?;

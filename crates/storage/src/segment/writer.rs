@@ -6,8 +6,10 @@
 //! Invariants: 1. rows of a run come sorted, each key once (the callers sort or merge); 2. the file
 //! and its name are synced before [`SegmentWriter::finish`] returns it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
 
 use millrace_types::Ts;
 
@@ -30,8 +32,8 @@ pub(crate) struct NewRun {
     pub(crate) flushed: Option<Ts>,
 }
 
-/// How many blocks a thread takes at a time.
-const BLOCKS_A_THREAD: usize = 4;
+/// How many encoded blocks of a thread may wait to be written.
+const BLOCKS_AHEAD: usize = 4;
 
 /// A block that is encoded but has no place yet.
 struct Block {
@@ -139,37 +141,52 @@ impl SegmentWriter {
         self.write(WRITE_BYTES)
     }
 
-    /// Appends sorted rows to the run, nothing else before or after. Many rows are gathered and
-    /// encoded by several threads.
+    /// Appends sorted rows to the run, nothing else before or after. Blocks are gathered and encoded
+    /// by as many threads as there are processors, this one writes them in order.
     pub(crate) fn sorted(&mut self, rows: &Sorted<'_>) -> Result<()> {
-        let end = |start: usize| rows.len().min(start + BLOCK_ROWS);
-        let starts: Vec<usize> = (0..rows.len()).step_by(BLOCK_ROWS).collect();
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        for stretch in starts.chunks(BLOCKS_A_THREAD * threads) {
-            let encode = |starts: &[usize]| -> Result<Vec<Block>> {
-                let block = |start: &usize| {
-                    let piece = rows.rows(*start..end(*start))?;
-                    Block::new(&self.encoder, rows.layout(), &piece)
-                };
-                starts.iter().map(block).collect()
-            };
-            let blocks = std::thread::scope(|scope| {
-                let mut shares = stretch.chunks(BLOCKS_A_THREAD);
-                let own = shares.next().unwrap_or_default();
-                let others: Vec<_> =
-                    shares.map(|share| scope.spawn(move || encode(share))).collect();
-                let mut all = vec![encode(own)];
-                all.extend(others.into_iter().map(|other| match other.join() {
-                    Ok(blocks) => blocks,
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }));
-                all
-            });
-            for block in blocks.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten() {
-                self.add(block)?;
-            }
+        let blocks = rows.len().div_ceil(BLOCK_ROWS);
+        let encode = |encoder: &Encoder, number: usize| -> Result<Block> {
+            let start = number * BLOCK_ROWS;
+            let piece = rows.rows(start..rows.len().min(start + BLOCK_ROWS))?;
+            Block::new(encoder, rows.layout(), &piece)
+        };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(blocks);
+        if threads < 2 {
+            return (0..blocks).try_for_each(|number| self.add(encode(&self.encoder, number)?));
         }
-        Ok(())
+        let next = AtomicUsize::new(0);
+        let (sender, receiver) = sync_channel(BLOCKS_AHEAD * threads);
+        let encoder = Encoder::new()?;
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                let (sender, next, encoder) = (sender.clone(), &next, &encoder);
+                scope.spawn(move || {
+                    loop {
+                        let number = next.fetch_add(1, Ordering::Relaxed);
+                        // Nobody receives any more after an error.
+                        if number >= blocks
+                            || sender.send((number, encode(encoder, number))).is_err()
+                        {
+                            return;
+                        }
+                    }
+                });
+            }
+            drop(sender);
+            let mut early = BTreeMap::new();
+            for number in 0..blocks {
+                let block = loop {
+                    if let Some(block) = early.remove(&number) {
+                        break block;
+                    }
+                    // A thread that panics sends no more; the scope passes its panic on.
+                    let Ok((number, block)) = receiver.recv() else { return Ok(()) };
+                    early.insert(number, block);
+                };
+                self.add(block?)?;
+            }
+            Ok(())
+        })
     }
 
     /// Ends the run; one without rows leaves no trace.

@@ -13,6 +13,7 @@ use arrow::compute::{SortOptions, filter, or};
 use arrow::error::ArrowError;
 use millrace_types::Delta;
 
+use super::accumulator::Accumulator;
 use super::results::Failures;
 use super::{Aggregate, Touched};
 use crate::failure::{Failure, print_key};
@@ -25,13 +26,17 @@ pub(super) struct Results {
 }
 
 impl Aggregate {
-    /// What some slots show now.
-    pub(super) fn results(&self, slots: &[u32]) -> Result<Results, Error> {
+    /// What some slots of the state, or of other accumulators, show.
+    pub(super) fn results(
+        &self,
+        cells: &[Box<dyn Accumulator>],
+        slots: &[u32],
+    ) -> Result<Results, Error> {
         let mut failures = Failures::new();
         let columns = self
             .outcomes
             .iter()
-            .map(|outcome| outcome.column(&self.state.cells, slots, &mut failures))
+            .map(|outcome| outcome.column(cells, slots, &mut failures))
             .collect::<Result<_, _>>()?;
         Ok(Results { columns, failures })
     }
@@ -46,7 +51,7 @@ impl Aggregate {
         if groups.slots.is_empty() {
             return Ok(());
         }
-        let after = self.results(&groups.slots)?;
+        let after = self.results(&self.state.cells, &groups.slots)?;
         self.failed |= !after.failures.is_empty();
         let lives = |row: usize| self.is_global() || self.state.rows(groups.slots[row]) > 0;
         let mut differs = BooleanArray::from(vec![false; groups.slots.len()]);
@@ -79,10 +84,10 @@ impl Aggregate {
     pub(super) fn emit_replacing(
         &mut self,
         groups: &Touched,
+        results: &Results,
         existed: &[bool],
         out: &mut Output,
     ) -> Result<(), Error> {
-        let results = self.results(&groups.slots)?;
         let failed = |row: &usize| results.failures.contains_key(row);
         let shown = (0..existed.len()).map(|row| !failed(&row)).collect();
         self.emit(&Picked::new(shown).keys(groups)?, &results.columns, 1, out)?;
@@ -102,7 +107,7 @@ impl Aggregate {
         if groups.slots.is_empty() {
             return Ok(());
         }
-        let results = self.results(&groups.slots)?;
+        let results = self.results(&self.state.cells, &groups.slots)?;
         self.failed |= !results.failures.is_empty();
         let mut shown = Vec::with_capacity(groups.slots.len());
         for (row, slot) in groups.slots.iter().enumerate() {

@@ -135,9 +135,9 @@ impl<N: Ordered> Extreme<N> {
 
     fn keep(&mut self, slot: usize, value: N) {
         let wanted = if self.greatest { Ordering::Greater } else { Ordering::Less };
-        if value.order(&self.values[slot]) == wanted {
-            self.values[slot] = value;
-        }
+        let place = &mut self.values[slot];
+        // Always stored: which value wins is not to be predicted.
+        *place = if value.order(place) == wanted { value } else { *place };
     }
 }
 

@@ -29,7 +29,9 @@ pub(super) trait Index: Send {
     fn remove(&mut self, slot: u32) -> bool;
     /// The same for many slots; gives those that had a key, each once.
     fn remove_all(&mut self, slots: Vec<u32>) -> Vec<u32>;
-    /// The slots of an index from which none was removed, in an order in which keys that are stored
+    /// True if no key was ever removed.
+    fn is_new(&self) -> bool;
+    /// The slots of an index from which no key was removed, in an order in which keys that are stored
     /// near each other are neighbours.
     fn order(&self) -> Vec<u32>;
     /// Slots ever handed out: all are below this.
@@ -144,7 +146,12 @@ impl<C: Codec> Index for Slots<C> {
         let mut wanted = vec![false; self.keys.len()];
         slots.iter().for_each(|slot| wanted[*slot as usize] = true);
         let mut there = vec![false; self.keys.len()];
-        self.table.retain(|slot| {
+        let left = match self.is_new() {
+            // All of them are there.
+            true => self.table.len() - wanted.iter().filter(|wanted| **wanted).count(),
+            false => self.table.len(),
+        };
+        self.table.retain(left, |slot| {
             let goes = wanted[slot as usize];
             there[slot as usize] = goes;
             !goes
@@ -155,6 +162,10 @@ impl<C: Codec> Index for Slots<C> {
         self.heap -= gone.iter().map(|slot| C::heap(&self.keys[*slot as usize])).sum::<usize>();
         self.free.extend_from_slice(&gone);
         gone
+    }
+
+    fn is_new(&self) -> bool {
+        self.table.len() == self.keys.len()
     }
 
     fn order(&self) -> Vec<u32> {

@@ -217,9 +217,12 @@ impl Place {
 
     fn nulls<'a, const W: usize>(
         &self,
-        keys: impl Iterator<Item = &'a [u64; W]>,
+        keys: impl Iterator<Item = &'a [u64; W]> + Clone,
     ) -> Option<arrow::buffer::NullBuffer> {
         let (word, shift) = self.null?;
+        if keys.clone().all(|key| key[word] >> shift & 1 == 0) {
+            return None;
+        }
         natives::nulls(keys.map(|key| key[word] >> shift & 1 == 0).collect())
     }
 
@@ -278,7 +281,9 @@ impl<const W: usize> Codec for Packed<W> {
         &self,
         keys: impl Iterator<Item = &'a [u64; W]> + Clone,
     ) -> Result<Vec<ArrayRef>, ArrowError> {
-        self.places.iter().map(|place| place.decode(keys.clone())).collect()
+        // Gathered once: each column and each NULL mask reads them again.
+        let keys: Vec<[u64; W]> = keys.copied().collect();
+        self.places.iter().map(|place| place.decode(keys.iter())).collect()
     }
 
     fn order(&self, keys: &[[u64; W]]) -> Vec<u32> {

@@ -229,9 +229,10 @@ impl Aggregate {
         Ok(true)
     }
 
-    fn check_counts(&self, slots: &[u32]) {
+    fn check_counts(&self, cells: &[Box<dyn Accumulator>], slots: &[u32]) {
+        let counts: &Count = part(cells, ROWS);
         for slot in slots {
-            let rows = self.state.rows(*slot);
+            let rows = counts.get(*slot);
             assert!(rows >= 0, "{}: a group has {rows} rows", self.spec.name);
         }
     }
@@ -254,13 +255,14 @@ impl Aggregate {
         let existed: Vec<bool> = touched.slots.iter().map(|s| self.exists(*s, starts)).collect();
         if self.replaces && !context.changelog && !self.failed {
             self.add(scratch, &moves);
-            self.check_counts(&touched.slots);
-            self.emit_replacing(&touched, &existed, out)?;
+            self.check_counts(&self.state.cells, &touched.slots);
+            let results = self.results(&self.state.cells, &touched.slots)?;
+            self.emit_replacing(&touched, &results, &existed, out)?;
         } else {
             let (existing, fresh) = touched.split(&existed)?;
-            let before = self.results(&existing.slots)?;
+            let before = self.results(&self.state.cells, &existing.slots)?;
             self.add(scratch, &moves);
-            self.check_counts(&touched.slots);
+            self.check_counts(&self.state.cells, &touched.slots);
             self.emit_existing(&existing, before, out)?;
             self.emit_fresh(&fresh, out)?;
         }
@@ -282,19 +284,26 @@ impl Aggregate {
         plain && self.state.index.capacity() == 0 && scratch.index.capacity() > 0
     }
 
-    /// The scratch becomes the state: mostly that of a hydration's history.
+    /// The scratch becomes the state: mostly that of a hydration's history. Its rows are made from
+    /// copies of the accumulators in the order of the keys: each column is gathered once, and what
+    /// follows runs through memory.
     fn adopt(&mut self, scratch: Groups, out: &mut Output) -> Result<(), Error> {
         self.state = scratch;
         let order = self.state.index.order();
+        let mut sorted = self.parts.accumulators()?;
         for slots in order.chunks(ADOPTED_ROWS) {
-            let touched = Touched { slots: slots.to_vec(), keys: self.state.index.decode(slots)? };
-            let existed = vec![false; slots.len()];
-            self.check_counts(slots);
-            match self.failed {
-                true => self.emit_fresh(&touched, out)?,
-                false => self.emit_replacing(&touched, &existed, out)?,
+            let rows: Vec<u32> = (0u32..).take(slots.len()).collect();
+            for (cell, state) in sorted.iter_mut().zip(&self.state.cells) {
+                cell.clear();
+                cell.resize(rows.len());
+                cell.merge(state.as_ref(), &Moves { from: slots, into: &rows });
             }
-            self.windows.add(&touched, &existed);
+            self.check_counts(&sorted, &rows);
+            let results = self.results(&sorted, &rows)?;
+            let groups = Touched { slots: slots.to_vec(), keys: self.state.index.decode(slots)? };
+            let existed = vec![false; slots.len()];
+            self.emit_replacing(&groups, &results, &existed, out)?;
+            self.windows.add(&groups, &existed);
             slots.iter().for_each(|slot| self.marks.set(*slot));
         }
         Ok(())

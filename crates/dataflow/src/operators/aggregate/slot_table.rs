@@ -1,9 +1,9 @@
 //! A hash table of slots with open addressing, for whole columns of keys.
 //!
 //! An entry is one word: the low half of the key's hash and the slot. So most searches that fail
-//! never look at a key, growing the table needs no key, and looking up the home entries of many
-//! hashes is a loop of independent loads, which the processor overlaps: with a million groups each
-//! of them misses the caches.
+//! never look at a key, growing the table needs no key, and looking up many hashes is a loop of
+//! independent loads, which the processor overlaps: with a million groups each of them misses the
+//! caches.
 //!
 //! Invariants: 1. no entry lies behind an empty one seen from its home ([`SlotTable::remove`] closes
 //! the gap). 2. at most half of the entries are taken, so a search ends.
@@ -47,9 +47,10 @@ impl SlotTable {
         }
     }
 
-    /// Takes slots out, of which `keep` is false: one pass over the table, for many of them.
-    pub(super) fn retain(&mut self, keep: impl FnMut(u32) -> bool) {
-        self.rebuild(self.entries.len(), keep);
+    /// Takes slots out, of which `keep` is false: one pass over the table, for many of them. At most
+    /// `left` stay; the table becomes as small as that allows.
+    pub(super) fn retain(&mut self, left: usize, keep: impl FnMut(u32) -> bool) {
+        self.rebuild((2 * left).next_power_of_two().min(self.entries.len()), keep);
     }
 
     fn rebuild(&mut self, entries: usize, mut keep: impl FnMut(u32) -> bool) {
@@ -67,10 +68,15 @@ impl SlotTable {
         }
     }
 
-    /// The slot in the home entry of a hash, if it may be the one; else [`NONE`]. There must be room.
+    /// The first slot that may be the one of a hash; else [`NONE`]. There must be room.
     pub(super) fn first(&self, hash: u64) -> u32 {
-        let entry = self.entries[place(hash) & (self.entries.len() - 1)];
-        if entry != EMPTY && low(entry) == low(hash) { slot_of(entry) } else { NONE }
+        let mask = self.entries.len() - 1;
+        let mut at = place(hash) & mask;
+        while self.entries[at] != EMPTY && low(self.entries[at]) != low(hash) {
+            at = (at + 1) & mask;
+        }
+        // The slot of an empty entry reads as [`NONE`].
+        slot_of(self.entries[at])
     }
 
     /// The slot of a hash whose key is the same, or where it would go. There must be room.
@@ -183,7 +189,7 @@ mod tests {
             }
         }
         assert!(expected.len() > 50);
-        table.retain(|slot| slot % 2 == 0);
+        table.retain(table.len(), |slot| slot % 2 == 0);
         for (key, slot) in expected {
             let found = table.find(hash(key), |slot| keys[slot as usize] == key);
             assert_eq!(found.ok(), (slot % 2 == 0).then_some(slot));

@@ -155,7 +155,7 @@ impl Aggregate {
             states = others;
         }
         self.started = true;
-        self.failed |= !self.results(&slots)?.failures.is_empty();
+        self.failed |= !self.results(&self.state.cells, &slots)?.failures.is_empty();
         let new = vec![false; slots.len()];
         self.windows.add(&Touched { slots, keys }, &new);
         Ok(())

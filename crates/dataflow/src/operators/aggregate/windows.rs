@@ -105,11 +105,15 @@ impl Windows {
         while let Some(first) = self.slots.first_entry().filter(|w| *w.key() <= closed) {
             let (window, slots) = first.remove_entry();
             self.listed -= slots.len();
+            self.trim = Some(closed.saturating_add(1));
+            if index.is_new() {
+                settled.extend(slots);
+                continue;
+            }
             let column = &index.decode(&slots)?[key];
             let values = natives::values::<i64>(column);
             let same = |row: usize| column.is_valid(row) && values[row] == window;
             settled.extend(slots.iter().enumerate().filter(|(row, _)| same(*row)).map(|(_, s)| *s));
-            self.trim = Some(closed.saturating_add(1));
         }
         Ok(settled)
     }
