@@ -6,6 +6,7 @@
 //!
 //! Invariants: 1. a session never reads an epoch before one that it has read (`Conn::seen`).
 
+mod change;
 mod ddl;
 mod explain;
 mod query;
@@ -127,6 +128,7 @@ impl Session for Conn {
                 self.prepare_catalog_query(&statement.text, hints).await
             }
             Statement::Query(query) => self.prepare_query(&query, &statement.text, hints),
+            Statement::Change(change) => self.prepare_change(&change, hints),
             Statement::Show(_) | Statement::Describe(_) | Statement::Explain(_) => {
                 match self.run(parsed, &statement.text, Vec::new()).await? {
                     Outcome::Rows { schema, .. } => {
@@ -209,6 +211,8 @@ impl Conn {
             Statement::CreateMaterializedView(create) => {
                 self.create_materialized_view(*create).await?;
             }
+            Statement::CreateTable(create) => self.create_table(*create).await?,
+            Statement::Change(change) => return self.change(&change, parameters).await,
             Statement::CreateView(create) => self.create_view(*create).await?,
             Statement::Drop(drop) => self.drop_objects(drop).await?,
             Statement::Show(show) => return self.show(&show),

@@ -156,7 +156,7 @@ impl Conn {
 }
 
 /// The type of a value, if it has one.
-fn hint(data_type: &DataType) -> Option<DataType> {
+pub(super) fn hint(data_type: &DataType) -> Option<DataType> {
     (*data_type != DataType::Null).then(|| data_type.clone())
 }
 
