@@ -54,6 +54,12 @@ states! {
     DATA_EXCEPTION = "22000";
     /// More rows than there may be.
     CARDINALITY_VIOLATION = "21000";
+    /// Another session holds a lock.
+    LOCK_NOT_AVAILABLE = "55P03";
+    /// The savepoint does not exist.
+    INVALID_SAVEPOINT = "3B001";
+    /// No transaction is open.
+    NO_ACTIVE_SQL_TRANSACTION = "25P01";
     /// NULL where the column does not take it.
     NOT_NULL_VIOLATION = "23502";
     /// Duplicate key.

@@ -1,10 +1,10 @@
 //! Tables: rows that statements change.
 //!
-//! A table is a dataflow of one leaf, without operators, whose rows come from here. What a statement
+//! A table is a dataflow of one leaf, without operators, whose rows come from here. What a transaction
 //! changed is staged, cut into the open epoch at once, logged with its seal, and then sent to the
-//! workers: the seal is the moment at which the statement has happened.
+//! workers: the seal is the moment at which it has happened.
 //!
-//! Invariants: 1. one statement a table is staged at a time (sessions hold the table's lock until
+//! Invariants: 1. one transaction a table is staged at a time (sessions hold the table's lock until
 //! they are answered), so that a key changes at most once an epoch. 2. rows reach a worker before
 //! the seal of their epoch, and only after it is durable. 3. all rows of a table go to one worker,
 //! which keeps them in order.
@@ -27,17 +27,16 @@ use super::ddl::object_key;
 use super::{Coordinator, Reply};
 use crate::error::ServerError;
 
-/// The most bytes that one statement may change.
+/// The most bytes that one transaction may change.
 pub(crate) const CHANGE_BYTES_MAX: usize = 64 << 20;
 /// The column of the weights in a logged change.
 const WEIGHT_COLUMN: &str = "_weight";
 
-/// What a statement changed.
+/// What a transaction changed.
 pub struct TableChange {
-    /// The table.
-    pub table: ObjectId,
-    /// Rows in the table's full schema: those that go before those that come in their place.
-    pub rows: Delta,
+    /// The tables, each with rows in its full schema: those that go before those that come in their
+    /// place.
+    pub changes: Vec<(ObjectId, Delta)>,
     /// Told the epoch when it is durable.
     pub reply: oneshot::Sender<Result<Epoch, Report>>,
 }
@@ -47,7 +46,7 @@ impl Coordinator {
     pub(super) fn stage(&mut self, change: TableChange) {
         if self.stopping {
             drop(change.reply.send(Err(super::shutting_down())));
-        } else if !self.table_feeds.contains_key(&change.table) {
+        } else if change.changes.iter().any(|(table, _)| !self.table_feeds.contains_key(table)) {
             let message = "the table has been dropped";
             drop(change.reply.send(Err(Report::new(SqlState::UNDEFINED_TABLE, message))));
         } else {
@@ -59,9 +58,13 @@ impl Coordinator {
     pub(super) fn logged_changes(&mut self) -> (Vec<ChangeRecord>, Vec<TableChange>) {
         let (mut records, mut taken) = (Vec::new(), Vec::new());
         for change in std::mem::take(&mut self.changes) {
-            match encode(&change.rows) {
-                Ok(rows) => {
-                    records.push(ChangeRecord { table: change.table, rows });
+            let encoded = change
+                .changes
+                .iter()
+                .map(|(table, rows)| Ok(ChangeRecord { table: *table, rows: encode(rows)? }));
+            match encoded.collect::<Result<Vec<_>, arrow::error::ArrowError>>() {
+                Ok(encoded) => {
+                    records.extend(encoded);
                     taken.push(change);
                 }
                 Err(error) => {
@@ -76,7 +79,9 @@ impl Coordinator {
     /// The log has them: the workers take them, and the sessions are answered.
     pub(super) fn send_changes(&self, epoch: Epoch, changes: Vec<TableChange>) {
         for change in changes {
-            self.send_rows(change.table, epoch.ts(), change.rows);
+            for (table, rows) in change.changes {
+                self.send_rows(table, epoch.ts(), rows);
+            }
             // A client that has gone needs no answer.
             drop(change.reply.send(Ok(epoch)));
         }

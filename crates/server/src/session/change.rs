@@ -1,9 +1,9 @@
 //! INSERT, UPDATE and DELETE: the statement's query is run over the head of the table, and what it
 //! gives becomes a change with weights.
 //!
-//! Statements on one table run one after the other: each holds the table's lock until its change is
-//! durable, so that it reads what the one before it left. A statement is all or nothing: what it
-//! violates is found before anything is staged.
+//! Statements on one table run one after the other: each transaction holds the table's lock until its
+//! changes are durable, so that it reads what the one before it left. A statement is all or nothing:
+//! what it violates is found before anything is kept.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,22 +17,24 @@ use datafusion::common::ScalarValue;
 use datafusion::physical_plan::execute_stream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::TryStreamExt;
-use millrace_pg::session::{Outcome, Prepared};
+use millrace_pg::session::{Outcome, Prepared, Transaction};
 use millrace_sql::sqlparser::ast::Query;
 use millrace_sql::{
-    Binder, ChangeKind, ChangePlan, Conflict, EXCLUDED, Parameters, Table, ast, plan_change,
+    Binder, ChangeKind, ChangePlan, Conflict, EXCLUDED, Kind, Parameters, Table, ast, plan_change,
 };
-use millrace_types::{Delta, Epoch, Report, SqlState, concat_deltas};
+use millrace_types::{Delta, Epoch, ObjectId, Report, SqlState, concat_deltas};
 use tokio::sync::oneshot;
 
 use super::query::hint;
 use super::tables::QueryTables;
+use super::transaction::Uncommitted;
 use super::{Conn, report_of};
 use crate::coordinator::{CHANGE_BYTES_MAX, Message, TableChange};
 
 /// A statement with its parameters.
 struct Running<'a> {
-    plan: &'a ChangePlan,
+    /// The table that it changes.
+    table: ObjectId,
     text: &'a str,
     parameters: &'a [ScalarValue],
 }
@@ -98,31 +100,55 @@ impl Conn {
     ) -> Result<Outcome, Report> {
         let plan = plan_change(&self.shared.catalog(), change)?;
         let lock = self.shared.table_lock(plan.table.id);
-        let _held = lock.lock().await;
+        self.uncommitted.lock(plan.table.id, lock).await?;
+        let changed = self.change_locked(&plan, change, parameters).await;
+        self.uncommitted.unlock_unchanged();
+        changed
+    }
+
+    async fn change_locked(
+        &mut self,
+        plan: &ChangePlan,
+        change: &ast::Change,
+        parameters: Vec<ScalarValue>,
+    ) -> Result<Outcome, Report> {
+        self.read_changed_tables().await?;
         // Once more: the table may have been dropped and made anew meanwhile.
-        let plan = match plan_change(&self.shared.catalog(), change)? {
+        let plan = &match plan_change(&self.shared.catalog(), change)? {
             again if again.table.id == plan.table.id => again,
             _ => return Err(Report::new(SqlState::SERIALIZATION_FAILURE, "the table has changed")),
         };
-        let statement = Running { plan: &plan, text: &change.text, parameters: &parameters };
-        let found = self.read_head(&statement, &plan.query, self.tables()).await?;
+        let statement =
+            Running { table: plan.table.id, text: &change.text, parameters: &parameters };
+        let found = self.read_head(&statement, &plan.query, self.tables()?).await?;
         let changed = match plan.kind {
-            ChangeKind::Insert => self.inserted(&statement, &found).await?,
-            ChangeKind::Delete => deleted(&plan, &found)?,
-            ChangeKind::Update => self.updated(&statement, &found).await?,
+            ChangeKind::Insert => self.inserted(plan, &statement, &found).await?,
+            ChangeKind::Delete => deleted(plan, &found)?,
+            ChangeKind::Update => self.updated(plan, &found).await?,
         };
         let count = changed.touched.num_rows();
         let returned = match &plan.returning {
             Some(query) => {
                 let shown: Vec<usize> = (0..plan.definition().columns.len()).collect();
                 let rows = changed.touched.project(&shown).map_err(|error| internal(&error))?;
-                let tables = self.tables().with(&plan.table.name, rows)?;
+                let tables = self.tables()?.with(&plan.table.name, rows)?;
                 Some(self.read_head(&statement, query, tables).await?)
             }
             None => None,
         };
         if !changed.rows.is_empty() {
-            self.commit_change(&plan, changed.rows).await?;
+            let (id, name) = (plan.table.id, &plan.table.name);
+            self.uncommitted.add(id, name, plan.definition(), changed.rows)?;
+            if self.uncommitted.bytes() > CHANGE_BYTES_MAX {
+                let most = CHANGE_BYTES_MAX >> 20;
+                let message = format!("a transaction may change {most} MB of rows");
+                self.uncommitted = Uncommitted::default();
+                return Err(Report::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message)
+                    .hint("Write several transactions with fewer rows each."));
+            }
+            if self.transaction == Transaction::Idle {
+                self.commit_changes().await?;
+            }
         }
         let verb = match plan.kind {
             ChangeKind::Insert => "INSERT",
@@ -139,19 +165,49 @@ impl Conn {
         Ok(Outcome::Rows { schema, rows, verb })
     }
 
-    fn tables(&self) -> QueryTables {
-        QueryTables::new(self.shared.clone())
+    /// The tables of a query, with what this transaction has changed.
+    pub(super) fn tables(&self) -> Result<QueryTables, Report> {
+        let tables = QueryTables::new(self.shared.clone());
+        self.uncommitted.seen().try_fold(tables, |tables, (name, schema, rows)| {
+            tables.with_batches(name, schema, rows.to_vec())
+        })
     }
 
-    async fn commit_change(&mut self, plan: &ChangePlan, rows: Delta) -> Result<(), Report> {
-        if rows.bytes() > CHANGE_BYTES_MAX {
-            let message = format!("a statement may change {} MB of rows", CHANGE_BYTES_MAX >> 20);
-            return Err(Report::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message)
-                .hint("Write several statements with fewer rows each."));
+    /// The rows of tables that this transaction has changed, for who reads them in it.
+    pub(super) async fn read_changed_tables(&mut self) -> Result<(), Report> {
+        for (id, name) in self.uncommitted.unread() {
+            let catalog = self.shared.catalog();
+            let Some(object) = catalog.get(id) else { continue };
+            let Kind::Table(table) = &object.kind else { continue };
+            let schema = table.full_schema();
+            let names: Vec<String> = schema.fields().iter().map(|f| quoted(f.name())).collect();
+            let text = format!("SELECT {} FROM {}", names.join(", "), quoted(&name));
+            let rows = self.read_table(id, &text).await?;
+            let rows = retyped(schema, rows.columns().to_vec())?;
+            self.uncommitted.set_rows(id, table, rows)?;
+        }
+        Ok(())
+    }
+
+    async fn read_table(&self, table: ObjectId, text: &str) -> Result<RecordBatch, Report> {
+        let Some(ast::Statement::Query(query)) = millrace_sql::parse(text)?.pop() else {
+            return Err(Report::new(SqlState::INTERNAL_ERROR, "a lookup is no query"));
+        };
+        let statement = Running { table, text, parameters: &[] };
+        self.read_head(&statement, &query, QueryTables::new(self.shared.clone())).await
+    }
+
+    /// Makes what the transaction has changed durable, in one epoch.
+    pub(super) async fn commit_changes(&mut self) -> Result<(), Report> {
+        // The locks are held until the answer.
+        let uncommitted = std::mem::take(&mut self.uncommitted);
+        let changes = uncommitted.changes()?;
+        if changes.is_empty() {
+            return Ok(());
         }
         let gone = || Report::new(SqlState::ADMIN_SHUTDOWN, "the server is shutting down");
         let (reply, answer) = oneshot::channel();
-        let change = Box::new(TableChange { table: plan.table.id, rows, reply });
+        let change = Box::new(TableChange { changes, reply });
         self.shared.inbox.send(Message::Change(change)).map_err(|_| gone())?;
         let epoch = answer.await.map_err(|_| gone())??;
         self.seen = self.seen.max(epoch);
@@ -170,7 +226,7 @@ impl Conn {
         let parameters = statement.parameters;
         let hints: Vec<_> = parameters.iter().map(|value| hint(&value.data_type())).collect();
         let bound = Binder::new(tables.catalog(), &tables, &state)
-            .opening(statement.plan.table.id)
+            .opening(statement.table)
             .bind_query(query, statement.text, &Parameters::values(&hints, parameters));
         tables.failure()?;
         let bound = bound?;
@@ -200,10 +256,10 @@ impl Conn {
 
     async fn inserted(
         &self,
+        plan: &ChangePlan,
         statement: &Running<'_>,
         found: &RecordBatch,
     ) -> Result<Changed, Report> {
-        let plan = statement.plan;
         let table = plan.definition();
         let mut columns = found.columns().to_vec();
         if table.key.is_empty() {
@@ -241,17 +297,12 @@ impl Conn {
         let new = take(kept)?;
         let added = Changed { rows: Delta::constant(new.clone(), 1), touched: new };
         let Conflict::Update(query) = &plan.conflict else { return Ok(added) };
-        let tables = self.tables().with(EXCLUDED, take(conflicts)?)?;
+        let tables = self.tables()?.with(EXCLUDED, take(conflicts)?)?;
         let found = self.read_head(statement, query, tables).await?;
-        added.and(self.updated(statement, &found).await?)
+        added.and(self.updated(plan, &found).await?)
     }
 
-    async fn updated(
-        &self,
-        statement: &Running<'_>,
-        found: &RecordBatch,
-    ) -> Result<Changed, Report> {
-        let plan = statement.plan;
+    async fn updated(&self, plan: &ChangePlan, found: &RecordBatch) -> Result<Changed, Report> {
         let table = plan.definition();
         let width = table.full_schema().fields().len();
         let found = first_of_each(table, found)?;
@@ -284,7 +335,6 @@ impl Conn {
         rows: &RecordBatch,
     ) -> Result<BTreeSet<OwnedRow>, Report> {
         let table = plan.definition();
-        let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
         let names: Vec<String> =
             table.key.iter().map(|column| quoted(&table.columns[*column].name)).collect();
         let mut text = format!("SELECT {} FROM {}", names.join(", "), quoted(&plan.table.name));
@@ -306,14 +356,18 @@ impl Conn {
         let Some(ast::Statement::Query(query)) = millrace_sql::parse(&text)?.pop() else {
             return Err(Report::new(SqlState::INTERNAL_ERROR, "a lookup is no query"));
         };
-        let statement = Running { plan, text: &text, parameters: &parameters };
-        let found = self.read_head(&statement, &query, self.tables()).await?;
+        let statement = Running { table: plan.table.id, text: &text, parameters: &parameters };
+        let found = self.read_head(&statement, &query, self.tables()?).await?;
         let keys = rows_of(found.columns())?;
         Ok(keys.iter().map(|key| key.owned()).collect())
     }
 }
 
-fn internal(error: &arrow::error::ArrowError) -> Report {
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+pub(super) fn internal(error: &arrow::error::ArrowError) -> Report {
     Report::new(SqlState::INTERNAL_ERROR, error.to_string())
 }
 
@@ -340,6 +394,11 @@ fn typed(
             return Err(Report::new(SqlState::NOT_NULL_VIOLATION, message));
         }
     }
+    retyped(schema, columns)
+}
+
+/// Columns with the types of a schema.
+fn retyped(schema: &SchemaRef, columns: Vec<ArrayRef>) -> Result<RecordBatch, Report> {
     let canonical = columns.iter().zip(schema.fields()).map(|(column, field)| {
         match column.data_type() == field.data_type() {
             true => Ok(Arc::clone(column)),
@@ -356,7 +415,7 @@ fn rows_of(columns: &[ArrayRef]) -> Result<Rows, Report> {
     converter.convert_columns(columns).map_err(|error| internal(&error))
 }
 
-fn keys_of(table: &Table, rows: &RecordBatch) -> Result<Rows, Report> {
+pub(super) fn keys_of(table: &Table, rows: &RecordBatch) -> Result<Rows, Report> {
     let columns = stored_key(table).iter().map(|column| Arc::clone(rows.column(*column)));
     rows_of(&columns.collect::<Vec<_>>())
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
 use datafusion::datasource::{MemTable, provider_as_source};
@@ -43,7 +44,19 @@ impl QueryTables {
 
     /// The same, in which a name stands for some rows.
     pub(super) fn with(mut self, name: &str, rows: RecordBatch) -> Result<QueryTables, Report> {
-        let table = MemTable::try_new(rows.schema(), vec![vec![rows]]);
+        let schema = rows.schema();
+        self = self.with_batches(name, &schema, vec![rows])?;
+        Ok(self)
+    }
+
+    /// As [`QueryTables::with`].
+    pub(super) fn with_batches(
+        mut self,
+        name: &str,
+        schema: &SchemaRef,
+        rows: Vec<RecordBatch>,
+    ) -> Result<QueryTables, Report> {
+        let table = MemTable::try_new(Arc::clone(schema), vec![rows]);
         let table = table.map_err(|error| super::report_of(&error))?;
         self.given.insert(name.to_owned(), Arc::new(table));
         Ok(self)
