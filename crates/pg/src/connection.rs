@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use millrace_types::{Report, SqlState};
+use pgwire::messages::copy::CopyInResponse;
 use pgwire::messages::response::{
     CommandComplete, EmptyQueryResponse, ReadyForQuery, TransactionStatus,
 };
@@ -23,7 +24,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::encode::{Format, Zone};
 use crate::failure::Failure;
-use crate::frontend::{self, Request};
+use crate::frontend::{self, Copied, Request};
 use crate::report::{self, Severity};
 use crate::session::{Login, Outcome, Session, Statement, Transaction};
 use crate::settings::REPORTED;
@@ -160,7 +161,7 @@ impl Connection {
                 self.refuse(&Report::unsupported("the function call protocol"), b'F').await
             }
             // What remains of a COPY that failed is read and thrown away.
-            Request::Copy | Request::Terminate => Ok(()),
+            Request::Copy(_) | Request::Terminate => Ok(()),
             request => {
                 let Err((failure, offset)) = self.extended(request).await else { return Ok(()) };
                 let Failure::Statement(report) = failure else { return Err(failure) };
@@ -227,6 +228,11 @@ impl Connection {
                 self.notices(statement.offset)?;
                 self.wire.put(&CommandComplete::new(tag))?;
             }
+            Outcome::CopyIn { columns, limit } => {
+                let tag = self.copy(columns, limit).await?;
+                self.notices(statement.offset)?;
+                self.wire.put(&CommandComplete::new(tag))?;
+            }
             Outcome::Rows { schema, rows, verb } => {
                 self.wire.put(&types::describe(&schema, &[Format::Text])?)?;
                 let mut rows = Rows::new(rows, verb, vec![Format::Text; schema.fields().len()]);
@@ -237,6 +243,59 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// Takes the lines of a COPY; its command tag.
+    async fn copy(&mut self, columns: usize, limit: usize) -> Result<String, Failure> {
+        let data = self.receive_copy(columns, limit).await?;
+        let outcome = tokio::select! {
+            biased;
+            failure = self.interrupts.raised() => return Err(failure),
+            error = self.wire.gone() => return Err(error.into()),
+            outcome = self.session.copied(&data) => outcome?,
+        };
+        match outcome {
+            Outcome::Done(tag) => Ok(tag),
+            _ => Err(Report::unsupported("a COPY that returns rows").into()),
+        }
+    }
+
+    /// Asks for the lines of a COPY and takes them in.
+    async fn receive_copy(&mut self, columns: usize, limit: usize) -> Result<Vec<u8>, Failure> {
+        let count = i16::try_from(columns).map_err(|_| Report::unsupported("so many columns"))?;
+        self.wire.put(&CopyInResponse::new(0, count, vec![0; columns]))?;
+        self.wire.flush().await?;
+        let mut data = Vec::new();
+        let mut too_long = false;
+        loop {
+            let Some(frame) = self.next_frame().await? else {
+                return Err(Failure::protocol("the connection ended in a COPY".to_owned()));
+            };
+            match Request::decode(frame)? {
+                Request::Copy(Copied::Data(more)) => {
+                    too_long |= data.len() + more.len() > limit;
+                    if !too_long {
+                        data.extend_from_slice(&more);
+                    }
+                }
+                // What is too long is read to its end, so that the client hears why.
+                Request::Copy(Copied::Done) if too_long => {
+                    let message = format!("a COPY takes {} MB", limit >> 20);
+                    let report = Report::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message);
+                    return Err(report.hint("Send the rows in several of them.").into());
+                }
+                Request::Copy(Copied::Done) => return Ok(data),
+                Request::Copy(Copied::Fail(reason)) => {
+                    let message = format!("COPY from stdin failed: {reason}");
+                    return Err(Report::new(SqlState::QUERY_CANCELED, message).into());
+                }
+                Request::Flush | Request::Sync => {}
+                _ => {
+                    let message = "unexpected message type during COPY from stdin";
+                    return Err(Report::new(SqlState::PROTOCOL_VIOLATION, message).into());
+                }
+            }
+        }
     }
 
     /// The zone that `timestamptz` is shown in as text.

@@ -29,10 +29,21 @@ pub(crate) enum Request {
     Sync,
     /// Good bye.
     Terminate,
-    /// Part of a COPY that has failed meanwhile.
-    Copy,
+    /// Part of a COPY.
+    Copy(Copied),
     /// A call by OID, which no driver has used for twenty years.
     Function,
+}
+
+/// Part of a COPY.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Copied {
+    /// Some bytes.
+    Data(Bytes),
+    /// That was all.
+    Done,
+    /// The client gives up, and says why.
+    Fail(String),
 }
 
 /// A prepared statement or a portal, by name.
@@ -82,7 +93,9 @@ impl Request {
             b'H' => Request::Flush,
             b'S' => Request::Sync,
             b'X' => Request::Terminate,
-            b'd' | b'c' | b'f' => Request::Copy,
+            b'd' => Request::Copy(Copied::Data(body.0)),
+            b'c' => Request::Copy(Copied::Done),
+            b'f' => Request::Copy(Copied::Fail(body.text()?)),
             b'F' => Request::Function,
             other => return Err(malformed(format!("invalid frontend message type {other}"))),
         })

@@ -33,6 +33,13 @@ pub enum Outcome {
     Empty,
     /// It is done; the command tag, for example `CREATE MATERIALIZED VIEW`.
     Done(String),
+    /// The client is to send lines; [`Session::copied`] takes them.
+    CopyIn {
+        /// How many values a line has.
+        columns: usize,
+        /// The most bytes that are taken.
+        limit: usize,
+    },
     /// Rows; the command tag is `<verb> <count>`, for example verb `SELECT`, or the verb alone where
     /// PostgreSQL counts nothing (`SHOW`, `EXPLAIN`).
     Rows {
@@ -88,6 +95,12 @@ pub trait Session: Send {
         statement: &Statement,
         parameters: Vec<ScalarValue>,
     ) -> Result<Outcome, Report>;
+
+    /// All data of a COPY whose statement gave [`Outcome::CopyIn`].
+    ///
+    /// # Errors
+    /// What is wrong with the data.
+    async fn copied(&mut self, data: &[u8]) -> Result<Outcome, Report>;
 
     /// Is called when a statement has failed: by an error of [`Session::prepare`] or
     /// [`Session::execute`], by an error in its rows, or because the client cancelled it, which drops

@@ -26,6 +26,8 @@ pub enum Statement {
     CreateMaterializedView(Box<CreateMaterializedView>),
     /// `CREATE VIEW`
     CreateView(Box<CreateView>),
+    /// `COPY table FROM STDIN`
+    Copy(Box<Copy>),
     /// `FLUSH`
     Flush,
     /// `DROP SOURCE | TABLE | VIEW | MATERIALIZED VIEW`
@@ -91,6 +93,36 @@ pub struct TableColumnDef {
     pub not_null: bool,
     /// `DEFAULT expression`
     pub default: Option<Expression>,
+}
+
+/// `COPY table FROM STDIN`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copy {
+    /// The table.
+    pub table: Name,
+    /// Its columns in the order of the data; none: all.
+    pub columns: Vec<Name>,
+    /// How the data is written.
+    pub options: CopyOptions,
+    /// The statement's own text.
+    pub text: String,
+}
+
+/// How the data of a COPY is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyOptions {
+    /// CSV; otherwise PostgreSQL's text format.
+    pub csv: bool,
+    /// Between columns.
+    pub delimiter: u8,
+    /// Stands for NULL.
+    pub null: String,
+    /// The first line holds names.
+    pub header: bool,
+    /// Around values of CSV.
+    pub quote: u8,
+    /// Before a quote inside quotes.
+    pub escape: u8,
 }
 
 /// A statement that changes the rows of a table.
@@ -340,6 +372,7 @@ impl Statement {
             Statement::Change(change) => change.verb,
             Statement::CreateMaterializedView(_) => "CREATE MATERIALIZED VIEW",
             Statement::CreateView(_) => "CREATE VIEW",
+            Statement::Copy(_) => "COPY",
             Statement::Flush => "FLUSH",
             Statement::Drop(drop) => match drop.kind {
                 ObjectKind::Source => "DROP SOURCE",

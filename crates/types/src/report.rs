@@ -60,6 +60,8 @@ states! {
     INVALID_SAVEPOINT = "3B001";
     /// No transaction is open.
     NO_ACTIVE_SQL_TRANSACTION = "25P01";
+    /// Data of a COPY that cannot be read.
+    BAD_COPY_FILE_FORMAT = "22P04";
     /// NULL where the column does not take it.
     NOT_NULL_VIOLATION = "23502";
     /// Duplicate key.

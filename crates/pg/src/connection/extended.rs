@@ -71,7 +71,7 @@ impl Connection {
             | Request::Flush
             | Request::Sync
             | Request::Terminate
-            | Request::Copy
+            | Request::Copy(_)
             | Request::Function => Ok(()),
         }
     }
@@ -227,6 +227,12 @@ impl Connection {
             Outcome::Empty => self.wire.put(&EmptyQueryResponse::new())?,
             Outcome::Done(tag) => {
                 self.notices(statement.offset)?;
+                self.wire.put(&CommandComplete::new(tag))?;
+            }
+            Outcome::CopyIn { columns, limit } => {
+                let offset = statement.offset;
+                let tag = self.copy(columns, limit).await?;
+                self.notices(offset)?;
                 self.wire.put(&CommandComplete::new(tag))?;
             }
             Outcome::Rows { schema, rows, verb } => {

@@ -284,6 +284,10 @@ impl Session for TestSession {
         Ok(Outcome::Done(words[0].to_owned()))
     }
 
+    async fn copied(&mut self, data: &[u8]) -> Result<Outcome, Report> {
+        Ok(Outcome::Done(format!("COPY {}", data.iter().filter(|byte| **byte == b'\n').count())))
+    }
+
     fn failed(&mut self) {
         if self.transaction == Transaction::Open {
             self.transaction = Transaction::Failed;

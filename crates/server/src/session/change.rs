@@ -167,7 +167,10 @@ impl Conn {
 
     /// The tables of a query, with what this transaction has changed.
     pub(super) fn tables(&self) -> Result<QueryTables, Report> {
-        let tables = QueryTables::new(self.shared.clone());
+        let mut tables = QueryTables::new(self.shared.clone());
+        if let Some((name, rows)) = &self.given {
+            tables = tables.with(name, rows.clone())?;
+        }
         self.uncommitted.seen().try_fold(tables, |tables, (name, schema, rows)| {
             tables.with_batches(name, schema, rows.to_vec())
         })
@@ -363,7 +366,7 @@ impl Conn {
     }
 }
 
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 

@@ -7,6 +7,8 @@
 //! Invariants: 1. a session never reads an epoch before one that it has read (`Conn::seen`).
 
 mod change;
+mod copy;
+mod copy_lines;
 mod ddl;
 mod explain;
 mod flush;
@@ -21,6 +23,7 @@ mod transaction;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
@@ -81,6 +84,8 @@ impl Database for Sessions {
             transaction: Transaction::Idle,
             seen: Epoch::default(),
             uncommitted: Uncommitted::default(),
+            copying: None,
+            given: None,
         };
         for (name, value) in login.options {
             // A client may send parameters that mean nothing here; that is no reason to refuse it.
@@ -112,6 +117,10 @@ struct Conn {
     /// The last epoch that this session has read.
     seen: Epoch,
     uncommitted: Uncommitted,
+    /// A COPY that waits for its data.
+    copying: Option<copy::Copying>,
+    /// Rows that the statement under way reads by a name.
+    given: Option<(&'static str, RecordBatch)>,
 }
 
 #[async_trait]
@@ -139,7 +148,7 @@ impl Session for Conn {
                     Outcome::Rows { schema, .. } => {
                         Ok(Prepared { parameters: Vec::new(), columns: Some(schema) })
                     }
-                    Outcome::Empty | Outcome::Done(_) => Ok(none()),
+                    Outcome::Empty | Outcome::Done(_) | Outcome::CopyIn { .. } => Ok(none()),
                 }
             }
             _ => Ok(none()),
@@ -154,7 +163,12 @@ impl Session for Conn {
         self.statement(&statement.text, parameters).await
     }
 
+    async fn copied(&mut self, data: &[u8]) -> Result<Outcome, Report> {
+        self.finish_copy(data).await
+    }
+
     fn failed(&mut self) {
+        self.copying = None;
         if self.transaction == Transaction::Open {
             self.transaction = Transaction::Failed;
         }
@@ -219,6 +233,7 @@ impl Conn {
             Statement::CreateTable(create) => self.create_table(*create).await?,
             Statement::Change(change) => return self.change(&change, parameters).await,
             Statement::CreateView(create) => self.create_view(*create).await?,
+            Statement::Copy(copy) => return self.begin_copy(*copy),
             Statement::Flush => self.flush().await?,
             Statement::Drop(drop) => self.drop_objects(drop).await?,
             Statement::Show(show) => return self.show(&show),

@@ -258,7 +258,7 @@ impl<'a> Cursor<'a> {
         Ok(name)
     }
 
-    fn option_value(&mut self) -> Result<String, Report> {
+    pub(super) fn option_value(&mut self) -> Result<String, Report> {
         let sign = if self.take_token(&Token::Minus) { "-" } else { "" };
         let value = match self.peek().clone() {
             Token::Number(number, _) => format!("{sign}{number}"),

@@ -6,6 +6,7 @@
 //! Invariants: 1. text that holds only white space and comments gives no statement. 2. every error
 //! has a SQLSTATE, and a position unless the text is too deep to parse.
 
+mod copy;
 mod create_source;
 mod cursor;
 mod dialect;
@@ -125,6 +126,7 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
         "SELECT" | "WITH" | "VALUES" => Ok(Statement::Query(cursor.query_to_end()?)),
         "CREATE" if cursor.is(&["CREATE", "SOURCE"]) => create_source::parse(cursor),
         "CREATE" if cursor.is(&["CREATE", "TABLE"]) => table::create(cursor),
+        "COPY" => copy::parse(cursor),
         "INSERT" => table::change("INSERT", cursor),
         "UPDATE" => table::change("UPDATE", cursor),
         "DELETE" => table::change("DELETE", cursor),

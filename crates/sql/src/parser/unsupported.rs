@@ -9,7 +9,6 @@ use super::cursor::Cursor;
 const KNOWN: &[(&[&str], &str, &str)] = &[
     (&["MERGE"], "MERGE", STREAM),
     (&["TRUNCATE"], "TRUNCATE", STREAM),
-    (&["COPY"], "COPY", "Read with SELECT; rows come from sources (CREATE SOURCE)."),
     (&["SUBSCRIBE"], "SUBSCRIBE", POLL),
     (&["DECLARE"], "DECLARE CURSOR", POLL),
     (&["FETCH"], "FETCH", POLL),
