@@ -46,16 +46,23 @@ impl Case {
         let mut case = Case { sql, times, queries: Vec::new(), plans: Vec::new(), lateness };
         let columns = data::columns().into_iter().map(|(n, t)| (n.to_owned(), t)).collect();
         let source = Input { name: SOURCE.into(), columns, append_only: true };
-        case.add(&source, random);
-        if random.random_ratio(2, 5) {
-            let view = case.input();
-            case.add(&view, random);
+        let mut inputs = vec![source];
+        for ratio in [10, 5, 3] {
+            if !random.random_ratio(ratio, 10) {
+                break;
+            }
+            case.add(&inputs, random);
+            inputs.push(case.input());
         }
         case
     }
 
-    fn add(&mut self, input: &Input, random: &mut StdRng) {
-        let query = query::query(input, random);
+    /// Adds a view over the last input, alone or joined.
+    fn add(&mut self, inputs: &[Input], random: &mut StdRng) {
+        let query = match inputs.last() {
+            Some(last) if !random.random_ratio(2, 5) => query::query(last, random),
+            _ => query::joined(inputs, random),
+        };
         let name = format!("v{}", self.plans.len() + 1);
         let plan = self.sql.plan(&query.text, self.lateness).unwrap_or_else(|report| {
             panic!("{report:?}\n{}", query.text);

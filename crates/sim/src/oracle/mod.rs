@@ -19,6 +19,7 @@ mod content;
 mod cost;
 mod coverage;
 mod data;
+mod join;
 mod query;
 mod running;
 mod sql;

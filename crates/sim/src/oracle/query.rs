@@ -29,6 +29,11 @@ impl Query {
 
 const COMPARED: [&str; 6] = ["=", "<>", "<", "<=", ">", ">="];
 
+/// A random query over a join of some inputs.
+pub(super) fn joined(inputs: &[Input], random: &mut StdRng) -> Query {
+    query(&super::join::join(inputs, random), random)
+}
+
 /// Builds one query.
 struct Writer<'a> {
     input: &'a Input,
@@ -302,10 +307,10 @@ impl Writer<'_> {
     }
 }
 
-fn is_integer(sql_type: &SqlType) -> bool {
+pub(super) fn is_integer(sql_type: &SqlType) -> bool {
     matches!(sql_type, SqlType::SmallInt | SqlType::Integer | SqlType::BigInt)
 }
 
-fn is_number(sql_type: &SqlType) -> bool {
+pub(super) fn is_number(sql_type: &SqlType) -> bool {
     is_integer(sql_type) || matches!(sql_type, SqlType::Numeric(_) | SqlType::Double)
 }
