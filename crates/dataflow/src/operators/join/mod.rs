@@ -24,6 +24,8 @@
 mod pairs;
 mod side;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
