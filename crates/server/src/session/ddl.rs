@@ -62,6 +62,35 @@ impl Conn {
         self.ask(|reply| Request::Create(Box::new(object), reply)).await
     }
 
+    pub(super) async fn create_table(&mut self, create: ast::CreateTable) -> Result<(), Report> {
+        if self.exists(&create.name, create.if_not_exists)? {
+            return Ok(());
+        }
+        let table = millrace_sql::bind_table(&create)?;
+        self.check_defaults(&create)?;
+        let (name, sql) = (create.name.name, create.text);
+        let object = Object { id: ObjectId::default(), name, kind: Kind::Table(table), sql };
+        self.ask(|reply| Request::Create(Box::new(object), reply)).await
+    }
+
+    /// Binds the defaults once, so that a wrong one fails now and not at an INSERT.
+    fn check_defaults(&self, create: &ast::CreateTable) -> Result<(), Report> {
+        let tables = super::tables::QueryTables::new(self.shared.clone());
+        let state = self.state();
+        for column in &create.columns {
+            let Some(default) = &column.default else { continue };
+            let text = format!("SELECT CAST(({}) AS {})", default.text, column.data_type);
+            let at = |report: Report| Report { position: default.position, ..report };
+            let Some(ast::Statement::Query(query)) = millrace_sql::parse(&text).map_err(at)?.pop()
+            else {
+                continue;
+            };
+            let binder = millrace_sql::Binder::new(tables.catalog(), &tables, &state);
+            binder.bind_query(&query, &text, &millrace_sql::Parameters::none()).map_err(at)?;
+        }
+        Ok(())
+    }
+
     pub(super) async fn create_view(&mut self, create: ast::CreateView) -> Result<(), Report> {
         if self.exists(&create.name, create.if_not_exists)? {
             return Ok(());

@@ -203,8 +203,8 @@ fn syntax_errors_are_those_of_postgresql() {
 #[test]
 fn what_is_known_and_not_there_says_so() {
     for (text, what) in [
-        ("INSERT INTO t VALUES (1)", "INSERT"),
-        ("CREATE TABLE t (a int)", "CREATE TABLE"),
+        ("MERGE INTO t USING u ON t.a = u.a WHEN MATCHED THEN DELETE", "MERGE"),
+        ("CREATE TABLE t AS SELECT 1", "CREATE TABLE AS"),
         ("CREATE SINK s FROM t WITH (connector = 'kafka')", "CREATE SINK"),
         ("SUBSCRIBE TO v", "SUBSCRIBE"),
         ("CREATE OR REPLACE VIEW v AS SELECT 1", "CREATE OR REPLACE"),
