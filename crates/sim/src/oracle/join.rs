@@ -39,19 +39,30 @@ impl Joined<'_> {
     /// The last input or any.
     fn side(&mut self, alias: &str, last: bool) -> Side {
         let any = self.random.random_range(0..self.inputs.len());
-        let input = &self.inputs[if last { self.inputs.len() - 1 } else { any }];
+        let input = self.inputs[if last { self.inputs.len() - 1 } else { any }].clone();
         let name = match input.append_only {
             true => {
                 let rest = self.random.random_range(0..6);
                 format!("(SELECT * FROM {} WHERE u % 6 = {rest})", input.name)
             }
-            false => input.name.clone(),
+            false => self.thinned(&input),
         };
         let columns = input
             .columns
             .iter()
             .map(|(name, sql_type)| (format!("{alias}.{name}"), sql_type.clone()));
         Side { text: format!("{name} AS {alias}"), columns: columns.collect() }
+    }
+
+    /// A view, or those of its rows that fit at the moment: they come and go.
+    fn thinned(&mut self, view: &Input) -> String {
+        let changing: Vec<&String> =
+            view.columns.iter().filter(|(_, t)| is_integer(t)).map(|(name, _)| name).collect();
+        if changing.is_empty() || self.random.random() {
+            return view.name.clone();
+        }
+        let column = *self.pick(&changing);
+        format!("(SELECT * FROM {} WHERE coalesce({column}, 0) % 3 <> 1)", view.name)
     }
 
     /// Two sides, one of which is the last input.

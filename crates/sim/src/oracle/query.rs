@@ -216,6 +216,9 @@ impl Writer<'_> {
     fn having(&mut self) -> String {
         match self.random.random_range(0..8) {
             0 => " HAVING count(*) > 2".into(),
+            // Groups come and go.
+            2 => " HAVING count(*) % 3 <> 0".into(),
+            3 => " HAVING count(*) < 4".into(),
             1 => format!(" HAVING sum({}) IS NOT NULL", self.number()),
             _ => String::new(),
         }
