@@ -26,6 +26,8 @@ pub enum Statement {
     CreateMaterializedView(Box<CreateMaterializedView>),
     /// `CREATE VIEW`
     CreateView(Box<CreateView>),
+    /// `FLUSH`
+    Flush,
     /// `DROP SOURCE | TABLE | VIEW | MATERIALIZED VIEW`
     Drop(Drop),
     /// `SHOW`
@@ -338,6 +340,7 @@ impl Statement {
             Statement::Change(change) => change.verb,
             Statement::CreateMaterializedView(_) => "CREATE MATERIALIZED VIEW",
             Statement::CreateView(_) => "CREATE VIEW",
+            Statement::Flush => "FLUSH",
             Statement::Drop(drop) => match drop.kind {
                 ObjectKind::Source => "DROP SOURCE",
                 ObjectKind::Table => "DROP TABLE",

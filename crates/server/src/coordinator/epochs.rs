@@ -32,7 +32,7 @@ impl Coordinator {
         if self.in_flight.len() >= limit || self.recovering() {
             return false;
         }
-        if self.seal_wanted() || !self.changes.is_empty() {
+        if self.seal_wanted() || !self.changes.is_empty() || !self.flushes.is_empty() {
             return true;
         }
         let since = now.saturating_sub(self.last_seal_at);
@@ -91,6 +91,10 @@ impl Coordinator {
         // The content has them from here on.
         record.changes.clear();
         self.send_changes(epoch, changed);
+        for reply in self.flushes.drain(..) {
+            // A client that has gone needs no answer.
+            drop(reply.send(Ok(epoch)));
+        }
         self.tails_after_cut(&record);
         self.checkpoints.sealed(epoch, record, cost, hand_over, now);
         let watermarks = Arc::new(watermarks);

@@ -55,6 +55,8 @@ pub enum Message {
     Request(Box<Request>),
     /// A statement has changed a table.
     Change(Box<TableChange>),
+    /// Told the epoch that holds everything that has come so far, when it is sealed.
+    Flush(oneshot::Sender<Result<Epoch, Report>>),
     /// The committer is done with a job.
     Committed(Box<checkpoint::Done>),
     /// A thread that the server cannot do without has failed.
@@ -100,6 +102,8 @@ pub struct Coordinator {
     table_feeds: BTreeMap<ObjectId, FeedId>,
     /// What statements have changed in the open epoch.
     changes: Vec<TableChange>,
+    /// Who waits for the next seal.
+    flushes: Vec<oneshot::Sender<Result<Epoch, Report>>>,
     hydrations: BTreeMap<ObjectId, hydrate::Hydration>,
     /// Sealed epochs that a live view has not completed, with their seal time.
     in_flight: VecDeque<(Epoch, i64)>,
@@ -152,6 +156,7 @@ impl Coordinator {
             views: BTreeMap::new(),
             table_feeds: BTreeMap::new(),
             changes: Vec::new(),
+            flushes: Vec::new(),
             hydrations: BTreeMap::new(),
             in_flight: VecDeque::new(),
             checkpoints,
@@ -206,6 +211,8 @@ impl Coordinator {
             Message::Wake => {}
             Message::Event(event) => self.event(event),
             Message::Request(request) => self.waiting.push_back(*request),
+            Message::Flush(reply) if self.stopping => drop(reply.send(Err(shutting_down()))),
+            Message::Flush(reply) => self.flushes.push(reply),
             Message::Change(change) => self.stage(*change),
             Message::Committed(done) => self.committed(*done)?,
             Message::Failed(error) => return Err(*error),

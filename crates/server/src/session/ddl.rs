@@ -16,7 +16,7 @@ use crate::coordinator::{BuiltSource, Message, NewView, Reply, Request, built_so
 use crate::error::ServerError;
 
 /// How long a source may take to answer at CREATE.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
 
 impl Conn {
     /// True if the name is taken and the statement asks to let that pass.
@@ -208,7 +208,7 @@ fn connect_all(
 }
 
 /// Runs what waits for the network on a thread for that.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ServerError> + Send + 'static,
 ) -> Result<T, Report> {
     match tokio::task::spawn_blocking(work).await {

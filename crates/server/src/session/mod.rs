@@ -9,6 +9,7 @@
 mod change;
 mod ddl;
 mod explain;
+mod flush;
 mod query;
 mod relations;
 mod rows;
@@ -218,6 +219,7 @@ impl Conn {
             Statement::CreateTable(create) => self.create_table(*create).await?,
             Statement::Change(change) => return self.change(&change, parameters).await,
             Statement::CreateView(create) => self.create_view(*create).await?,
+            Statement::Flush => self.flush().await?,
             Statement::Drop(drop) => self.drop_objects(drop).await?,
             Statement::Show(show) => return self.show(&show),
             Statement::Describe(name) => return self.describe(&name, "DESCRIBE"),

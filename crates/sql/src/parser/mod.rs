@@ -130,6 +130,10 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
         "DELETE" => table::change("DELETE", cursor),
         "CREATE" if cursor.is(&["CREATE", "MATERIALIZED", "VIEW"]) => view::materialized(cursor),
         "CREATE" if cursor.is(&["CREATE", "VIEW"]) => view::plain(cursor),
+        "FLUSH" => {
+            cursor.next();
+            Ok(Statement::Flush)
+        }
         "DROP" => drop::parse(cursor),
         "SHOW" => show::parse(cursor),
         "DESCRIBE" | "DESC" => show::describe(cursor),

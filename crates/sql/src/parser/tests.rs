@@ -212,7 +212,6 @@ fn what_is_known_and_not_there_says_so() {
         ("ALTER SYSTEM SET a = 1", "ALTER SYSTEM"),
         ("CREATE USER u", "CREATE USER"),
         ("CREATE INDEX i ON v (a)", "CREATE INDEX"),
-        ("FLUSH", "FLUSH"),
         ("CANCEL JOB 1", "CANCEL JOB"),
         ("CREATE SOURCE s (a int PRIMARY KEY)", "PRIMARY KEY on a column of a source"),
     ] {

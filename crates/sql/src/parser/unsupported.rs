@@ -40,7 +40,6 @@ const KNOWN: &[(&[&str], &str, &str)] = &[
         "DROP of this kind of object",
         "Sources, tables, views and materialized views are dropped.",
     ),
-    (&["FLUSH"], "FLUSH", "Rows become visible by themselves, every --epoch-interval."),
     (&["CANCEL"], "CANCEL JOB", "Cancel the CREATE statement in its session."),
     (&["NOTIFY"], "NOTIFY", POLL),
     (&["CALL"], "CALL", SELECT),
