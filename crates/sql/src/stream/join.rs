@@ -5,8 +5,8 @@
 //! the distinct values of the columns that decide, so that a change costs the same however many
 //! rows there are of each.
 //!
-//! `NOT IN` over a subquery that may hold NULLs is an anti join whose rows match unless they are
-//! known to differ: `(a = b) IS NOT FALSE`.
+//! `NOT IN` over a subquery that may hold NULLs is two anti joins: one on equality, one with at most
+//! two rows that say whether the subquery has a NULL, and whether it has anything else.
 //!
 //! Invariants: 1. the columns of both inputs have different names together. 2. a row of a join is
 //! told by its key even where it is padded with NULLs (`presence`). 3. a watermark passes a join only
@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, JoinType, NullEquality};
+use datafusion::common::{Column, DFSchema, JoinType, NullEquality};
 use datafusion::logical_expr::logical_plan::Join as LogicalJoin;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{Expr, LogicalPlan, lit};
@@ -29,6 +29,8 @@ use super::relation::{Carry, Columns, Relation, canonical, column, with_type};
 use super::root::meta_mut;
 use super::translate::Planner;
 
+/// True in the row for the NULLs of a list that nothing may be in.
+const UNKNOWN: &str = "unknown";
 /// Says in a full join that a row has a left side.
 const PRESENCE: &str = "_key_left";
 
@@ -38,6 +40,13 @@ struct Asked {
     on: Vec<(Expr, Expr)>,
     conditions: Vec<Expr>,
     null_equal: bool,
+}
+
+impl Asked {
+    /// An anti join of all rows.
+    fn anti() -> Asked {
+        Asked { kind: JoinKind::Anti, on: Vec::new(), conditions: Vec::new(), null_equal: false }
+    }
 }
 
 /// An input that is ready to be joined.
@@ -51,16 +60,53 @@ struct Input {
 
 impl Planner<'_> {
     pub(super) fn join(&self, join: &LogicalJoin) -> Result<Relation, Report> {
-        let mut asked = self.asked(join)?;
+        let asked = self.asked(join)?;
         let left = self.copied(self.translate(&join.left)?)?;
         let right = self.copied(self.translate(&join.right)?)?;
+        let left = (left, join.left.schema().as_ref());
+        let right = (right, join.right.schema().as_ref());
+        match join.null_aware {
+            true => self.not_in(&asked, left, right),
+            false => self.joined(asked, left, right, &join.schema),
+        }
+    }
+
+    /// `a NOT IN (SELECT b ...)`: no `b` equals `a`, none is NULL, and there is none if `a` is NULL.
+    fn not_in(
+        &self,
+        asked: &Asked,
+        (left, left_schema): (Relation, &DFSchema),
+        (right, right_schema): (Relation, &DFSchema),
+    ) -> Result<Relation, Report> {
+        let [(one, other)] = asked.on.as_slice() else { return Err(not_in()) };
+        if self.correlated_in || !asked.conditions.is_empty() {
+            return Err(not_in());
+        }
+        let flag = Field::new(UNKNOWN, DataType::Boolean, false);
+        let flags = DFSchema::try_from(Schema::new(vec![flag])).map_err(failure)?;
+        let columns = vec![right.inline(other, right_schema)?.is_null()];
+        let unknown = Relation { columns, ..right.clone() };
+        let equal = Asked { on: asked.on.clone(), ..Asked::anti() };
+        let kept = self.joined(equal, (left, left_schema), (right, right_schema), left_schema)?;
+        let condition = Expr::Column(Column::new_unqualified(UNKNOWN)).or(one.clone().is_null());
+        let vague = Asked { conditions: vec![condition], ..Asked::anti() };
+        self.joined(vague, (kept, left_schema), (unknown, &flags), left_schema)
+    }
+
+    fn joined(
+        &self,
+        mut asked: Asked,
+        (left, left_schema): (Relation, &DFSchema),
+        (right, right_schema): (Relation, &DFSchema),
+        output: &DFSchema,
+    ) -> Result<Relation, Report> {
         let append_only = left.node.meta().append_only && right.node.meta().append_only;
-        self.comparable(&mut asked, (&left, join.left.schema()), (&right, join.right.schema()))?;
+        self.comparable(&mut asked, (&left, left_schema), (&right, right_schema))?;
         let (on_left, on_right): (Vec<Expr>, Vec<Expr>) = asked.on.iter().cloned().unzip();
-        let mut left = self.input(left, join.left.schema(), &on_left)?;
+        let mut left = self.input(left, left_schema, &on_left)?;
         let mut right = match asked.kind.gives_pairs() {
-            true => self.input(right, join.right.schema(), &on_right)?,
-            false => self.deciding(right, join.right.schema(), &on_right, &asked.conditions)?,
+            true => self.input(right, right_schema, &on_right)?,
+            false => self.deciding(right, right_schema, &on_right, &asked.conditions)?,
         };
         let mut taken = BTreeSet::new();
         rename(&mut left.node, &mut taken)?;
@@ -80,13 +126,13 @@ impl Planner<'_> {
         let pairs = node.pair_schema();
         let places = shifted(&left.places, &right.places, width);
         if let Some(condition) = conjunction(asked.conditions) {
-            let schema = join.left.schema().join(join.right.schema()).map_err(failure)?;
+            let schema = left_schema.join(right_schema).map_err(failure)?;
             let condition = over(&node, &pairs, &schema, &places).inline(&condition, &schema)?;
             node.filter = Some(self.physical(condition, &pairs)?);
         }
         let schema = Arc::clone(&node.meta.schema);
         let node = Node::Join(Box::new(node));
-        let columns = join.schema.fields().iter().zip(&places).map(|(field, place)| {
+        let columns = output.fields().iter().zip(&places).map(|(field, place)| {
             let place = place.ok_or_else(|| internal("a join has lost a column"))?;
             let stored = schema.field(place).data_type();
             Ok(with_type(column(&schema, place), stored, field.data_type()))
@@ -115,17 +161,7 @@ impl Planner<'_> {
         };
         let conditions = join.filter.iter().flat_map(split_conjunction).cloned().collect();
         let null_equal = join.null_equality == NullEquality::NullEqualsNull;
-        let mut asked = Asked { kind, on: join.on.clone(), conditions, null_equal };
-        if join.null_aware {
-            let [(left, right)] = asked.on.as_slice() else { return Err(not_in()) };
-            if self.correlated_in || !asked.conditions.is_empty() {
-                return Err(not_in());
-            }
-            let equal = left.clone().eq(right.clone());
-            asked.conditions = vec![Expr::IsNotFalse(Box::new(equal))];
-            asked.on.clear();
-        }
-        Ok(asked)
+        Ok(Asked { kind, on: join.on.clone(), conditions, null_equal })
     }
 
     /// Pairs whose columns are stored with two types are conditions.
