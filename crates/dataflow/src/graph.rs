@@ -13,7 +13,10 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::datatypes::SchemaRef;
-use millrace_plan::{Aggregate, Call, Hop, Leaf, Meta, Node, Step, ViewPlan, Watermark};
+use millrace_plan::{
+    Aggregate, Call, Hop, Join, JoinKind, JoinPair, Leaf, Meta, Node, Scalar, Step, ViewPlan,
+    Watermark,
+};
 use millrace_types::{Delta, vnodes, worker_of};
 
 use crate::chain::Runner;
@@ -78,6 +81,8 @@ pub struct Edge {
 pub enum Spec {
     /// Grouped or global aggregation.
     Aggregate(Arc<AggregateSpec>),
+    /// A join.
+    Join(Arc<JoinSpec>),
 }
 
 /// An aggregation without what is below it; the fields are those of [`Aggregate`].
@@ -99,10 +104,30 @@ pub struct AggregateSpec {
     pub input: Meta,
 }
 
+/// A join without what is below it; the fields are those of [`Join`].
+#[derive(Clone, Debug)]
+pub struct JoinSpec {
+    /// For messages.
+    pub name: String,
+    /// See [`Join::kind`].
+    pub kind: JoinKind,
+    /// See [`Join::on`].
+    pub on: Vec<JoinPair>,
+    /// See [`Join::filter`].
+    pub filter: Option<Scalar>,
+    /// What is known of the rows that come in, left and right.
+    pub inputs: [Meta; 2],
+    /// See [`Join::pair_schema`].
+    pub pairs: SchemaRef,
+    /// The columns of its rows.
+    pub output: SchemaRef,
+}
+
 impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Spec::Aggregate(spec) => f.write_str(&spec.name),
+            Spec::Join(spec) => f.write_str(&spec.name),
         }
     }
 }
@@ -139,6 +164,7 @@ impl Graph {
     pub fn copies_rows(&self) -> bool {
         let hops = |stage: &Stage| match &stage.spec {
             Spec::Aggregate(spec) => spec.hop.is_some() || stage.chain.copies_rows(),
+            Spec::Join(_) => stage.chain.copies_rows(),
         };
         self.leaves.iter().any(|leaf| leaf.chain.copies_rows()) || self.stages.iter().any(hops)
     }
@@ -160,6 +186,7 @@ impl Graph {
 pub fn build(stage: &Stage) -> Result<Box<dyn Operator>, Error> {
     match &stage.spec {
         Spec::Aggregate(spec) => Ok(Box::new(operators::Aggregate::new(Arc::clone(spec))?)),
+        Spec::Join(spec) => Ok(Box::new(operators::Join::new(Arc::clone(spec))?)),
     }
 }
 
@@ -186,6 +213,7 @@ impl Builder {
                 inputs.flat_map(|input| self.flatten(input, after.clone())).collect()
             }
             Node::Aggregate(aggregate) => self.aggregate(aggregate, &after),
+            Node::Join(join) => self.join(join, &after),
         }
     }
 
@@ -210,6 +238,36 @@ impl Builder {
             spec: Spec::Aggregate(Arc::new(spec)),
             inputs: from.into_iter().map(edge).collect(),
             chain: Runner::new(after, &aggregate.meta),
+        });
+        vec![Upstream::Stage(number)]
+    }
+
+    fn join(&mut self, join: &Join, after: &[Step]) -> Vec<Upstream> {
+        let mut inputs = Vec::new();
+        for (port, input) in [&join.left, &join.right].into_iter().enumerate() {
+            let key = |pair: &JoinPair| if port == 0 { pair.left } else { pair.right };
+            let exchange: Option<Vec<usize>> = Some(join.on.iter().map(key).collect());
+            let from = self.flatten(input, Vec::new());
+            inputs.extend(from.into_iter().map(|from| Edge {
+                from,
+                port,
+                exchange: exchange.clone(),
+            }));
+        }
+        let number = self.stages.len();
+        let spec = JoinSpec {
+            name: format!("join {number}"),
+            kind: join.kind,
+            on: join.on.clone(),
+            filter: join.filter.clone(),
+            inputs: [join.left.meta().clone(), join.right.meta().clone()],
+            pairs: join.pair_schema(),
+            output: Arc::clone(&join.meta.schema),
+        };
+        self.stages.push(Stage {
+            spec: Spec::Join(Arc::new(spec)),
+            inputs,
+            chain: Runner::new(after, &join.meta),
         });
         vec![Upstream::Stage(number)]
     }

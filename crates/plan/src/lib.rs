@@ -6,10 +6,12 @@
 
 mod aggregate;
 mod codec;
+mod join;
 mod node;
 mod scalar;
 
 pub use aggregate::{Aggregate, Call, Class, Function, Hop, Order};
 pub use codec::{PLAN_VERSION, PlanError, decode_plan, encode_plan};
+pub use join::{Join, JoinKind, JoinPair};
 pub use node::{Chain, LateCheck, Leaf, LeafKind, Meta, Node, Step, Union, ViewPlan, Watermark};
 pub use scalar::Scalar;

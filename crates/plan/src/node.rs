@@ -7,7 +7,7 @@
 use arrow::datatypes::SchemaRef;
 use millrace_types::ObjectId;
 
-use crate::{Aggregate, Hop, Scalar};
+use crate::{Aggregate, Hop, Join, Scalar};
 
 /// The whole plan of one materialized view.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub enum Node {
     Aggregate(Box<Aggregate>),
     /// UNION ALL.
     Union(Union),
+    /// A join.
+    Join(Box<Join>),
 }
 
 /// What is known of the rows that leave a node.
@@ -152,6 +154,7 @@ impl Node {
             Node::Chain(chain) => &chain.meta,
             Node::Aggregate(aggregate) => &aggregate.meta,
             Node::Union(union) => &union.meta,
+            Node::Join(join) => &join.meta,
         }
     }
 
@@ -162,6 +165,7 @@ impl Node {
             Node::Chain(chain) => vec![&chain.input],
             Node::Aggregate(aggregate) => vec![&aggregate.input],
             Node::Union(union) => union.inputs.iter().collect(),
+            Node::Join(join) => vec![&join.left, &join.right],
         }
     }
 

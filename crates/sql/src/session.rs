@@ -7,6 +7,8 @@ use std::sync::{Arc, LazyLock};
 use datafusion::common::config::Dialect;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::optimizer::Optimizer;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 use millrace_types::TIME_ZONE;
 
@@ -53,6 +55,7 @@ fn base() -> SessionState {
         .with_config(config())
         .with_type_planner(Arc::new(Types))
         .with_analyzer_rules(analyze::rules())
+        .with_physical_optimizer_rules(physical_rules())
         .with_physical_optimizer_rule(Arc::new(Guard));
     // The rule adds partial sums up with the same function, which for us has another type.
     let rules = Optimizer::new().rules.into_iter();
@@ -62,6 +65,14 @@ fn base() -> SessionState {
     builder.scalar_functions().get_or_insert_default().extend(functions::scalar_functions());
     builder.aggregate_functions().get_or_insert_default().extend(functions::aggregate_functions());
     builder.build()
+}
+
+/// DataFusion's rules but for the one that moves filters through physical plans: above an outer hash
+/// join whose inputs have columns of one name it takes the other input's. Filters have been moved in
+/// the logical plan already.
+fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let rules = PhysicalOptimizer::new().rules.into_iter();
+    rules.filter(|rule| rule.name() != "FilterPushdown").collect()
 }
 
 fn config() -> SessionConfig {

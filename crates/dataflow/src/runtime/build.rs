@@ -266,9 +266,14 @@ fn build<'scope>(
         });
     }
     for (at, stage) in stages.into_iter().enumerate() {
-        // Every operator of this version has one port, so its edges are one stream.
-        let inputs = graph.stages[at].inputs.iter().filter_map(|edge| streams.remove(&edge.from));
-        let joined = scope.concatenate(inputs.collect::<Vec<_>>());
+        let edges = &graph.stages[at].inputs;
+        let ports = edges.iter().map(|edge| edge.port + 1).max().unwrap_or_default();
+        let joined = (0..ports).map(|port| {
+            let own = edges.iter().filter(|edge| edge.port == port);
+            let own = own.filter_map(|edge| streams.remove(&edge.from)).collect::<Vec<_>>();
+            scope.concatenate(own)
+        });
+        let joined = joined.collect::<Vec<_>>();
         streams.insert(Upstream::Stage(at), stateful(scope, joined, stage));
     }
     let outputs = graph.output.iter().filter_map(|from| streams.remove(from)).collect::<Vec<_>>();
@@ -401,12 +406,15 @@ impl Stateful {
 
 fn stateful<'scope>(
     scope: Scope<'scope, u64>,
-    stream: Stream<'scope, u64, Vec<Packet>>,
+    ports: Vec<Stream<'scope, u64, Vec<Packet>>>,
     mut stage: Stateful,
 ) -> Stream<'scope, u64, Vec<Packet>> {
     let mut builder = OperatorBuilder::new(stage.name.clone(), scope);
-    let pact = Exchange::new(|packet: &Packet| u64::from(packet.0.dest));
-    let mut input = builder.new_input(stream, pact);
+    let mut inputs = Vec::with_capacity(ports.len());
+    for stream in ports {
+        let pact = Exchange::new(|packet: &Packet| u64::from(packet.0.dest));
+        inputs.push(builder.new_input(stream, pact));
+    }
     let (output, result) = builder.new_output::<Vec<Packet>>();
     let mut output = OutputBuilder::<u64, Packets>::from(output);
     builder.build(move |mut capabilities| {
@@ -418,16 +426,19 @@ fn stateful<'scope>(
         move |frontiers| {
             let _working = Working::on(stage.cells.view);
             let mut failed = None;
-            input.for_each(|capability, packets| {
-                let ts = Ts(*capability.time());
-                let context = stage.cells.context(ts);
-                for packet in packets.drain(..) {
-                    let absorbed = stage.operator.absorb(0, packet.0, &context);
-                    failed = failed.take().or(absorbed.err());
-                }
-                stage.pending.entry(ts).or_insert_with(|| capability.retain(0));
-            });
-            let frontier = frontier_of(frontiers[0].frontier().first());
+            for (port, input) in inputs.iter_mut().enumerate() {
+                input.for_each(|capability, packets| {
+                    let ts = Ts(*capability.time());
+                    let context = stage.cells.context(ts);
+                    for packet in packets.drain(..) {
+                        let absorbed = stage.operator.absorb(port, packet.0, &context);
+                        failed = failed.take().or(absorbed.err());
+                    }
+                    stage.pending.entry(ts).or_insert_with(|| capability.retain(0));
+                });
+            }
+            let ports = frontiers.iter().map(|port| frontier_of(port.frontier().first()));
+            let frontier = ports.min().unwrap_or(Ts(u64::MAX));
             let mut output = output.activate();
             let ran = stage.run(frontier, |capability, delta| {
                 output.session(capability).give(Packet(delta));

@@ -13,8 +13,8 @@ use prost::Message;
 
 use super::{PlanError, damaged, proto};
 use crate::{
-    Aggregate, Call, Chain, Function, Hop, LateCheck, Leaf, LeafKind, Meta, Node, Order, Scalar,
-    Step, Union, ViewPlan, Watermark,
+    Aggregate, Call, Chain, Function, Hop, Join, JoinKind, JoinPair, LateCheck, Leaf, LeafKind,
+    Meta, Node, Order, Scalar, Step, Union, ViewPlan, Watermark,
 };
 
 /// Decodes one plan; expressions resolve their functions in the context.
@@ -55,6 +55,7 @@ impl Decoder<'_> {
                 let inputs = union.inputs.into_iter().map(|input| self.node(input));
                 Node::Union(Union { inputs: inputs.collect::<Result<_, _>>()?, meta })
             }
+            proto::Kind::Join(join) => Node::Join(Box::new(self.join(*join, meta)?)),
         })
     }
 
@@ -88,10 +89,52 @@ impl Decoder<'_> {
         Ok(Aggregate { input, group, hop, calls, settled, meta })
     }
 
+    fn join(&self, from: proto::Join, meta: Meta) -> Result<Join, PlanError> {
+        let left = self.node(*required(from.left, "left input")?)?;
+        let right = self.node(*required(from.right, "right input")?)?;
+        let kind = join_kind(from.kind)?;
+        let on = from.on.iter().map(|pair| join_pair(pair, &left, &right));
+        let on = on.collect::<Result<_, _>>()?;
+        let mut join = Join { left, right, kind, on, filter: None, meta };
+        let (left, right) = (&join.left.meta().schema, &join.right.meta().schema);
+        let width = Join::output_schema(kind, left, right).fields().len();
+        if join.meta.schema.fields().len() != width {
+            return Err(damaged("a join has the columns of its inputs"));
+        }
+        let pairs = join.pair_schema();
+        join.filter = from.filter.map(|bytes| self.scalar(&bytes, &pairs)).transpose()?;
+        Ok(join)
+    }
+
     fn scalar(&self, bytes: &[u8], input: &Schema) -> Result<Scalar, PlanError> {
         let expression = protobuf::PhysicalExprNode::decode(bytes)?;
         let codec = DefaultPhysicalExtensionCodec {};
         Ok(Scalar(parse_physical_expr(&expression, self.functions, input, &codec)?))
+    }
+}
+
+fn join_kind(kind: i32) -> Result<JoinKind, PlanError> {
+    Ok(match proto::JoinKind::try_from(kind) {
+        Ok(proto::JoinKind::Inner) => JoinKind::Inner,
+        Ok(proto::JoinKind::Left) => JoinKind::Left,
+        Ok(proto::JoinKind::Right) => JoinKind::Right,
+        Ok(proto::JoinKind::Full) => JoinKind::Full,
+        Ok(proto::JoinKind::Semi) => JoinKind::Semi,
+        Ok(proto::JoinKind::Anti) => JoinKind::Anti,
+        Ok(proto::JoinKind::Unknown) | Err(_) => return Err(damaged("no kind of join")),
+    })
+}
+
+fn join_pair(pair: &proto::JoinPair, left: &Node, right: &Node) -> Result<JoinPair, PlanError> {
+    let (left, right) = (&left.meta().schema, &right.meta().schema);
+    let pair = JoinPair {
+        left: index(pair.left, left.fields().len())?,
+        right: index(pair.right, right.fields().len())?,
+        null_equal: pair.null_equal,
+    };
+    match left.field(pair.left).data_type() == right.field(pair.right).data_type() {
+        true => Ok(pair),
+        false => Err(damaged("joined columns have the same type")),
     }
 }
 

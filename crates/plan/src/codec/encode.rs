@@ -11,7 +11,8 @@ use prost::Message;
 
 use super::{PlanError, proto};
 use crate::{
-    Aggregate, Call, Hop, LateCheck, LeafKind, Meta, Node, Scalar, Step, ViewPlan, Watermark,
+    Aggregate, Call, Hop, Join, JoinKind, LateCheck, LeafKind, Meta, Node, Scalar, Step, ViewPlan,
+    Watermark,
 };
 
 pub(super) fn view(plan: &ViewPlan) -> Result<proto::ViewPlan, PlanError> {
@@ -35,6 +36,7 @@ fn node(node: &Node) -> Result<proto::Node, PlanError> {
         Node::Union(union) => proto::Kind::Union(proto::Union {
             inputs: union.inputs.iter().map(self::node).collect::<Result<_, _>>()?,
         }),
+        Node::Join(join) => proto::Kind::Join(Box::new(self::join(join)?)),
     };
     Ok(proto::Node { meta: Some(meta(node.meta())?), kind: Some(kind) })
 }
@@ -82,6 +84,29 @@ fn aggregate(aggregate: &Aggregate) -> Result<proto::Aggregate, PlanError> {
         hop: aggregate.hop.as_ref().map(hop),
         calls: aggregate.calls.iter().map(call).collect::<Result<_, _>>()?,
         settled: aggregate.settled.as_ref().map(watermark),
+    })
+}
+
+fn join(join: &Join) -> Result<proto::Join, PlanError> {
+    let kind = match join.kind {
+        JoinKind::Inner => proto::JoinKind::Inner,
+        JoinKind::Left => proto::JoinKind::Left,
+        JoinKind::Right => proto::JoinKind::Right,
+        JoinKind::Full => proto::JoinKind::Full,
+        JoinKind::Semi => proto::JoinKind::Semi,
+        JoinKind::Anti => proto::JoinKind::Anti,
+    };
+    let on = join.on.iter().map(|pair| proto::JoinPair {
+        left: index(pair.left),
+        right: index(pair.right),
+        null_equal: pair.null_equal,
+    });
+    Ok(proto::Join {
+        left: Some(Box::new(node(&join.left)?)),
+        right: Some(Box::new(node(&join.right)?)),
+        kind: kind.into(),
+        on: on.collect(),
+        filter: join.filter.as_ref().map(scalar).transpose()?,
     })
 }
 

@@ -26,7 +26,7 @@ pub(super) struct ViewPlan {
 pub(super) struct Node {
     #[prost(message, optional, tag = "1")]
     pub(super) meta: Option<Meta>,
-    #[prost(oneof = "Kind", tags = "2, 3, 4, 5")]
+    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6")]
     pub(super) kind: Option<Kind>,
 }
 
@@ -40,6 +40,8 @@ pub(super) enum Kind {
     Aggregate(Box<Aggregate>),
     #[prost(message, tag = "5")]
     Union(Union),
+    #[prost(message, tag = "6")]
+    Join(Box<Join>),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -194,4 +196,41 @@ pub(super) struct Order {
 pub(super) struct Union {
     #[prost(message, repeated, tag = "1")]
     pub(super) inputs: Vec<Node>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Join {
+    #[prost(message, optional, boxed, tag = "1")]
+    pub(super) left: Option<Box<Node>>,
+    #[prost(message, optional, boxed, tag = "2")]
+    pub(super) right: Option<Box<Node>>,
+    #[prost(enumeration = "JoinKind", tag = "3")]
+    pub(super) kind: i32,
+    #[prost(message, repeated, tag = "4")]
+    pub(super) on: Vec<JoinPair>,
+    #[prost(bytes = "vec", optional, tag = "5")]
+    pub(super) filter: Option<Vec<u8>>,
+}
+
+/// 0 is no kind, so that a message without one is damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub(super) enum JoinKind {
+    Unknown = 0,
+    Inner = 1,
+    Left = 2,
+    Right = 3,
+    Full = 4,
+    Semi = 5,
+    Anti = 6,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct JoinPair {
+    #[prost(uint64, tag = "1")]
+    pub(super) left: u64,
+    #[prost(uint64, tag = "2")]
+    pub(super) right: u64,
+    #[prost(bool, tag = "3")]
+    pub(super) null_equal: bool,
 }

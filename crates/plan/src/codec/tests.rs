@@ -12,8 +12,8 @@ use prost::Message;
 
 use super::*;
 use crate::{
-    Aggregate, Call, Chain, Function, Hop, LateCheck, Leaf, LeafKind, Meta, Node, Order, Scalar,
-    Step, Union, Watermark,
+    Aggregate, Call, Chain, Function, Hop, Join, JoinKind, JoinPair, LateCheck, Leaf, LeafKind,
+    Meta, Node, Order, Scalar, Step, Union, Watermark,
 };
 
 fn schema(columns: &[(&str, SqlType)]) -> SchemaRef {
@@ -90,6 +90,39 @@ fn plan() -> ViewPlan {
         meta: meta(windows),
     };
     ViewPlan { root: Node::Aggregate(Box::new(aggregate)), sort: vec![1, 0] }
+}
+
+#[test]
+fn joins_of_every_kind_survive_a_round_trip() {
+    let left = schema(&[("a", SqlType::TimestampTz), ("b", SqlType::BigInt)]);
+    let right = schema(&[("c", SqlType::BigInt), ("d", SqlType::TimestampTz)]);
+    let leaf = |schema: &SchemaRef| {
+        let kind = LeafKind::View(ObjectId(2));
+        Node::Leaf(Leaf { kind, columns: vec![0, 1], meta: meta(Arc::clone(schema)) })
+    };
+    for kind in JoinKind::ALL {
+        let pair = JoinPair { left: 1, right: 0, null_equal: kind == JoinKind::Full };
+        let mut join = Join {
+            left: leaf(&left),
+            right: leaf(&right),
+            kind,
+            on: vec![pair, JoinPair { left: 0, right: 1, null_equal: false }],
+            filter: None,
+            meta: meta(Join::output_schema(kind, &left, &right)),
+        };
+        join.filter = Some(scalar(col("b").lt(col("c")), &join.pair_schema()));
+        let plan = ViewPlan { root: Node::Join(Box::new(join.clone())), sort: vec![0] };
+        let bytes = encode_plan(&plan).unwrap();
+        let read = decode_plan(&bytes, &functions()).unwrap();
+        assert_eq!(format!("{plan:#?}"), format!("{read:#?}"));
+        for cut in 0..bytes.len() {
+            assert!(decode_plan(&bytes[..cut], &functions()).is_err(), "cut at {cut}");
+        }
+        join.on[0].right = 1;
+        let plan = ViewPlan { root: Node::Join(Box::new(join)), sort: vec![0] };
+        let error = decode_plan(&encode_plan(&plan).unwrap(), &functions()).unwrap_err();
+        assert!(matches!(error, PlanError::Damaged(_)), "{error}");
+    }
 }
 
 fn functions() -> Arc<TaskContext> {

@@ -58,3 +58,50 @@ fn a_change_costs_the_same_over_a_thousand_groups_and_a_million() {
     let (small, large) = (touched_per_row(1_000), touched_per_row(1_000_000));
     assert!(small > 0 && large <= 2 * small, "{small} state rows a change, then {large}");
 }
+
+/// State rows read and written for each of a thousand changed rows of a join with this many rows on
+/// the other side, of which each has one match.
+fn touched_per_joined_row(text: &str, state: i64) -> u64 {
+    const CHANGED: i64 = 1000;
+    let sql = Sql::new(true);
+    let plan = sql.plan(text, 0).expect("a plan");
+    let schema = sql.source_schema();
+    let mut driver = Driver::new(&plan, 2).expect("operators");
+    let watermarks = BTreeMap::new();
+    for from in (0..state).step_by(100_000) {
+        let delta = rows(&schema, from..state.min(from + 100_000));
+        driver.push(0, 0, &delta, Epoch(1).ts()).expect("columns of the leaf");
+    }
+    driver.push(1, 0, &rows(&schema, 0..CHANGED), Epoch(1).ts()).expect("columns of the leaf");
+    driver.finish(Epoch(1).ts(), &watermarks).expect("an epoch");
+    driver.discard().expect("a hand-over");
+    let before = driver.touched();
+    let mut store = Store::default();
+    for (epoch, weight) in [(2, -1), (3, 1)] {
+        let changed = rows(&schema, 0..CHANGED);
+        let changed = Delta::constant(changed.rows, weight);
+        driver.push(1, 1, &changed, Epoch(epoch).ts()).expect("columns of the leaf");
+        let out = driver.finish(Epoch(epoch).ts(), &watermarks).expect("an epoch");
+        let changes: usize = out.deltas.iter().map(Delta::len).sum();
+        assert_eq!(changes, if text.contains("LEFT") { 2000 } else { 1000 }, "{text}");
+        driver.checkpoint(&mut store).expect("a hand-over");
+    }
+    (driver.touched() - before) / CHANGED.cast_unsigned()
+}
+
+#[test]
+fn a_joined_row_costs_the_same_beside_a_thousand_rows_and_a_million() {
+    for text in [
+        "SELECT a.u AS c0, b.u AS c1 FROM s AS a JOIN s AS b ON a.u = b.u",
+        "SELECT a.u AS c0, b.u AS c1 FROM s AS a LEFT JOIN s AS b ON a.u = b.u",
+        "SELECT a.u AS c0 FROM s AS a WHERE NOT EXISTS (SELECT 1 FROM s AS b WHERE b.u = a.u)",
+    ] {
+        let large = if text.contains("LEFT") { 1_000_000 } else { 100_000 };
+        let (small, large) =
+            (touched_per_joined_row(text, 1_000), touched_per_joined_row(text, large));
+        assert!(
+            small > 0 && large <= 2 * small,
+            "{small} state rows a change, then {large}: {text}"
+        );
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use millrace_plan::{Aggregate, Function, LeafKind, Node, Step, ViewPlan};
+use millrace_plan::{Aggregate, Function, Join, JoinKind, LeafKind, Node, Step, ViewPlan};
 
 /// How often each thing was planned or happened.
 #[derive(Debug, Default)]
@@ -28,8 +28,28 @@ impl Coverage {
             Node::Chain(chain) => chain.steps.iter().for_each(|step| self.step(step)),
             Node::Aggregate(aggregate) => self.aggregate(aggregate),
             Node::Union(_) => self.hit("union"),
+            Node::Join(join) => self.join(join),
         }
         node.inputs().into_iter().for_each(|input| self.node(input));
+    }
+
+    fn join(&mut self, join: &Join) {
+        self.hit(join_name(join.kind));
+        let kinds = |node: &Node| node.leaves().iter().map(|leaf| leaf.kind).collect::<Vec<_>>();
+        let changes = |node: &Node| !node.meta().append_only;
+        for (what, there) in [
+            ("join with NULLs equal", join.on.iter().any(|pair| pair.null_equal)),
+            ("join without equality", join.on.is_empty()),
+            ("join on several columns", join.on.len() > 1),
+            ("join with a condition", join.filter.is_some()),
+            ("join with itself", kinds(&join.left) == kinds(&join.right)),
+            ("join of changing rows", changes(&join.left) && changes(&join.right)),
+            ("join that only appends", join.meta.append_only),
+        ] {
+            if there {
+                self.hit(what);
+            }
+        }
     }
 
     fn step(&mut self, step: &Step) {
@@ -83,9 +103,23 @@ impl Coverage {
             "stops",
             "compared",
             "compared without late rows",
+            "join with NULLs equal",
+            "join without equality",
+            "join on several columns",
+            "join with a condition",
+            "join with itself",
+            "join of changing rows",
+            "join that only appends",
         ];
-        let wanted = Function::ALL.iter().map(|function| function.name()).chain(others);
-        let never: Vec<&str> = wanted.filter(|what| !self.0.contains_key(*what)).collect();
+        let functions = Function::ALL.iter().map(|function| function.name().to_owned());
+        let joins = JoinKind::ALL.into_iter().map(join_name);
+        let others = others.into_iter().map(str::to_owned);
+        let wanted = functions.chain(joins).chain(others);
+        let never: Vec<String> = wanted.filter(|what| !self.0.contains_key(what)).collect();
         assert!(never.is_empty(), "never reached: {never:?}; reached: {:#?}", self.0);
     }
+}
+
+fn join_name(kind: JoinKind) -> String {
+    format!("{} join", kind.name())
 }

@@ -19,6 +19,7 @@ mod content;
 mod cost;
 mod coverage;
 mod data;
+mod join;
 mod query;
 mod running;
 mod sql;
@@ -75,13 +76,16 @@ fn a_view_equals_its_query_over_the_rows_so_far() {
     }
     let until = number("MILLRACE_ORACLE_SECONDS").map(|s| now() + Duration::from_secs(s));
     let first = if until.is_some() { rand::random_range(0..u64::MAX / 2) } else { 0 };
+    let mut cases = 0;
     for seed in first.. {
         match until {
             Some(until) if now() >= until => break,
             None if seed == CASES => break,
             _ => run(seed, &mut coverage),
         }
+        cases += 1;
     }
+    eprintln!("{cases} cases from seed {first}");
     if until.is_none() {
         coverage.check();
     }

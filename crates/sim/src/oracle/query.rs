@@ -29,6 +29,11 @@ impl Query {
 
 const COMPARED: [&str; 6] = ["=", "<>", "<", "<=", ">", ">="];
 
+/// A random query over a join of some inputs.
+pub(super) fn joined(inputs: &[Input], random: &mut StdRng) -> Query {
+    query(&super::join::join(inputs, random), random)
+}
+
 /// Builds one query.
 struct Writer<'a> {
     input: &'a Input,
@@ -211,6 +216,9 @@ impl Writer<'_> {
     fn having(&mut self) -> String {
         match self.random.random_range(0..8) {
             0 => " HAVING count(*) > 2".into(),
+            // Groups come and go.
+            2 => " HAVING count(*) % 3 <> 0".into(),
+            3 => " HAVING count(*) < 4".into(),
             1 => format!(" HAVING sum({}) IS NOT NULL", self.number()),
             _ => String::new(),
         }
@@ -302,10 +310,10 @@ impl Writer<'_> {
     }
 }
 
-fn is_integer(sql_type: &SqlType) -> bool {
+pub(super) fn is_integer(sql_type: &SqlType) -> bool {
     matches!(sql_type, SqlType::SmallInt | SqlType::Integer | SqlType::BigInt)
 }
 
-fn is_number(sql_type: &SqlType) -> bool {
+pub(super) fn is_number(sql_type: &SqlType) -> bool {
     is_integer(sql_type) || matches!(sql_type, SqlType::Numeric(_) | SqlType::Double)
 }

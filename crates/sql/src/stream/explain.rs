@@ -11,8 +11,8 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use millrace_plan::{
-    Aggregate, Call, Class, Hop, LateCheck, Leaf, LeafKind, Meta, Node, Scalar, Step, ViewPlan,
-    Watermark,
+    Aggregate, Call, Class, Hop, Join, JoinPair, LateCheck, Leaf, LeafKind, Meta, Node, Scalar,
+    Step, ViewPlan, Watermark,
 };
 use millrace_types::ObjectId;
 
@@ -96,6 +96,11 @@ impl Printer<'_> {
                 self.aggregate(depth, aggregate);
                 self.node(depth + 1, &aggregate.input);
             }
+            Node::Join(join) => {
+                self.join(depth, join);
+                self.node(depth + 1, &join.left);
+                self.node(depth + 1, &join.right);
+            }
             Node::Union(union) => {
                 let key = columns(&union.meta.schema, &union.meta.key);
                 self.line(depth, &format!("Union: {} inputs, key {key}", union.inputs.len()));
@@ -104,6 +109,27 @@ impl Printer<'_> {
                 }
             }
         }
+    }
+
+    fn join(&mut self, depth: usize, join: &Join) {
+        let (left, right) = (&join.left.meta().schema, &join.right.meta().schema);
+        let mut line = format!("Join: {}", join.kind.name());
+        let pair = |pair: &JoinPair| {
+            let equals = if pair.null_equal { "IS NOT DISTINCT FROM" } else { "=" };
+            let (left, right) = (left.field(pair.left).name(), right.field(pair.right).name());
+            format!("{left} {equals} {right}")
+        };
+        let pairs: Vec<String> = join.on.iter().map(pair).collect();
+        match pairs.is_empty() {
+            true => line.push_str(", each row with each"),
+            false => line.push_str(&format!(" on {}", pairs.join(" AND "))),
+        }
+        if let Some(filter) = &join.filter {
+            line.push_str(&format!(", if {}", expression(filter)));
+        }
+        line.push_str(&format!(", key {}", columns(&join.meta.schema, &join.meta.key)));
+        self.line(depth, &line);
+        self.line(depth + 1, "state: the rows of both inputs, each stays until it is retracted");
     }
 
     fn leaf(&mut self, depth: usize, leaf: &Leaf) {

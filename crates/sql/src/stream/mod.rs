@@ -18,6 +18,7 @@ mod explain;
 mod group;
 mod hop;
 mod input;
+mod join;
 mod optimize;
 mod refuse;
 mod relation;
@@ -28,6 +29,7 @@ mod tidy;
 mod time;
 mod translate;
 mod union;
+mod using;
 
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
@@ -55,10 +57,11 @@ pub fn plan(
     inputs: &dyn Fn(ObjectId) -> InputInfo,
     options: &ViewOptions,
 ) -> Result<ViewPlan, Report> {
-    refuse::check(&logical)?;
+    refuse::check_bound(&logical)?;
+    let correlated_in = refuse::has_correlated_in(&logical)?;
     let optimized = optimize::optimize(logical, state)?;
     refuse::check(&optimized)?;
-    let planner = translate::Planner { state, inputs, options };
+    let planner = translate::Planner { state, inputs, options, correlated_in };
     let relation = planner.translate(&optimized)?;
     planner.root(relation, optimized.schema())
 }

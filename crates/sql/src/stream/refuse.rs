@@ -1,16 +1,20 @@
 //! What a materialized view cannot have: for good, or not yet.
 
-use datafusion::common::NullEquality;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{JoinType, NullEquality};
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
+use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Volatility};
 use millrace_types::{Report, SqlState};
+
+use super::using;
 
 /// `<subject> not supported yet`, where the subject ends in `is` or `are`.
 pub(super) fn not_yet(subject: &str) -> Report {
     let message = format!("{subject} not supported yet");
     Report::new(SqlState::FEATURE_NOT_SUPPORTED, message)
 }
+
+const READ: &str = "Use it in the SELECT that reads the view.";
 
 /// The report for an error of DataFusion's planner.
 pub(super) fn failure(error: DataFusionError) -> Report {
@@ -22,13 +26,64 @@ pub(super) fn internal(what: &str) -> Report {
     Report::new(SqlState::INTERNAL_ERROR, format!("cannot plan the view: {what}"))
 }
 
-/// Looks at every expression of a plan.
+/// Looks at every expression of an optimized plan: subqueries that are left are not joins.
 pub(super) fn check(plan: &LogicalPlan) -> Result<(), Report> {
+    search(plan, &|expr| expression(expr).or_else(|| subquery(expr)))
+}
+
+/// Looks at every node and expression of a plan before it is optimized.
+pub(super) fn check_bound(plan: &LogicalPlan) -> Result<(), Report> {
+    let mut found = None;
+    let walked = plan.apply_with_subqueries(|node| {
+        if keeps_duplicates(node) {
+            let what = "INTERSECT ALL and EXCEPT ALL in a materialized view are";
+            found = Some(not_yet(what).hint(READ));
+        } else if using::is_ambiguous(node) {
+            let what = "USING and NATURAL in this outer join of a materialized view are";
+            found = Some(not_yet(what).hint("Use ON, and name the columns in the select list."));
+        }
+        Ok(match found {
+            Some(_) => TreeNodeRecursion::Stop,
+            None => TreeNodeRecursion::Continue,
+        })
+    });
+    walked.map_err(failure)?;
+    found.map_or_else(|| search(plan, &expression), Err)
+}
+
+/// True for INTERSECT ALL and EXCEPT ALL: a join would give each left row, however often it is on
+/// the right.
+fn keeps_duplicates(node: &LogicalPlan) -> bool {
+    let LogicalPlan::Join(join) = node else { return false };
+    join.null_equality == NullEquality::NullEqualsNull
+        && matches!(join.join_type, JoinType::LeftSemi | JoinType::LeftAnti)
+        && !matches!(join.left.as_ref(), LogicalPlan::Distinct(Distinct::All(_)))
+}
+
+/// True if a plan has an `IN` over a subquery that uses columns from outside.
+pub(super) fn has_correlated_in(plan: &LogicalPlan) -> Result<bool, Report> {
+    let mut found = false;
+    let walked = plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|part| {
+                if let Expr::InSubquery(part) = part {
+                    found |= !part.subquery.outer_ref_columns.is_empty();
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    });
+    walked.map_err(failure)?;
+    Ok(found)
+}
+
+/// The first report about an expression of a plan.
+fn search(plan: &LogicalPlan, about: &dyn Fn(&Expr) -> Option<Report>) -> Result<(), Report> {
     let mut found = None;
     let walked = plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {
             expr.apply(|part| {
-                found = expression(part);
+                found = about(part);
                 Ok(match found {
                     Some(_) => TreeNodeRecursion::Stop,
                     None => TreeNodeRecursion::Continue,
@@ -40,6 +95,22 @@ pub(super) fn check(plan: &LogicalPlan) -> Result<(), Report> {
     found.map_or(Ok(()), Err)
 }
 
+/// A subquery that no rule has made a join of.
+fn subquery(expr: &Expr) -> Option<Report> {
+    let is_left = matches!(
+        expr,
+        Expr::Exists(_)
+            | Expr::InSubquery(_)
+            | Expr::SetComparison(_)
+            | Expr::ScalarSubquery(_)
+            | Expr::OuterReferenceColumn(..)
+    );
+    is_left.then(|| {
+        not_yet("subqueries of this kind in a materialized view are")
+            .hint("Put the subquery into the SELECT that reads the view, or write a join.")
+    })
+}
+
 fn expression(expr: &Expr) -> Option<Report> {
     match expr {
         Expr::ScalarFunction(call) => function(call.name(), call.func.signature().volatility),
@@ -47,14 +118,6 @@ fn expression(expr: &Expr) -> Option<Report> {
             function(call.func.name(), call.func.signature().volatility)
         }
         Expr::WindowFunction(_) => Some(over()),
-        Expr::Exists(_)
-        | Expr::InSubquery(_)
-        | Expr::SetComparison(_)
-        | Expr::ScalarSubquery(_)
-        | Expr::OuterReferenceColumn(..) => Some(
-            not_yet("subqueries in expressions of a materialized view are")
-                .hint("Put the subquery into the SELECT that reads the view."),
-        ),
         Expr::Placeholder(_) => Some(Report::new(
             SqlState::FEATURE_NOT_SUPPORTED,
             "materialized views may not be defined using bound parameters",
@@ -90,13 +153,11 @@ pub(super) fn over() -> Report {
 
 /// The report for a plan node that has no translation.
 pub(super) fn node(plan: &LogicalPlan) -> Report {
-    let read = "Use it in the SELECT that reads the view.";
+    let read = READ;
     match plan {
-        LogicalPlan::Join(join) if join.null_equality == NullEquality::NullEqualsNull => {
-            not_yet("INTERSECT and EXCEPT in a materialized view are").hint(read)
+        LogicalPlan::Join(join) => {
+            not_yet(&format!("{} joins in a materialized view are", join.join_type)).hint(read)
         }
-        LogicalPlan::Join(_) => not_yet("joins in a materialized view are")
-            .hint("Join the views in the SELECT that reads them."),
         LogicalPlan::Sort(_) => not_yet("ORDER BY in a materialized view is")
             .hint("Put ORDER BY into the SELECT that reads the view."),
         LogicalPlan::Limit(_) => not_yet("LIMIT in a materialized view is")

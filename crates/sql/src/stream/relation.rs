@@ -49,7 +49,7 @@ pub(super) struct PendingHop {
 }
 
 /// The columns to compute, each once; equal expressions share one.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Columns(Vec<(Expr, String)>);
 
 impl Columns {

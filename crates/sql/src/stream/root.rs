@@ -45,12 +45,14 @@ impl Planner<'_> {
     }
 }
 
-fn meta_mut(node: &mut Node) -> &mut Meta {
+/// What is known of a node's rows, to change.
+pub(super) fn meta_mut(node: &mut Node) -> &mut Meta {
     match node {
         Node::Leaf(leaf) => &mut leaf.meta,
         Node::Chain(chain) => &mut chain.meta,
         Node::Aggregate(aggregate) => &mut aggregate.meta,
         Node::Union(union) => &mut union.meta,
+        Node::Join(join) => &mut join.meta,
     }
 }
 

@@ -10,7 +10,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{Column, Literal};
-use millrace_plan::{Aggregate, Chain, Leaf, Meta, Node, Scalar, Step, Union, Watermark};
+use millrace_plan::{Aggregate, Chain, Join, Leaf, Meta, Node, Scalar, Step, Union, Watermark};
 
 type Expression = Arc<dyn PhysicalExpr>;
 
@@ -23,6 +23,17 @@ pub(super) fn tidy(node: Node) -> Node {
         }
         Node::Union(Union { inputs, meta }) => {
             Node::Union(Union { inputs: inputs.into_iter().map(tidy).collect(), meta })
+        }
+        Node::Join(join) => {
+            let (left, right) = (tidy(join.left), tidy(join.right));
+            Node::Join(Box::new(Join {
+                left,
+                right,
+                kind: join.kind,
+                on: join.on,
+                filter: join.filter,
+                meta: join.meta,
+            }))
         }
         Node::Chain(Chain { input, steps, meta }) => {
             let input = tidy(*input);

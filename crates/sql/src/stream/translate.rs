@@ -36,6 +36,8 @@ pub(super) struct Planner<'a> {
     pub(super) state: &'a SessionState,
     pub(super) inputs: &'a dyn Fn(ObjectId) -> InputInfo,
     pub(super) options: &'a ViewOptions,
+    /// The statement has an `IN` over a subquery that uses columns from outside.
+    pub(super) correlated_in: bool,
 }
 
 impl Planner<'_> {
@@ -53,6 +55,7 @@ impl Planner<'_> {
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate, &Names::new()),
             LogicalPlan::Distinct(Distinct::All(input)) => self.distinct(input),
             LogicalPlan::Union(union) => self.union(union),
+            LogicalPlan::Join(join) => self.join(join),
             other => Err(refuse::node(other)),
         }
     }

@@ -1,5 +1,5 @@
-//! The hash index of an aggregation: from group keys to slots, numbers that address the columns of
-//! accumulators.
+//! The hash index of operators: from keys to slots, numbers that address the columns of what is kept
+//! for each key (an aggregation's accumulators, the rows of a join).
 //!
 //! Slots of removed keys are used again, so that the columns stay dense. The same index serves the
 //! scratch of one time and the hot state.
@@ -15,7 +15,7 @@ use super::slot_table::{NONE, SlotTable};
 use crate::operator::Error;
 
 /// Maps keys to slots.
-pub(super) trait Index: Send {
+pub(in crate::operators) trait Index: Send {
     /// Appends the slot of each row's key; new keys get a slot.
     fn assign(
         &mut self,
@@ -46,7 +46,7 @@ pub(super) trait Index: Send {
 ///
 /// # Errors
 /// A column type that cannot be a key.
-pub(super) fn index(fields: &[&Field]) -> Result<Box<dyn Index>, Error> {
+pub(in crate::operators) fn index(fields: &[&Field]) -> Result<Box<dyn Index>, Error> {
     Ok(match packed_words(fields) {
         Some(0 | 1) => Box::new(Slots::new(Packed::<1>::new(fields))),
         Some(2) => Box::new(Slots::new(Packed::<2>::new(fields))),
@@ -54,6 +54,14 @@ pub(super) fn index(fields: &[&Field]) -> Result<Box<dyn Index>, Error> {
         Some(4) => Box::new(Slots::new(Packed::<4>::new(fields))),
         _ => Box::new(Slots::new(RowBytes::new(fields)?)),
     })
+}
+
+/// An index of whole rows: their values come back bit for bit, both zeros are two rows.
+///
+/// # Errors
+/// A column type that Arrow's row format does not take.
+pub(in crate::operators) fn row_index(fields: &[&Field]) -> Result<Box<dyn Index>, Error> {
+    Ok(Box::new(Slots::new(RowBytes::exact(fields)?)))
 }
 
 /// Rows that are looked up together.
@@ -251,6 +259,17 @@ mod tests {
             index.assign(&columns, 4, &mut slots).unwrap();
             assert_eq!(slots, [0, 0, 1, 1]);
         }
+    }
+
+    #[test]
+    fn rows_come_back_bit_for_bit() {
+        let floats: ArrayRef = Arc::new(Float64Array::from(vec![0.0, -0.0, 0.0]));
+        let field = Field::new("v", floats.data_type().clone(), false);
+        let mut index = row_index(&[&field]).unwrap();
+        let mut slots = Vec::new();
+        index.assign(&[Arc::clone(&floats)], 3, &mut slots).unwrap();
+        assert_eq!(slots, [0, 1, 0]);
+        assert_eq!(format!("{:?}", index.decode(&slots).unwrap()), format!("{:?}", [floats]));
     }
 
     #[test]

@@ -305,6 +305,8 @@ impl<const W: usize> Codec for Packed<W> {
 /// Keys as bytes of Arrow's row format.
 pub(super) struct RowBytes {
     converter: RowConverter,
+    /// Values that SQL takes for equal are one key.
+    canonical: bool,
 }
 
 impl RowBytes {
@@ -314,7 +316,15 @@ impl RowBytes {
     /// A type that it does not take.
     pub(super) fn new(fields: &[&Field]) -> Result<RowBytes, ArrowError> {
         let fields = fields.iter().map(|f| SortField::new(f.data_type().clone())).collect();
-        Ok(RowBytes { converter: RowConverter::new(fields)? })
+        Ok(RowBytes { converter: RowConverter::new(fields)?, canonical: true })
+    }
+
+    /// The same, where only equal bits are one key.
+    ///
+    /// # Errors
+    /// As [`RowBytes::new`].
+    pub(super) fn exact(fields: &[&Field]) -> Result<RowBytes, ArrowError> {
+        Ok(RowBytes { canonical: false, ..RowBytes::new(fields)? })
     }
 }
 
@@ -346,6 +356,9 @@ impl Codec for RowBytes {
     type Batch = Rows;
 
     fn encode(&self, columns: &[ArrayRef], _: usize) -> Result<Rows, ArrowError> {
+        if !self.canonical {
+            return self.converter.convert_columns(columns);
+        }
         let columns: Vec<ArrayRef> = columns.iter().map(canonical_column).collect();
         self.converter.convert_columns(&columns)
     }

@@ -27,15 +27,15 @@ mod count;
 mod emit;
 mod extreme;
 mod float;
-mod index;
+pub(super) mod index;
 mod keys;
 mod ordered;
 mod panes;
 mod parts;
 mod results;
 mod round;
-mod slot_table;
-mod state;
+pub(super) mod slot_table;
+pub(super) mod state;
 mod sum;
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,7 @@
 const EMPTY: u64 = u64::MAX;
 
 /// No slot; the table never holds it.
-pub(super) const NONE: u32 = u32::MAX;
+pub(in crate::operators) const NONE: u32 = u32::MAX;
 
 /// Maps hashes to slots; whether the keys are equal, the caller says.
 #[derive(Default)]

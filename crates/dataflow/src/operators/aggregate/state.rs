@@ -15,7 +15,7 @@ use crate::operator::{Error, StateChange, StateSpec};
 
 /// One bit a slot: changed since the last hand-over.
 #[derive(Debug, Default)]
-pub(super) struct Marks {
+pub(in crate::operators) struct Marks {
     words: Vec<u64>,
     /// How many slots were read or written, counted each time.
     touched: u64,
@@ -23,7 +23,7 @@ pub(super) struct Marks {
 
 impl Marks {
     /// Marks a slot.
-    pub(super) fn set(&mut self, slot: u32) {
+    pub(in crate::operators) fn set(&mut self, slot: u32) {
         let word = slot as usize / 64;
         if word >= self.words.len() {
             self.words.resize(word + 1, 0);
@@ -33,7 +33,7 @@ impl Marks {
     }
 
     /// Counts slots that were read or written.
-    pub(super) fn count(&mut self, slots: usize) {
+    pub(in crate::operators) fn count(&mut self, slots: usize) {
         self.touched += u64::try_from(slots).expect("a count of slots");
     }
 
@@ -45,7 +45,7 @@ impl Marks {
     }
 
     /// The marked slots, ascending; no slot is marked afterwards.
-    fn drain(&mut self) -> Vec<u32> {
+    pub(in crate::operators) fn drain(&mut self) -> Vec<u32> {
         let mut slots = Vec::new();
         for (base, word) in (0u32..).step_by(64).zip(&mut self.words) {
             let mut rest = std::mem::take(word);
@@ -59,12 +59,12 @@ impl Marks {
     }
 
     /// State slots read and written so far.
-    pub(super) fn touched(&self) -> u64 {
+    pub(in crate::operators) fn touched(&self) -> u64 {
         self.touched
     }
 
     /// Bytes in memory.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::operators) fn bytes(&self) -> usize {
         self.words.capacity() * size_of::<u64>()
     }
 }

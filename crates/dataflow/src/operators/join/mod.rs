@@ -1,0 +1,339 @@
+//! The join operator: inner, left, right, full, semi and anti.
+//!
+//! Both inputs are kept, by join key. The rows of one time are added up first, then each touched key
+//! is looked at once: changed left rows meet the right rows that were there, then changed right rows
+//! meet the left rows that are there now; together that is `dA*B + (A + dA)*dB`, the change of the
+//! product. A pair that comes and goes within a time leaves nothing.
+//!
+//! Rows that are shown for having no match (outer, anti) or for having one (semi) keep the weight of
+//! their matches. When all pairs of a time are through, what each touched row showed before is
+//! compared with what it shows now: a NULL row never flickers, whatever the order of changes.
+//!
+//! A row with a NULL in its join key matches nothing, unless NULLs are equal there. It is not kept: if
+//! rows without a match are shown, it passes through, else it ends here.
+//!
+//! Under retraction: everything is linear in the weights of both inputs. A pair whose condition
+//! fails is no match but an error row with the pair's weight.
+//!
+//! State: a table a side, keyed by the whole row. A row goes with its weight; its slot stays until
+//! the next hand-over has written that.
+//!
+//! Invariants: those of [`side`]. 1. the join key of a row that is kept has a slot while any row of
+//! it is kept on either side ([`Join::forget`]).
+
+mod pairs;
+mod side;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, new_null_array};
+use arrow::datatypes::Field;
+use millrace_plan::JoinKind;
+use millrace_types::{Delta, Ts, concat_deltas};
+
+use self::pairs::{Condition, PAIRS, Pair};
+use self::side::{Change, Side};
+use super::aggregate::index::{self, Index};
+use super::aggregate::slot_table::NONE;
+use crate::graph::JoinSpec;
+use crate::operator::{Context, Error, Operator, Output, StateChange, StateSpec};
+
+const LEFT: usize = 0;
+const RIGHT: usize = 1;
+
+/// See the head of the file.
+pub(crate) struct Join {
+    spec: Arc<JoinSpec>,
+    /// The join key's columns of each side.
+    on: [Vec<usize>; 2],
+    condition: Option<Condition>,
+    absorbed: BTreeMap<Ts, [Vec<Delta>; 2]>,
+    /// Slots of join keys, of both sides.
+    keys: Box<dyn Index>,
+    sides: [Side; 2],
+}
+
+/// The changes of one join key.
+struct Touched<'a> {
+    key: u32,
+    changes: [&'a [Change]; 2],
+}
+
+impl Join {
+    /// The operator, without rows.
+    ///
+    /// # Errors
+    /// A column type that it does not take.
+    pub(crate) fn new(spec: Arc<JoinSpec>) -> Result<Join, Error> {
+        let [left, right] = &spec.inputs;
+        let on = [
+            spec.on.iter().map(|pair| pair.left).collect(),
+            spec.on.iter().map(|pair| pair.right).collect(),
+        ];
+        let keys = spec.on.iter().map(|pair| {
+            let (left, right) = (left.schema.field(pair.left), right.schema.field(pair.right));
+            left.clone().with_nullable(left.is_nullable() || right.is_nullable())
+        });
+        let keys: Vec<Field> = keys.collect();
+        let side = |name: &str, input: usize, counts| {
+            let name = format!("{}, {name} side", spec.name);
+            Side::new(name, &spec.inputs[input].schema, counts)
+        };
+        let counts_left = spec.kind.keeps_left() || spec.kind == JoinKind::Semi;
+        let sides =
+            [side("left", LEFT, counts_left)?, side("right", RIGHT, spec.kind.keeps_right())?];
+        Ok(Join {
+            on,
+            condition: Condition::new(&spec),
+            absorbed: BTreeMap::new(),
+            keys: index::index(&keys.iter().collect::<Vec<_>>())?,
+            sides,
+            spec,
+        })
+    }
+
+    /// The slots of the join keys of a side's rows.
+    fn keys(&mut self, side: usize, columns: &[ArrayRef], rows: usize) -> Result<Vec<u32>, Error> {
+        let columns: Vec<ArrayRef> =
+            self.on[side].iter().map(|column| Arc::clone(&columns[*column])).collect();
+        let mut slots = Vec::new();
+        if columns.is_empty() {
+            self.keys.assign(&columns, rows.min(1), &mut slots)?;
+            let slot = slots.first().copied().unwrap_or_default();
+            slots.resize(rows, slot);
+        } else {
+            self.keys.assign(&columns, rows, &mut slots)?;
+        }
+        let capacity = self.keys.capacity();
+        self.sides.iter_mut().for_each(|side| side.reserve_keys(capacity));
+        Ok(slots)
+    }
+
+    /// True where a row can have matches; None if all can.
+    fn matchable(&self, side: usize, delta: &Delta) -> Option<BooleanArray> {
+        let strict = self.spec.on.iter().zip(&self.on[side]).filter(|(pair, _)| !pair.null_equal);
+        let columns: Vec<&ArrayRef> = strict
+            .map(|(_, column)| delta.rows.column(*column))
+            .filter(|column| column.null_count() > 0)
+            .collect();
+        if columns.is_empty() {
+            return None;
+        }
+        let all_valid = |row: usize| columns.iter().all(|column| column.is_valid(row));
+        Some((0..delta.len()).map(|row| Some(all_valid(row))).collect())
+    }
+
+    /// The net changes of one side, by join key; rows that cannot match pass or end here.
+    fn incoming(
+        &mut self,
+        side: usize,
+        deltas: &[Delta],
+        out: &mut Output,
+    ) -> Result<Vec<Change>, Error> {
+        let Some(delta) = concat_deltas(deltas)? else { return Ok(Vec::new()) };
+        let mut delta = delta.consolidate()?;
+        if let Some(matchable) = self.matchable(side, &delta) {
+            let alone = if side == LEFT {
+                self.spec.kind.keeps_left()
+            } else {
+                self.spec.kind.keeps_right()
+            };
+            if alone {
+                let others = delta.filter(&arrow::compute::not(&matchable)?)?;
+                self.show(side, others.rows.columns().to_vec(), others.weights, out)?;
+            }
+            delta = delta.filter(&matchable)?;
+        }
+        let keys = self.keys(side, delta.rows.columns(), delta.len())?;
+        let rows = self.sides[side].slots(delta.rows.columns(), delta.len())?;
+        let changes = keys.into_iter().zip(rows).zip(delta.weights.values());
+        let mut changes: Vec<Change> =
+            changes.map(|((key, row), weight)| Change { key, row, weight: *weight }).collect();
+        changes.sort_unstable_by_key(|change| (change.key, change.row));
+        Ok(changes)
+    }
+
+    /// Rows of one side leave alone, padded with NULLs where the other side has columns.
+    fn show(
+        &self,
+        side: usize,
+        mut columns: Vec<ArrayRef>,
+        weights: Int64Array,
+        out: &mut Output,
+    ) -> Result<(), Error> {
+        if weights.is_empty() {
+            return Ok(());
+        }
+        if self.spec.kind.gives_pairs() {
+            let other = self.spec.inputs[1 - side].schema.fields().iter();
+            let nulls = other.map(|field| new_null_array(field.data_type(), weights.len()));
+            match side {
+                LEFT => columns.extend(nulls),
+                _ => columns = nulls.chain(columns).collect(),
+            }
+        }
+        let rows = RecordBatch::try_new(Arc::clone(&self.spec.output), columns)?;
+        out.deltas.push(Delta::new(rows, weights));
+        Ok(())
+    }
+
+    /// All pairs of one key.
+    fn meet(
+        &mut self,
+        touched: &Touched<'_>,
+        pairs: &mut Vec<Pair>,
+        (context, out): (&Context, &mut Output),
+    ) -> Result<(), Error> {
+        let from = pairs.len();
+        let both = touched.changes.iter().all(|changes| !changes.is_empty());
+        for side in [LEFT, RIGHT] {
+            self.sides[side].begin(touched.changes[side]);
+        }
+        for side in [LEFT, RIGHT] {
+            let mut visited = 0;
+            for change in touched.changes[side] {
+                let mut other = self.sides[1 - side].first(touched.key);
+                while other != NONE {
+                    visited += 1;
+                    pairs.extend(self.pair(side, change, other));
+                    other = self.sides[1 - side].after(other);
+                    if !both && pairs.len() >= PAIRS {
+                        self.let_out(std::mem::take(pairs), (context, out))?;
+                    }
+                }
+            }
+            self.sides[1 - side].marks.count(visited);
+            self.sides[side].apply(touched.changes[side]);
+        }
+        if both {
+            pairs::merge(pairs, from);
+        }
+        if pairs.len() >= PAIRS {
+            self.let_out(std::mem::take(pairs), (context, out))?;
+        }
+        Ok(())
+    }
+
+    /// A changed row meets one of the other side; None if nobody asks for that.
+    fn pair(&self, side: usize, change: &Change, other: u32) -> Option<Pair> {
+        let weight = self.sides[1 - side].weight(other);
+        let is_new = self.sides[side].weight(change.row) == 0;
+        let to_own = if self.sides[side].counts && is_new { weight } else { 0 };
+        let to_other = if self.sides[1 - side].counts { change.weight } else { 0 };
+        let asked = self.spec.kind.gives_pairs() || self.condition.is_some();
+        if !asked && to_own == 0 && to_other == 0 {
+            return None;
+        }
+        let weight = weight * change.weight;
+        Some(match side {
+            LEFT => {
+                Pair { left: change.row, right: other, weight, to_left: to_own, to_right: to_other }
+            }
+            _ => {
+                Pair { left: other, right: change.row, weight, to_left: to_other, to_right: to_own }
+            }
+        })
+    }
+
+    /// Counts pairs as matches and sends them.
+    fn let_out(&mut self, pairs: Vec<Pair>, output: (&Context, &mut Output)) -> Result<(), Error> {
+        pairs::let_out(&self.spec, self.condition.as_ref(), &mut self.sides, pairs, output)
+    }
+
+    /// Rows that are shown for having a match, or none, come and go.
+    fn show_alone(&mut self, side: usize, out: &mut Output) -> Result<(), Error> {
+        if !self.sides[side].counts {
+            return Ok(());
+        }
+        let shown = self.sides[side].shown(self.spec.kind == JoinKind::Semi);
+        for shown in shown.chunks(PAIRS) {
+            let rows: Vec<u32> = shown.iter().map(|(row, _)| *row).collect();
+            let columns = self.sides[side].rows.decode(&rows)?;
+            let weights = Int64Array::from_iter_values(shown.iter().map(|(_, weight)| *weight));
+            self.show(side, columns, weights, out)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets the keys that no row has any more.
+    fn forget(&mut self, changes: &[Change]) {
+        for Change { key, .. } in changes {
+            if self.sides.iter().all(|side| side.first(*key) == NONE) {
+                self.keys.remove(*key);
+            }
+        }
+    }
+}
+
+/// The changes of each key that occurs, ascending.
+fn by_key<'a>(changes: [&'a [Change]; 2]) -> impl Iterator<Item = Touched<'a>> {
+    let mut rest = changes;
+    std::iter::from_fn(move || {
+        let first = |changes: &[Change]| changes.first().map(|change| change.key);
+        let key = rest.iter().filter_map(|changes| first(changes)).min()?;
+        let mut own = |side: usize| {
+            let count = rest[side].partition_point(|change| change.key <= key);
+            let (own, others) = rest[side].split_at(count);
+            rest[side] = others;
+            own
+        };
+        Some(Touched { key, changes: [own(LEFT), own(RIGHT)] })
+    })
+}
+
+impl Operator for Join {
+    fn absorb(&mut self, port: usize, delta: Delta, context: &Context) -> Result<(), Error> {
+        if !delta.is_empty() {
+            self.absorbed.entry(context.ts).or_default()[port].push(delta);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, context: &Context, out: &mut Output) -> Result<(), Error> {
+        let Some([left, right]) = self.absorbed.remove(&context.ts) else { return Ok(()) };
+        let left = self.incoming(LEFT, &left, out)?;
+        let right = self.incoming(RIGHT, &right, out)?;
+        let mut pairs = Vec::new();
+        for touched in by_key([&left, &right]) {
+            self.meet(&touched, &mut pairs, (context, out))?;
+        }
+        self.let_out(pairs, (context, out))?;
+        self.show_alone(LEFT, out)?;
+        self.show_alone(RIGHT, out)?;
+        self.forget(&left);
+        self.forget(&right);
+        Ok(())
+    }
+
+    fn tables(&self) -> Vec<StateSpec> {
+        vec![self.table(LEFT), self.table(RIGHT)]
+    }
+
+    fn settle(&mut self, _: &Context) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn hand_over(&mut self) -> Result<Vec<Option<StateChange>>, Error> {
+        Ok(vec![self.changes(LEFT)?, self.changes(RIGHT)?])
+    }
+
+    fn restore(&mut self, table: usize, rows: RecordBatch) -> Result<(), Error> {
+        assert!(table <= RIGHT, "{}: a join has two tables", self.spec.name);
+        self.take_back(table, &rows)
+    }
+
+    fn bytes(&self) -> usize {
+        let absorbed = self.absorbed.values().flatten().flatten();
+        self.keys.bytes()
+            + self.sides.iter().map(Side::bytes).sum::<usize>()
+            + absorbed.map(Delta::bytes).sum::<usize>()
+    }
+
+    fn touched(&self) -> u64 {
+        self.sides.iter().map(|side| side.marks.touched()).sum()
+    }
+}

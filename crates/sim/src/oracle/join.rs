@@ -1,0 +1,194 @@
+//! Random joins, as inputs of the other queries: what stands behind FROM, and its columns.
+//!
+//! Sides of a source are thinned out, so that a cross join stays small.
+
+use millrace_types::SqlType;
+use rand::Rng;
+use rand::rngs::StdRng;
+
+use super::query::{Input, is_integer, is_number};
+
+/// Builds one join.
+struct Joined<'a> {
+    inputs: &'a [Input],
+    random: &'a mut StdRng,
+}
+
+/// One side: its text and its columns, with their table's name.
+struct Side {
+    text: String,
+    columns: Vec<(String, SqlType)>,
+}
+
+/// A random join of some of the inputs, of which the last takes part; it may be joined with itself.
+pub(super) fn join(inputs: &[Input], random: &mut StdRng) -> Input {
+    let mut joined = Joined { inputs, random };
+    match joined.random.random_range(0..8) {
+        0 | 1 => joined.existing(),
+        2 => joined.listed(),
+        3 => joined.combined(),
+        _ => joined.paired(),
+    }
+}
+
+impl Joined<'_> {
+    fn pick<'t, T>(&mut self, from: &'t [T]) -> &'t T {
+        &from[self.random.random_range(0..from.len())]
+    }
+
+    /// The last input or any.
+    fn side(&mut self, alias: &str, last: bool) -> Side {
+        let any = self.random.random_range(0..self.inputs.len());
+        let input = self.inputs[if last { self.inputs.len() - 1 } else { any }].clone();
+        let name = match input.append_only {
+            true => {
+                let rest = self.random.random_range(0..6);
+                format!("(SELECT * FROM {} WHERE u % 6 = {rest})", input.name)
+            }
+            false => self.thinned(&input),
+        };
+        let columns = input
+            .columns
+            .iter()
+            .map(|(name, sql_type)| (format!("{alias}.{name}"), sql_type.clone()));
+        Side { text: format!("{name} AS {alias}"), columns: columns.collect() }
+    }
+
+    /// A view, or those of its rows that fit at the moment: they come and go.
+    fn thinned(&mut self, view: &Input) -> String {
+        let changing: Vec<&String> =
+            view.columns.iter().filter(|(_, t)| is_integer(t)).map(|(name, _)| name).collect();
+        if changing.is_empty() || self.random.random() {
+            return view.name.clone();
+        }
+        let column = *self.pick(&changing);
+        format!("(SELECT * FROM {} WHERE coalesce({column}, 0) % 3 <> 1)", view.name)
+    }
+
+    /// Two sides, one of which is the last input.
+    fn sides(&mut self) -> (Side, Side) {
+        let last = self.random.random();
+        (self.side("a", last), self.side("b", !last))
+    }
+
+    fn column(&mut self, of: &Side, fits: impl Fn(&SqlType) -> bool) -> Option<String> {
+        let fitting: Vec<&String> =
+            of.columns.iter().filter(|(_, t)| fits(t)).map(|(name, _)| name).collect();
+        if fitting.is_empty() { None } else { Some((*self.pick(&fitting)).clone()) }
+    }
+
+    /// A column of each side that can be compared.
+    fn comparable(&mut self, left: &Side, right: &Side) -> (String, String) {
+        let classes: [fn(&SqlType) -> bool; 4] = [
+            |t| *t == SqlType::Text,
+            is_integer,
+            |t| *t == SqlType::Boolean,
+            |t| is_number(t) && *t != SqlType::Double,
+        ];
+        let first = self.random.random_range(0..classes.len());
+        for class in (0..classes.len()).map(|at| classes[(first + at) % classes.len()]) {
+            if let (Some(left), Some(right)) = (self.column(left, class), self.column(right, class))
+            {
+                return (left, right);
+            }
+        }
+        ("(1 + 0)".into(), "(1 + 0)".into())
+    }
+
+    fn equal(&mut self, left: &Side, right: &Side) -> String {
+        let (one, other) = self.comparable(left, right);
+        match self.random.random_range(0..5) {
+            0 => format!("({one} IS NOT DISTINCT FROM {other})"),
+            _ => format!("{one} = {other}"),
+        }
+    }
+
+    /// What is no equality of two columns.
+    fn residual(&mut self, left: &Side, right: &Side) -> String {
+        let (one, other) = self.comparable(left, right);
+        let numbers = (self.column(left, is_integer), self.column(right, is_integer));
+        let compared = *self.pick(&["<", "<=", "<>", ">"]);
+        match (self.random.random_range(0..5), numbers) {
+            (0, (Some(left), _)) => format!("{left} {compared} 1"),
+            (1, (_, Some(right))) => format!("{right} {compared} 1"),
+            (2, (Some(left), Some(right))) => {
+                format!("10 / nullif({left} - {right}, 0) {compared} 2")
+            }
+            (3, (Some(left), Some(right))) => format!("({left} = 0 OR {right} IS NULL)"),
+            _ => format!("{one} {compared} {other}"),
+        }
+    }
+
+    fn condition(&mut self, left: &Side, right: &Side) -> String {
+        let mut parts = Vec::new();
+        for _ in 0..[0, 1, 1, 1, 2][self.random.random_range(0..5)] {
+            parts.push(self.equal(left, right));
+        }
+        if parts.is_empty() || self.random.random_ratio(2, 5) {
+            parts.push(self.residual(left, right));
+        }
+        parts.join(" AND ")
+    }
+
+    fn paired(&mut self) -> Input {
+        let (left, right) = self.sides();
+        let kind = *self.pick(&["JOIN", "JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN", "CROSS"]);
+        let name = match kind {
+            "CROSS" => format!("{} CROSS JOIN {}", left.text, right.text),
+            kind => {
+                let condition = self.condition(&left, &right);
+                format!("{} {kind} {} ON {condition}", left.text, right.text)
+            }
+        };
+        let columns = left.columns.into_iter().chain(right.columns).collect();
+        Input { name, columns, append_only: false }
+    }
+
+    fn existing(&mut self) -> Input {
+        let (left, right) = self.sides();
+        let not = *self.pick(&["", "NOT "]);
+        let condition = self.condition(&left, &right);
+        let (text, other) = (&left.text, &right.text);
+        let exists = format!("{not}EXISTS (SELECT 1 FROM {other} WHERE {condition})");
+        let name = format!("(SELECT a.* FROM {text} WHERE {exists}) AS a");
+        Input { name, columns: left.columns, append_only: false }
+    }
+
+    fn listed(&mut self) -> Input {
+        let (left, right) = self.sides();
+        let not = *self.pick(&["", "NOT "]);
+        let (one, other) = self.comparable(&left, &right);
+        let list = format!("SELECT {other} FROM {}", right.text);
+        let name = format!("(SELECT a.* FROM {} WHERE {one} {not}IN ({list})) AS a", left.text);
+        Input { name, columns: left.columns, append_only: false }
+    }
+
+    /// INTERSECT and EXCEPT: NULLs are equal.
+    fn combined(&mut self) -> Input {
+        let (left, right) = self.sides();
+        let mut pairs = vec![self.comparable(&left, &right)];
+        if self.random.random() {
+            pairs.push(self.comparable(&left, &right));
+        }
+        let list = |of: &dyn Fn(&(String, String)) -> String| {
+            let items = pairs.iter().enumerate().map(|(at, pair)| format!("{} AS k{at}", of(pair)));
+            items.collect::<Vec<_>>().join(", ")
+        };
+        let (one, other) = (list(&|pair| pair.0.clone()), list(&|pair| pair.1.clone()));
+        let word = *self.pick(&["INTERSECT", "EXCEPT"]);
+        let (a, b) = (&left.text, &right.text);
+        let name = format!("(SELECT {one} FROM {a} {word} SELECT {other} FROM {b}) AS c");
+        let typed = pairs.iter().enumerate().filter_map(|(at, pair)| {
+            let same = |columns: &[(String, SqlType)], name: &String| {
+                columns.iter().find(|(known, _)| known == name).map(|(_, t)| t.clone())
+            };
+            let types = (same(&left.columns, &pair.0)?, same(&right.columns, &pair.1)?);
+            (types.0 == types.1).then(|| (format!("c.k{at}"), types.0))
+        });
+        let mut columns: Vec<(String, SqlType)> = typed.collect();
+        if columns.is_empty() {
+            columns.push(("(c.k0 IS NULL)".into(), SqlType::Boolean));
+        }
+        Input { name, columns, append_only: false }
+    }
+}
