@@ -9,7 +9,7 @@ mod codec;
 mod node;
 mod scalar;
 
-pub use aggregate::{Aggregate, Call, Class, Function, Hop, Order};
+pub use aggregate::{Aggregate, Call, Class, Function, Hop, Order, Rebuild};
 pub use codec::{PLAN_VERSION, PlanError, decode_plan, encode_plan};
 pub use node::{Chain, LateCheck, Leaf, LeafKind, Meta, Node, Step, Union, ViewPlan, Watermark};
 pub use scalar::Scalar;

@@ -25,7 +25,7 @@ use datafusion::physical_expr::expressions::{BinaryExpr, Column, Literal};
 use millrace_plan::{Hop, LateCheck, Meta, Scalar, Step};
 use millrace_types::Delta;
 
-pub(crate) use self::evaluate::attempt;
+pub(crate) use self::evaluate::{attempt, guarded};
 pub use self::evaluate::is_evaluating;
 
 use self::evaluate::Evaluated;

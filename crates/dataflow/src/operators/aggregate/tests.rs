@@ -32,8 +32,10 @@ fn call(function: Function, args: &[usize], output: DataType) -> Call {
     Call {
         function,
         args: args.to_vec(),
+        distinct: false,
         filter: None,
         order: Vec::new(),
+        rebuild: None,
         output: Arc::new(Field::new(function.name(), output, true)),
     }
 }
