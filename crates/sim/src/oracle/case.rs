@@ -46,16 +46,20 @@ impl Case {
         let mut case = Case { sql, times, queries: Vec::new(), plans: Vec::new(), lateness };
         let columns = data::columns().into_iter().map(|(n, t)| (n.to_owned(), t)).collect();
         let source = Input { name: SOURCE.into(), columns, append_only: true };
-        case.add(&source, random);
-        if random.random_ratio(2, 5) {
-            let view = case.input();
-            case.add(&view, random);
+        let views_over = random.random_ratio(3, 5);
+        let first = match views_over && random.random_ratio(2, 3) {
+            true => query::changing(&source, random),
+            false => query::query(&source, random),
+        };
+        case.add(first);
+        if views_over {
+            let query = query::query(&case.input(), random);
+            case.add(query);
         }
         case
     }
 
-    fn add(&mut self, input: &Input, random: &mut StdRng) {
-        let query = query::query(input, random);
+    fn add(&mut self, query: Query) {
         let name = format!("v{}", self.plans.len() + 1);
         let plan = self.sql.plan(&query.text, self.lateness).unwrap_or_else(|report| {
             panic!("{report:?}\n{}", query.text);

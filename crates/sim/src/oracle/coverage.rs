@@ -1,8 +1,9 @@
 //! Which functions and steps a run has reached: an oracle that never asks proves nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use millrace_plan::{Aggregate, Function, LeafKind, Node, Step, ViewPlan};
+use datafusion::execution::SessionState;
+use millrace_plan::{Aggregate, LeafKind, Node, Step, ViewPlan};
 
 /// How often each thing was planned or happened.
 #[derive(Debug, Default)]
@@ -44,7 +45,14 @@ impl Coverage {
 
     fn aggregate(&mut self, aggregate: &Aggregate) {
         for call in &aggregate.calls {
-            self.hit(call.function.name());
+            self.hit(call.name());
+            self.hit(format!("{:?}", call.class()));
+            if !aggregate.input.meta().append_only {
+                self.hit(format!("{} over changing rows", call.name()));
+            }
+            if call.distinct {
+                self.hit(format!("{} of distinct values", call.name()));
+            }
             if call.filter.is_some() {
                 self.hit("filter of a call");
             }
@@ -62,8 +70,8 @@ impl Coverage {
         }
     }
 
-    /// Panics unless everything was reached.
-    pub(super) fn check(&self) {
+    /// Panics unless everything was reached, every aggregate function of the session among it.
+    pub(super) fn check(&self, state: &SessionState) {
         let others = [
             "leaf source",
             "leaf view",
@@ -74,6 +82,10 @@ impl Coverage {
             "late check",
             "late check of panes",
             "filter of a call",
+            "Linear",
+            "Ordered",
+            "Distinct",
+            "Recompute",
             "panes",
             "settled",
             "global",
@@ -84,8 +96,19 @@ impl Coverage {
             "compared",
             "compared without late rows",
         ];
-        let wanted = Function::ALL.iter().map(|function| function.name()).chain(others);
-        let never: Vec<&str> = wanted.filter(|what| !self.0.contains_key(*what)).collect();
+        let adding = ["count", "sum", "avg", "var_pop", "var_samp", "stddev_pop", "stddev_samp"];
+        let distinct = adding.iter().map(|name| format!("{name} of distinct values"));
+        let functions = functions(state).into_iter();
+        let functions =
+            functions.flat_map(|name| [format!("{name} over changing rows"), name]).chain(distinct);
+        let wanted = functions.chain(others.map(str::to_owned));
+        let never: Vec<String> = wanted.filter(|what| !self.0.contains_key(what)).collect();
         assert!(never.is_empty(), "never reached: {never:?}; reached: {:#?}", self.0);
     }
+}
+
+/// The aggregate functions of a session, but for `grouping`, which the planner replaces.
+fn functions(state: &SessionState) -> BTreeSet<String> {
+    let names = state.aggregate_functions().values().map(|function| function.name().to_owned());
+    names.filter(|name| name != "grouping").collect()
 }

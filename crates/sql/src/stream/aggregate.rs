@@ -25,7 +25,7 @@ use millrace_types::Report;
 
 use crate::functions::tumble;
 
-use super::call::{self, CallExpr};
+use super::call::{self, CallExpr, Rebuilt};
 use super::group::Group;
 use super::refuse::{failure, not_yet};
 use super::relation::{
@@ -171,7 +171,10 @@ impl Planner<'_> {
         let mut again = Vec::new();
         for arg in call.args {
             if call.rebuilt.is_some() {
-                if let Expr::Literal(value, _) = &arg {
+                // The first argument is what the rows say, were it always the same.
+                if let Expr::Literal(value, _) = &arg
+                    && !again.is_empty()
+                {
                     again.push(Scalar(Arc::new(Literal::new(value.clone()))));
                     continue;
                 }
@@ -190,9 +193,13 @@ impl Planner<'_> {
             let shown = name(&filter);
             columns.add(filter, &shown)
         });
+        let within = call.rebuilt.as_ref().is_some_and(Rebuilt::is_within_group);
         let order = call.order.into_iter().map(|(expr, descending, nulls_first)| {
-            let shown = name(&expr);
-            Order { column: columns.add(expr, &shown), descending, nulls_first }
+            let column = match args.first() {
+                Some(argument) if within => *argument,
+                _ => columns.add(expr.clone(), &name(&expr)),
+            };
+            Order { column, descending, nulls_first }
         });
         let order = order.collect();
         let stored = canonical(field.data_type());

@@ -33,6 +33,13 @@ pub(super) struct Rebuilt {
     pub(super) ordered: bool,
 }
 
+impl Rebuilt {
+    /// True if an order says what is looked for among the first arguments.
+    pub(super) fn is_within_group(&self) -> bool {
+        self.function.supports_within_group_clause()
+    }
+}
+
 impl CallExpr {
     /// True if the key of the rows decides between rows that the order leaves equal.
     pub(super) fn breaks_ties(&self) -> bool {
@@ -151,13 +158,9 @@ fn order(params: &AggregateFunctionParams) -> Vec<(Expr, bool, bool)> {
 /// The call of a function that is run again.
 fn again(rebuilt: Rebuilt, params: &AggregateFunctionParams) -> Result<CallExpr, Report> {
     let name = rebuilt.function.name();
-    let within = rebuilt.function.supports_within_group_clause();
-    let order = if within || rebuilt.ordered { order(params) } else { Vec::new() };
-    if params.distinct && order.iter().any(|(key, ..)| !params.args.contains(key)) {
+    let order = if rebuilt.is_within_group() || rebuilt.ordered { order(params) } else { Vec::new() };
+    if params.distinct && rebuilt.ordered && order.iter().any(|(key, ..)| !params.args.contains(key)) {
         return Err(not_yet(&format!("{name}(DISTINCT ... ORDER BY another expression) is")));
-    }
-    if !params.args.iter().any(|arg| !matches!(arg, Expr::Literal(..))) {
-        return Err(not_yet(&format!("{name}() over constants in a materialized view is")));
     }
     Ok(CallExpr {
         function: Function::Rebuilt,
