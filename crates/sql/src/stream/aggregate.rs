@@ -136,7 +136,8 @@ impl Planner<'_> {
             columns.push(expr, &group.name(index, asked.output));
         }
         // Ties between rows of an order are decided by the rows' keys.
-        let carry = if calls.iter().any(CallExpr::breaks_ties) { Carry::Key } else { Carry::Nothing };
+        let carry =
+            if calls.iter().any(CallExpr::breaks_ties) { Carry::Key } else { Carry::Nothing };
         let fields = &asked.output[asked.group.len()..];
         let calls = calls.into_iter().zip(fields);
         let calls = calls.map(|(call, field)| self.call(call, field, &mut columns, &from.schema));
@@ -224,9 +225,9 @@ impl Planner<'_> {
         columns: &Columns,
         from: &SchemaRef,
     ) -> Result<(), Report> {
-        let fields = columns.exprs().map(|expr| {
-            Ok(Field::new("a", canonical(&self.type_of(expr, from)?), true))
-        });
+        let fields = columns
+            .exprs()
+            .map(|expr| Ok(Field::new("a", canonical(&self.type_of(expr, from)?), true)));
         let schema = Schema::new(fields.collect::<Result<Vec<_>, Report>>()?);
         let args = rebuild.args.iter().map(|arg| Arc::clone(&arg.0)).collect();
         let function = AggregateExprBuilder::new(Arc::clone(&rebuild.function), args)

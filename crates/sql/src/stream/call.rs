@@ -158,8 +158,12 @@ fn order(params: &AggregateFunctionParams) -> Vec<(Expr, bool, bool)> {
 /// The call of a function that is run again.
 fn again(rebuilt: Rebuilt, params: &AggregateFunctionParams) -> Result<CallExpr, Report> {
     let name = rebuilt.function.name();
-    let order = if rebuilt.is_within_group() || rebuilt.ordered { order(params) } else { Vec::new() };
-    if params.distinct && rebuilt.ordered && order.iter().any(|(key, ..)| !params.args.contains(key)) {
+    let order =
+        if rebuilt.is_within_group() || rebuilt.ordered { order(params) } else { Vec::new() };
+    if params.distinct
+        && rebuilt.ordered
+        && order.iter().any(|(key, ..)| !params.args.contains(key))
+    {
         return Err(not_yet(&format!("{name}(DISTINCT ... ORDER BY another expression) is")));
     }
     Ok(CallExpr {

@@ -173,11 +173,8 @@ impl Aggregate {
     pub(crate) fn new(spec: Arc<AggregateSpec>) -> Result<Aggregate, Error> {
         let schema = &spec.input.schema;
         let mut parts = Parts::new(Arc::clone(schema), &spec.name);
-        let incoming = Incoming {
-            schema,
-            ties: &spec.input.key,
-            append_only: spec.input.append_only,
-        };
+        let incoming =
+            Incoming { schema, ties: &spec.input.key, append_only: spec.input.append_only };
         let outcomes = spec
             .calls
             .iter()

@@ -18,7 +18,9 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int64Array, UInt32Array, new_null_array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, Int64Array, UInt32Array, new_null_array,
+};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Int64Type};
 use arrow::row::{RowConverter, SortField};

@@ -145,10 +145,7 @@ impl Rebuilder {
 }
 
 /// An expression over the input's columns as one over the arguments alone.
-fn compact(
-    scalar: &Scalar,
-    args: &[usize],
-) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
+fn compact(scalar: &Scalar, args: &[usize]) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
     let moved = Arc::clone(&scalar.0).transform_up(|part| {
         let Some(column) = part.downcast_ref::<Column>() else {
             return Ok(Transformed::no(part));

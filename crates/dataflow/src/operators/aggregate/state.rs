@@ -214,8 +214,7 @@ impl Aggregate {
         self.started = true;
         // The rows of a function that is run again come back after this.
         let rebuilt = self.spec.calls.iter().any(|call| call.rebuild.is_some());
-        self.failed |=
-            rebuilt || !self.results(&self.state.cells, &slots)?.failures.is_empty();
+        self.failed |= rebuilt || !self.results(&self.state.cells, &slots)?.failures.is_empty();
         let new = vec![false; slots.len()];
         self.windows.add(&Touched { slots, keys }, &new);
         Ok(())
@@ -231,11 +230,12 @@ fn stored(spec: &StateSpec, rows: &RecordBatch) -> Result<Vec<ArrayRef>, Error> 
     if rows.num_columns() != spec.schema.fields().len() {
         return Err(damaged(format!("{} columns", rows.num_columns())));
     }
-    let columns = spec.schema.fields().iter().zip(rows.columns()).map(|(field, column)| {
-        match field.data_type() == column.data_type() {
-            true => Ok(Arc::clone(column)),
-            false => cast(column, field.data_type()).map_err(|e| damaged(e.to_string())),
-        }
-    });
+    let columns =
+        spec.schema.fields().iter().zip(rows.columns()).map(|(field, column)| {
+            match field.data_type() == column.data_type() {
+                true => Ok(Arc::clone(column)),
+                false => cast(column, field.data_type()).map_err(|e| damaged(e.to_string())),
+            }
+        });
     columns.collect()
 }
