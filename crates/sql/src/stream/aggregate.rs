@@ -171,7 +171,7 @@ impl Planner<'_> {
         let mut args = Vec::with_capacity(call.args.len());
         let mut again = Vec::new();
         for arg in call.args {
-            if call.rebuilt.is_some() {
+            if let Some(rebuilt) = &call.rebuilt {
                 // The first argument is what the rows say, were it always the same.
                 if let Expr::Literal(value, _) = &arg
                     && !again.is_empty()
@@ -180,13 +180,20 @@ impl Planner<'_> {
                     continue;
                 }
                 let (shown, seen) = (name(&arg), self.type_of(&arg, from)?);
+                if call.distinct {
+                    call::check_distinct(rebuilt.function.name(), &seen)?;
+                }
                 let column = columns.add(arg, &shown);
                 again.push(Scalar(seen_as(column, &shown, seen)));
                 args.push(column);
                 continue;
             }
             let raw = call::raw_argument(call.function, arg, &|expr| self.type_of(expr, from).ok());
-            call::check_argument(call.function, &self.type_of(&raw, from)?)?;
+            let seen = self.type_of(&raw, from)?;
+            call::check_argument(call.function, &seen)?;
+            if call.distinct {
+                call::check_distinct(call.function.name(), &seen)?;
+            }
             let shown = name(&raw);
             args.push(columns.add(raw, &shown));
         }

@@ -222,7 +222,7 @@ fn windows(hop: &Hop) -> String {
 fn shown_call(call: &Call, input: &Schema) -> String {
     let name = |index: &usize| input.field(*index).name().clone();
     let args: Vec<String> = match &call.rebuild {
-        Some(rebuild) => rebuild.args.iter().map(expression).collect(),
+        Some(rebuild) => rebuild.args.iter().map(argument).collect(),
         None => call.args.iter().map(name).collect(),
     };
     let args = if args.is_empty() { "*".to_owned() } else { args.join(", ") };
@@ -252,6 +252,16 @@ fn shown_call(call: &Call, input: &Schema) -> String {
 fn columns(schema: &Schema, indexes: &[usize]) -> String {
     let names = indexes.iter().map(|index| schema.field(*index).name().as_str());
     format!("({})", names.collect::<Vec<_>>().join(", "))
+}
+
+/// An argument; text is quoted.
+fn argument(scalar: &Scalar) -> String {
+    match scalar.0.downcast_ref::<Literal>().map(Literal::value) {
+        Some(ScalarValue::Utf8(Some(text)) | ScalarValue::LargeUtf8(Some(text))) => {
+            format!("'{text}'")
+        }
+        _ => expression(scalar),
+    }
 }
 
 /// An expression without the positions of its columns: `id@0` is `id`.

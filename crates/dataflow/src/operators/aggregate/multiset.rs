@@ -12,7 +12,7 @@
 //! scratch holds the sum of an epoch's changes, which may be of either sign.
 //!
 //! Invariants: 1. no entry has count 0, in the state none is below 0 ([`Multiset::change`]).
-//! 2. `changed` names every entry that differs from the state table.
+//! 2. a group without rows has no entries ([`Multiset::reset`]). 3. `changed` names every entry that differs from the state table.
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
@@ -168,7 +168,8 @@ impl Accumulator for Multiset {
     }
 
     fn reset(&mut self, slot: u32) {
-        self.forget(slot);
+        let left = self.slots[slot as usize].len();
+        assert_eq!(left, 0, "{}: a group without rows has values", self.name);
     }
 
     fn drop_all(&mut self, slots: &[u32]) {
