@@ -50,7 +50,8 @@ async fn crash(store: &str, rounds: usize) {
     drop(client);
 
     let stop = Arc::new(AtomicBool::new(false));
-    let producer = tokio::spawn(produce(Arc::clone(&kafka), topic, seed, Arc::clone(&stop)));
+    let producer = produce(Arc::clone(&kafka), topic.clone(), seed, Arc::clone(&stop));
+    let producer = tokio::spawn(producer);
     let seen = Arc::new(AtomicU64::new(0));
     let reader = tokio::spawn(watch_sums(server.address(), Arc::clone(&stop), Arc::clone(&seen)));
     let mut moments = StdRng::seed_from_u64(seed ^ 0x6b69_6c6c);
@@ -65,8 +66,9 @@ async fn crash(store: &str, rounds: usize) {
         .await;
     }
     stop.store(true, Ordering::SeqCst);
-    let workload = producer.await.expect("the producer ends");
+    let mut workload = producer.await.expect("the producer ends");
     reader.await.expect("no reader saw a sum go down");
+    send_late_rows(&server, &kafka, &topic, &mut workload).await;
     check(&server, &workload).await;
     // Once more: what was right before a crash is right after it, counters and lists too.
     server.kill().await;
@@ -96,6 +98,13 @@ async fn produce(kafka: Arc<Kafka>, topic: String, seed: u64, stop: Arc<AtomicBo
         sleep(Duration::from_millis(bursts.random_range(0..50))).await;
     }
     workload
+}
+
+/// A burst behind a watermark that is logged: on a slow machine all before may have been read within
+/// few epochs, in which nothing is late.
+async fn send_late_rows(server: &Server, kafka: &Kafka, topic: &str, workload: &mut Workload) {
+    until_read(&server.connect().await, workload.rows()).await;
+    workload.send(kafka, topic, 600).await;
 }
 
 /// Reads sums over and over, over crashes, and fails when one goes down. Counts answers in `seen`.
