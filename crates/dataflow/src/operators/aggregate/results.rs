@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, NullBufferBuilder};
 use arrow::compute::cast;
 use arrow::datatypes::{ArrowNativeType, DataType, SchemaRef, i256};
-use millrace_plan::{Call, Class, Function, Order};
+use millrace_plan::{Call, Class, Function};
 use millrace_types::SqlState;
 use millrace_types::numeric::{Spread, avg_numeric, rescale, variance_numeric};
 use num_bigint::BigInt;
@@ -108,27 +108,15 @@ impl Outcome {
         };
         let count = add(Kind::Count, Vec::new(), valued);
         let numbers = numbers(argument_type.as_ref());
-        let mut outcome = Outcome {
-            function: call.function,
-            numbers: numbers.unwrap_or(Numbers::Integers),
-            count,
-            value: count,
-            squares: count,
-            scale: argument_type.as_ref().and_then(scale).unwrap_or(0),
-            factor: None,
-            data_type: data_type.clone(),
-            counted: !incoming.append_only,
-            rebuilder: None,
-        };
-        outcome.factor = outcome.factor();
+        let mut outcome = Outcome::of_count(call, argument_type.as_ref(), count);
+        outcome.counted = !incoming.append_only;
         if call.function == Function::Count {
             return Ok(outcome);
         }
-        let multiset =
-            |order: &[Order]| Kind::Multiset { order: order.to_vec(), distinct: call.distinct };
         if let Some(rebuild) = &call.rebuild {
             let layout = Layout::new(call, rebuild, incoming.ties);
-            outcome.value = add(multiset(layout.order), layout.columns.clone(), None);
+            let kind = Kind::Multiset { order: layout.order.to_vec(), distinct: call.distinct };
+            outcome.value = add(kind, layout.columns.clone(), None);
             outcome.rebuilder = Some(Arc::new(Rebuilder::new(call, rebuild, &layout, schema)?));
             return Ok(outcome);
         }
@@ -144,14 +132,7 @@ impl Outcome {
             Function::Max => outcome.value = over(Kind::Greatest),
             Function::BoolAnd | Function::BoolOr => outcome.value = over(Kind::Trues),
             Function::FirstValue | Function::LastValue => {
-                let order = call.order.iter().map(|o| o.column);
-                let ties = incoming.ties.iter().copied();
-                let columns = order.chain(ties).chain([argument]).collect();
-                let last = call.function == Function::LastValue;
-                let kind = match outcome.counted {
-                    true => Kind::Multiset { order: call.order.clone(), distinct: false },
-                    false => Kind::Row { last, order: call.order.clone() },
-                };
+                let (kind, columns) = end(call, incoming, argument);
                 outcome.value = add(kind, columns, None);
             }
             _ => {
@@ -167,6 +148,23 @@ impl Outcome {
             }
         }
         if outcome.fits() { Ok(outcome) } else { Err(unsupported()) }
+    }
+
+    /// With the count alone.
+    fn of_count(call: &Call, argument: Option<&DataType>, count: usize) -> Outcome {
+        let outcome = Outcome {
+            function: call.function,
+            numbers: numbers(argument).unwrap_or(Numbers::Integers),
+            count,
+            value: count,
+            squares: count,
+            scale: argument.and_then(scale).unwrap_or(0),
+            factor: None,
+            data_type: call.output.data_type().clone(),
+            counted: false,
+            rebuilder: None,
+        };
+        Outcome { factor: outcome.factor(), ..outcome }
     }
 
     fn factor(&self) -> Option<i256> {
@@ -386,6 +384,18 @@ impl Outcome {
         };
         Ok(Some(if self.function == Function::Avg { sum / divisor(count) } else { sum }))
     }
+}
+
+/// The part of a `first_value` or `last_value`: the columns are order, ties, value.
+fn end(call: &Call, incoming: Incoming<'_>, argument: usize) -> (Kind, Vec<usize>) {
+    let order = call.order.iter().map(|o| o.column);
+    let columns = order.chain(incoming.ties.iter().copied()).chain([argument]).collect();
+    let (order, last) = (call.order.clone(), call.function == Function::LastValue);
+    let kind = match incoming.append_only {
+        true => Kind::Row { last, order },
+        false => Kind::Multiset { order, distinct: false },
+    };
+    (kind, columns)
 }
 
 /// A count as a double; exact below 2^53.
