@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use crossbeam_channel::Sender;
 use millrace_dataflow::ingest::PartitionCut;
@@ -133,7 +134,13 @@ pub struct Shared {
     pub changes: watch::Sender<u64>,
     /// To the coordinator.
     pub inbox: Sender<Message>,
+    /// The last epoch with an acknowledged change of a table.
+    pub changed_at: AtomicU64,
     catalog: RwLock<Arc<Catalog>>,
+    /// Held by the statement that changes a table.
+    table_locks: Mutex<BTreeMap<ObjectId, Arc<tokio::sync::Mutex<()>>>>,
+    /// The next hidden key of a row.
+    next_row: Mutex<i64>,
 }
 
 impl Shared {
@@ -152,8 +159,25 @@ impl Shared {
             board: Mutex::default(),
             changes: watch::Sender::new(0),
             inbox,
+            changed_at: AtomicU64::default(),
             catalog: RwLock::new(Arc::new(catalog)),
+            table_locks: Mutex::default(),
+            next_row: Mutex::default(),
         }
+    }
+
+    /// What a statement holds while it changes a table.
+    pub fn table_lock(&self, table: ObjectId) -> Arc<tokio::sync::Mutex<()>> {
+        self.table_locks.lock().entry(table).or_default().clone()
+    }
+
+    /// New hidden keys of rows. They grow with the clock, in nanoseconds: it never goes back over a
+    /// restart, and no server inserts a row each nanosecond.
+    pub fn row_ids(&self, count: usize) -> std::ops::Range<i64> {
+        let mut next = self.next_row.lock();
+        let first = self.clock.now().saturating_mul(1_000).max(*next);
+        *next = first.saturating_add(i64::try_from(count).unwrap_or(i64::MAX));
+        first..*next
     }
 
     /// The catalog as it is now.

@@ -10,6 +10,7 @@ mod model;
 mod outage;
 mod retention;
 mod rounds;
+mod tables;
 mod workload;
 
 use tokio_postgres::Client;

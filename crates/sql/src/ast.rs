@@ -2,7 +2,7 @@
 //!
 //! Names carry their position in the text, so that the binder can point at them.
 
-use datafusion::sql::sqlparser::ast::{DataType, Expr, Query};
+use datafusion::sql::sqlparser::ast::{DataType, Expr, Query, Statement as SqlStatement};
 
 /// A folded name and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,11 +18,17 @@ pub struct Name {
 pub enum Statement {
     /// `CREATE SOURCE`
     CreateSource(Box<CreateSource>),
+    /// `CREATE TABLE`
+    CreateTable(Box<CreateTable>),
+    /// `INSERT`, `UPDATE`, `DELETE`
+    Change(Box<Change>),
     /// `CREATE MATERIALIZED VIEW`
     CreateMaterializedView(Box<CreateMaterializedView>),
     /// `CREATE VIEW`
     CreateView(Box<CreateView>),
-    /// `DROP SOURCE | VIEW | MATERIALIZED VIEW`
+    /// `FLUSH`
+    Flush,
+    /// `DROP SOURCE | TABLE | VIEW | MATERIALIZED VIEW`
     Drop(Drop),
     /// `SHOW`
     Show(Show),
@@ -53,6 +59,47 @@ pub struct CreateSource {
     pub options: Vec<OptionItem>,
     /// `FORMAT ... ENCODE ...`
     pub format: Option<Format>,
+    /// The statement's own text.
+    pub text: String,
+}
+
+/// `CREATE TABLE`
+#[derive(Clone, Debug, PartialEq)]
+pub struct CreateTable {
+    /// The new table.
+    pub name: Name,
+    /// It is no error if it exists.
+    pub if_not_exists: bool,
+    /// Its columns in order.
+    pub columns: Vec<TableColumnDef>,
+    /// `PRIMARY KEY`; none: rows have no key.
+    pub key: Vec<Name>,
+    /// The statement's own text.
+    pub text: String,
+}
+
+/// A column of a table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TableColumnDef {
+    /// Its name.
+    pub name: Name,
+    /// Its type as written.
+    pub data_type: DataType,
+    /// Where the type stands.
+    pub type_position: Option<usize>,
+    /// `NOT NULL`
+    pub not_null: bool,
+    /// `DEFAULT expression`
+    pub default: Option<Expression>,
+}
+
+/// A statement that changes the rows of a table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// An `INSERT`, `UPDATE` or `DELETE`.
+    pub statement: SqlStatement,
+    /// Its first word.
+    pub verb: &'static str,
     /// The statement's own text.
     pub text: String,
 }
@@ -166,6 +213,8 @@ pub struct CreateView {
 pub enum ObjectKind {
     /// `SOURCE`
     Source,
+    /// `TABLE`
+    Table,
     /// `VIEW`
     View,
     /// `MATERIALIZED VIEW`
@@ -177,6 +226,7 @@ impl ObjectKind {
     pub fn sql(self) -> &'static str {
         match self {
             ObjectKind::Source => "SOURCE",
+            ObjectKind::Table => "TABLE",
             ObjectKind::View => "VIEW",
             ObjectKind::MaterializedView => "MATERIALIZED VIEW",
         }
@@ -186,6 +236,7 @@ impl ObjectKind {
     pub fn word(self) -> &'static str {
         match self {
             ObjectKind::Source => "source",
+            ObjectKind::Table => "table",
             ObjectKind::View => "view",
             ObjectKind::MaterializedView => "materialized view",
         }
@@ -285,10 +336,14 @@ impl Statement {
     pub fn tag(&self) -> &'static str {
         match self {
             Statement::CreateSource(_) => "CREATE SOURCE",
+            Statement::CreateTable(_) => "CREATE TABLE",
+            Statement::Change(change) => change.verb,
             Statement::CreateMaterializedView(_) => "CREATE MATERIALIZED VIEW",
             Statement::CreateView(_) => "CREATE VIEW",
+            Statement::Flush => "FLUSH",
             Statement::Drop(drop) => match drop.kind {
                 ObjectKind::Source => "DROP SOURCE",
+                ObjectKind::Table => "DROP TABLE",
                 ObjectKind::View => "DROP VIEW",
                 ObjectKind::MaterializedView => "DROP MATERIALIZED VIEW",
             },

@@ -21,11 +21,12 @@ mod text;
 mod typenames;
 
 pub use binder::{
-    Binder, Bound, BoundView, CatalogTable, CatalogTables, Parameters, TableLookup, bind_source,
+    Binder, Bound, BoundView, CatalogTable, CatalogTables, ChangeKind, ChangePlan, Conflict,
+    EXCLUDED, Parameters, TableLookup, bind_source, bind_table, plan_change,
 };
 pub use catalog::{
-    Catalog, CatalogError, Include, IncludeKind, Kind, MaterializedView, Object, Source,
-    SourceColumn, SourceWatermark, View,
+    Catalog, CatalogError, Include, IncludeKind, Kind, MaterializedView, Object, ROW_ID_COLUMN,
+    Source, SourceColumn, SourceWatermark, Table, TableColumn, View,
 };
 pub use datafusion::sql::sqlparser;
 pub use parser::{parse, split};

@@ -27,6 +27,6 @@ pub use error::{Error, Result};
 pub use files::{DirFiles, FileReader, FileWriter, Files};
 pub use layout::TableSpec;
 pub use meta::{FjallStore, MetaKind, MetaStore, Op, Pair, SledStore, check_conformance};
-pub use record::{EpochRecord, PartitionRecord, SourceRecord};
+pub use record::{ChangeRecord, EpochRecord, PartitionRecord, SourceRecord};
 pub use store::{Commit, Counters, Segment, Store};
 pub use table::{Change, ColumnRange, Scan, ScanRows, Snapshot, Table};

@@ -8,7 +8,7 @@ use millrace_types::{Epoch, ObjectId, PartitionId};
 
 use crate::codec::{Decoded, Reader, Writer};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// One sealed epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +19,17 @@ pub struct EpochRecord {
     pub now: i64,
     /// The sources that took part, or that have a watermark.
     pub sources: Vec<SourceRecord>,
+    /// What statements changed in tables, in the order of the statements.
+    pub changes: Vec<ChangeRecord>,
+}
+
+/// What one statement changed in a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChangeRecord {
+    /// The table.
+    pub table: ObjectId,
+    /// Rows with weights, as the server encodes them.
+    pub rows: Vec<u8>,
 }
 
 /// One source in a sealed epoch.
@@ -72,6 +83,11 @@ impl EpochRecord {
                 writer.u64(partition.future);
             }
         }
+        writer.u64(self.changes.len() as u64);
+        for change in &self.changes {
+            writer.u64(u64::from(change.table.0));
+            writer.bytes(&change.rows);
+        }
         writer.finish()
     }
 
@@ -84,9 +100,14 @@ impl EpochRecord {
         let epoch = Epoch(reader.u64()?);
         let now = reader.i64()?;
         let sources = (0..reader.count()?).map(|_| source(&mut reader)).collect::<Decoded<_>>()?;
+        let changes = (0..reader.count()?).map(|_| change(&mut reader)).collect::<Decoded<_>>()?;
         reader.finish()?;
-        Ok(EpochRecord { epoch, now, sources })
+        Ok(EpochRecord { epoch, now, sources, changes })
     }
+}
+
+fn change(reader: &mut Reader<'_>) -> Decoded<ChangeRecord> {
+    Ok(ChangeRecord { table: ObjectId(reader.u32()?), rows: reader.bytes()?.to_vec() })
 }
 
 fn source(reader: &mut Reader<'_>) -> Decoded<SourceRecord> {
@@ -128,7 +149,8 @@ mod tests {
             watermark: None,
             partitions: vec![partition, PartitionRecord::default()],
         };
-        let record = EpochRecord { epoch: Epoch(12), now: -1, sources: vec![source] };
+        let changes = vec![ChangeRecord { table: ObjectId(4), rows: vec![1, 0, 255] }];
+        let record = EpochRecord { epoch: Epoch(12), now: -1, sources: vec![source], changes };
         let bytes = record.encode();
         assert_eq!(EpochRecord::decode(&bytes), Ok(record));
         for len in 0..bytes.len() {

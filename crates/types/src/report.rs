@@ -52,6 +52,16 @@ states! {
     CHARACTER_NOT_IN_REPERTOIRE = "22021";
     /// A data error without a class of its own.
     DATA_EXCEPTION = "22000";
+    /// More rows than there may be.
+    CARDINALITY_VIOLATION = "21000";
+    /// Another session holds a lock.
+    LOCK_NOT_AVAILABLE = "55P03";
+    /// The savepoint does not exist.
+    INVALID_SAVEPOINT = "3B001";
+    /// No transaction is open.
+    NO_ACTIVE_SQL_TRANSACTION = "25P01";
+    /// NULL where the column does not take it.
+    NOT_NULL_VIOLATION = "23502";
     /// Duplicate key.
     UNIQUE_VIOLATION = "23505";
     /// The transaction has failed; only ROLLBACK is taken.
@@ -108,6 +118,8 @@ states! {
     CANNOT_COERCE = "42846";
     /// A definition contradicts itself.
     INVALID_OBJECT_DEFINITION = "42P17";
+    /// A table that cannot be.
+    INVALID_TABLE_DEFINITION = "42P16";
     /// A column reference that is not allowed where it stands.
     INVALID_COLUMN_REFERENCE = "42P10";
     /// A name that may not be used.

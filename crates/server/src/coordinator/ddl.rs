@@ -43,7 +43,7 @@ pub struct NewView {
 
 /// What a session asks for.
 pub enum Request {
-    /// Adds a source or view to the catalog.
+    /// Adds a source, table or view to the catalog.
     Create(Box<Object>, Reply),
     /// Creates and fills a materialized view.
     CreateMaterializedView(Box<NewView>, Reply),
@@ -87,6 +87,9 @@ impl Coordinator {
             return Ok(());
         }
         match request {
+            Request::Create(object, reply) if matches!(object.kind, Kind::Table(_)) => {
+                self.create_table(*object, reply)
+            }
             Request::Create(object, reply) => self.create(*object, reply),
             Request::CreateMaterializedView(new, reply) => {
                 self.create_materialized_view(*new, reply);
@@ -118,7 +121,7 @@ impl Coordinator {
         self.commit_catalog(ops, Vec::new(), then)
     }
 
-    fn name_taken(&self, name: &str) -> Option<Report> {
+    pub(super) fn name_taken(&self, name: &str) -> Option<Report> {
         let taken = self.catalog().find(name).is_some()
             || self.hydrations.values().any(|h| h.name == name)
             || self.checkpoints.attached.iter().any(|a| a.object.name == name);
@@ -233,8 +236,8 @@ impl Coordinator {
         object: &Object,
         graph: &Graph,
     ) -> Result<ViewTables, ServerError> {
-        let Kind::MaterializedView(view) = &object.kind else {
-            return Err(ServerError::Catalog(format!("\"{}\" is no view", object.name)));
+        let Some(view) = object.stored() else {
+            return Err(ServerError::Catalog(format!("\"{}\" keeps no rows", object.name)));
         };
         let store = &self.shared.store;
         let content = store.create_table(TableSpec {
@@ -282,8 +285,12 @@ impl Coordinator {
 
     /// A view's creation is durable: sessions see it from now on.
     pub(super) fn created(&mut self, view: ObjectId) {
-        let from = self.views.get(&view).and_then(|found| found.live_from);
-        self.show_view(view, from.unwrap_or_default());
+        let mut from = self.views.get(&view).and_then(|found| found.live_from).unwrap_or_default();
+        if self.table_feeds.contains_key(&view) {
+            // A new table is complete, and empty, before its first epoch.
+            from = from.previous();
+        }
+        self.show_view(view, from);
         // Who is told of the view sees its sources as they are now.
         self.last_post_at = 0;
         self.post_status(self.shared.clock.now());
@@ -399,6 +406,7 @@ impl Coordinator {
     /// The drop of a view is durable, or it never was.
     pub(super) fn remove_view(&mut self, view: ObjectId) {
         self.forget_hand_over(view);
+        self.table_feeds.remove(&view);
         if self.views.remove(&view).is_some() {
             self.runtime.broadcast(&Command::Drop(view));
         }
@@ -406,18 +414,18 @@ impl Coordinator {
         self.close_unread_sources();
     }
 
-    fn next_object(&mut self) -> ObjectId {
+    pub(super) fn next_object(&mut self) -> ObjectId {
         self.ddl.next_object += 1;
         ObjectId(self.ddl.next_object)
     }
 
-    fn next_table(&mut self) -> TableId {
+    pub(super) fn next_table(&mut self) -> TableId {
         self.ddl.next_table += 1;
         TableId(self.ddl.next_table)
     }
 
     /// Stores which ids are free.
-    fn ids_op(&self) -> Op {
+    pub(super) fn ids_op(&self) -> Op {
         let mut bytes = self.ddl.next_object.to_le_bytes().to_vec();
         bytes.extend(self.ddl.next_table.to_le_bytes());
         Op::Put(IDS_KEY.to_vec(), bytes)
@@ -433,13 +441,13 @@ pub(super) fn object_key(id: ObjectId) -> Vec<u8> {
 
 /// The stored tables of an object.
 pub(super) fn tables_of(object: &Object) -> Vec<TableId> {
-    match &object.kind {
-        Kind::MaterializedView(view) => {
+    match object.stored() {
+        Some(view) => {
             let mut tables = vec![view.content, view.late, view.errors];
             tables.extend(&view.state);
             tables
         }
-        Kind::Source(_) | Kind::View(_) => Vec::new(),
+        None => Vec::new(),
     }
 }
 

@@ -32,7 +32,7 @@ impl Coordinator {
         if self.in_flight.len() >= limit || self.recovering() {
             return false;
         }
-        if self.seal_wanted() {
+        if self.seal_wanted() || !self.changes.is_empty() || !self.flushes.is_empty() {
             return true;
         }
         let since = now.saturating_sub(self.last_seal_at);
@@ -63,7 +63,8 @@ impl Coordinator {
         let hand_over = self.checkpoint_due(now);
         let next = epoch.next();
         self.joins_before_cut(epoch);
-        let mut record = EpochRecord { epoch, now, sources: Vec::new() };
+        let (changes, changed) = self.logged_changes();
+        let mut record = EpochRecord { epoch, now, sources: Vec::new(), changes };
         let mut watermarks = BTreeMap::new();
         let mut bytes = 0;
         for (id, source) in &mut self.sources {
@@ -87,6 +88,13 @@ impl Coordinator {
         let begun = self.shared.clock.now();
         self.shared.store.append_epoch(&record)?;
         let cost = self.shared.clock.now() - begun;
+        // The content has them from here on.
+        record.changes.clear();
+        self.send_changes(epoch, changed);
+        for reply in self.flushes.drain(..) {
+            // A client that has gone needs no answer.
+            drop(reply.send(Ok(epoch)));
+        }
         self.tails_after_cut(&record);
         self.checkpoints.sealed(epoch, record, cost, hand_over, now);
         let watermarks = Arc::new(watermarks);

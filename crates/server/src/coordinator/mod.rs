@@ -16,6 +16,7 @@ mod hydrate;
 mod memory;
 mod recover;
 mod sources;
+mod tables;
 mod watermark;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -36,6 +37,8 @@ pub use ddl::{NewView, Request};
 pub(crate) use hydrate::source_report;
 pub(crate) use recover::built_source;
 pub use recover::{BuiltSource, load_catalog, logged_now};
+pub(crate) use tables::CHANGE_BYTES_MAX;
+pub use tables::TableChange;
 
 /// How many sealed epochs may wait for completion.
 const IN_FLIGHT_MAX: usize = 4;
@@ -50,6 +53,10 @@ pub enum Message {
     Event(Event),
     /// A session asks for something; the answer goes into its channel.
     Request(Box<Request>),
+    /// A statement has changed a table.
+    Change(Box<TableChange>),
+    /// Told the epoch that holds everything that has come so far, when it is sealed.
+    Flush(oneshot::Sender<Result<Epoch, Report>>),
     /// The committer is done with a job.
     Committed(Box<checkpoint::Done>),
     /// A thread that the server cannot do without has failed.
@@ -91,6 +98,12 @@ pub struct Coordinator {
     /// Sources that live views read.
     sources: BTreeMap<ObjectId, sources::LiveSource>,
     views: BTreeMap<ObjectId, View>,
+    /// Where the rows of tables go in.
+    table_feeds: BTreeMap<ObjectId, FeedId>,
+    /// What statements have changed in the open epoch.
+    changes: Vec<TableChange>,
+    /// Who waits for the next seal.
+    flushes: Vec<oneshot::Sender<Result<Epoch, Report>>>,
     hydrations: BTreeMap<ObjectId, hydrate::Hydration>,
     /// Sealed epochs that a live view has not completed, with their seal time.
     in_flight: VecDeque<(Epoch, i64)>,
@@ -100,7 +113,7 @@ pub struct Coordinator {
     waiting: VecDeque<Request>,
     ddl: ddl::Ddl,
     /// Logged epochs that recovery has not yet read again.
-    replay: VecDeque<(Epoch, Arc<BTreeMap<ObjectId, i64>>)>,
+    replay: VecDeque<recover::Logged>,
     next_feed: u64,
     last_seal_at: i64,
     last_post_at: i64,
@@ -141,6 +154,9 @@ impl Coordinator {
             inbox,
             sources: BTreeMap::new(),
             views: BTreeMap::new(),
+            table_feeds: BTreeMap::new(),
+            changes: Vec::new(),
+            flushes: Vec::new(),
             hydrations: BTreeMap::new(),
             in_flight: VecDeque::new(),
             checkpoints,
@@ -195,6 +211,9 @@ impl Coordinator {
             Message::Wake => {}
             Message::Event(event) => self.event(event),
             Message::Request(request) => self.waiting.push_back(*request),
+            Message::Flush(reply) if self.stopping => drop(reply.send(Err(shutting_down()))),
+            Message::Flush(reply) => self.flushes.push(reply),
+            Message::Change(change) => self.stage(*change),
             Message::Committed(done) => self.committed(*done)?,
             Message::Failed(error) => return Err(*error),
             Message::Ends(source, ends) => self.ends(source, ends),

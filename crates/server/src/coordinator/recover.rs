@@ -13,7 +13,7 @@ use millrace_dataflow::runtime::{Command, Install};
 use millrace_dataflow::source::Connector;
 use millrace_plan::LeafKind;
 use millrace_sql::{Catalog, Kind, Object, Source};
-use millrace_storage::{Commit, EpochRecord, Store};
+use millrace_storage::{ChangeRecord, Commit, EpochRecord, Store};
 use millrace_types::{ObjectId, PartitionId};
 
 use super::Coordinator;
@@ -29,6 +29,13 @@ use crate::shared::SourceStatus;
 const IDLE_US: i64 = 5_000_000;
 /// How far ahead of the clock an event time may move the watermark, by default.
 const MAX_FUTURE_US: i64 = 3_600_000_000;
+
+/// An epoch of the log that recovery has not yet read again.
+pub(super) struct Logged {
+    epoch: millrace_types::Epoch,
+    watermarks: Arc<BTreeMap<ObjectId, i64>>,
+    changes: Vec<ChangeRecord>,
+}
 
 /// A source that is connected and ready to be read.
 pub struct BuiltSource {
@@ -134,7 +141,8 @@ impl Coordinator {
         self.fail_repeated(&catalog)?;
         let mut read = BTreeSet::new();
         for object in catalog.objects() {
-            let Kind::MaterializedView(view) = &object.kind else { continue };
+            let Some(view) = object.stored() else { continue };
+            let is_table = matches!(object.kind, Kind::Table(_));
             let graph = Graph::new(&view.plan);
             let tables = self.view_tables(object, &graph)?;
             if let Some(reason) = self.failed_before(&catalog, object.id)? {
@@ -142,7 +150,8 @@ impl Coordinator {
                 continue;
             }
             let leaves = graph.leaves.iter().map(|leaf| leaf.leaf.kind);
-            let sources: Vec<ObjectId> = leaves.filter_map(source_of).collect();
+            let sources: Vec<ObjectId> =
+                leaves.filter_map(source_of).filter(|_| !is_table).collect();
             read.extend(sources.iter().copied());
             let install = Install {
                 view: object.id,
@@ -155,13 +164,21 @@ impl Coordinator {
                 watermarks: watermarks.clone(),
             };
             self.install(install, sources);
+            if is_table {
+                self.feed_table(object.id);
+            }
             self.show_view(object.id, readable_from);
         }
         for id in read {
             self.reopen(&catalog, id, record.as_ref(), &log)?;
         }
-        self.replay = log.iter().map(|r| (r.epoch, Arc::new(watermarks_of(r)))).collect();
         let epochs = log.len();
+        let logged = |record: EpochRecord| Logged {
+            epoch: record.epoch,
+            watermarks: Arc::new(watermarks_of(&record)),
+            changes: record.changes,
+        };
+        self.replay = log.into_iter().map(logged).collect();
         tracing::info!(%checkpoint, epochs, "recovered the catalog, reading the log again");
         self.shared.board.lock().checkpoint = checkpoint;
         Ok(())
@@ -261,12 +278,13 @@ impl Coordinator {
 
     /// Seals logged epochs again, as far as all their rows are there.
     pub(super) fn replay_sealed(&mut self, now: i64) {
-        while let Some((epoch, watermarks)) = self.replay.front().cloned() {
+        while let Some(epoch) = self.replay.front().map(|logged| logged.epoch) {
             // What cannot be read again any more has been taken out with its views.
             if !self.sources.values().all(|source| source.feed.gate.replayed(epoch)) {
                 return;
             }
-            self.replay.pop_front();
+            let Some(Logged { watermarks, changes, .. }) = self.replay.pop_front() else { return };
+            changes.iter().for_each(|change| self.send_logged(epoch, change));
             self.runtime.broadcast(&Command::Seal { epoch, watermarks, hand_over: false });
             self.in_flight.push_back((epoch, now));
             if self.replay.is_empty() {

@@ -16,7 +16,7 @@ use crate::coordinator::{BuiltSource, Message, NewView, Reply, Request, built_so
 use crate::error::ServerError;
 
 /// How long a source may take to answer at CREATE.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
 
 impl Conn {
     /// True if the name is taken and the statement asks to let that pass.
@@ -60,6 +60,35 @@ impl Conn {
         let (name, sql) = (create.name.name, create.text);
         let object = Object { id: ObjectId::default(), name, kind: Kind::Source(source), sql };
         self.ask(|reply| Request::Create(Box::new(object), reply)).await
+    }
+
+    pub(super) async fn create_table(&mut self, create: ast::CreateTable) -> Result<(), Report> {
+        if self.exists(&create.name, create.if_not_exists)? {
+            return Ok(());
+        }
+        let table = millrace_sql::bind_table(&create)?;
+        self.check_defaults(&create)?;
+        let (name, sql) = (create.name.name, create.text);
+        let object = Object { id: ObjectId::default(), name, kind: Kind::Table(table), sql };
+        self.ask(|reply| Request::Create(Box::new(object), reply)).await
+    }
+
+    /// Binds the defaults once, so that a wrong one fails now and not at an INSERT.
+    fn check_defaults(&self, create: &ast::CreateTable) -> Result<(), Report> {
+        let tables = super::tables::QueryTables::new(self.shared.clone());
+        let state = self.state();
+        for column in &create.columns {
+            let Some(default) = &column.default else { continue };
+            let text = format!("SELECT CAST(({}) AS {})", default.text, column.data_type);
+            let at = |report: Report| Report { position: default.position, ..report };
+            let Some(ast::Statement::Query(query)) = millrace_sql::parse(&text).map_err(at)?.pop()
+            else {
+                continue;
+            };
+            let binder = millrace_sql::Binder::new(tables.catalog(), &tables, &state);
+            binder.bind_query(&query, &text, &millrace_sql::Parameters::none()).map_err(at)?;
+        }
+        Ok(())
     }
 
     pub(super) async fn create_view(&mut self, create: ast::CreateView) -> Result<(), Report> {
@@ -179,7 +208,7 @@ fn connect_all(
 }
 
 /// Runs what waits for the network on a thread for that.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ServerError> + Send + 'static,
 ) -> Result<T, Report> {
     match tokio::task::spawn_blocking(work).await {

@@ -89,6 +89,7 @@ fn input(catalog: &Catalog, id: ObjectId) -> InputInfo {
             InputInfo::source(id, source.full_schema(), event_time)
         }
         Kind::MaterializedView(view) => InputInfo::view(id, view.plan.root.meta()),
+        Kind::Table(table) => InputInfo::view(id, table.stored.plan.root.meta()),
         Kind::View(_) => unreachable!("the binder expands views"),
     }
 }

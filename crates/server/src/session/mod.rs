@@ -1,19 +1,22 @@
 //! Sessions: what a client's statements do.
 //!
 //! [`Sessions`] lets clients in; a [`Conn`] is one of them: it parses a statement and hands it to the
-//! module of its kind. Transactions are accepted so that drivers work; statements take effect one by
-//! one.
+//! module of its kind. What a transaction changes in tables takes effect at COMMIT; all other
+//! statements take effect one by one.
 //!
 //! Invariants: 1. a session never reads an epoch before one that it has read (`Conn::seen`).
 
+mod change;
 mod ddl;
 mod explain;
+mod flush;
 mod query;
 mod relations;
 mod rows;
 mod settings;
 mod show;
 mod tables;
+mod transaction;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -32,6 +35,7 @@ use crate::error::ServerError;
 use crate::shared::Shared;
 pub use millrace_pg::report_of;
 use settings::SharedSettings;
+use transaction::Uncommitted;
 
 /// The only database.
 const DATABASE: &str = "dev";
@@ -76,6 +80,7 @@ impl Database for Sessions {
             notices: Vec::new(),
             transaction: Transaction::Idle,
             seen: Epoch::default(),
+            uncommitted: Uncommitted::default(),
         };
         for (name, value) in login.options {
             // A client may send parameters that mean nothing here; that is no reason to refuse it.
@@ -106,6 +111,7 @@ struct Conn {
     transaction: Transaction,
     /// The last epoch that this session has read.
     seen: Epoch,
+    uncommitted: Uncommitted,
 }
 
 #[async_trait]
@@ -127,6 +133,7 @@ impl Session for Conn {
                 self.prepare_catalog_query(&statement.text, hints).await
             }
             Statement::Query(query) => self.prepare_query(&query, &statement.text, hints),
+            Statement::Change(change) => self.prepare_change(&change, hints),
             Statement::Show(_) | Statement::Describe(_) | Statement::Explain(_) => {
                 match self.run(parsed, &statement.text, Vec::new()).await? {
                     Outcome::Rows { schema, .. } => {
@@ -209,7 +216,10 @@ impl Conn {
             Statement::CreateMaterializedView(create) => {
                 self.create_materialized_view(*create).await?;
             }
+            Statement::CreateTable(create) => self.create_table(*create).await?,
+            Statement::Change(change) => return self.change(&change, parameters).await,
             Statement::CreateView(create) => self.create_view(*create).await?,
+            Statement::Flush => self.flush().await?,
             Statement::Drop(drop) => self.drop_objects(drop).await?,
             Statement::Show(show) => return self.show(&show),
             Statement::Describe(name) => return self.describe(&name, "DESCRIBE"),
@@ -218,12 +228,12 @@ impl Conn {
                 return self.catalog_query(text, parameters).await;
             }
             Statement::Query(query) => return self.query(&query, text, parameters).await,
-            Statement::Session(session) => return self.session(session, tag),
+            Statement::Session(session) => return self.session(session, tag).await,
         }
         Ok(Outcome::Done(tag.to_owned()))
     }
 
-    fn session(&mut self, statement: ast::Session, tag: &str) -> Result<Outcome, Report> {
+    async fn session(&mut self, statement: ast::Session, tag: &str) -> Result<Outcome, Report> {
         use ast::Session as S;
         let mut done = tag.to_owned();
         match statement {
@@ -243,25 +253,45 @@ impl Conn {
                 self.transaction = Transaction::Open;
             }
             S::Commit => {
-                if self.transaction == Transaction::Failed {
-                    done = "ROLLBACK".to_owned();
-                }
+                let failed = self.transaction == Transaction::Failed;
                 self.transaction = Transaction::Idle;
+                if failed {
+                    done = "ROLLBACK".to_owned();
+                    self.uncommitted = Uncommitted::default();
+                } else {
+                    self.commit_changes().await?;
+                }
             }
-            S::Rollback => self.transaction = Transaction::Idle,
-            S::RollbackTo(_) if self.transaction == Transaction::Failed => {
+            S::Rollback => {
+                self.transaction = Transaction::Idle;
+                self.uncommitted = Uncommitted::default();
+            }
+            S::Savepoint(name) => {
+                self.in_transaction("SAVEPOINT")?;
+                self.uncommitted.savepoint(name);
+            }
+            S::Release(name) => {
+                self.in_transaction("RELEASE SAVEPOINT")?;
+                self.uncommitted.release(&name)?;
+            }
+            S::RollbackTo(name) => {
+                self.in_transaction("ROLLBACK TO SAVEPOINT")?;
+                self.uncommitted.rollback_to(&name)?;
                 self.transaction = Transaction::Open;
             }
-            S::Savepoint(_)
-            | S::Release(_)
-            | S::RollbackTo(_)
-            | S::Deallocate(_)
-            | S::Close(_)
-            | S::Accepted("UNLISTEN") => {}
+            S::Deallocate(_) | S::Close(_) | S::Accepted("UNLISTEN") => {}
             // Drivers say UNLISTEN by themselves; the others somebody has written.
             S::Accepted(tag) => self.notice(format!("{tag} has no effect")),
         }
         Ok(Outcome::Done(done))
+    }
+
+    fn in_transaction(&self, what: &str) -> Result<(), Report> {
+        if self.transaction == Transaction::Idle {
+            let message = format!("{what} can only be used in transaction blocks");
+            return Err(Report::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, message));
+        }
+        Ok(())
     }
 
     fn warn(&mut self, code: SqlState, message: &str) {

@@ -81,7 +81,8 @@ impl Conn {
         text: &str,
         parameters: Vec<ScalarValue>,
     ) -> Result<Outcome, Report> {
-        let tables = QueryTables::new(self.shared.clone());
+        self.read_changed_tables().await?;
+        let tables = self.tables()?;
         let state = self.state();
         // The values have the types that the statement was prepared with; without them a `$1` that
         // the client declared would be guessed anew, as text.
@@ -156,7 +157,7 @@ impl Conn {
 }
 
 /// The type of a value, if it has one.
-fn hint(data_type: &DataType) -> Option<DataType> {
+pub(super) fn hint(data_type: &DataType) -> Option<DataType> {
     (*data_type != DataType::Null).then(|| data_type.clone())
 }
 

@@ -34,6 +34,7 @@ impl Relations for CatalogRelations {
                 name: object.name.clone(),
                 kind: match object.kind {
                     Kind::Source(_) => RelationKind::Source,
+                    Kind::Table(_) => RelationKind::Table,
                     Kind::View(_) => RelationKind::View,
                     Kind::MaterializedView(_) => RelationKind::MaterializedView,
                 },
@@ -61,7 +62,7 @@ impl Relations for CatalogRelations {
 /// The query of a view.
 fn definition(kind: &Kind, sql: &str) -> Option<String> {
     match kind {
-        Kind::Source(_) => None,
+        Kind::Source(_) | Kind::Table(_) => None,
         Kind::View(view) => Some(view.query_text.clone()),
         Kind::MaterializedView(_) => {
             let lower = sql.to_ascii_lowercase();

@@ -15,8 +15,9 @@ impl Conn {
             Show::Sources => Ok(self.show_sources()),
             Show::Views => Ok(self.show_names(|kind| matches!(kind, Kind::View(_)))),
             Show::MaterializedViews => Ok(self.show_materialized_views()),
-            // There are none yet; the lists say so.
-            Show::Tables | Show::Sinks => Ok(self.show_names(|_| false)),
+            Show::Tables => Ok(self.show_names(|kind| matches!(kind, Kind::Table(_)))),
+            // There are none yet; the list says so.
+            Show::Sinks => Ok(self.show_names(|_| false)),
             Show::Jobs => Ok(self.show_jobs()),
             Show::All => Ok(self.show_all()),
             Show::Create(kind, name) => self.show_create(*kind, name),
@@ -108,11 +109,22 @@ impl Conn {
                 let found = source.columns.iter().find(|c| c.name == column);
                 found.and_then(|c| c.computed.clone())
             }
-            Kind::View(_) | Kind::MaterializedView(_) => None,
+            Kind::Table(_) | Kind::View(_) | Kind::MaterializedView(_) => None,
+        };
+        let default = |column: &str| match &object.kind {
+            Kind::Table(table) => {
+                let found = table.columns.iter().find(|c| c.name == column);
+                found.and_then(|c| c.default.clone())
+            }
+            Kind::Source(_) | Kind::View(_) | Kind::MaterializedView(_) => None,
+        };
+        let in_key = |at: usize| match &object.kind {
+            Kind::Table(table) => table.key.contains(&at),
+            Kind::Source(_) | Kind::View(_) | Kind::MaterializedView(_) => false,
         };
         let watermark = match &object.kind {
             Kind::Source(source) => source.watermark.as_ref().map(|w| (w.column, w.delay_us)),
-            Kind::View(_) | Kind::MaterializedView(_) => None,
+            Kind::Table(_) | Kind::View(_) | Kind::MaterializedView(_) => None,
         };
         let mut rows = Vec::new();
         for (at, field) in schema.fields().iter().enumerate() {
@@ -122,6 +134,8 @@ impl Conn {
             let sql_type = SqlType::of_arrow(field.data_type());
             let mut notes = Vec::new();
             notes.extend(computed(field.name()).map(|text| format!("computed as {text}")));
+            notes.extend(in_key(at).then(|| "primary key".to_owned()));
+            notes.extend(default(field.name()).map(|text| format!("default {text}")));
             notes.extend(
                 watermark
                     .filter(|(column, _)| *column == at)

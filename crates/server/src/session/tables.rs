@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
-use datafusion::datasource::provider_as_source;
+use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::logical_expr::TableSource;
 use millrace_sql::{Catalog, Kind, TableLookup};
 use millrace_storage::Scan;
@@ -29,12 +31,35 @@ pub(super) struct QueryTables {
     catalog: Arc<Catalog>,
     views: Mutex<BTreeMap<ObjectId, Arc<ViewProvider>>>,
     failed: Mutex<Option<Report>>,
+    /// Rows that stand for a name, whatever the catalog says.
+    given: BTreeMap<String, Arc<dyn TableProvider>>,
 }
 
 impl QueryTables {
     pub(super) fn new(shared: Arc<Shared>) -> QueryTables {
         let catalog = shared.catalog();
-        QueryTables { shared, catalog, views: Mutex::default(), failed: Mutex::default() }
+        let (views, failed, given) = Default::default();
+        QueryTables { shared, catalog, views, failed, given }
+    }
+
+    /// The same, in which a name stands for some rows.
+    pub(super) fn with(mut self, name: &str, rows: RecordBatch) -> Result<QueryTables, Report> {
+        let schema = rows.schema();
+        self = self.with_batches(name, &schema, vec![rows])?;
+        Ok(self)
+    }
+
+    /// As [`QueryTables::with`].
+    pub(super) fn with_batches(
+        mut self,
+        name: &str,
+        schema: &SchemaRef,
+        rows: Vec<RecordBatch>,
+    ) -> Result<QueryTables, Report> {
+        let table = MemTable::try_new(Arc::clone(schema), vec![rows]);
+        let table = table.map_err(|error| super::report_of(&error))?;
+        self.given.insert(name.to_owned(), Arc::new(table));
+        Ok(self)
     }
 
     pub(super) fn catalog(&self) -> &Catalog {
@@ -47,6 +72,9 @@ impl QueryTables {
     }
 
     fn open(&self, reference: &TableReference) -> Result<Option<Arc<dyn TableProvider>>, Report> {
+        if let Some(table) = self.given.get(reference.table()) {
+            return Ok(Some(Arc::clone(table)));
+        }
         if reference.schema() == Some(SYSTEM_SCHEMA) {
             let table = system_table(&self.shared, reference.table());
             return table.map_err(|error| super::report_of(&error));
@@ -56,11 +84,11 @@ impl QueryTables {
         }
         let Some(object) = self.catalog.find(reference.table()) else { return Ok(None) };
         match &object.kind {
-            Kind::MaterializedView(view) => {
+            Kind::MaterializedView(_) | Kind::Table(_) => {
                 let mut views = self.views.lock();
-                let provider = views.entry(object.id).or_insert_with(|| {
-                    Arc::new(ViewProvider::new(view.plan.root.meta().schema.clone()))
-                });
+                let provider = views
+                    .entry(object.id)
+                    .or_insert_with(|| Arc::new(ViewProvider::new(object.full_schema())));
                 let provider: Arc<dyn TableProvider> = provider.clone();
                 Ok(Some(provider))
             }
@@ -82,6 +110,8 @@ impl QueryTables {
         if ids.is_empty() {
             return Ok(None);
         }
+        // What any session was told to be there is there.
+        let seen = seen.max(self.shared.last_change());
         let mut changes = self.shared.changes.subscribe();
         let deadline = tokio::time::Instant::now() + WAIT;
         loop {

@@ -98,6 +98,7 @@ impl Sql {
                     let time = time.filter(|_| self.event_time);
                     InputInfo::source(id, object.full_schema(), time)
                 }
+                Kind::Table(table) => InputInfo::view(id, table.stored.plan.root.meta()),
                 Kind::View(_) => panic!("a view is a macro"),
             }
         };

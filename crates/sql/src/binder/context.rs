@@ -35,6 +35,8 @@ pub(super) struct Context<'a> {
     relations: Vec<Arc<dyn RelationPlanner>>,
     /// What the query has named so far.
     named: RefCell<BTreeSet<ObjectId>>,
+    /// The table whose hidden columns are seen.
+    pub(super) opened: Option<ObjectId>,
 }
 
 impl<'a> Context<'a> {
@@ -45,7 +47,7 @@ impl<'a> Context<'a> {
         text: &str,
     ) -> Context<'a> {
         let relations: Vec<Arc<dyn RelationPlanner>> = vec![Arc::new(Windows::new(text))];
-        Context { catalog, tables, state, relations, named: RefCell::default() }
+        Context { catalog, tables, state, relations, named: RefCell::default(), opened: None }
     }
 
     /// The objects that were named, ascending.
@@ -66,6 +68,7 @@ impl<'a> Context<'a> {
             }
         }
         match (self.tables.table(&local), object) {
+            (Some(source), Some(object)) if self.opened == Some(object.id) => Ok(source),
             (Some(source), _) => show_visible(&local, source),
             (None, Some(object)) => {
                 let code = SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE;

@@ -8,6 +8,7 @@
 //! Invariants: 1. every error is a report with PostgreSQL's words. 2. an output column's name in the
 //! plan is its SQL name, unless that name is given to several columns ([`columns::shown`]).
 
+mod change;
 mod columns;
 mod computed;
 mod context;
@@ -21,6 +22,7 @@ mod similar;
 mod source;
 mod syntax;
 mod table;
+mod table_def;
 mod view;
 
 #[cfg(test)]
@@ -36,9 +38,11 @@ use datafusion::sql::planner::{PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::{Query, Statement as SqlStatement};
 use millrace_types::{ObjectId, Report};
 
+pub use change::{ChangeKind, ChangePlan, Conflict, EXCLUDED, plan_change};
 pub use parameters::Parameters;
 pub use source::bind_source;
 pub use table::{CatalogTable, CatalogTables, TableLookup};
+pub use table_def::bind_table;
 pub use view::BoundView;
 
 use crate::catalog::Catalog;
@@ -50,6 +54,8 @@ pub struct Binder<'a> {
     catalog: &'a Catalog,
     tables: &'a dyn TableLookup,
     state: &'a SessionState,
+    /// The table whose hidden columns are seen.
+    opened: Option<ObjectId>,
 }
 
 /// A query with names and types resolved.
@@ -72,7 +78,13 @@ impl<'a> Binder<'a> {
         tables: &'a dyn TableLookup,
         state: &'a SessionState,
     ) -> Binder<'a> {
-        Binder { catalog, tables, state }
+        Binder { catalog, tables, state, opened: None }
+    }
+
+    /// The same, which sees the hidden columns of a table: for a statement that changes it.
+    #[must_use]
+    pub fn opening(self, table: ObjectId) -> Binder<'a> {
+        Binder { opened: Some(table), ..self }
     }
 
     /// Binds a query; `text` is the statement that holds it, for positions.
@@ -88,7 +100,8 @@ impl<'a> Binder<'a> {
         let mut query = query.clone();
         columns::name_outputs(&mut query);
         syntax::normalize(&mut query, text)?;
-        let context = Context::new(self.catalog, self.tables, self.state, text);
+        let mut context = Context::new(self.catalog, self.tables, self.state, text);
+        context.opened = self.opened;
         let (plan, parameters) = parameters.plan(&context, &query, text)?;
         check_reads(&plan)?;
         let plan = self.analyze(plan, text)?;

@@ -43,11 +43,13 @@ impl TableLookup for CatalogTables<'_> {
         let object = self.0.find(table)?;
         match object.kind {
             Kind::View(_) => None,
-            Kind::Source(_) | Kind::MaterializedView(_) => Some(Arc::new(CatalogTable {
-                object: object.id,
-                kind: object.object_kind(),
-                schema: object.full_schema(),
-            })),
+            Kind::Source(_) | Kind::Table(_) | Kind::MaterializedView(_) => {
+                Some(Arc::new(CatalogTable {
+                    object: object.id,
+                    kind: object.object_kind(),
+                    schema: object.full_schema(),
+                }))
+            }
         }
     }
 }

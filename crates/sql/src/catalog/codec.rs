@@ -15,7 +15,7 @@ use prost::Message;
 
 use super::{
     Include, IncludeKind, Kind, MaterializedView, Object, Source, SourceColumn, SourceWatermark,
-    View,
+    Table, TableColumn, View,
 };
 
 /// The version that is written.
@@ -56,6 +56,7 @@ impl Object {
         };
         match &self.kind {
             Kind::Source(source) => message.source = Some(source_message(source)),
+            Kind::Table(table) => message.table = Some(table_message(table)?),
             Kind::View(view) => message.view = Some(view_message(view)),
             Kind::MaterializedView(view) => {
                 message.materialized = Some(materialized_message(view)?)
@@ -73,10 +74,13 @@ impl Object {
         if message.version > VERSION {
             return Err(CatalogError::Version { found: message.version });
         }
-        let kind = match (message.source, message.view, message.materialized) {
-            (Some(source), None, None) => Kind::Source(source_of(source)?),
-            (None, Some(view), None) => Kind::View(view_of(view)?),
-            (None, None, Some(view)) => Kind::MaterializedView(materialized_of(view, functions)?),
+        let kind = match (message.source, message.view, message.materialized, message.table) {
+            (Some(source), None, None, None) => Kind::Source(source_of(source)?),
+            (None, Some(view), None, None) => Kind::View(view_of(view)?),
+            (None, None, Some(view), None) => {
+                Kind::MaterializedView(materialized_of(view, functions)?)
+            }
+            (None, None, None, Some(table)) => Kind::Table(table_of(table, functions)?),
             _ => return Err(CatalogError::Damaged("not exactly one kind")),
         };
         Ok(Object { id: ObjectId(message.id), name: message.name, kind, sql: message.sql })
@@ -99,6 +103,30 @@ struct ObjectMessage {
     view: Option<ViewMessage>,
     #[prost(message, optional, tag = "7")]
     materialized: Option<MaterializedMessage>,
+    #[prost(message, optional, tag = "8")]
+    table: Option<TableMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TableMessage {
+    #[prost(message, repeated, tag = "1")]
+    columns: Vec<TableColumnMessage>,
+    #[prost(uint64, repeated, tag = "2")]
+    key: Vec<u64>,
+    #[prost(message, optional, tag = "3")]
+    stored: Option<MaterializedMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TableColumnMessage {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(message, optional, tag = "2")]
+    sql_type: Option<TypeMessage>,
+    #[prost(bool, tag = "3")]
+    not_null: bool,
+    #[prost(string, optional, tag = "4")]
+    default: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -194,6 +222,40 @@ struct MaterializedMessage {
     depends_on: Vec<u32>,
     #[prost(btree_map = "string, string", tag = "8")]
     options: BTreeMap<String, String>,
+}
+
+fn table_message(table: &Table) -> Result<TableMessage, CatalogError> {
+    let column = |column: &TableColumn| TableColumnMessage {
+        name: column.name.clone(),
+        sql_type: Some(type_message(&column.sql_type)),
+        not_null: column.not_null,
+        default: column.default.clone(),
+    };
+    Ok(TableMessage {
+        columns: table.columns.iter().map(column).collect(),
+        key: table.key.iter().map(|column| *column as u64).collect(),
+        stored: Some(materialized_message(&table.stored)?),
+    })
+}
+
+fn table_of(message: TableMessage, functions: &TaskContext) -> Result<Table, CatalogError> {
+    let column = |column: TableColumnMessage| -> Result<TableColumn, CatalogError> {
+        let sql_type = column.sql_type.ok_or(CatalogError::Damaged("a column without type"))?;
+        Ok(TableColumn {
+            name: column.name,
+            sql_type: type_of(&sql_type)?,
+            not_null: column.not_null,
+            default: column.default,
+        })
+    };
+    let columns = message.columns.into_iter().map(column).collect::<Result<Vec<_>, _>>()?;
+    let key = |place: u64| {
+        let place = usize::try_from(place).ok().filter(|place| *place < columns.len());
+        place.ok_or(CatalogError::Damaged("a key column"))
+    };
+    let key = message.key.into_iter().map(key).collect::<Result<_, _>>()?;
+    let stored = message.stored.ok_or(CatalogError::Damaged("a table without plan"))?;
+    Ok(Table { columns, key, stored: materialized_of(stored, functions)? })
 }
 
 fn source_message(source: &Source) -> SourceMessage {

@@ -20,8 +20,8 @@ use millrace_types::ObjectId;
 pub use codec::CatalogError;
 pub(crate) use object::visible;
 pub use object::{
-    Include, IncludeKind, Kind, MaterializedView, Object, Source, SourceColumn, SourceWatermark,
-    View,
+    Include, IncludeKind, Kind, MaterializedView, Object, ROW_ID_COLUMN, Source, SourceColumn,
+    SourceWatermark, Table, TableColumn, View,
 };
 
 /// All objects at one moment.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use millrace_plan::ViewPlan;
+use millrace_plan::{Leaf, LeafKind, Meta, Node, ViewPlan};
 use millrace_types::{
     OFFSET_COLUMN, ObjectId, PARTITION_COLUMN, PartitionId, SqlType, TableId, is_hidden,
 };
@@ -29,10 +29,85 @@ pub struct Object {
 pub enum Kind {
     /// Where changes enter.
     Source(Source),
+    /// Rows that statements change.
+    Table(Table),
     /// A macro.
     View(View),
     /// A maintained query.
     MaterializedView(MaterializedView),
+}
+
+/// A table.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// Its columns in order.
+    pub columns: Vec<TableColumn>,
+    /// The columns of the primary key; empty: rows are told apart by a hidden column.
+    pub key: Vec<usize>,
+    /// How its rows are kept: like a view whose only leaf is where the changes enter.
+    pub stored: MaterializedView,
+}
+
+/// A column of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub sql_type: SqlType,
+    /// It is never NULL.
+    pub not_null: bool,
+    /// The text of the expression for rows that do not say.
+    pub default: Option<String>,
+}
+
+/// The hidden key of a table without a primary key.
+pub const ROW_ID_COLUMN: &str = "_key_row";
+
+impl Table {
+    /// A table that is not stored yet.
+    pub fn new(columns: Vec<TableColumn>, key: Vec<usize>) -> Table {
+        let mut fields: Vec<Field> = (columns.iter())
+            .map(|column| Field::new(&column.name, column.sql_type.arrow(), !column.not_null))
+            .collect();
+        if key.is_empty() {
+            fields.push(Field::new(ROW_ID_COLUMN, DataType::Int64, false));
+        }
+        let sort = if key.is_empty() { vec![fields.len() - 1] } else { key.clone() };
+        let meta = Meta {
+            schema: Arc::new(Schema::new(fields)),
+            key: sort.clone(),
+            append_only: false,
+            watermarks: Vec::new(),
+        };
+        let columns_read = (0..meta.schema.fields().len()).collect();
+        // Its own identifier, which the coordinator gives.
+        let kind = LeafKind::Source(ObjectId::default());
+        let root = Node::Leaf(Leaf { kind, columns: columns_read, meta });
+        let stored = MaterializedView {
+            plan: ViewPlan { root, sort },
+            allowed_lateness_us: 0,
+            content: TableId::default(),
+            late: TableId::default(),
+            errors: TableId::default(),
+            state: Vec::new(),
+            depends_on: Vec::new(),
+            options: BTreeMap::new(),
+        };
+        Table { columns, key, stored }
+    }
+
+    /// Gives its leaf the table's own identifier.
+    pub fn own(&mut self, id: ObjectId) {
+        if let Node::Leaf(leaf) = &mut self.stored.plan.root {
+            leaf.kind = LeafKind::Source(id);
+        }
+    }
+
+    /// All columns, the hidden key too.
+    pub fn full_schema(&self) -> &SchemaRef {
+        &self.stored.plan.root.meta().schema
+    }
 }
 
 /// A source.
@@ -136,7 +211,7 @@ impl Object {
     /// What it depends on directly.
     pub fn depends_on(&self) -> &[ObjectId] {
         match &self.kind {
-            Kind::Source(_) => &[],
+            Kind::Source(_) | Kind::Table(_) => &[],
             Kind::View(view) => &view.depends_on,
             Kind::MaterializedView(view) => &view.depends_on,
         }
@@ -146,14 +221,34 @@ impl Object {
     pub fn object_kind(&self) -> ObjectKind {
         match &self.kind {
             Kind::Source(_) => ObjectKind::Source,
+            Kind::Table(_) => ObjectKind::Table,
             Kind::View(_) => ObjectKind::View,
             Kind::MaterializedView(_) => ObjectKind::MaterializedView,
+        }
+    }
+
+    /// How its rows are stored, if it keeps any.
+    pub fn stored(&self) -> Option<&MaterializedView> {
+        match &self.kind {
+            Kind::MaterializedView(view) => Some(view),
+            Kind::Table(table) => Some(&table.stored),
+            Kind::Source(_) | Kind::View(_) => None,
+        }
+    }
+
+    /// As [`Object::stored`].
+    pub fn stored_mut(&mut self) -> Option<&mut MaterializedView> {
+        match &mut self.kind {
+            Kind::MaterializedView(view) => Some(view),
+            Kind::Table(table) => Some(&mut table.stored),
+            Kind::Source(_) | Kind::View(_) => None,
         }
     }
 
     /// All its columns, hidden ones too.
     pub fn full_schema(&self) -> SchemaRef {
         match &self.kind {
+            Kind::Table(table) => Arc::clone(table.full_schema()),
             Kind::Source(source) => source.full_schema(),
             Kind::View(view) => Arc::clone(&view.schema),
             Kind::MaterializedView(view) => Arc::clone(&view.plan.root.meta().schema),

@@ -1,6 +1,6 @@
 //! Reading the tokens of one statement: words of our own grammar, and sqlparser for the rest.
 
-use datafusion::sql::sqlparser::ast::{DataType, ObjectName, Query};
+use datafusion::sql::sqlparser::ast::{DataType, ObjectName, Query, Statement as SqlStatement};
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 use millrace_types::Report;
@@ -183,6 +183,13 @@ impl<'a> Cursor<'a> {
         let query = self.ask(Parser::parse_query)?;
         self.expect_end()?;
         Ok(query)
+    }
+
+    /// A statement of sqlparser's that takes all tokens left.
+    pub(super) fn statement_to_end(&mut self) -> Result<SqlStatement, Report> {
+        let statement = self.ask(Parser::parse_statement)?;
+        self.expect_end()?;
+        Ok(statement)
     }
 
     /// A query of the tokens up to `length` from here, and its text. sqlparser would take what we

@@ -63,6 +63,7 @@ impl Dialect for SqlDialect {
     }
 
     as_postgres! {
+        supports_insert_table_alias
         supports_unicode_string_literal
         supports_filter_during_aggregation
         supports_group_by_expr

@@ -1,4 +1,4 @@
-//! `DROP SOURCE | VIEW | MATERIALIZED VIEW [IF EXISTS] name, ... [CASCADE | RESTRICT]`
+//! `DROP SOURCE | TABLE | VIEW | MATERIALIZED VIEW [IF EXISTS] name, ... [CASCADE | RESTRICT]`
 
 use datafusion::sql::sqlparser::tokenizer::Token;
 use millrace_types::Report;
@@ -10,6 +10,7 @@ use crate::ast::{Drop, ObjectKind, Statement};
 pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
     let kind = match cursor.word(1).as_deref() {
         Some("SOURCE") => ObjectKind::Source,
+        Some("TABLE") => ObjectKind::Table,
         Some("VIEW") => ObjectKind::View,
         Some("MATERIALIZED") => ObjectKind::MaterializedView,
         _ => return Err(unsupported::report(cursor)),

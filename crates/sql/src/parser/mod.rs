@@ -14,6 +14,7 @@ mod explain;
 mod fail;
 mod session;
 mod show;
+mod table;
 mod unsupported;
 mod view;
 
@@ -123,8 +124,16 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
     match first.as_str() {
         "SELECT" | "WITH" | "VALUES" => Ok(Statement::Query(cursor.query_to_end()?)),
         "CREATE" if cursor.is(&["CREATE", "SOURCE"]) => create_source::parse(cursor),
+        "CREATE" if cursor.is(&["CREATE", "TABLE"]) => table::create(cursor),
+        "INSERT" => table::change("INSERT", cursor),
+        "UPDATE" => table::change("UPDATE", cursor),
+        "DELETE" => table::change("DELETE", cursor),
         "CREATE" if cursor.is(&["CREATE", "MATERIALIZED", "VIEW"]) => view::materialized(cursor),
         "CREATE" if cursor.is(&["CREATE", "VIEW"]) => view::plain(cursor),
+        "FLUSH" => {
+            cursor.next();
+            Ok(Statement::Flush)
+        }
         "DROP" => drop::parse(cursor),
         "SHOW" => show::parse(cursor),
         "DESCRIBE" | "DESC" => show::describe(cursor),

@@ -45,12 +45,14 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
 }
 
 fn create(cursor: &mut Cursor<'_>) -> Result<Show, Report> {
-    for kind in [ObjectKind::Source, ObjectKind::View, ObjectKind::MaterializedView] {
+    for kind in
+        [ObjectKind::Source, ObjectKind::Table, ObjectKind::View, ObjectKind::MaterializedView]
+    {
         if cursor.take(&kind.sql().split(' ').collect::<Vec<_>>()) {
             return Ok(Show::Create(kind, cursor.object_name()?));
         }
     }
-    for (word, what) in [("TABLE", "tables"), ("SINK", "sinks"), ("INDEX", "indexes")] {
+    for (word, what) in [("SINK", "sinks"), ("INDEX", "indexes")] {
         if cursor.is(&[word]) {
             let what = format!("SHOW CREATE of {what}");
             return Err(Report { position: cursor.here(), ..Report::unsupported(what) });

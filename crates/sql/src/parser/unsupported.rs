@@ -7,9 +7,6 @@ use super::cursor::Cursor;
 
 /// First words, what they name, and a hint.
 const KNOWN: &[(&[&str], &str, &str)] = &[
-    (&["INSERT"], "INSERT", STREAM),
-    (&["UPDATE"], "UPDATE", STREAM),
-    (&["DELETE"], "DELETE", STREAM),
     (&["MERGE"], "MERGE", STREAM),
     (&["TRUNCATE"], "TRUNCATE", STREAM),
     (&["COPY"], "COPY", "Read with SELECT; rows come from sources (CREATE SOURCE)."),
@@ -24,7 +21,6 @@ const KNOWN: &[(&[&str], &str, &str)] = &[
     (&["ALTER"], "ALTER", "Drop the object and create it anew."),
     (&["REFRESH"], "REFRESH MATERIALIZED VIEW", "A materialized view is always up to date."),
     (&["CREATE", "OR", "REPLACE"], "CREATE OR REPLACE", "Drop the object and create it anew."),
-    (&["CREATE", "TABLE"], "CREATE TABLE", STREAM),
     (&["CREATE", "TEMP"], "CREATE TEMP", STREAM),
     (&["CREATE", "TEMPORARY"], "CREATE TEMPORARY", STREAM),
     (&["CREATE", "SINK"], "CREATE SINK", POLL),
@@ -42,9 +38,8 @@ const KNOWN: &[(&[&str], &str, &str)] = &[
     (
         &["DROP"],
         "DROP of this kind of object",
-        "Sources, views and materialized views are dropped.",
+        "Sources, tables, views and materialized views are dropped.",
     ),
-    (&["FLUSH"], "FLUSH", "Rows become visible by themselves, every --epoch-interval."),
     (&["CANCEL"], "CANCEL JOB", "Cancel the CREATE statement in its session."),
     (&["NOTIFY"], "NOTIFY", POLL),
     (&["CALL"], "CALL", SELECT),
@@ -60,10 +55,9 @@ const KNOWN: &[(&[&str], &str, &str)] = &[
     (&["SECURITY"], "SECURITY LABEL", ROOT),
 ];
 
-const STREAM: &str =
-    "Rows come from sources: CREATE SOURCE ... WITH (connector = 'kafka' | 'datagen').";
+const STREAM: &str = "Write INSERT, UPDATE and DELETE; rows of sources come from CREATE SOURCE ... WITH (connector = ...).";
 const POLL: &str = "Read a materialized view with SELECT.";
-const CREATE: &str = "SOURCE, VIEW and MATERIALIZED VIEW are there.";
+const CREATE: &str = "SOURCE, TABLE, VIEW and MATERIALIZED VIEW are there.";
 const SORTED: &str = "A view is kept in the order of its key, windows first: filter by these.";
 const ROOT: &str = "There is one user, root.";
 const SELECT: &str = "What can be done is done with SELECT and CREATE.";

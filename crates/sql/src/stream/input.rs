@@ -34,6 +34,7 @@ impl InputInfo {
                 Some(InputInfo::source(object.id, source.full_schema(), event_time))
             }
             Kind::MaterializedView(view) => Some(InputInfo::view(object.id, view.plan.root.meta())),
+            Kind::Table(table) => Some(InputInfo::view(object.id, table.stored.plan.root.meta())),
             Kind::View(_) => None,
         }
     }

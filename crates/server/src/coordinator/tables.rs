@@ -1,0 +1,203 @@
+//! Tables: rows that statements change.
+//!
+//! A table is a dataflow of one leaf, without operators, whose rows come from here. What a transaction
+//! changed is staged, cut into the open epoch at once, logged with its seal, and then sent to the
+//! workers: the seal is the moment at which it has happened.
+//!
+//! Invariants: 1. one transaction a table is staged at a time (sessions hold the table's lock until
+//! they are answered), so that a key changes at most once an epoch. 2. rows reach a worker before
+//! the seal of their epoch, and only after it is durable. 3. all rows of a table go to one worker,
+//! which keeps them in order.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::StreamWriter;
+use millrace_dataflow::graph::Graph;
+use millrace_dataflow::runtime::{Command, FeedId, Install};
+use millrace_sql::{Kind, Object};
+use millrace_storage::{ChangeRecord, Op};
+use millrace_types::{Delta, Epoch, ObjectId, Report, SqlState, Ts};
+use tokio::sync::oneshot;
+
+use super::checkpoint::Then;
+use super::ddl::object_key;
+use super::{Coordinator, Reply};
+use crate::error::ServerError;
+
+/// The most bytes that one transaction may change.
+pub(crate) const CHANGE_BYTES_MAX: usize = 64 << 20;
+/// The column of the weights in a logged change.
+const WEIGHT_COLUMN: &str = "_weight";
+
+/// What a transaction changed.
+pub struct TableChange {
+    /// The tables, each with rows in its full schema: those that go before those that come in their
+    /// place.
+    pub changes: Vec<(ObjectId, Delta)>,
+    /// Told the epoch when it is durable.
+    pub reply: oneshot::Sender<Result<Epoch, Report>>,
+}
+
+impl Coordinator {
+    /// Takes the change of a statement into the open epoch.
+    pub(super) fn stage(&mut self, change: TableChange) {
+        if self.stopping {
+            drop(change.reply.send(Err(super::shutting_down())));
+        } else if change.changes.iter().any(|(table, _)| !self.table_feeds.contains_key(table)) {
+            let message = "the table has been dropped";
+            drop(change.reply.send(Err(Report::new(SqlState::UNDEFINED_TABLE, message))));
+        } else {
+            self.changes.push(change);
+        }
+    }
+
+    /// The staged changes for the log; what cannot be logged is refused.
+    pub(super) fn logged_changes(&mut self) -> (Vec<ChangeRecord>, Vec<TableChange>) {
+        let (mut records, mut taken) = (Vec::new(), Vec::new());
+        for change in std::mem::take(&mut self.changes) {
+            let encoded = change
+                .changes
+                .iter()
+                .map(|(table, rows)| Ok(ChangeRecord { table: *table, rows: encode(rows)? }));
+            match encoded.collect::<Result<Vec<_>, arrow::error::ArrowError>>() {
+                Ok(encoded) => {
+                    records.extend(encoded);
+                    taken.push(change);
+                }
+                Err(error) => {
+                    let report = Report::new(SqlState::INTERNAL_ERROR, error.to_string());
+                    drop(change.reply.send(Err(report)));
+                }
+            }
+        }
+        (records, taken)
+    }
+
+    /// The log has them: the workers take them, and the sessions are answered.
+    pub(super) fn send_changes(&self, epoch: Epoch, changes: Vec<TableChange>) {
+        for change in changes {
+            for (table, rows) in change.changes {
+                self.send_rows(table, epoch.ts(), rows);
+            }
+            // A client that has gone needs no answer.
+            drop(change.reply.send(Ok(epoch)));
+        }
+    }
+
+    /// A logged change once more.
+    pub(super) fn send_logged(&self, epoch: Epoch, record: &ChangeRecord) {
+        match decode(&record.rows) {
+            Ok(rows) => self.send_rows(record.table, epoch.ts(), rows),
+            // The record has passed its checksum: this is a program error, and going on without
+            // the rows would be worse than to stop.
+            Err(error) => panic!("a logged change cannot be read: {error}"),
+        }
+    }
+
+    fn send_rows(&self, table: ObjectId, ts: Ts, rows: Delta) {
+        let Some(feed) = self.table_feeds.get(&table).copied() else { return };
+        let workers = self.runtime.workers();
+        let worker = usize::try_from(table.0).expect("identifiers are small") % workers;
+        (self.runtime.sender())(worker, Command::Rows { feed, ts, watermark: None, rows });
+    }
+
+    /// Installs the dataflow of a new table and commits its catalog entry.
+    pub(super) fn create_table(
+        &mut self,
+        mut object: Object,
+        reply: Reply,
+    ) -> Result<(), ServerError> {
+        if let Some(report) = self.name_taken(&object.name) {
+            drop(reply.send(Err(report)));
+            return Ok(());
+        }
+        object.id = self.next_object();
+        let Kind::Table(table) = &mut object.kind else {
+            return Err(ServerError::Catalog(format!("\"{}\" is no table", object.name)));
+        };
+        table.own(object.id);
+        let tables = [self.next_table(), self.next_table(), self.next_table()];
+        [table.stored.content, table.stored.late, table.stored.errors] = tables;
+        let ops = match object.encode() {
+            Ok(bytes) => vec![Op::Put(object_key(object.id), bytes), self.ids_op()],
+            Err(error) => {
+                drop(reply.send(Err(Report::new(SqlState::INTERNAL_ERROR, error.to_string()))));
+                return Ok(());
+            }
+        };
+        let graph = Graph::new(&object.stored().expect("it is a table").plan);
+        let watermarks = self.sources.iter().filter_map(|(id, s)| Some((*id, s.watermark?)));
+        let install = Install {
+            view: object.id,
+            name: object.name.clone(),
+            tables: self.view_tables(&object, &graph)?,
+            graph: Arc::new(graph),
+            start: self.open.ts(),
+            restore: None,
+            live: true,
+            watermarks: Arc::new(watermarks.collect()),
+        };
+        self.install(install, Vec::new());
+        self.feed_table(object.id);
+        let created = vec![object.id];
+        let catalog = Some(self.catalog().with(object));
+        let then = Then { catalog, replies: vec![reply], created, ..Then::default() };
+        self.commit_catalog(ops, Vec::new(), then)
+    }
+
+    /// Connects a table's leaf with what statements change.
+    pub(super) fn feed_table(&mut self, table: ObjectId) {
+        let feed: FeedId = self.next_feed();
+        self.table_feeds.insert(table, feed);
+        let from = Ts::default();
+        self.runtime.broadcast(&Command::Subscribe { view: table, leaf: 0, feed, from });
+    }
+}
+
+/// Rows and weights as an Arrow IPC stream.
+fn encode(delta: &Delta) -> Result<Vec<u8>, arrow::error::ArrowError> {
+    let mut fields: Vec<_> = delta.rows.schema().fields().iter().cloned().collect();
+    fields.push(Arc::new(Field::new(WEIGHT_COLUMN, DataType::Int64, false)));
+    let mut columns = delta.rows.columns().to_vec();
+    columns.push(Arc::new(delta.weights.clone()));
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
+    let mut writer = StreamWriter::try_new(Vec::new(), batch.schema_ref())?;
+    writer.write(&batch)?;
+    writer.into_inner()
+}
+
+fn decode(bytes: &[u8]) -> Result<Delta, arrow::error::ArrowError> {
+    let reader = StreamReader::try_new(bytes, None)?;
+    let schema = reader.schema();
+    let batches = reader.collect::<Result<Vec<_>, _>>()?;
+    let batch = arrow::compute::concat_batches(&schema, &batches)?;
+    let last = batch.num_columns() - 1;
+    let weights = batch.column(last).as_primitive::<Int64Type>().clone();
+    assert_eq!(weights.null_count(), 0, "weights are never NULL");
+    Ok(Delta::new(batch.project(&(0..last).collect::<Vec<_>>())?, weights))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Int64Array, StringArray};
+
+    use super::*;
+
+    #[test]
+    fn a_logged_change_comes_back_with_its_weights() {
+        let schema = Schema::new(vec![
+            Field::new("a", DataType::Int64, false),
+            Field::new("b", DataType::Utf8, true),
+        ]);
+        let a = Int64Array::from(vec![1, 1]);
+        let b = StringArray::from(vec![None, Some("x")]);
+        let rows = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(a), Arc::new(b)]).unwrap();
+        let delta = Delta::new(rows, Int64Array::from(vec![-1, 1]));
+        let found = decode(&encode(&delta).unwrap()).unwrap();
+        assert_eq!(found.rows, delta.rows);
+        assert_eq!(found.weights, delta.weights);
+    }
+}

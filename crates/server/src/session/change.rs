@@ -1,0 +1,468 @@
+//! INSERT, UPDATE and DELETE: the statement's query is run over the head of the table, and what it
+//! gives becomes a change with weights.
+//!
+//! Statements on one table run one after the other: each transaction holds the table's lock until its
+//! changes are durable, so that it reads what the one before it left. A statement is all or nothing:
+//! what it violates is found before anything is kept.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::compute::{concat_batches, take_record_batch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::row::{OwnedRow, RowConverter, Rows, SortField};
+use datafusion::common::ScalarValue;
+use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::TryStreamExt;
+use millrace_pg::session::{Outcome, Prepared, Transaction};
+use millrace_sql::sqlparser::ast::Query;
+use millrace_sql::{
+    Binder, ChangeKind, ChangePlan, Conflict, EXCLUDED, Kind, Parameters, Table, ast, plan_change,
+};
+use millrace_types::{Delta, Epoch, ObjectId, Report, SqlState, concat_deltas};
+use tokio::sync::oneshot;
+
+use super::query::hint;
+use super::tables::QueryTables;
+use super::transaction::Uncommitted;
+use super::{Conn, report_of};
+use crate::coordinator::{CHANGE_BYTES_MAX, Message, TableChange};
+
+/// A statement with its parameters.
+struct Running<'a> {
+    /// The table that it changes.
+    table: ObjectId,
+    text: &'a str,
+    parameters: &'a [ScalarValue],
+}
+
+/// What a statement does.
+struct Changed {
+    /// Rows that go, then rows that come.
+    rows: Delta,
+    /// What it counts and returns: the rows that came, of a DELETE those that went.
+    touched: RecordBatch,
+}
+
+impl Changed {
+    fn and(self, other: Changed) -> Result<Changed, Report> {
+        let rows = concat_deltas(&[self.rows, other.rows]);
+        let rows = rows.map_err(|e| Report::new(SqlState::INTERNAL_ERROR, e.to_string()))?;
+        let schema = self.touched.schema();
+        let touched = concat_batches(&schema, [&self.touched, &other.touched]);
+        let touched = touched.map_err(|error| internal(&error))?;
+        Ok(Changed { rows: rows.expect("two deltas are not none"), touched })
+    }
+}
+
+/// Up to so many new keys are looked up one by one.
+const LOOKUPS_MAX: usize = 50;
+
+impl Conn {
+    /// The parameters of a statement that changes rows, and what it returns.
+    pub(super) fn prepare_change(
+        &mut self,
+        change: &ast::Change,
+        hints: &[Option<DataType>],
+    ) -> Result<Prepared, Report> {
+        let plan = plan_change(&self.shared.catalog(), change)?;
+        let mut queries = vec![(&plan.query, QueryTables::new(self.shared.clone()))];
+        if let Conflict::Update(query) = &plan.conflict {
+            let rows = RecordBatch::new_empty(plan.table.visible_schema());
+            queries.push((query, QueryTables::new(self.shared.clone()).with(EXCLUDED, rows)?));
+        }
+        let state = self.state();
+        let (mut parameters, mut columns) = (Vec::new(), None);
+        if let Some(query) = &plan.returning {
+            queries.push((query, QueryTables::new(self.shared.clone())));
+        }
+        for (query, tables) in queries {
+            let binder = Binder::new(tables.catalog(), &tables, &state).opening(plan.table.id);
+            let bound = binder.bind_query(query, &change.text, &Parameters::typed(hints));
+            tables.failure()?;
+            let bound = bound?;
+            // Each query types the parameters that it uses; the first that does decides.
+            let known = parameters.len();
+            parameters.extend(bound.parameters.into_iter().skip(known));
+            columns = plan.returning.is_some().then_some(bound.columns);
+        }
+        Ok(Prepared { parameters, columns })
+    }
+
+    /// Runs a statement; its command tag says how many rows it touched.
+    pub(super) async fn change(
+        &mut self,
+        change: &ast::Change,
+        parameters: Vec<ScalarValue>,
+    ) -> Result<Outcome, Report> {
+        let plan = plan_change(&self.shared.catalog(), change)?;
+        let lock = self.shared.table_lock(plan.table.id);
+        self.uncommitted.lock(plan.table.id, lock).await?;
+        let changed = self.change_locked(&plan, change, parameters).await;
+        self.uncommitted.unlock_unchanged();
+        changed
+    }
+
+    async fn change_locked(
+        &mut self,
+        plan: &ChangePlan,
+        change: &ast::Change,
+        parameters: Vec<ScalarValue>,
+    ) -> Result<Outcome, Report> {
+        self.read_changed_tables().await?;
+        // Once more: the table may have been dropped and made anew meanwhile.
+        let plan = &match plan_change(&self.shared.catalog(), change)? {
+            again if again.table.id == plan.table.id => again,
+            _ => return Err(Report::new(SqlState::SERIALIZATION_FAILURE, "the table has changed")),
+        };
+        let statement =
+            Running { table: plan.table.id, text: &change.text, parameters: &parameters };
+        let found = self.read_head(&statement, &plan.query, self.tables()?).await?;
+        let changed = match plan.kind {
+            ChangeKind::Insert => self.inserted(plan, &statement, &found).await?,
+            ChangeKind::Delete => deleted(plan, &found)?,
+            ChangeKind::Update => self.updated(plan, &found).await?,
+        };
+        let count = changed.touched.num_rows();
+        let returned = match &plan.returning {
+            Some(query) => {
+                let shown: Vec<usize> = (0..plan.definition().columns.len()).collect();
+                let rows = changed.touched.project(&shown).map_err(|error| internal(&error))?;
+                let tables = self.tables()?.with(&plan.table.name, rows)?;
+                Some(self.read_head(&statement, query, tables).await?)
+            }
+            None => None,
+        };
+        if !changed.rows.is_empty() {
+            let (id, name) = (plan.table.id, &plan.table.name);
+            self.uncommitted.add(id, name, plan.definition(), changed.rows)?;
+            if self.uncommitted.bytes() > CHANGE_BYTES_MAX {
+                let most = CHANGE_BYTES_MAX >> 20;
+                let message = format!("a transaction may change {most} MB of rows");
+                self.uncommitted = Uncommitted::default();
+                return Err(Report::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message)
+                    .hint("Write several transactions with fewer rows each."));
+            }
+            if self.transaction == Transaction::Idle {
+                self.commit_changes().await?;
+            }
+        }
+        let verb = match plan.kind {
+            ChangeKind::Insert => "INSERT",
+            ChangeKind::Update => "UPDATE",
+            ChangeKind::Delete => "DELETE",
+        };
+        let zero = if plan.kind == ChangeKind::Insert { "0 " } else { "" };
+        let Some(returned) = returned else {
+            return Ok(Outcome::Done(format!("{verb} {zero}{count}")));
+        };
+        let schema = returned.schema();
+        let stream = futures::stream::iter([Ok(returned)]);
+        let rows = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), stream));
+        Ok(Outcome::Rows { schema, rows, verb })
+    }
+
+    /// The tables of a query, with what this transaction has changed.
+    pub(super) fn tables(&self) -> Result<QueryTables, Report> {
+        let tables = QueryTables::new(self.shared.clone());
+        self.uncommitted.seen().try_fold(tables, |tables, (name, schema, rows)| {
+            tables.with_batches(name, schema, rows.to_vec())
+        })
+    }
+
+    /// The rows of tables that this transaction has changed, for who reads them in it.
+    pub(super) async fn read_changed_tables(&mut self) -> Result<(), Report> {
+        for (id, name) in self.uncommitted.unread() {
+            let catalog = self.shared.catalog();
+            let Some(object) = catalog.get(id) else { continue };
+            let Kind::Table(table) = &object.kind else { continue };
+            let schema = table.full_schema();
+            let names: Vec<String> = schema.fields().iter().map(|f| quoted(f.name())).collect();
+            let text = format!("SELECT {} FROM {}", names.join(", "), quoted(&name));
+            let rows = self.read_table(id, &text).await?;
+            let rows = retyped(schema, rows.columns().to_vec())?;
+            self.uncommitted.set_rows(id, table, rows)?;
+        }
+        Ok(())
+    }
+
+    async fn read_table(&self, table: ObjectId, text: &str) -> Result<RecordBatch, Report> {
+        let Some(ast::Statement::Query(query)) = millrace_sql::parse(text)?.pop() else {
+            return Err(Report::new(SqlState::INTERNAL_ERROR, "a lookup is no query"));
+        };
+        let statement = Running { table, text, parameters: &[] };
+        self.read_head(&statement, &query, QueryTables::new(self.shared.clone())).await
+    }
+
+    /// Makes what the transaction has changed durable, in one epoch.
+    pub(super) async fn commit_changes(&mut self) -> Result<(), Report> {
+        // The locks are held until the answer.
+        let uncommitted = std::mem::take(&mut self.uncommitted);
+        let changes = uncommitted.changes()?;
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let gone = || Report::new(SqlState::ADMIN_SHUTDOWN, "the server is shutting down");
+        let (reply, answer) = oneshot::channel();
+        let change = Box::new(TableChange { changes, reply });
+        self.shared.inbox.send(Message::Change(change)).map_err(|_| gone())?;
+        let epoch = answer.await.map_err(|_| gone())??;
+        self.seen = self.seen.max(epoch);
+        self.shared.changed_at.fetch_max(epoch.0, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// The rows of a query over the head of a table.
+    async fn read_head(
+        &self,
+        statement: &Running<'_>,
+        query: &Query,
+        tables: QueryTables,
+    ) -> Result<RecordBatch, Report> {
+        let state = self.state();
+        let parameters = statement.parameters;
+        let hints: Vec<_> = parameters.iter().map(|value| hint(&value.data_type())).collect();
+        let bound = Binder::new(tables.catalog(), &tables, &state)
+            .opening(statement.table)
+            .bind_query(query, statement.text, &Parameters::values(&hints, parameters));
+        tables.failure()?;
+        let bound = bound?;
+        if let Some(epoch) = tables.pin(self.seen).await?
+            && let Some((_, report)) = tables.view_errors(epoch)?
+        {
+            return Err(report);
+        }
+        let physical =
+            state.create_physical_plan(&bound.plan).await.map_err(|error| report_of(&error))?;
+        let rows = execute_stream(physical, state.task_ctx()).map_err(|error| report_of(&error))?;
+        let schema = rows.schema();
+        let rows: Vec<RecordBatch> = rows.try_collect().await.map_err(|error| report_of(&error))?;
+        let rows = concat_batches(&schema, &rows).map_err(|error| internal(&error))?;
+        // The names that a client sees; those of the plan may be other ones.
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        let fields = bound
+            .columns
+            .fields()
+            .iter()
+            .zip(rows.columns())
+            .map(|(shown, real)| Field::new(shown.name(), real.data_type().clone(), true));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        RecordBatch::try_new_with_options(schema, rows.columns().to_vec(), &options)
+            .map_err(|error| internal(&error))
+    }
+
+    async fn inserted(
+        &self,
+        plan: &ChangePlan,
+        statement: &Running<'_>,
+        found: &RecordBatch,
+    ) -> Result<Changed, Report> {
+        let table = plan.definition();
+        let mut columns = found.columns().to_vec();
+        if table.key.is_empty() {
+            let ids = self.shared.row_ids(found.num_rows());
+            columns.push(Arc::new(Int64Array::from_iter_values(ids)));
+        }
+        let rows = typed(table.full_schema(), columns, plan)?;
+        if table.key.is_empty() {
+            return Ok(Changed { rows: Delta::constant(rows.clone(), 1), touched: rows });
+        }
+        let taken = self.taken(plan, &rows).await?;
+        let mut own = BTreeSet::new();
+        let (mut kept, mut conflicts) = (Vec::new(), Vec::new());
+        for (row, key) in (0u32..).zip(&keys_of(table, &rows)?) {
+            let key = key.owned();
+            let is_taken = taken.contains(&key);
+            let twice = !own.insert(key);
+            match &plan.conflict {
+                Conflict::Fail if is_taken || twice => return Err(duplicate(plan, &rows, row)),
+                Conflict::Update(_) if twice => {
+                    let message = "ON CONFLICT DO UPDATE command cannot affect row a second time";
+                    let hint = "Ensure that no rows proposed for insertion within the same \
+                                command have duplicate constrained values.";
+                    return Err(Report::new(SqlState::CARDINALITY_VIOLATION, message).hint(hint));
+                }
+                _ if is_taken => conflicts.push(row),
+                _ if twice => {}
+                _ => kept.push(row),
+            }
+        }
+        let take = |picked: Vec<u32>| {
+            let picked = take_record_batch(&rows, &UInt32Array::from(picked));
+            picked.map_err(|error| internal(&error))
+        };
+        let new = take(kept)?;
+        let added = Changed { rows: Delta::constant(new.clone(), 1), touched: new };
+        let Conflict::Update(query) = &plan.conflict else { return Ok(added) };
+        let tables = self.tables()?.with(EXCLUDED, take(conflicts)?)?;
+        let found = self.read_head(statement, query, tables).await?;
+        added.and(self.updated(plan, &found).await?)
+    }
+
+    async fn updated(&self, plan: &ChangePlan, found: &RecordBatch) -> Result<Changed, Report> {
+        let table = plan.definition();
+        let width = table.full_schema().fields().len();
+        let found = first_of_each(table, found)?;
+        let (old, new) = found.columns().split_at(width);
+        let mut new = new.to_vec();
+        new.extend_from_slice(&old[table.columns.len()..]);
+        let old = typed(table.full_schema(), old.to_vec(), plan)?;
+        let new = typed(table.full_schema(), new, plan)?;
+        if !table.key.is_empty() && keys_change(table, &old, &new) {
+            let gone: BTreeSet<OwnedRow> =
+                keys_of(table, &old)?.iter().map(|key| key.owned()).collect();
+            let taken = self.taken(plan, &new).await?;
+            let mut own = BTreeSet::new();
+            for (row, key) in (0u32..).zip(&keys_of(table, &new)?) {
+                let key = key.owned();
+                if (taken.contains(&key) && !gone.contains(&key)) || !own.insert(key) {
+                    return Err(duplicate(plan, &new, row));
+                }
+            }
+        }
+        let empty = RecordBatch::new_empty(Arc::clone(table.full_schema()));
+        let gone = Changed { rows: Delta::constant(old, -1), touched: empty };
+        gone.and(Changed { rows: Delta::constant(new.clone(), 1), touched: new })
+    }
+
+    /// Which of the keys of some rows the table has already; maybe others, too.
+    async fn taken(
+        &self,
+        plan: &ChangePlan,
+        rows: &RecordBatch,
+    ) -> Result<BTreeSet<OwnedRow>, Report> {
+        let table = plan.definition();
+        let names: Vec<String> =
+            table.key.iter().map(|column| quoted(&table.columns[*column].name)).collect();
+        let mut text = format!("SELECT {} FROM {}", names.join(", "), quoted(&plan.table.name));
+        let mut parameters = Vec::new();
+        if rows.num_rows() <= LOOKUPS_MAX {
+            let mut conditions = Vec::new();
+            for row in 0..rows.num_rows() {
+                let mut parts = Vec::new();
+                for (name, column) in names.iter().zip(&table.key) {
+                    let value = ScalarValue::try_from_array(rows.column(*column), row);
+                    parameters.push(value.map_err(|error| report_of(&error))?);
+                    parts.push(format!("{name} = ${}", parameters.len()));
+                }
+                conditions.push(format!("({})", parts.join(" AND ")));
+            }
+            conditions.push("false".to_owned());
+            text = format!("{text} WHERE {}", conditions.join(" OR "));
+        }
+        let Some(ast::Statement::Query(query)) = millrace_sql::parse(&text)?.pop() else {
+            return Err(Report::new(SqlState::INTERNAL_ERROR, "a lookup is no query"));
+        };
+        let statement = Running { table: plan.table.id, text: &text, parameters: &parameters };
+        let found = self.read_head(&statement, &query, self.tables()?).await?;
+        let keys = rows_of(found.columns())?;
+        Ok(keys.iter().map(|key| key.owned()).collect())
+    }
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+pub(super) fn internal(error: &arrow::error::ArrowError) -> Report {
+    Report::new(SqlState::INTERNAL_ERROR, error.to_string())
+}
+
+fn deleted(plan: &ChangePlan, found: &RecordBatch) -> Result<Changed, Report> {
+    let table = plan.definition();
+    let found = first_of_each(table, found)?;
+    let rows = typed(table.full_schema(), found.columns().to_vec(), plan)?;
+    Ok(Changed { rows: Delta::constant(rows.clone(), -1), touched: rows })
+}
+
+/// The columns as rows of the table; NULL where the column takes none is an error.
+fn typed(
+    schema: &SchemaRef,
+    columns: Vec<ArrayRef>,
+    plan: &ChangePlan,
+) -> Result<RecordBatch, Report> {
+    for (column, field) in columns.iter().zip(schema.fields()) {
+        if !field.is_nullable() && column.null_count() > 0 {
+            let message = format!(
+                "null value in column \"{}\" of relation \"{}\" violates not-null constraint",
+                field.name(),
+                plan.table.name
+            );
+            return Err(Report::new(SqlState::NOT_NULL_VIOLATION, message));
+        }
+    }
+    retyped(schema, columns)
+}
+
+/// Columns with the types of a schema.
+fn retyped(schema: &SchemaRef, columns: Vec<ArrayRef>) -> Result<RecordBatch, Report> {
+    let canonical = columns.iter().zip(schema.fields()).map(|(column, field)| {
+        match column.data_type() == field.data_type() {
+            true => Ok(Arc::clone(column)),
+            false => arrow::compute::cast(column, field.data_type()),
+        }
+    });
+    let columns = canonical.collect::<Result<_, _>>().map_err(|error| internal(&error))?;
+    RecordBatch::try_new(Arc::clone(schema), columns).map_err(|error| internal(&error))
+}
+
+fn rows_of(columns: &[ArrayRef]) -> Result<Rows, Report> {
+    let fields = columns.iter().map(|c| SortField::new(c.data_type().clone())).collect();
+    let converter = RowConverter::new(fields).map_err(|error| internal(&error))?;
+    converter.convert_columns(columns).map_err(|error| internal(&error))
+}
+
+pub(super) fn keys_of(table: &Table, rows: &RecordBatch) -> Result<Rows, Report> {
+    let columns = stored_key(table).iter().map(|column| Arc::clone(rows.column(*column)));
+    rows_of(&columns.collect::<Vec<_>>())
+}
+
+/// The key columns, of a table without a primary key the hidden one.
+fn stored_key(table: &Table) -> &[usize] {
+    &table.stored.plan.sort
+}
+
+fn keys_change(table: &Table, old: &RecordBatch, new: &RecordBatch) -> bool {
+    table.key.iter().any(|column| old.column(*column) != new.column(*column))
+}
+
+/// A row that the query gives several times, of a join, is changed once.
+fn first_of_each(table: &Table, found: &RecordBatch) -> Result<RecordBatch, Report> {
+    let keys = keys_of(table, found)?;
+    let mut seen = BTreeSet::new();
+    let first = (0u32..).zip(&keys).filter(|(_, key)| seen.insert(key.owned()));
+    let first: Vec<u32> = first.map(|(row, _)| row).collect();
+    if first.len() == found.num_rows() {
+        return Ok(found.clone());
+    }
+    take_record_batch(found, &UInt32Array::from(first)).map_err(|error| internal(&error))
+}
+
+fn duplicate(plan: &ChangePlan, rows: &RecordBatch, row: u32) -> Report {
+    use arrow::util::display::array_value_to_string;
+    let table = plan.definition();
+    let row = usize::try_from(row).expect("an index");
+    let names = table.key.iter().map(|column| table.columns[*column].name.clone());
+    let values = table
+        .key
+        .iter()
+        .map(|column| array_value_to_string(rows.column(*column), row).unwrap_or_default());
+    let detail = format!(
+        "Key ({})=({}) already exists.",
+        names.collect::<Vec<_>>().join(", "),
+        values.collect::<Vec<_>>().join(", ")
+    );
+    let message =
+        format!("duplicate key value violates unique constraint \"{}_pkey\"", plan.table.name);
+    Report::new(SqlState::UNIQUE_VIOLATION, message).detail(detail)
+}
+
+impl crate::shared::Shared {
+    /// The last epoch with an acknowledged change.
+    pub(crate) fn last_change(&self) -> Epoch {
+        Epoch(self.changed_at.load(Ordering::SeqCst))
+    }
+}

@@ -1,0 +1,198 @@
+//! Transactions: what a session has changed and not committed yet.
+//!
+//! Changes wait in the session until COMMIT, which makes all of them durable in one epoch. Until
+//! then the session alone sees them, in the tables themselves (views follow the commit); a table
+//! that was changed is locked until the transaction ends, so nothing changes below it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::SchemaRef;
+use arrow::row::OwnedRow;
+use millrace_sql::Table;
+use millrace_types::{Delta, ObjectId, Report, SqlState, concat_deltas};
+use tokio::sync::OwnedMutexGuard;
+
+use super::change::{internal, keys_of};
+
+/// How long a statement waits for a table that another session changes.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What one table becomes.
+#[derive(Clone)]
+pub(super) struct Pending {
+    /// The table's name.
+    pub(super) name: String,
+    deltas: Vec<Delta>,
+    /// All its rows as the transaction sees them; read when they are first asked for.
+    rows: Option<(SchemaRef, Vec<RecordBatch>)>,
+}
+
+/// The changes of an open transaction.
+#[derive(Default)]
+pub(super) struct Uncommitted {
+    tables: BTreeMap<ObjectId, Pending>,
+    savepoints: Vec<(String, BTreeMap<ObjectId, Pending>)>,
+    locks: BTreeMap<ObjectId, OwnedMutexGuard<()>>,
+}
+
+impl Uncommitted {
+    /// Locks a table until the transaction ends.
+    ///
+    /// # Errors
+    /// Another session holds it too long.
+    pub(super) async fn lock(
+        &mut self,
+        table: ObjectId,
+        lock: Arc<tokio::sync::Mutex<()>>,
+    ) -> Result<(), Report> {
+        if self.locks.contains_key(&table) {
+            return Ok(());
+        }
+        let held = tokio::time::timeout(LOCK_TIMEOUT, lock.lock_owned()).await;
+        let timed_out = |_| {
+            let message = "canceling statement due to lock timeout";
+            Report::new(SqlState::LOCK_NOT_AVAILABLE, message)
+                .hint("Another transaction has changed the table and is still open.")
+        };
+        self.locks.insert(table, held.map_err(timed_out)?);
+        Ok(())
+    }
+
+    /// Lets a table go that was not changed after all.
+    pub(super) fn unlock_unchanged(&mut self) {
+        let in_savepoint =
+            |id: &ObjectId| self.savepoints.iter().any(|(_, tables)| tables.contains_key(id));
+        let tables = &self.tables;
+        self.locks.retain(|id, _| tables.contains_key(id) || in_savepoint(id));
+    }
+
+    /// The tables that were changed and whose rows have not been read yet.
+    pub(super) fn unread(&self) -> Vec<(ObjectId, String)> {
+        let unread = self.tables.iter().filter(|(_, pending)| pending.rows.is_none());
+        unread.map(|(id, pending)| (*id, pending.name.clone())).collect()
+    }
+
+    /// The rows of a table before the transaction.
+    pub(super) fn set_rows(
+        &mut self,
+        id: ObjectId,
+        table: &Table,
+        rows: RecordBatch,
+    ) -> Result<(), Report> {
+        let Some(pending) = self.tables.get_mut(&id) else { return Ok(()) };
+        let mut all = vec![rows];
+        for delta in &pending.deltas {
+            apply(table, &mut all, delta)?;
+        }
+        pending.rows = Some((Arc::clone(table.full_schema()), all));
+        Ok(())
+    }
+
+    /// The changed tables as the transaction sees them.
+    pub(super) fn seen(&self) -> impl Iterator<Item = (&str, &SchemaRef, &[RecordBatch])> {
+        self.tables.values().filter_map(|pending| {
+            let (schema, rows) = pending.rows.as_ref()?;
+            Some((pending.name.as_str(), schema, rows.as_slice()))
+        })
+    }
+
+    /// Adds what a statement changed.
+    pub(super) fn add(
+        &mut self,
+        id: ObjectId,
+        name: &str,
+        table: &Table,
+        delta: Delta,
+    ) -> Result<(), Report> {
+        let pending = self.tables.entry(id).or_insert_with(|| Pending {
+            name: name.to_owned(),
+            deltas: Vec::new(),
+            rows: None,
+        });
+        if let Some((_, rows)) = &mut pending.rows {
+            apply(table, rows, &delta)?;
+        }
+        pending.deltas.push(delta);
+        Ok(())
+    }
+
+    /// Bytes of all changes.
+    pub(super) fn bytes(&self) -> usize {
+        self.tables.values().flat_map(|pending| &pending.deltas).map(Delta::bytes).sum()
+    }
+
+    /// What is to be committed: per table, each row at most once.
+    pub(super) fn changes(&self) -> Result<Vec<(ObjectId, Delta)>, Report> {
+        let failed = |error: millrace_types::DeltaError| {
+            Report::new(SqlState::INTERNAL_ERROR, error.to_string())
+        };
+        let mut changes = Vec::new();
+        for (id, pending) in &self.tables {
+            let Some(delta) = concat_deltas(&pending.deltas).map_err(failed)? else { continue };
+            let delta = match pending.deltas.len() {
+                1 => delta,
+                _ => delta.consolidate().map_err(failed)?,
+            };
+            if !delta.is_empty() {
+                changes.push((*id, delta));
+            }
+        }
+        Ok(changes)
+    }
+
+    pub(super) fn savepoint(&mut self, name: String) {
+        self.savepoints.push((name, self.tables.clone()));
+    }
+
+    /// Back to a savepoint, which stays.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub(super) fn rollback_to(&mut self, name: &str) -> Result<(), Report> {
+        let at = self.place(name)?;
+        self.savepoints.truncate(at + 1);
+        self.tables = self.savepoints[at].1.clone();
+        Ok(())
+    }
+
+    /// Forgets a savepoint and those after it.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub(super) fn release(&mut self, name: &str) -> Result<(), Report> {
+        let at = self.place(name)?;
+        self.savepoints.truncate(at);
+        Ok(())
+    }
+
+    fn place(&self, name: &str) -> Result<usize, Report> {
+        self.savepoints.iter().rposition(|(other, _)| other == name).ok_or_else(|| {
+            let message = format!("savepoint \"{name}\" does not exist");
+            Report::new(SqlState::INVALID_SAVEPOINT, message)
+        })
+    }
+}
+
+/// Rows go by their key and come at the end.
+fn apply(table: &Table, rows: &mut Vec<RecordBatch>, delta: &Delta) -> Result<(), Report> {
+    let signs = |wanted: fn(i64) -> bool| -> Result<RecordBatch, Report> {
+        let mask: BooleanArray = delta.weights.values().iter().map(|w| Some(wanted(*w))).collect();
+        filter_record_batch(&delta.rows, &mask).map_err(|error| internal(&error))
+    };
+    let (gone, come) = (signs(|weight| weight < 0)?, signs(|weight| weight > 0)?);
+    if gone.num_rows() > 0 {
+        let keys: BTreeSet<OwnedRow> =
+            keys_of(table, &gone)?.iter().map(|key| key.owned()).collect();
+        for batch in rows.iter_mut() {
+            let keep: BooleanArray =
+                keys_of(table, batch)?.iter().map(|k| Some(!keys.contains(&k.owned()))).collect();
+            *batch = filter_record_batch(batch, &keep).map_err(|error| internal(&error))?;
+        }
+    }
+    rows.push(come);
+    Ok(())
+}

@@ -1,0 +1,458 @@
+//! `INSERT`, `UPDATE` and `DELETE` as queries: what a statement changes is what a SELECT gives.
+//!
+//! - `INSERT`: the new rows, every column of the table in order, with its type.
+//! - `DELETE`: the rows that go, with the hidden key where the table has one.
+//! - `UPDATE`: the rows that go, then the columns of the rows that come in their place.
+//!
+//! Casts of assignments are explicit casts: what an assignment does not allow and a cast does, is
+//! taken.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use datafusion::sql::sqlparser::ast::{
+    Assignment, AssignmentTarget, BinaryOperator, ConflictTarget, Delete, Expr, FromTable, Ident,
+    Insert, ObjectName, OnConflictAction, OnInsert, Query, Select, SelectItem, SetExpr,
+    Statement as SqlStatement, TableAlias, TableFactor, TableObject, TableWithJoins, Update,
+    UpdateTableFromKind, Value,
+};
+use millrace_types::{Report, SqlState};
+
+use crate::ast::Change;
+use crate::catalog::{Catalog, Kind, Object, Table};
+use crate::names::{Quoted, fold, object_name};
+use crate::parser::{parse_expression, parse_query};
+use crate::text::Text;
+
+/// What a statement does to rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// Rows come.
+    Insert,
+    /// Rows change.
+    Update,
+    /// Rows go.
+    Delete,
+}
+
+/// A statement that changes a table, as a query.
+#[derive(Clone, Debug)]
+pub struct ChangePlan {
+    /// The table.
+    pub table: Arc<Object>,
+    /// What the rows of the query are.
+    pub kind: ChangeKind,
+    /// See the module.
+    pub query: Box<Query>,
+    /// What becomes of rows whose key is taken.
+    pub conflict: Conflict,
+    /// `RETURNING`, over the rows that were touched in the place of the table.
+    pub returning: Option<Box<Query>>,
+}
+
+/// What becomes of new rows whose key is taken.
+#[derive(Clone, Debug)]
+pub enum Conflict {
+    /// The statement fails.
+    Fail,
+    /// They are left out.
+    Skip,
+    /// The row that is there changes: a query as for `UPDATE`, over the table and [`EXCLUDED`].
+    Update(Box<Query>),
+}
+
+/// What the rows that could not be inserted are called.
+pub const EXCLUDED: &str = "excluded";
+
+impl ChangePlan {
+    /// The table's definition.
+    ///
+    /// # Panics
+    /// Never: [`plan_change`] looks at the kind.
+    pub fn definition(&self) -> &Table {
+        match &self.table.kind {
+            Kind::Table(table) => table,
+            _ => unreachable!("only tables are changed"),
+        }
+    }
+}
+
+/// The query of a statement.
+///
+/// # Errors
+/// An unknown table or column, another kind of object, or a clause that is not there yet.
+pub fn plan_change(catalog: &Catalog, change: &Change) -> Result<ChangePlan, Report> {
+    let target = Target { catalog, text: Text::new(&change.text) };
+    match &change.statement {
+        SqlStatement::Insert(insert) => target.insert(insert),
+        SqlStatement::Update(update) => target.update(update),
+        SqlStatement::Delete(delete) => target.delete(delete),
+        _ => Err(Report::unsupported(format!("this form of {}", change.verb))),
+    }
+}
+
+struct Target<'a> {
+    catalog: &'a Catalog,
+    text: Text<'a>,
+}
+
+impl Target<'_> {
+    fn table(&self, name: &ObjectName) -> Result<Arc<Object>, Report> {
+        let name = object_name(name, &self.text)?;
+        let at = |report: Report| Report { position: name.position, ..report };
+        let Some(object) = self.catalog.find(&name.name) else {
+            let message = format!("relation {} does not exist", Quoted(&name.name));
+            return Err(at(Report::new(SqlState::UNDEFINED_TABLE, message)));
+        };
+        if let Kind::Table(_) = &object.kind {
+            return Ok(Arc::clone(object));
+        }
+        let kind = object.object_kind().word();
+        let message = format!("cannot change {kind} {}", Quoted(&name.name));
+        let hint = "INSERT, UPDATE and DELETE work on tables: CREATE TABLE makes one.";
+        Err(at(Report::new(SqlState::WRONG_OBJECT_TYPE, message).hint(hint)))
+    }
+
+    fn column(&self, object: &Object, table: &Table, name: &ObjectName) -> Result<usize, Report> {
+        let ident = name.0.last().and_then(|part| part.as_ident());
+        let ident = ident.ok_or_else(|| Report::unsupported("this form of a column"))?;
+        let folded = fold(ident);
+        let found = table.columns.iter().position(|column| column.name == folded);
+        found.ok_or_else(|| {
+            let (column, relation) = (Quoted(&folded), Quoted(&object.name));
+            let message = format!("column {column} of relation {relation} does not exist");
+            let position = self.text.position(ident.span.start);
+            Report { position, ..Report::new(SqlState::UNDEFINED_COLUMN, message) }
+        })
+    }
+
+    fn insert(&self, insert: &Insert) -> Result<ChangePlan, Report> {
+        let TableObject::TableName(name) = &insert.table else {
+            return Err(Report::unsupported("INSERT into a function"));
+        };
+        let object = self.table(name)?;
+        let Kind::Table(table) = &object.kind else { unreachable!("looked at above") };
+        let alias = match &insert.table_alias {
+            Some(alias) => alias.alias.clone(),
+            None => Ident::with_quote('"', object.name.clone()),
+        };
+        let conflict = self.conflict(insert, &object, table, &alias)?;
+        let returning = returning(insert.returning.as_deref(), &object, &alias)?;
+        let columns = insert.columns.iter().map(|name| self.column(&object, table, name));
+        let mut targets = columns.collect::<Result<Vec<_>, _>>()?;
+        let named = !targets.is_empty();
+        if let Some(twice) = (1..targets.len()).find(|at| targets[..*at].contains(&targets[*at])) {
+            let name = &table.columns[targets[twice]].name;
+            let message = format!("column {} specified more than once", Quoted(name));
+            return Err(Report::new(SqlState::DUPLICATE_COLUMN, message));
+        }
+        if !named {
+            targets = (0..table.columns.len()).collect();
+        }
+        let query = match insert.source.as_deref() {
+            None => values_query(vec![Vec::new()], &[], table)?,
+            Some(source) => match source.body.as_ref() {
+                SetExpr::Values(values)
+                    if source.order_by.is_none() && source.limit_clause.is_none() =>
+                {
+                    let rows = values.rows.iter().map(|row| row.content.clone()).collect();
+                    self.values(rows, targets, named, table)?
+                }
+                _ => selected(source, &targets, table)?,
+            },
+        };
+        let kind = ChangeKind::Insert;
+        Ok(ChangePlan { table: Arc::clone(&object), kind, query, conflict, returning })
+    }
+
+    fn values(
+        &self,
+        rows: Vec<Vec<Expr>>,
+        mut targets: Vec<usize>,
+        named: bool,
+        table: &Table,
+    ) -> Result<Box<Query>, Report> {
+        let width = rows.first().map_or(0, Vec::len);
+        if rows.iter().any(|row| row.len() != width) {
+            let message = "VALUES lists must all be the same length";
+            return Err(Report::new(SqlState::SYNTAX_ERROR, message));
+        }
+        if width > targets.len() {
+            let message = "INSERT has more expressions than target columns";
+            return Err(Report::new(SqlState::SYNTAX_ERROR, message));
+        }
+        if width < targets.len() && named {
+            let message = "INSERT has more target columns than expressions";
+            return Err(Report::new(SqlState::SYNTAX_ERROR, message));
+        }
+        targets.truncate(width);
+        values_query(rows, &targets, table)
+    }
+
+    fn update(&self, update: &Update) -> Result<ChangePlan, Report> {
+        let (object, alias) = self.changed(&update.table)?;
+        let Kind::Table(table) = &object.kind else { unreachable!("looked at above") };
+        let returning = returning(update.returning.as_deref(), &object, &alias)?;
+        let mut from = vec![update.table.clone()];
+        match &update.from {
+            None => {}
+            Some(UpdateTableFromKind::BeforeSet(more) | UpdateTableFromKind::AfterSet(more)) => {
+                from.extend(more.iter().cloned());
+            }
+        }
+        let assigned = self.assignments(&update.assignments, &object, table)?;
+        let items = changed_columns(&alias, table, assigned)?;
+        let query = select(items, from, update.selection.clone())?;
+        let (kind, conflict) = (ChangeKind::Update, Conflict::Fail);
+        Ok(ChangePlan { table: Arc::clone(&object), kind, query, conflict, returning })
+    }
+
+    /// The value that is assigned to each column.
+    fn assignments(
+        &self,
+        assignments: &[Assignment],
+        object: &Object,
+        table: &Table,
+    ) -> Result<Vec<Option<Expr>>, Report> {
+        let mut assigned: Vec<Option<Expr>> = vec![None; table.columns.len()];
+        for Assignment { target, value } in assignments {
+            let AssignmentTarget::ColumnName(name) = target else {
+                return Err(Report::unsupported("SET of several columns at once"));
+            };
+            let column = self.column(object, table, name)?;
+            if assigned[column].replace(value.clone()).is_some() {
+                let name = &table.columns[column].name;
+                let message = format!("multiple assignments to same column {}", Quoted(name));
+                return Err(Report::new(SqlState::SYNTAX_ERROR, message));
+            }
+        }
+        Ok(assigned)
+    }
+
+    /// `ON CONFLICT`
+    fn conflict(
+        &self,
+        insert: &Insert,
+        object: &Object,
+        table: &Table,
+        alias: &Ident,
+    ) -> Result<Conflict, Report> {
+        let Some(on) = &insert.on else { return Ok(Conflict::Fail) };
+        let OnInsert::OnConflict(on) = on else {
+            return Err(Report::unsupported("ON DUPLICATE KEY"));
+        };
+        let key = || table.key.iter().map(|column| table.columns[*column].name.as_str());
+        if let Some(ConflictTarget::Columns(columns)) = &on.conflict_target {
+            let named: BTreeSet<String> = columns.iter().map(fold).collect();
+            if named != key().map(str::to_owned).collect() {
+                let message = "there is no unique or exclusion constraint matching the ON \
+                               CONFLICT specification";
+                return Err(Report::new(SqlState::INVALID_COLUMN_REFERENCE, message));
+            }
+        }
+        let OnConflictAction::DoUpdate(update) = &on.action else { return Ok(Conflict::Skip) };
+        if on.conflict_target.is_none() {
+            let message =
+                "ON CONFLICT DO UPDATE requires inference specification or constraint name";
+            let hint = "For example, ON CONFLICT (column_name).";
+            return Err(Report::new(SqlState::SYNTAX_ERROR, message).hint(hint));
+        }
+        let assigned = self.assignments(&update.assignments, object, table)?;
+        if table.key.iter().any(|column| assigned[*column].is_some()) {
+            return Err(Report::unsupported("ON CONFLICT DO UPDATE of a key column")
+                .hint("Write UPDATE for that."));
+        }
+        let items = changed_columns(alias, table, assigned)?;
+        let text = format!("SELECT 1 FROM \"{}\", {EXCLUDED}", object.name.replace('"', "\"\""));
+        let mut query = parse_query(&text)?;
+        let select = select_of(&mut query);
+        if insert.table_alias.is_some()
+            && let Some(TableFactor::Table { alias: shown, .. }) =
+                select.from.first_mut().map(|from| &mut from.relation)
+        {
+            *shown = Some(TableAlias {
+                explicit: true,
+                name: alias.clone(),
+                columns: Vec::new(),
+                at: None,
+            });
+        }
+        let same = key().map(|column| Expr::BinaryOp {
+            left: Box::new(qualified(alias, column)),
+            op: BinaryOperator::Eq,
+            right: Box::new(qualified(&Ident::new(EXCLUDED), column)),
+        });
+        select.projection = items;
+        select.selection = same.chain(update.selection.clone()).reduce(|left, right| {
+            let nested = |expr| Box::new(Expr::Nested(Box::new(expr)));
+            Expr::BinaryOp { left: nested(left), op: BinaryOperator::And, right: nested(right) }
+        });
+        Ok(Conflict::Update(query))
+    }
+
+    fn delete(&self, delete: &Delete) -> Result<ChangePlan, Report> {
+        let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) = &delete.from;
+        let [target] = from.as_slice() else {
+            return Err(Report::unsupported("DELETE from several tables"));
+        };
+        let (object, alias) = self.changed(target)?;
+        let Kind::Table(table) = &object.kind else { unreachable!("looked at above") };
+        let returning = returning(delete.returning.as_deref(), &object, &alias)?;
+        let mut from = from.clone();
+        from.extend(delete.using.iter().flatten().cloned());
+        let query = select(old_columns(&alias, table), from, delete.selection.clone())?;
+        let (kind, conflict) = (ChangeKind::Delete, Conflict::Fail);
+        Ok(ChangePlan { table: Arc::clone(&object), kind, query, conflict, returning })
+    }
+
+    /// The table of an UPDATE or DELETE, and what the statement calls it.
+    fn changed(&self, target: &TableWithJoins) -> Result<(Arc<Object>, Ident), Report> {
+        let TableFactor::Table { name, alias, .. } = &target.relation else {
+            return Err(Report::unsupported("a change of something else than a table"));
+        };
+        if !target.joins.is_empty() {
+            return Err(Report::unsupported("a join as the table to change"));
+        }
+        let object = self.table(name)?;
+        let alias = match alias {
+            Some(alias) => alias.name.clone(),
+            None => Ident::with_quote('"', object.name.clone()),
+        };
+        Ok((object, alias))
+    }
+}
+
+/// The query of `RETURNING`.
+fn returning(
+    items: Option<&[SelectItem]>,
+    object: &Object,
+    alias: &Ident,
+) -> Result<Option<Box<Query>>, Report> {
+    let Some(items) = items else { return Ok(None) };
+    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+    let alias = match alias.quote_style {
+        Some(_) => quoted(&alias.value),
+        None => alias.value.clone(),
+    };
+    let mut query = parse_query(&format!("SELECT 1 FROM {} AS {alias}", quoted(&object.name)))?;
+    select_of(&mut query).projection = items.to_vec();
+    Ok(Some(query))
+}
+
+/// The rows that go, and the columns of those that come in their place.
+fn changed_columns(
+    alias: &Ident,
+    table: &Table,
+    assigned: Vec<Option<Expr>>,
+) -> Result<Vec<SelectItem>, Report> {
+    let mut items = old_columns(alias, table);
+    for (number, (column, value)) in table.columns.iter().zip(assigned).enumerate() {
+        let value = match value {
+            Some(value) => assigned_value(value, number, table)?,
+            None => qualified(alias, &column.name),
+        };
+        items.push(item(value, format!("new_{number}")));
+    }
+    Ok(items)
+}
+
+/// The rows that go: every column, the hidden key too.
+fn old_columns(alias: &Ident, table: &Table) -> Vec<SelectItem> {
+    let fields = table.full_schema().fields().iter().enumerate();
+    fields.map(|(at, field)| item(qualified(alias, field.name()), format!("old_{at}"))).collect()
+}
+
+fn qualified(alias: &Ident, column: &str) -> Expr {
+    Expr::CompoundIdentifier(vec![alias.clone(), Ident::with_quote('"', column)])
+}
+
+fn item(expr: Expr, alias: String) -> SelectItem {
+    SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', alias) }
+}
+
+fn select(
+    items: Vec<SelectItem>,
+    from: Vec<TableWithJoins>,
+    selection: Option<Expr>,
+) -> Result<Box<Query>, Report> {
+    let mut query = parse_query("SELECT 1")?;
+    let select = select_of(&mut query);
+    select.projection = items;
+    select.from = from;
+    select.selection = selection;
+    Ok(query)
+}
+
+fn select_of(query: &mut Query) -> &mut Select {
+    match query.body.as_mut() {
+        SetExpr::Select(select) => select,
+        _ => unreachable!("it begins with SELECT"),
+    }
+}
+
+/// A value for a column: with its type, or its default.
+fn assigned_value(value: Expr, column: usize, table: &Table) -> Result<Expr, Report> {
+    let is_default =
+        |ident: &Ident| ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default");
+    let column = &table.columns[column];
+    let value = match &value {
+        Expr::Identifier(ident) if is_default(ident) => match &column.default {
+            Some(text) => parse_expression(text)?,
+            None => Expr::value(Value::Null),
+        },
+        _ => value,
+    };
+    let mut cast = parse_expression(&format!("CAST(NULL AS {})", column.sql_type.name()))?;
+    if let Expr::Cast { expr, .. } = &mut cast {
+        **expr = value;
+    }
+    Ok(cast)
+}
+
+/// Rows of values for some columns, and defaults for the others.
+fn values_query(
+    rows: Vec<Vec<Expr>>,
+    targets: &[usize],
+    table: &Table,
+) -> Result<Box<Query>, Report> {
+    let mut query = parse_query("VALUES (1)")?;
+    let SetExpr::Values(values) = query.body.as_mut() else { unreachable!("it is VALUES") };
+    let row = values.rows.pop().ok_or_else(|| Report::unsupported("an empty VALUES"))?;
+    for given in rows {
+        let content = complete(given, targets, table)?;
+        let mut row = row.clone();
+        row.content = content;
+        values.rows.push(row);
+    }
+    Ok(query)
+}
+
+/// One value for each column of the table, in order.
+fn complete(given: Vec<Expr>, targets: &[usize], table: &Table) -> Result<Vec<Expr>, Report> {
+    let default = || Expr::Identifier(Ident::new("DEFAULT"));
+    let mut values = vec![default(); table.columns.len()];
+    for (value, target) in given.into_iter().zip(targets) {
+        values[*target] = value;
+    }
+    let values = values.into_iter().enumerate();
+    values.map(|(column, value)| assigned_value(value, column, table)).collect()
+}
+
+/// The rows of a query, with the table's types.
+fn selected(source: &Query, targets: &[usize], table: &Table) -> Result<Box<Query>, Report> {
+    let names: Vec<String> = (0..targets.len()).map(|n| format!("given_{n}")).collect();
+    let mut query =
+        parse_query(&format!("SELECT 1 FROM (SELECT 1) AS given ({})", names.join(", ")))?;
+    let given = names.iter().map(|name| Expr::Identifier(Ident::with_quote('"', name.as_str())));
+    let values = complete(given.collect(), targets, table)?;
+    let select = select_of(&mut query);
+    select.projection = (values.into_iter().enumerate())
+        .map(|(number, value)| item(value, format!("new_{number}")))
+        .collect();
+    if let Some(TableFactor::Derived { subquery, .. }) =
+        select.from.first_mut().map(|from| &mut from.relation)
+    {
+        **subquery = source.clone();
+    }
+    Ok(query)
+}

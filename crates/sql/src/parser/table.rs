@@ -1,0 +1,106 @@
+//! `CREATE TABLE [IF NOT EXISTS] name (columns, PRIMARY KEY (...))`, and the statements that change
+//! rows, which sqlparser reads.
+
+use datafusion::sql::sqlparser::tokenizer::Token;
+use millrace_types::{Report, SqlState};
+
+use super::cursor::Cursor;
+use crate::ast::{Change, CreateTable, Name, Statement, TableColumnDef};
+
+pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
+    cursor.expect(&["CREATE", "TABLE"])?;
+    let if_not_exists = cursor.take(&["IF", "NOT", "EXISTS"]);
+    let mut table = CreateTable {
+        name: cursor.object_name()?,
+        if_not_exists,
+        columns: Vec::new(),
+        key: Vec::new(),
+        text: cursor.statement_text(),
+    };
+    if cursor.is(&["AS"]) {
+        let report = Report { position: cursor.here(), ..Report::unsupported("CREATE TABLE AS") };
+        return Err(report.hint("Create the table, then INSERT INTO it with SELECT."));
+    }
+    cursor.expect_token(&Token::LParen)?;
+    loop {
+        if cursor.is(&["PRIMARY", "KEY"]) {
+            let position = cursor.here();
+            cursor.expect(&["PRIMARY", "KEY"])?;
+            let names = cursor.optional_names()?;
+            if names.is_empty() {
+                return Err(cursor.syntax_error());
+            }
+            set_key(&mut table, names, position)?;
+        } else {
+            refuse(cursor, &["CONSTRAINT", "UNIQUE", "CHECK", "FOREIGN", "LIKE"])?;
+            column(cursor, &mut table)?;
+        }
+        if !cursor.take_token(&Token::Comma) {
+            break;
+        }
+    }
+    cursor.expect_token(&Token::RParen)?;
+    if cursor.is(&["WITH"]) || cursor.is(&["INCLUDE"]) || cursor.is(&["FORMAT"]) {
+        let what = "CREATE TABLE with a connector";
+        let report = Report { position: cursor.here(), ..Report::unsupported(what) };
+        return Err(report.hint("CREATE SOURCE reads a topic; a materialized view keeps its rows."));
+    }
+    Ok(Statement::CreateTable(Box::new(table)))
+}
+
+fn column(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<(), Report> {
+    let name = cursor.identifier()?;
+    let type_position = cursor.here();
+    let data_type = cursor.data_type()?;
+    let mut column =
+        TableColumnDef { name, data_type, type_position, not_null: false, default: None };
+    loop {
+        let position = cursor.here();
+        if cursor.take(&["NOT", "NULL"]) {
+            column.not_null = true;
+        } else if cursor.take(&["NULL"]) {
+            column.not_null = false;
+        } else if column.default.is_none() && cursor.take(&["DEFAULT"]) {
+            column.default = Some(cursor.expression()?);
+        } else if cursor.take(&["PRIMARY", "KEY"]) {
+            set_key(table, vec![column.name.clone()], position)?;
+        } else {
+            break;
+        }
+    }
+    refuse(cursor, &["GENERATED", "UNIQUE", "CHECK", "REFERENCES", "COLLATE", "AS"])?;
+    table.columns.push(column);
+    Ok(())
+}
+
+fn set_key(
+    table: &mut CreateTable,
+    names: Vec<Name>,
+    position: Option<usize>,
+) -> Result<(), Report> {
+    if table.key.is_empty() {
+        table.key = names;
+        return Ok(());
+    }
+    let name = &table.name.name;
+    let message = format!("multiple primary keys for table \"{name}\" are not allowed");
+    Err(Report { position, ..Report::new(SqlState::INVALID_TABLE_DEFINITION, message) })
+}
+
+fn refuse(cursor: &Cursor<'_>, words: &[&str]) -> Result<(), Report> {
+    match words.iter().find(|word| cursor.is(&[word])) {
+        Some(word) => {
+            let what = format!("{word} in a table");
+            let report = Report { position: cursor.here(), ..Report::unsupported(what) };
+            Err(report.hint("A table has columns with NOT NULL and DEFAULT, and a PRIMARY KEY."))
+        }
+        None => Ok(()),
+    }
+}
+
+/// `INSERT`, `UPDATE` or `DELETE`.
+pub(super) fn change(verb: &'static str, cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
+    let text = cursor.statement_text();
+    let statement = cursor.statement_to_end()?;
+    Ok(Statement::Change(Box::new(Change { statement, verb, text })))
+}
