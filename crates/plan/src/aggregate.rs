@@ -2,9 +2,12 @@
 //!
 //! The planner gives every function a class; a function without one does not plan.
 
-use arrow::datatypes::FieldRef;
+use std::sync::Arc;
 
-use crate::{Meta, Node, Watermark};
+use arrow::datatypes::FieldRef;
+use datafusion::logical_expr::AggregateUDF;
+
+use crate::{Meta, Node, Scalar, Watermark};
 
 /// A grouped (or, without group columns, global) aggregation.
 ///
@@ -71,12 +74,43 @@ pub struct Call {
     pub function: Function,
     /// Input columns; empty for `count(*)`.
     pub args: Vec<usize>,
+    /// Equal arguments count once.
+    pub distinct: bool,
     /// A boolean input column; only rows where it is true count.
     pub filter: Option<usize>,
-    /// For `first_value` and `last_value`: the order inside the group.
+    /// For `first_value`, `last_value` and what is rebuilt: the order inside the group.
     pub order: Vec<Order>,
+    /// For [`Function::Rebuilt`]: the function.
+    pub rebuild: Option<Rebuild>,
     /// Name and type of the result.
     pub output: FieldRef,
+}
+
+impl Call {
+    /// How it is kept up to date.
+    pub fn class(&self) -> Class {
+        match self.function.class() {
+            Class::Linear if self.distinct => Class::Distinct,
+            class => class,
+        }
+    }
+
+    /// The function's name.
+    pub fn name(&self) -> &str {
+        self.rebuild.as_ref().map_or(self.function.name(), |rebuild| rebuild.function.name())
+    }
+}
+
+/// A function of the library that is run again over all rows of a group.
+#[derive(Clone, Debug)]
+pub struct Rebuild {
+    /// The function.
+    pub function: Arc<AggregateUDF>,
+    /// Its arguments over the input's columns: plain columns, which [`Call::args`] lists in this
+    /// order, and literals.
+    pub args: Vec<Scalar>,
+    /// The result depends on the order of the rows: ties are broken by the rows' key.
+    pub ordered: bool,
 }
 
 /// One key of an ORDER BY inside a call.
@@ -95,8 +129,12 @@ pub struct Order {
 pub enum Class {
     /// Numbers that take a retraction.
     Linear,
-    /// The least or greatest of an order; in place while the input only appends.
+    /// The least or greatest of an order: a counted multiset; in place while the input only appends.
     Ordered,
+    /// Counts per argument, whose first and last occurrences feed the linear class.
+    Distinct,
+    /// A counted multiset of all inputs, over which the function is run again.
+    Recompute,
 }
 
 /// An aggregate function.
@@ -128,10 +166,12 @@ pub enum Function {
     FirstValue,
     /// `last_value(x ORDER BY ...)`
     LastValue,
+    /// Any other: [`Call::rebuild`] says which.
+    Rebuilt,
 }
 
 impl Function {
-    /// Every function, for tests that must not forget one.
+    /// Every function with a class of its own, for tests that must not forget one.
     pub const ALL: [Function; 13] = [
         Function::Count,
         Function::Sum,
@@ -163,6 +203,7 @@ impl Function {
             Function::Min | Function::Max | Function::FirstValue | Function::LastValue => {
                 Class::Ordered
             }
+            Function::Rebuilt => Class::Recompute,
         }
     }
 
@@ -182,6 +223,7 @@ impl Function {
             Function::Max => "max",
             Function::FirstValue => "first_value",
             Function::LastValue => "last_value",
+            Function::Rebuilt => "rebuilt",
         }
     }
 }

@@ -10,7 +10,7 @@ mod join;
 mod node;
 mod scalar;
 
-pub use aggregate::{Aggregate, Call, Class, Function, Hop, Order};
+pub use aggregate::{Aggregate, Call, Class, Function, Hop, Order, Rebuild};
 pub use codec::{PLAN_VERSION, PlanError, decode_plan, encode_plan};
 pub use join::{Join, JoinKind, JoinPair};
 pub use node::{Chain, LateCheck, Leaf, LeafKind, Meta, Node, Step, Union, ViewPlan, Watermark};

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, new_empty_array};
 use arrow::compute::concat;
+use datafusion::error::DataFusionError;
 use millrace_plan::Scalar;
 use millrace_types::Delta;
 
@@ -87,21 +88,28 @@ pub(crate) fn attempt(
     rows: &RecordBatch,
 ) -> Result<Vec<ArrayRef>, Failure> {
     let one = |expression: &Scalar| {
-        EVALUATING.set(true);
-        let found = catch_unwind(AssertUnwindSafe(|| {
+        let found = guarded(|| {
             expression.0.evaluate(rows).and_then(|value| value.into_array(rows.num_rows()))
-        }));
-        EVALUATING.set(false);
-        match found {
-            Ok(Ok(column)) => Ok(column),
-            Ok(Err(error)) => {
-                let data_type = expression.0.data_type(rows.schema_ref()).ok();
-                Err(Failure::of(&error, data_type.as_ref()))
-            }
-            Err(payload) => Err(Failure::of_panic(payload.as_ref())),
-        }
+        })?;
+        found.map_err(|error| {
+            let data_type = expression.0.data_type(rows.schema_ref()).ok();
+            Failure::of(&error, data_type.as_ref())
+        })
     };
     expressions.iter().map(one).collect()
+}
+
+/// Runs a function of a library that touches no state.
+///
+/// # Errors
+/// Its panic; its own error is inside.
+pub(crate) fn guarded<T>(
+    run: impl FnOnce() -> Result<T, DataFusionError>,
+) -> Result<Result<T, DataFusionError>, Failure> {
+    EVALUATING.set(true);
+    let found = catch_unwind(AssertUnwindSafe(run));
+    EVALUATING.set(false);
+    found.map_err(|payload| Failure::of_panic(payload.as_ref()))
 }
 
 /// Makes failed rows error rows and takes them out of the delta.

@@ -25,8 +25,8 @@ use datafusion::physical_expr::expressions::{BinaryExpr, Column, Literal};
 use millrace_plan::{Hop, LateCheck, Meta, Scalar, Step};
 use millrace_types::Delta;
 
-pub(crate) use self::evaluate::attempt;
 pub use self::evaluate::is_evaluating;
+pub(crate) use self::evaluate::{attempt, guarded};
 
 use self::evaluate::Evaluated;
 use crate::operator::{Context, Error, Output};

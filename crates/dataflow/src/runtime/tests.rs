@@ -42,7 +42,15 @@ fn count_plan(kind: LeafKind) -> ViewPlan {
     let group = if append_only { 0 } else { 1 };
     let output = Arc::new(Field::new("n", DataType::Int64, false));
     let (args, order) = (Vec::new(), Vec::new());
-    let call = Call { function: Function::Count, args, filter: None, order, output };
+    let call = Call {
+        function: Function::Count,
+        args,
+        distinct: false,
+        filter: None,
+        order,
+        rebuild: None,
+        output,
+    };
     let counted = Schema::new(vec![
         Field::new("id", DataType::Int64, true),
         Field::new("n", DataType::Int64, false),

@@ -14,7 +14,7 @@ use prost::Message;
 use super::{PlanError, damaged, proto};
 use crate::{
     Aggregate, Call, Chain, Function, Hop, Join, JoinKind, JoinPair, LateCheck, Leaf, LeafKind,
-    Meta, Node, Order, Scalar, Step, Union, ViewPlan, Watermark,
+    Meta, Node, Order, Rebuild, Scalar, Step, Union, ViewPlan, Watermark,
 };
 
 /// Decodes one plan; expressions resolve their functions in the context.
@@ -79,10 +79,11 @@ impl Decoder<'_> {
 
     fn aggregate(&self, from: proto::Aggregate, meta: Meta) -> Result<Aggregate, PlanError> {
         let input = self.node(*required(from.input, "input")?)?;
-        let columns = input.meta().schema.fields().len();
+        let schema = &input.meta().schema;
+        let columns = schema.fields().len();
         let group = indexes(&from.group, columns)?;
         let hop = from.hop.map(|from| hop(&from, group.len())).transpose()?;
-        let calls = from.calls.into_iter().map(|from| call(from, columns));
+        let calls = from.calls.into_iter().map(|from| self.call(from, schema));
         let calls = calls.collect::<Result<_, _>>()?;
         let width = meta.schema.fields().len();
         let settled = from.settled.map(|from| watermark(from, width)).transpose()?;
@@ -104,6 +105,47 @@ impl Decoder<'_> {
         let pairs = join.pair_schema();
         join.filter = from.filter.map(|bytes| self.scalar(&bytes, &pairs)).transpose()?;
         Ok(join)
+    }
+
+    fn call(&self, call: proto::Call, input: &SchemaRef) -> Result<Call, PlanError> {
+        let columns = input.fields().len();
+        let function = match call.rebuild {
+            Some(_) => Some(Function::Rebuilt),
+            None => Function::ALL.into_iter().find(|f| f.name() == call.function),
+        };
+        let function = function.ok_or_else(|| damaged(format!("no function {}", call.function)))?;
+        let rebuild = call.rebuild.map(|from| self.rebuild(&from, &call.function, input));
+        let order = call.order.iter().map(|order| {
+            Ok(Order {
+                column: index(order.column, columns)?,
+                descending: order.descending,
+                nulls_first: order.nulls_first,
+            })
+        });
+        let output = schema(&call.output)?;
+        let output: Option<&FieldRef> = output.fields().first();
+        Ok(Call {
+            function,
+            args: indexes(&call.args, columns)?,
+            distinct: call.distinct,
+            filter: call.filter.map(|column| index(column, columns)).transpose()?,
+            order: order.collect::<Result<_, PlanError>>()?,
+            rebuild: rebuild.transpose()?,
+            output: Arc::clone(required(output, "output")?),
+        })
+    }
+
+    fn rebuild(
+        &self,
+        from: &proto::Rebuild,
+        name: &str,
+        input: &SchemaRef,
+    ) -> Result<Rebuild, PlanError> {
+        let function = self.functions.aggregate_functions().get(name);
+        let function = function.ok_or_else(|| damaged(format!("no function {name}")))?;
+        let args = from.args.iter().map(|bytes| self.scalar(bytes, input));
+        let args = args.collect::<Result<_, _>>()?;
+        Ok(Rebuild { function: Arc::clone(function), args, ordered: from.ordered })
     }
 
     fn scalar(&self, bytes: &[u8], input: &Schema) -> Result<Scalar, PlanError> {
@@ -169,27 +211,6 @@ fn late(check: proto::LateCheck, columns: usize) -> Result<LateCheck, PlanError>
         event_time: check.event_time.map(|column| index(column, columns)).transpose()?,
         origin: (index(check.partition, columns)?, index(check.offset, columns)?),
         to_end: check.to_end,
-    })
-}
-
-fn call(call: proto::Call, columns: usize) -> Result<Call, PlanError> {
-    let function = Function::ALL.into_iter().find(|f| f.name() == call.function);
-    let function = function.ok_or_else(|| damaged(format!("no function {}", call.function)))?;
-    let order = call.order.iter().map(|order| {
-        Ok(Order {
-            column: index(order.column, columns)?,
-            descending: order.descending,
-            nulls_first: order.nulls_first,
-        })
-    });
-    let output = schema(&call.output)?;
-    let output: Option<&FieldRef> = output.fields().first();
-    Ok(Call {
-        function,
-        args: indexes(&call.args, columns)?,
-        filter: call.filter.map(|column| index(column, columns)).transpose()?,
-        order: order.collect::<Result<_, PlanError>>()?,
-        output: Arc::clone(required(output, "output")?),
     })
 }
 

@@ -11,8 +11,8 @@ use prost::Message;
 
 use super::{PlanError, proto};
 use crate::{
-    Aggregate, Call, Hop, Join, JoinKind, LateCheck, LeafKind, Meta, Node, Scalar, Step, ViewPlan,
-    Watermark,
+    Aggregate, Call, Hop, Join, JoinKind, LateCheck, LeafKind, Meta, Node, Rebuild, Scalar, Step,
+    ViewPlan, Watermark,
 };
 
 pub(super) fn view(plan: &ViewPlan) -> Result<proto::ViewPlan, PlanError> {
@@ -117,12 +117,19 @@ fn call(call: &Call) -> Result<proto::Call, PlanError> {
         nulls_first: order.nulls_first,
     });
     Ok(proto::Call {
-        function: call.function.name().to_owned(),
+        function: call.name().to_owned(),
         args: indexes(&call.args),
         filter: call.filter.map(index),
         order: order.collect(),
         output: schema(&Arc::new(Schema::new(vec![Arc::clone(&call.output)])))?,
+        distinct: call.distinct,
+        rebuild: call.rebuild.as_ref().map(rebuild).transpose()?,
     })
+}
+
+fn rebuild(rebuild: &Rebuild) -> Result<proto::Rebuild, PlanError> {
+    let args = rebuild.args.iter().map(scalar).collect::<Result<_, _>>()?;
+    Ok(proto::Rebuild { args, ordered: rebuild.ordered })
 }
 
 fn hop(hop: &Hop) -> proto::Hop {

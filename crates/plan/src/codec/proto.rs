@@ -180,6 +180,20 @@ pub(super) struct Call {
     /// A schema of one field.
     #[prost(bytes = "vec", tag = "5")]
     pub(super) output: Vec<u8>,
+    #[prost(bool, tag = "6")]
+    pub(super) distinct: bool,
+    #[prost(message, optional, tag = "7")]
+    pub(super) rebuild: Option<Rebuild>,
+}
+
+/// The function is one of the library; its name is the call's.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Rebuild {
+    /// One expression an argument.
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    pub(super) args: Vec<Vec<u8>>,
+    #[prost(bool, tag = "2")]
+    pub(super) ordered: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

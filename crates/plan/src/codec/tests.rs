@@ -13,7 +13,7 @@ use prost::Message;
 use super::*;
 use crate::{
     Aggregate, Call, Chain, Function, Hop, Join, JoinKind, JoinPair, LateCheck, Leaf, LeafKind,
-    Meta, Node, Order, Scalar, Step, Union, Watermark,
+    Meta, Node, Order, Rebuild, Scalar, Step, Union, Watermark,
 };
 
 fn schema(columns: &[(&str, SqlType)]) -> SchemaRef {
@@ -38,11 +38,22 @@ fn every_call(columns: usize) -> Vec<Call> {
     let call = |function: Function| Call {
         function,
         args: vec![1],
+        distinct: function == Function::Sum,
         filter: Some(0),
         order: vec![order],
+        rebuild: None,
         output: Arc::new(Field::new(function.name(), SqlType::Numeric(None).arrow(), true)),
     };
-    Function::ALL.into_iter().map(call).collect()
+    let input = schema(&[("a", SqlType::TimestampTz), ("b", SqlType::Bytea)]);
+    let rebuilt = Call {
+        rebuild: Some(Rebuild {
+            function: datafusion::functions_aggregate::string_agg::string_agg_udaf(),
+            args: vec![scalar(col("b"), &input), scalar(lit(","), &input)],
+            ordered: true,
+        }),
+        ..call(Function::Rebuilt)
+    };
+    Function::ALL.into_iter().map(call).chain([rebuilt]).collect()
 }
 
 /// A plan with every node and step.

@@ -51,18 +51,19 @@ impl Case {
             if !random.random_ratio(ratio, 10) {
                 break;
             }
-            case.add(&inputs, random);
+            let query = match inputs.as_slice() {
+                // What changes is what a view above has to follow.
+                [source] if random.random_ratio(2, 5) => query::changing(source, random),
+                [.., last] if !random.random_ratio(2, 5) => query::query(last, random),
+                _ => query::joined(&inputs, random),
+            };
+            case.add(query);
             inputs.push(case.input());
         }
         case
     }
 
-    /// Adds a view over the last input, alone or joined.
-    fn add(&mut self, inputs: &[Input], random: &mut StdRng) {
-        let query = match inputs.last() {
-            Some(last) if !random.random_ratio(2, 5) => query::query(last, random),
-            _ => query::joined(inputs, random),
-        };
+    fn add(&mut self, query: Query) {
         let name = format!("v{}", self.plans.len() + 1);
         let plan = self.sql.plan(&query.text, self.lateness).unwrap_or_else(|report| {
             panic!("{report:?}\n{}", query.text);

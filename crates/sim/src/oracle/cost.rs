@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, new_null_array};
 use arrow::datatypes::Schema;
 use millrace_dataflow::driver::{Driver, Store};
-use millrace_types::{Delta, Epoch, OFFSET_COLUMN, PARTITION_COLUMN};
+use millrace_types::{Delta, Epoch, OFFSET_COLUMN, ObjectId, PARTITION_COLUMN};
 
 use super::sql::Sql;
 
@@ -104,4 +104,47 @@ fn a_joined_row_costs_the_same_beside_a_thousand_rows_and_a_million() {
             "{small} state rows a change, then {large}: {text}"
         );
     }
+}
+
+/// State rows read and written for each of two thousand changed rows of one group that holds
+/// `values` different values, half of the changes retractions.
+fn touched_in_one_group(values: i64) -> u64 {
+    const CHANGED: i64 = 1000;
+    let mut sql = Sql::new(true);
+    let below = sql.plan("SELECT u AS c0, count(*) AS c1 FROM s GROUP BY u", 0).expect("a plan");
+    sql.add(ObjectId(2), "v", &below);
+    let text = "SELECT c1, min(c0), max(c0), last_value(c0 ORDER BY c0 DESC), count(DISTINCT c0), \
+                sum(DISTINCT c0) FROM v GROUP BY c1";
+    let plan = sql.plan(text, 0).expect("a plan");
+    let rows = |keys: std::ops::Range<i64>, weight: i64| {
+        let ones = keys.clone().map(|_| 1);
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(Int64Array::from_iter_values(keys.clone())),
+            Arc::new(Int64Array::from_iter_values(ones)),
+        ];
+        let schema = Arc::clone(&below.root.meta().schema);
+        Delta::constant(RecordBatch::try_new(schema, columns).expect("its columns"), weight)
+    };
+    let mut driver = Driver::new(&plan, 2).expect("operators");
+    let watermarks = BTreeMap::new();
+    for from in (0..values).step_by(100_000) {
+        let delta = rows(from..values.min(from + 100_000), 1);
+        driver.push(0, 0, &delta, Epoch(1).ts()).expect("columns of the leaf");
+    }
+    driver.finish(Epoch(1).ts(), &watermarks).expect("an epoch");
+    driver.discard().expect("a hand-over");
+    let before = driver.touched();
+    let second = Epoch(2).ts();
+    driver.push(0, 1, &rows(0..CHANGED, -1), second).expect("columns of the leaf");
+    driver.push(0, 0, &rows(values..values + CHANGED, 1), second).expect("columns of the leaf");
+    driver.finish(second, &watermarks).expect("an epoch");
+    let mut store = Store::default();
+    driver.checkpoint(&mut store).expect("a hand-over");
+    (driver.touched() - before) / (2 * CHANGED).cast_unsigned()
+}
+
+#[test]
+fn a_change_costs_the_same_in_a_group_of_a_thousand_values_and_of_a_million() {
+    let (small, large) = (touched_in_one_group(1_000), touched_in_one_group(1_000_000));
+    assert!(small > 0 && large <= 2 * small, "{small} state rows a change, then {large}");
 }

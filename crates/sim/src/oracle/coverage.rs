@@ -1,8 +1,9 @@
 //! Which functions and steps a run has reached: an oracle that never asks proves nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use millrace_plan::{Aggregate, Function, Join, JoinKind, LeafKind, Node, Step, ViewPlan};
+use datafusion::execution::SessionState;
+use millrace_plan::{Aggregate, Join, JoinKind, LeafKind, Node, Step, ViewPlan};
 
 /// How often each thing was planned or happened.
 #[derive(Debug, Default)]
@@ -64,7 +65,14 @@ impl Coverage {
 
     fn aggregate(&mut self, aggregate: &Aggregate) {
         for call in &aggregate.calls {
-            self.hit(call.function.name());
+            self.hit(call.name());
+            self.hit(format!("{:?}", call.class()));
+            if !aggregate.input.meta().append_only {
+                self.hit(format!("{} over changing rows", call.name()));
+            }
+            if call.distinct {
+                self.hit(format!("{} of distinct values", call.name()));
+            }
             if call.filter.is_some() {
                 self.hit("filter of a call");
             }
@@ -82,8 +90,8 @@ impl Coverage {
         }
     }
 
-    /// Panics unless everything was reached.
-    pub(super) fn check(&self) {
+    /// Panics unless everything was reached, every aggregate function of the session among it.
+    pub(super) fn check(&self, state: &SessionState) {
         let others = [
             "leaf source",
             "leaf view",
@@ -94,6 +102,10 @@ impl Coverage {
             "late check",
             "late check of panes",
             "filter of a call",
+            "Linear",
+            "Ordered",
+            "Distinct",
+            "Recompute",
             "panes",
             "settled",
             "global",
@@ -111,10 +123,13 @@ impl Coverage {
             "join of changing rows",
             "join that only appends",
         ];
-        let functions = Function::ALL.iter().map(|function| function.name().to_owned());
+        let adding = ["count", "sum", "avg", "var_pop", "var_samp", "stddev_pop", "stddev_samp"];
+        let distinct = adding.iter().map(|name| format!("{name} of distinct values"));
+        let functions = functions(state).into_iter();
+        let functions =
+            functions.flat_map(|name| [format!("{name} over changing rows"), name]).chain(distinct);
         let joins = JoinKind::ALL.into_iter().map(join_name);
-        let others = others.into_iter().map(str::to_owned);
-        let wanted = functions.chain(joins).chain(others);
+        let wanted = functions.chain(joins).chain(others.map(str::to_owned));
         let never: Vec<String> = wanted.filter(|what| !self.0.contains_key(what)).collect();
         assert!(never.is_empty(), "never reached: {never:?}; reached: {:#?}", self.0);
     }
@@ -122,4 +137,10 @@ impl Coverage {
 
 fn join_name(kind: JoinKind) -> String {
     format!("{} join", kind.name())
+}
+
+/// The aggregate functions of a session, but for `grouping`, which the planner replaces.
+fn functions(state: &SessionState) -> BTreeSet<String> {
+    let names = state.aggregate_functions().values().map(|function| function.name().to_owned());
+    names.filter(|name| name != "grouping").collect()
 }

@@ -1,6 +1,9 @@
 //! `date_trunc(unit, time)`: DataFusion's, over microseconds whatever it is given.
 
-use arrow::datatypes::{DataType, FieldRef};
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, FieldRef, TimestampMicrosecondType};
 use datafusion::common::Result;
 use datafusion::functions::datetime::date_trunc;
 use datafusion::logical_expr::{
@@ -48,7 +51,19 @@ impl ScalarUDFImpl for DateTrunc {
         }
     }
 
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        args.args.iter_mut().for_each(zeroed);
         date_trunc().invoke_with_args(args)
+    }
+}
+
+/// Puts zeros below the NULLs: DataFusion computes there too, and overflows on what `max` leaves.
+fn zeroed(value: &mut ColumnarValue) {
+    let ColumnarValue::Array(array) = value else { return };
+    if let Some(times) = array.as_primitive_opt::<TimestampMicrosecondType>()
+        && times.null_count() > 0
+    {
+        let clean: TimestampMicrosecondArray = times.iter().collect();
+        *array = Arc::new(clean.with_data_type(times.data_type().clone()));
     }
 }

@@ -10,21 +10,24 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::logical_plan::Aggregate as LogicalAggregate;
 use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::aggregate::AggregateExprBuilder;
+use datafusion::physical_expr::expressions::{CastExpr, Column as PhysicalColumn, Literal};
 use millrace_plan::{
-    Aggregate, Call, Function, Hop, LateCheck, Meta, Node, Order, Scalar, Step, Watermark,
+    Aggregate, Call, Hop, LateCheck, Meta, Node, Order, Rebuild, Scalar, Step, Watermark,
 };
 use millrace_types::Report;
 
 use crate::functions::tumble;
 
-use super::call::{self, CallExpr};
+use super::call::{self, CallExpr, Rebuilt};
 use super::group::Group;
-use super::refuse::not_yet;
+use super::refuse::{failure, not_yet};
 use super::relation::{
     Carry, Columns, PendingHop, Relation, canonical, column, origin, step, unique,
 };
@@ -132,10 +135,9 @@ impl Planner<'_> {
             };
             columns.push(expr, &group.name(index, asked.output));
         }
-        // Ties between first and last values are decided by the rows' keys.
-        let ties =
-            |call: &CallExpr| matches!(call.function, Function::FirstValue | Function::LastValue);
-        let carry = if calls.iter().any(ties) { Carry::Key } else { Carry::Nothing };
+        // Ties between rows of an order are decided by the rows' keys.
+        let carry =
+            if calls.iter().any(CallExpr::breaks_ties) { Carry::Key } else { Carry::Nothing };
         let fields = &asked.output[asked.group.len()..];
         let calls = calls.into_iter().zip(fields);
         let calls = calls.map(|(call, field)| self.call(call, field, &mut columns, &from.schema));
@@ -167,9 +169,31 @@ impl Planner<'_> {
     ) -> Result<Call, Report> {
         let name = |expr: &Expr| expr.schema_name().to_string();
         let mut args = Vec::with_capacity(call.args.len());
+        let mut again = Vec::new();
         for arg in call.args {
+            if let Some(rebuilt) = &call.rebuilt {
+                // The first argument is what the rows say, were it always the same.
+                if let Expr::Literal(value, _) = &arg
+                    && !again.is_empty()
+                {
+                    again.push(Scalar(Arc::new(Literal::new(value.clone()))));
+                    continue;
+                }
+                let (shown, seen) = (name(&arg), self.type_of(&arg, from)?);
+                if call.distinct {
+                    call::check_distinct(rebuilt.function.name(), &seen)?;
+                }
+                let column = columns.add(arg, &shown);
+                again.push(Scalar(seen_as(column, &shown, seen)));
+                args.push(column);
+                continue;
+            }
             let raw = call::raw_argument(call.function, arg, &|expr| self.type_of(expr, from).ok());
-            call::check_argument(call.function, &self.type_of(&raw, from)?)?;
+            let seen = self.type_of(&raw, from)?;
+            call::check_argument(call.function, &seen)?;
+            if call.distinct {
+                call::check_distinct(call.function.name(), &seen)?;
+            }
             let shown = name(&raw);
             args.push(columns.add(raw, &shown));
         }
@@ -177,14 +201,48 @@ impl Planner<'_> {
             let shown = name(&filter);
             columns.add(filter, &shown)
         });
+        let within = call.rebuilt.as_ref().is_some_and(Rebuilt::is_within_group);
         let order = call.order.into_iter().map(|(expr, descending, nulls_first)| {
-            let shown = name(&expr);
-            Order { column: columns.add(expr, &shown), descending, nulls_first }
+            let column = match args.first() {
+                Some(argument) if within => *argument,
+                _ => columns.add(expr.clone(), &name(&expr)),
+            };
+            Order { column, descending, nulls_first }
         });
         let order = order.collect();
         let stored = canonical(field.data_type());
         let output = Arc::new(Field::new(field.name(), stored, field.is_nullable()));
-        Ok(Call { function: call.function, args, filter, order, output })
+        let rebuild = call.rebuilt.map(|rebuilt| Rebuild {
+            function: rebuilt.function,
+            args: again,
+            ordered: rebuilt.ordered,
+        });
+        let (function, distinct) = (call.function, call.distinct);
+        let call = Call { function, args, distinct, filter, order, rebuild, output };
+        if let Some(rebuild) = &call.rebuild {
+            self.check_rebuild(rebuild, columns, from)?;
+        }
+        Ok(call)
+    }
+
+    /// Refuses arguments that the library's function does not start with.
+    fn check_rebuild(
+        &self,
+        rebuild: &Rebuild,
+        columns: &Columns,
+        from: &SchemaRef,
+    ) -> Result<(), Report> {
+        let fields = columns
+            .exprs()
+            .map(|expr| Ok(Field::new("a", canonical(&self.type_of(expr, from)?), true)));
+        let schema = Schema::new(fields.collect::<Result<Vec<_>, Report>>()?);
+        let args = rebuild.args.iter().map(|arg| Arc::clone(&arg.0)).collect();
+        let function = AggregateExprBuilder::new(Arc::clone(&rebuild.function), args)
+            .schema(Arc::new(schema))
+            .alias(rebuild.function.name())
+            .build();
+        let started = function.and_then(|function| function.create_accumulator());
+        started.map(drop).map_err(failure)
     }
 
     /// When the groups close, if they do; adds the columns that the late check needs.
@@ -245,15 +303,25 @@ impl Planner<'_> {
     }
 }
 
+/// A stored column in the type that the logical plan sees.
+fn seen_as(column: usize, name: &str, seen: DataType) -> Arc<dyn PhysicalExpr> {
+    let stored = Arc::new(PhysicalColumn::new(name, column));
+    match canonical(&seen) == seen {
+        true => stored,
+        false => Arc::new(CastExpr::new(stored, seen, None)),
+    }
+}
+
 fn inlined(relation: &Relation, asked: &Asked) -> Result<(Vec<Expr>, Vec<CallExpr>), Report> {
     let inline = |expr: &Expr| relation.inline(expr, asked.input);
     let group = asked.group.iter().map(inline).collect::<Result<_, _>>()?;
-    let append_only = relation.node.meta().append_only;
     let calls = asked.calls.iter().map(|expr| {
-        let call = call::parse(expr, append_only)?;
+        let call = call::parse(expr)?;
         let order = call.order.iter().map(|(expr, desc, first)| Ok((inline(expr)?, *desc, *first)));
         Ok(CallExpr {
             function: call.function,
+            rebuilt: call.rebuilt,
+            distinct: call.distinct,
             args: call.args.iter().map(inline).collect::<Result<_, Report>>()?,
             filter: call.filter.as_ref().map(inline).transpose()?,
             order: order.collect::<Result<_, Report>>()?,

@@ -193,11 +193,11 @@ impl Printer<'_> {
             line.push_str(&format!(", panes of {pane} for windows of {}", windows(hop)));
         }
         self.line(depth, &line);
+        let append_only = aggregate.input.meta().append_only;
+        let in_place = append_only && aggregate.calls.iter().any(is_ordered);
         let goes = match &aggregate.settled {
             Some(settled) => format!("goes when {}", self.passed(settled, output, 0)),
-            None if aggregate.group.is_empty() || aggregate.calls.iter().any(is_ordered) => {
-                "stays".to_owned()
-            }
+            None if aggregate.group.is_empty() || in_place => "stays".to_owned(),
             None => "stays until the group has no rows".to_owned(),
         };
         let what = if aggregate.group.is_empty() {
@@ -206,11 +206,35 @@ impl Printer<'_> {
             format!("a row per {group}")
         };
         self.line(depth + 1, &format!("state: {what}, {goes}"));
+        let mut values: Vec<String> = Vec::new();
+        for call in aggregate.calls.iter().filter(|call| counts_values(call, append_only)) {
+            let by = if aggregate.group.is_empty() { "" } else { &format!("{group} and ") };
+            let name = |index: &usize| input.field(*index).name().clone();
+            let order = call.order.iter().map(|order| &order.column);
+            let mut of: Vec<String> = order.chain(&call.args).map(name).collect();
+            of.dedup();
+            let filter = call.filter.iter().map(|filter| format!(" where {}", name(filter)));
+            let filter: String = filter.collect();
+            let line = format!("state: a count per {by}value of ({}){filter}", of.join(", "));
+            if !values.contains(&line) {
+                values.push(line);
+            }
+        }
+        values.iter().for_each(|line| self.line(depth + 1, line));
     }
 }
 
 fn is_ordered(call: &Call) -> bool {
-    call.function.class() == Class::Ordered
+    call.class() == Class::Ordered
+}
+
+/// True if the call keeps a counted multiset.
+fn counts_values(call: &Call, append_only: bool) -> bool {
+    match call.class() {
+        Class::Linear => false,
+        Class::Ordered => !append_only,
+        Class::Distinct | Class::Recompute => true,
+    }
 }
 
 fn windows(hop: &Hop) -> String {
@@ -223,9 +247,13 @@ fn windows(hop: &Hop) -> String {
 
 fn shown_call(call: &Call, input: &Schema) -> String {
     let name = |index: &usize| input.field(*index).name().clone();
-    let args: Vec<String> = call.args.iter().map(name).collect();
+    let args: Vec<String> = match &call.rebuild {
+        Some(rebuild) => rebuild.args.iter().map(argument).collect(),
+        None => call.args.iter().map(name).collect(),
+    };
     let args = if args.is_empty() { "*".to_owned() } else { args.join(", ") };
-    let mut shown = format!("{}({args}", call.function.name());
+    let distinct = if call.distinct { "DISTINCT " } else { "" };
+    let mut shown = format!("{}({distinct}{args}", call.name());
     let order = call.order.iter().map(|order| {
         let descending = if order.descending { " DESC" } else { "" };
         format!("{}{descending}", name(&order.column))
@@ -238,9 +266,11 @@ fn shown_call(call: &Call, input: &Schema) -> String {
     if let Some(filter) = &call.filter {
         shown.push_str(&format!(" FILTER ({})", name(filter)));
     }
-    let class = match call.function.class() {
+    let class = match call.class() {
         Class::Linear => "linear",
         Class::Ordered => "ordered",
+        Class::Distinct => "distinct",
+        Class::Recompute => "recompute",
     };
     format!("{shown} {class}")
 }
@@ -248,6 +278,16 @@ fn shown_call(call: &Call, input: &Schema) -> String {
 fn columns(schema: &Schema, indexes: &[usize]) -> String {
     let names = indexes.iter().map(|index| schema.field(*index).name().as_str());
     format!("({})", names.collect::<Vec<_>>().join(", "))
+}
+
+/// An argument; text is quoted.
+fn argument(scalar: &Scalar) -> String {
+    match scalar.0.downcast_ref::<Literal>().map(Literal::value) {
+        Some(ScalarValue::Utf8(Some(text)) | ScalarValue::LargeUtf8(Some(text))) => {
+            format!("'{text}'")
+        }
+        _ => expression(scalar),
+    }
 }
 
 /// An expression without the positions of its columns: `id@0` is `id`.

@@ -65,6 +65,11 @@ impl Columns {
         self.0.len() - 1
     }
 
+    /// What is computed, in order.
+    pub(super) fn exprs(&self) -> impl Iterator<Item = &Expr> {
+        self.0.iter().map(|(expr, _)| expr)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

@@ -6,8 +6,9 @@
 //! the set of rows it has taken, not on their order or on how they were cut into batches.
 
 use std::any::Any;
+use std::sync::Arc;
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, BinaryArray};
 use arrow::datatypes::DataType;
 
 use crate::operator::Error;
@@ -37,7 +38,7 @@ impl Weights<'_> {
     /// Calls `each(row)` for the rows that count, of an input that only appends.
     pub(super) fn each_inserted(self, rows: usize, mut each: impl FnMut(usize)) {
         self.each(rows, |row, weight| {
-            assert!(weight > 0, "min, max, first and last are planned over append-only rows");
+            assert!(weight > 0, "extremes are kept in place over append-only rows alone");
             each(row);
         });
     }
@@ -56,6 +57,20 @@ impl Moves<'_> {
     }
 }
 
+/// Values of a multiset that came (weight 1) or went (weight -1).
+pub(super) struct Shifts {
+    pub(super) slots: Vec<u32>,
+    pub(super) columns: Vec<ArrayRef>,
+    pub(super) weights: Vec<i64>,
+}
+
+/// Entries of a multiset that changed since the last hand-over; those with count 0 are gone.
+pub(super) struct Entries {
+    pub(super) slots: Vec<u32>,
+    pub(super) rows: ArrayRef,
+    pub(super) counts: Vec<i64>,
+}
+
 /// Running values of one kind, one a slot.
 pub(super) trait Accumulator: Send {
     /// Grows to `slots` slots, new ones empty.
@@ -66,8 +81,9 @@ pub(super) trait Accumulator: Send {
 
     /// Empties one slot.
     fn reset(&mut self, slot: u32);
-    /// The same for many slots.
-    fn reset_all(&mut self, slots: &[u32]) {
+
+    /// Empties many slots whose stored state is dropped as a whole.
+    fn drop_all(&mut self, slots: &[u32]) {
         slots.iter().for_each(|slot| self.reset(*slot));
     }
 
@@ -99,6 +115,37 @@ pub(super) trait Accumulator: Send {
     /// # Errors
     /// What is wrong with them.
     fn restore(&mut self, slots: &[u32], columns: &[ArrayRef]) -> Result<(), String>;
+
+    /// What came and went since this was asked last, for accumulators over distinct values.
+    ///
+    /// # Errors
+    /// Arrow's.
+    fn shifts(&mut self) -> Result<Option<Shifts>, Error> {
+        Ok(None)
+    }
+
+    /// True if the state is kept by slot and value, in a table of its own.
+    fn has_entries(&self) -> bool {
+        false
+    }
+
+    /// The entries that changed since this was asked last.
+    fn entries(&mut self) -> Entries {
+        Entries { slots: Vec::new(), rows: Arc::new(BinaryArray::new_null(0)), counts: Vec::new() }
+    }
+
+    /// Puts entries back.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    fn restore_entries(&mut self, _: &[u32], _: &ArrayRef, _: &ArrayRef) -> Result<(), String> {
+        Err("there are no entries".into())
+    }
+
+    /// Entries read and written so far.
+    fn touched(&self) -> u64 {
+        0
+    }
 
     /// Bytes in memory.
     fn bytes(&self) -> usize;

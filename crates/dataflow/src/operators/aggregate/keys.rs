@@ -339,13 +339,29 @@ fn hash_bytes(bytes: &[u8]) -> u64 {
     fold(hash, u64::from_le_bytes(last))
 }
 
-fn canonical_column(column: &ArrayRef) -> ArrayRef {
+/// The column with one pattern for both zeros and one for all NaNs.
+pub(super) fn canonical_column(column: &ArrayRef) -> ArrayRef {
     match column.data_type() {
         DataType::Float64 => {
             Arc::new(unary::<_, _, Float64Type>(column.as_primitive::<Float64Type>(), canonical))
         }
         DataType::Float32 => {
             Arc::new(unary::<_, _, Float32Type>(column.as_primitive::<Float32Type>(), canonical32))
+        }
+        _ => Arc::clone(column),
+    }
+}
+
+/// The column with one pattern for all NaNs, the greatest.
+pub(super) fn one_nan(column: &ArrayRef) -> ArrayRef {
+    match column.data_type() {
+        DataType::Float64 => {
+            let one = |v: f64| if v.is_nan() { f64::NAN } else { v };
+            Arc::new(unary::<_, _, Float64Type>(column.as_primitive::<Float64Type>(), one))
+        }
+        DataType::Float32 => {
+            let one = |v: f32| if v.is_nan() { f32::NAN } else { v };
+            Arc::new(unary::<_, _, Float32Type>(column.as_primitive::<Float32Type>(), one))
         }
         _ => Arc::clone(column),
     }

@@ -8,11 +8,13 @@
 //! follows the changes (`Context::changelog`), the new row alone replaces the old one.
 //!
 //! Under retraction: linear accumulators take negative weights; a group whose row count falls to 0
-//! leaves. Minimum, maximum, first and last are planned over append-only input only. A group whose
-//! result its type cannot hold has no row but an error row until the result fits again.
+//! leaves. Minimum, maximum, first and last are kept in place over append-only input, in a counted
+//! multiset over any other. Distinct values are counted too; those that come and go feed linear
+//! accumulators. What has no class of its own is run again over the multiset of a touched group.
+//! A group whose result its type cannot hold has no row but an error row until the result fits again.
 //!
 //! State: one table, keyed by the group; slots changed since the last hand-over are marked in a
-//! bitmap. State goes when a group's window has closed (one `trim`, no output), or when its last
+//! bitmap. Each multiset has a table of its own, keyed by the group and the value. State goes when a group's window has closed (one `trim`, no output), or when its last
 //! row is retracted (a tombstone at the next hand-over, until which its slot stays).
 //!
 //! Hopping windows: rows are added up by pane; `finish` adds each pane to every window that is
@@ -29,9 +31,11 @@ mod extreme;
 mod float;
 pub(super) mod index;
 mod keys;
+mod multiset;
 mod ordered;
 mod panes;
 mod parts;
+mod rebuild;
 mod results;
 mod round;
 pub(super) mod slot_table;
@@ -50,11 +54,11 @@ use arrow::datatypes::Field;
 use millrace_plan::{Call, Function};
 use millrace_types::{Delta, Ts, vnodes, worker_of};
 
-use self::accumulator::{Accumulator, Moves, part};
+use self::accumulator::{Accumulator, Moves, Weights, part};
 use self::count::Count;
 use self::index::Index;
 use self::parts::{Masks, Parts};
-use self::results::Outcome;
+use self::results::{Incoming, Outcome};
 use self::state::Marks;
 use self::windows::{Settle, Windows};
 use crate::graph::AggregateSpec;
@@ -168,11 +172,13 @@ impl Aggregate {
     /// A function or column type that it does not take.
     pub(crate) fn new(spec: Arc<AggregateSpec>) -> Result<Aggregate, Error> {
         let schema = &spec.input.schema;
-        let mut parts = Parts::new(Arc::clone(schema));
+        let mut parts = Parts::new(Arc::clone(schema), &spec.name);
+        let incoming =
+            Incoming { schema, ties: &spec.input.key, append_only: spec.input.append_only };
         let outcomes = spec
             .calls
             .iter()
-            .map(|call| Outcome::new(call, schema, &spec.input.key, &mut parts))
+            .map(|call| Outcome::new(call, incoming, &mut parts))
             .collect::<Result<_, _>>()?;
         let state = Groups::new(&spec, &parts)?;
         let windows = Windows::new(Settle::new(&spec)?);
@@ -254,14 +260,14 @@ impl Aggregate {
         let moves = Moves { from: &from, into: &into };
         let existed: Vec<bool> = touched.slots.iter().map(|s| self.exists(*s, starts)).collect();
         if self.replaces && !context.changelog && !self.failed {
-            self.add(scratch, &moves);
+            self.add(scratch, &moves)?;
             self.check_counts(&self.state.cells, &touched.slots);
             let results = self.results(&self.state.cells, &touched.slots)?;
             self.emit_replacing(&touched, &results, &existed, out)?;
         } else {
             let (existing, fresh) = touched.split(&existed)?;
             let before = self.results(&self.state.cells, &existing.slots)?;
-            self.add(scratch, &moves);
+            self.add(scratch, &moves)?;
             self.check_counts(&self.state.cells, &touched.slots);
             self.emit_existing(&existing, before, out)?;
             self.emit_fresh(&fresh, out)?;
@@ -280,7 +286,9 @@ impl Aggregate {
 
     /// True if there is no state yet that a scratch would have to be merged into.
     fn is_first(&self, scratch: &Groups) -> bool {
+        let entries = self.state.cells.iter().any(|cell| cell.has_entries());
         let plain = self.spec.input.append_only && self.spec.hop.is_none() && !self.is_global();
+        let plain = plain && !entries;
         plain && self.state.index.capacity() == 0 && scratch.index.capacity() > 0
     }
 
@@ -328,10 +336,21 @@ impl Aggregate {
         if self.is_global() { !starts } else { self.state.rows(slot) > 0 }
     }
 
-    fn add(&mut self, scratch: &Groups, moves: &Moves<'_>) {
-        for (cell, other) in self.state.cells.iter_mut().zip(&scratch.cells) {
-            cell.merge(other.as_ref(), moves);
+    /// Adds the scratch to the state; then distinct values that came or went to what counts them.
+    fn add(&mut self, scratch: &Groups, moves: &Moves<'_>) -> Result<(), Error> {
+        for (number, other) in scratch.cells.iter().enumerate() {
+            if self.parts.all[number].over.is_some() {
+                continue;
+            }
+            self.state.cells[number].merge(other.as_ref(), moves);
+            let Some(shifts) = self.state.cells[number].shifts()? else { continue };
+            for (part, cell) in self.parts.all.iter().zip(&mut self.state.cells) {
+                if part.over == Some(number) {
+                    cell.update(&shifts.slots, &shifts.columns, Weights::Each(&shifts.weights))?;
+                }
+            }
         }
+        Ok(())
     }
 }
 
@@ -353,6 +372,9 @@ impl Operator for Aggregate {
         let groups = scratch.slots(&keys, delta.len())?;
         let mut masks = Masks::new(&delta);
         for (part, cell) in self.parts.all.iter().zip(&mut scratch.cells) {
+            if part.over.is_some() {
+                continue;
+            }
             let columns: Vec<ArrayRef> = part.columns.iter().map(column).collect();
             cell.update(&groups, &columns, masks.weights(part))?;
         }
@@ -384,25 +406,35 @@ impl Operator for Aggregate {
     }
 
     fn tables(&self) -> Vec<StateSpec> {
-        vec![self.table()]
+        let mut tables = vec![self.table()];
+        let multisets = self.state.cells.iter().enumerate().filter(|(_, cell)| cell.has_entries());
+        tables.extend(multisets.map(|(number, _)| self.entry_table(number)));
+        tables
     }
 
     fn settle(&mut self, context: &Context) -> Result<(), Error> {
         let settled = self.windows.settle(context, self.state.index.as_ref())?;
         self.marks.count(settled.len());
         let gone = self.state.index.remove_all(settled);
-        self.state.cells.iter_mut().for_each(|cell| cell.reset_all(&gone));
+        self.state.cells.iter_mut().for_each(|cell| cell.drop_all(&gone));
         gone.iter().for_each(|slot| self.marks.unset(*slot));
         Ok(())
     }
 
     fn hand_over(&mut self) -> Result<Vec<Option<StateChange>>, Error> {
-        Ok(vec![self.changes()?])
+        let trim = self.windows.take_trim();
+        // First, while the keys of groups that are gone can still be named.
+        let entries = self.entry_changes(trim)?;
+        let mut changes = vec![self.changes(trim)?];
+        changes.extend(entries);
+        Ok(changes)
     }
 
     fn restore(&mut self, table: usize, rows: arrow::array::RecordBatch) -> Result<(), Error> {
-        assert_eq!(table, 0, "{}: an aggregation has one table", self.spec.name);
-        self.take_back(&rows)
+        match table.checked_sub(1) {
+            None => self.take_back(&rows),
+            Some(multiset) => self.take_entries_back(multiset, &rows),
+        }
     }
 
     fn bytes(&self) -> usize {
@@ -414,6 +446,7 @@ impl Operator for Aggregate {
     }
 
     fn touched(&self) -> u64 {
-        self.marks.touched()
+        let entries: u64 = self.state.cells.iter().map(|cell| cell.touched()).sum();
+        self.marks.touched() + entries
     }
 }

@@ -14,6 +14,7 @@ use super::accumulator::{Accumulator, Weights};
 use super::count::Count;
 use super::extreme::extreme;
 use super::float::FloatSum;
+use super::multiset::Multiset;
 use super::ordered::FirstRow;
 use super::sum::{IntSum, WideSum};
 use crate::operator::Error;
@@ -41,6 +42,9 @@ pub(super) enum Kind {
     Greatest,
     /// The first row, or the last: columns are order, ties, value.
     Row { last: bool, order: Vec<Order> },
+    /// All rows, counted: the columns are those of the order first. The values of a `distinct` one
+    /// feed other parts.
+    Multiset { order: Vec<Order>, distinct: bool },
 }
 
 /// One accumulator of an aggregation.
@@ -53,6 +57,8 @@ pub(super) struct Part {
     pub(super) filter: Option<usize>,
     /// Rows where this column is NULL do not count.
     pub(super) valued: Option<usize>,
+    /// Takes the distinct values of a multiset, another part, in place of the rows.
+    pub(super) over: Option<usize>,
 }
 
 /// The parts of an aggregation, each once.
@@ -60,13 +66,16 @@ pub(super) struct Parts {
     /// In the order of the accumulators.
     pub(super) all: Vec<Part>,
     schema: SchemaRef,
+    /// The operator, for messages.
+    name: String,
 }
 
 impl Parts {
     /// With the count of rows as part 0.
-    pub(super) fn new(schema: SchemaRef) -> Parts {
-        let rows = Part { kind: Kind::Count, columns: Vec::new(), filter: None, valued: None };
-        Parts { all: vec![rows], schema }
+    pub(super) fn new(schema: SchemaRef, name: &str) -> Parts {
+        let rows =
+            Part { kind: Kind::Count, columns: Vec::new(), filter: None, valued: None, over: None };
+        Parts { all: vec![rows], schema, name: name.to_owned() }
     }
 
     /// The number of a part, which is added if it is new.
@@ -83,14 +92,14 @@ impl Parts {
     /// # Errors
     /// A column type that a part does not take.
     pub(super) fn accumulators(&self) -> Result<Vec<Box<dyn Accumulator>>, Error> {
-        self.all.iter().map(|part| part.accumulator(&self.schema)).collect()
+        self.all.iter().map(|part| part.accumulator(self)).collect()
     }
 }
 
 impl Part {
-    fn accumulator(&self, schema: &SchemaRef) -> Result<Box<dyn Accumulator>, Error> {
+    fn accumulator(&self, parts: &Parts) -> Result<Box<dyn Accumulator>, Error> {
         let types: Vec<DataType> =
-            self.columns.iter().map(|c| schema.field(*c).data_type().clone()).collect();
+            self.columns.iter().map(|c| parts.schema.field(*c).data_type().clone()).collect();
         let of_extreme = |greatest| {
             extreme(&types[0], greatest)
                 .ok_or_else(|| Error::Unsupported(format!("min or max of {}", types[0])))
@@ -106,19 +115,26 @@ impl Part {
             Kind::Least => of_extreme(false)?,
             Kind::Greatest => of_extreme(true)?,
             Kind::Row { last, order } => {
-                let options = |i: usize| {
-                    order.get(i).map_or(SortOptions::default(), |o| SortOptions {
-                        descending: o.descending,
-                        nulls_first: o.nulls_first,
-                    })
-                };
-                let field =
-                    |(i, t): (usize, &DataType)| SortField::new_with_options(t.clone(), options(i));
-                let fields = types.iter().enumerate().map(field).collect();
-                Box::new(FirstRow::new(fields, types, *last)?)
+                Box::new(FirstRow::new(sort_fields(&types, order), types, *last)?)
+            }
+            Kind::Multiset { order, distinct } => {
+                let fields = sort_fields(&types, order);
+                Box::new(Multiset::new(parts.name.clone(), fields, types, *distinct)?)
             }
         })
     }
+}
+
+/// The columns of the order come first; what follows breaks ties.
+fn sort_fields(types: &[DataType], order: &[Order]) -> Vec<SortField> {
+    let options = |i: usize| {
+        order.get(i).map_or(SortOptions::default(), |o| SortOptions {
+            descending: o.descending,
+            nulls_first: o.nulls_first,
+        })
+    };
+    let field = |(i, t): (usize, &DataType)| SortField::new_with_options(t.clone(), options(i));
+    types.iter().enumerate().map(field).collect()
 }
 
 /// The weights of one delta's rows for each part; parts that look at the same columns share them.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, NullBufferBuilder};
 use arrow::compute::cast;
 use arrow::datatypes::{ArrowNativeType, DataType, SchemaRef, i256};
-use millrace_plan::{Call, Function};
+use millrace_plan::{Call, Class, Function};
 use millrace_types::SqlState;
 use millrace_types::numeric::{Spread, avg_numeric, rescale, variance_numeric};
 use num_bigint::BigInt;
@@ -20,7 +20,9 @@ use super::average;
 use super::count::Count;
 use super::extreme::results;
 use super::float::{FloatSum, Wide};
+use super::multiset::{End, Multiset};
 use super::parts::{Kind, Part, Parts};
+use super::rebuild::{Layout, Rebuilder};
 use super::round::{DOUBLE, REAL, nearest, nearest_big, nearest_quotient};
 use super::sum::{IntSum, WideSum};
 use crate::failure::Failure;
@@ -56,19 +58,31 @@ pub(super) struct Outcome {
     /// From the places of the argument to those of the result, where there are more of these.
     factor: Option<i256>,
     data_type: DataType,
+    /// The value is an end of a multiset.
+    counted: bool,
+    rebuilder: Option<Arc<Rebuilder>>,
+}
+
+/// What a call needs to know of the rows that come in.
+#[derive(Clone, Copy)]
+pub(super) struct Incoming<'a> {
+    pub(super) schema: &'a SchemaRef,
+    /// The key columns, which break ties.
+    pub(super) ties: &'a [usize],
+    pub(super) append_only: bool,
 }
 
 impl Outcome {
-    /// Adds what a call needs to the parts. `ties` are the key columns of the input.
+    /// Adds what a call needs to the parts.
     ///
     /// # Errors
     /// An argument type that the function does not take.
     pub(super) fn new(
         call: &Call,
-        schema: &SchemaRef,
-        ties: &[usize],
+        incoming: Incoming<'_>,
         parts: &mut Parts,
     ) -> Result<Outcome, Error> {
+        let schema = incoming.schema;
         let argument = call.args.first().copied();
         let argument_type = argument.map(|a| schema.field(a).data_type().clone());
         let data_type = call.output.data_type().clone();
@@ -76,41 +90,50 @@ impl Outcome {
             let of = argument_type.as_ref().map_or_else(|| "*".to_owned(), DataType::to_string);
             Error::Unsupported(format!("{}({of}) as {data_type}", call.function.name()))
         };
-        let mut add = |kind: Kind, columns: Vec<usize>, valued: Option<usize>| {
-            parts.add(Part { kind, columns, filter: call.filter, valued })
-        };
         let valued = match call.function {
-            Function::FirstValue | Function::LastValue => None,
+            Function::FirstValue | Function::LastValue | Function::Rebuilt => None,
             _ => argument.filter(|a| schema.field(*a).is_nullable()),
+        };
+        let over = match (call.class(), argument) {
+            (Class::Distinct, Some(argument)) => {
+                let kind = Kind::Multiset { order: Vec::new(), distinct: true };
+                let (columns, filter) = (vec![argument], call.filter);
+                Some(parts.add(Part { kind, columns, filter, valued, over: None }))
+            }
+            (Class::Distinct, None) => return Err(unsupported()),
+            _ => None,
+        };
+        let mut add = |kind: Kind, columns: Vec<usize>, valued: Option<usize>| {
+            parts.add(Part { kind, columns, filter: call.filter, valued, over })
         };
         let count = add(Kind::Count, Vec::new(), valued);
         let numbers = numbers(argument_type.as_ref());
-        let mut outcome = Outcome {
-            function: call.function,
-            numbers: numbers.unwrap_or(Numbers::Integers),
-            count,
-            value: count,
-            squares: count,
-            scale: argument_type.as_ref().and_then(scale).unwrap_or(0),
-            factor: None,
-            data_type: data_type.clone(),
-        };
-        outcome.factor = outcome.factor();
+        let mut outcome = Outcome::of_count(call, argument_type.as_ref(), count);
+        outcome.counted = !incoming.append_only;
         if call.function == Function::Count {
+            return Ok(outcome);
+        }
+        if let Some(rebuild) = &call.rebuild {
+            let layout = Layout::new(call, rebuild, incoming.ties);
+            let kind = Kind::Multiset { order: layout.order.to_vec(), distinct: call.distinct };
+            outcome.value = add(kind, layout.columns.clone(), None);
+            outcome.rebuilder = Some(Arc::new(Rebuilder::new(call, rebuild, &layout, schema)?));
             return Ok(outcome);
         }
         let argument = argument.ok_or_else(unsupported)?;
         let mut over = |kind: Kind| add(kind, vec![argument], valued);
         match call.function {
-            Function::Count => {}
+            Function::Count | Function::Rebuilt => {}
+            Function::Min | Function::Max if outcome.counted => {
+                let kind = Kind::Multiset { order: Vec::new(), distinct: false };
+                outcome.value = over(kind);
+            }
             Function::Min => outcome.value = over(Kind::Least),
             Function::Max => outcome.value = over(Kind::Greatest),
             Function::BoolAnd | Function::BoolOr => outcome.value = over(Kind::Trues),
             Function::FirstValue | Function::LastValue => {
-                let order = call.order.iter().map(|o| o.column);
-                let columns = order.chain(ties.iter().copied()).chain([argument]).collect();
-                let last = call.function == Function::LastValue;
-                outcome.value = add(Kind::Row { last, order: call.order.clone() }, columns, None);
+                let (kind, columns) = end(call, incoming, argument);
+                outcome.value = add(kind, columns, None);
             }
             _ => {
                 let (sum, squares) = match numbers.ok_or_else(unsupported)? {
@@ -127,6 +150,23 @@ impl Outcome {
         if outcome.fits() { Ok(outcome) } else { Err(unsupported()) }
     }
 
+    /// With the count alone.
+    fn of_count(call: &Call, argument: Option<&DataType>, count: usize) -> Outcome {
+        let outcome = Outcome {
+            function: call.function,
+            numbers: numbers(argument).unwrap_or(Numbers::Integers),
+            count,
+            value: count,
+            squares: count,
+            scale: argument.and_then(scale).unwrap_or(0),
+            factor: None,
+            data_type: call.output.data_type().clone(),
+            counted: false,
+            rebuilder: None,
+        };
+        Outcome { factor: outcome.factor(), ..outcome }
+    }
+
     fn factor(&self) -> Option<i256> {
         let places = scale(&self.data_type)?.checked_sub(self.scale)?;
         i256::from_i128(10).checked_pow(u32::try_from(places).ok()?)
@@ -140,7 +180,7 @@ impl Outcome {
             (Function::Count, _) => self.data_type == DataType::Int64,
             (Function::BoolAnd | Function::BoolOr, _) => self.data_type == DataType::Boolean,
             (Function::Min | Function::Max, _)
-            | (Function::FirstValue | Function::LastValue, _) => true,
+            | (Function::FirstValue | Function::LastValue | Function::Rebuilt, _) => true,
             (Function::Sum, Numbers::Integers) => numeric || self.data_type == DataType::Int64,
             (_, Numbers::Integers | Numbers::Decimals) => numeric,
             (_, Numbers::Floats) => float,
@@ -171,6 +211,18 @@ impl Outcome {
                     (count > 0).then_some(if all { trues == count } else { trues > 0 })
                 }))))
             }
+            Function::Rebuilt => self.rebuilt(cells, slots, failures),
+            Function::Min | Function::Max | Function::FirstValue | Function::LastValue
+                if self.counted =>
+            {
+                let greatest = matches!(self.function, Function::Max | Function::LastValue);
+                let end = if greatest { End::Greatest } else { End::Least };
+                let column = part::<Multiset>(cells, self.value).ends(slots, end)?;
+                match column.data_type() == &self.data_type {
+                    true => Ok(column),
+                    false => Ok(cast(&column, &self.data_type)?),
+                }
+            }
             Function::Min | Function::Max | Function::FirstValue | Function::LastValue => {
                 let valid: Vec<bool> = slots.iter().map(|slot| count.get(*slot) > 0).collect();
                 let column = results(cells[self.value].as_ref()).results(slots, &valid)?;
@@ -181,6 +233,29 @@ impl Outcome {
             }
             _ => self.number(cells, slots, failures),
         }
+    }
+
+    fn rebuilt(
+        &self,
+        cells: &Cells,
+        slots: &[u32],
+        failures: &mut Failures,
+    ) -> Result<ArrayRef, Error> {
+        let Some(rebuilder) = &self.rebuilder else {
+            return Err(Error::Unsupported("a function that nobody named".into()));
+        };
+        let rows: &Multiset = part(cells, self.value);
+        let mut values = Vec::with_capacity(slots.len());
+        for (row, slot) in slots.iter().enumerate() {
+            values.push(match rebuilder.value(rows, *slot)? {
+                Ok(value) => value,
+                Err(failure) => {
+                    failures.entry(row).or_insert(failure);
+                    rebuilder.nothing()?
+                }
+            });
+        }
+        rebuilder.column(values)
     }
 
     fn number(
@@ -309,6 +384,18 @@ impl Outcome {
         };
         Ok(Some(if self.function == Function::Avg { sum / divisor(count) } else { sum }))
     }
+}
+
+/// The part of a `first_value` or `last_value`: the columns are order, ties, value.
+fn end(call: &Call, incoming: Incoming<'_>, argument: usize) -> (Kind, Vec<usize>) {
+    let order = call.order.iter().map(|o| o.column);
+    let columns = order.chain(incoming.ties.iter().copied()).chain([argument]).collect();
+    let (order, last) = (call.order.clone(), call.function == Function::LastValue);
+    let kind = match incoming.append_only {
+        true => Kind::Row { last, order },
+        false => Kind::Multiset { order, distinct: false },
+    };
+    (kind, columns)
 }
 
 /// A count as a double; exact below 2^53.

@@ -1,14 +1,16 @@
 //! The state table of an aggregation: marks of changed slots, hand-over and the way back.
 //!
-//! Columns of the table: the key, the column that settles first, then the columns of each part.
+//! Columns of the table: the key, the column that settles first, then the columns of each part. The
+//! table of a multiset: the same key and the value as bytes, then how often it counts.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::compute::cast;
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use millrace_types::TableId;
 
+use super::accumulator::Entries;
 use super::{Aggregate, Touched};
 use crate::graph::AggregateSpec;
 use crate::operator::{Error, StateChange, StateSpec};
@@ -80,14 +82,83 @@ impl Aggregate {
         key_order(&self.spec, self.windows.key())
     }
 
+    fn key_fields(&self) -> Vec<Field> {
+        let fields = self.key_order().into_iter().map(|position| {
+            let field = self.spec.input.schema.field(self.spec.group[position]);
+            Field::new(format!("key_{position}"), field.data_type().clone(), field.is_nullable())
+        });
+        fields.collect()
+    }
+
+    /// The state table of a multiset, a part.
+    pub(super) fn entry_table(&self, part: usize) -> StateSpec {
+        let mut fields = self.key_fields();
+        fields.push(Field::new(format!("part_{part}_value"), DataType::Binary, false));
+        fields.push(Field::new(format!("part_{part}_count"), DataType::Int64, false));
+        let key = self.spec.group.len() + 1;
+        StateSpec { schema: Arc::new(Schema::new(fields)), key, routing: self.table().routing }
+    }
+
+    fn multisets(&self) -> Vec<usize> {
+        let cells = self.state.cells.iter().enumerate();
+        cells.filter(|(_, cell)| cell.has_entries()).map(|(number, _)| number).collect()
+    }
+
+    /// The changed entries of each multiset since the last hand-over.
+    pub(super) fn entry_changes(
+        &mut self,
+        trim: Option<i64>,
+    ) -> Result<Vec<Option<StateChange>>, Error> {
+        let mut changes = Vec::new();
+        for part in self.multisets() {
+            let Entries { slots, rows, counts } = self.state.cells[part].entries();
+            if slots.is_empty() && trim.is_none() {
+                changes.push(None);
+                continue;
+            }
+            let gone = counts.iter().map(|count| *count == 0).collect::<Vec<_>>();
+            let keys = self.state.index.decode(&slots)?;
+            let order = self.key_order().into_iter();
+            let mut columns: Vec<ArrayRef> = order.map(|at| Arc::clone(&keys[at])).collect();
+            columns.push(rows);
+            columns.push(Arc::new(Int64Array::from(counts)));
+            let rows = RecordBatch::try_new(self.entry_table(part).schema, columns)?;
+            changes.push(Some(StateChange { rows, gone: BooleanArray::from(gone), trim }));
+        }
+        Ok(changes)
+    }
+
+    /// Stored entries of a multiset come back.
+    pub(super) fn take_entries_back(
+        &mut self,
+        multiset: usize,
+        rows: &RecordBatch,
+    ) -> Result<(), Error> {
+        let part = self.multisets().get(multiset).copied();
+        let part = part.ok_or_else(|| damaged("there is no such table".into()))?;
+        let mut columns = stored(&self.entry_table(part), rows)?;
+        let (counts, values) = (columns.pop(), columns.pop());
+        let (Some(counts), Some(values)) = (counts, values) else {
+            return Err(damaged("columns are missing".into()));
+        };
+        let keys = self.in_group_order(&columns);
+        let slots = self.state.slots(&keys, rows.num_rows())?;
+        self.state.cells[part].restore_entries(&slots, &values, &counts).map_err(damaged)
+    }
+
+    /// The columns of a stored key in the order of the group.
+    fn in_group_order(&self, columns: &[ArrayRef]) -> Vec<ArrayRef> {
+        let mut keys = columns.to_vec();
+        for (place, position) in self.key_order().into_iter().enumerate() {
+            keys[position] = Arc::clone(&columns[place]);
+        }
+        keys
+    }
+
     /// The state table.
     pub(super) fn table(&self) -> StateSpec {
         let order = self.key_order();
-        let key = order.iter().map(|position| {
-            let field = self.spec.input.schema.field(self.spec.group[*position]);
-            Field::new(format!("key_{position}"), field.data_type().clone(), field.is_nullable())
-        });
-        let mut fields: Vec<Field> = key.collect();
+        let mut fields = self.key_fields();
         for (number, cell) in self.state.cells.iter().enumerate() {
             for (column, (word, data_type)) in cell.fields().into_iter().enumerate() {
                 fields.push(Field::new(format!("part_{number}_{column}_{word}"), data_type, true));
@@ -113,9 +184,8 @@ impl Aggregate {
     }
 
     /// The changed rows since the last hand-over; groups without rows leave the index.
-    pub(super) fn changes(&mut self) -> Result<Option<StateChange>, Error> {
+    pub(super) fn changes(&mut self, trim: Option<i64>) -> Result<Option<StateChange>, Error> {
         let slots = self.marks.drain();
-        let trim = self.windows.take_trim();
         if slots.is_empty() && trim.is_none() {
             return Ok(None);
         }
@@ -131,22 +201,9 @@ impl Aggregate {
     /// Stored rows come back into the index.
     pub(super) fn take_back(&mut self, rows: &RecordBatch) -> Result<(), Error> {
         let spec = self.table();
-        let damaged = |reason: String| Error::State { table: TableId(0), reason };
-        if rows.num_columns() != spec.schema.fields().len() {
-            return Err(damaged(format!("{} columns", rows.num_columns())));
-        }
-        let mut columns = Vec::with_capacity(rows.num_columns());
-        for (field, column) in spec.schema.fields().iter().zip(rows.columns()) {
-            columns.push(match field.data_type() == column.data_type() {
-                true => Arc::clone(column),
-                false => cast(column, field.data_type()).map_err(|e| damaged(e.to_string()))?,
-            });
-        }
+        let mut columns = stored(&spec, rows)?;
         let states = columns.split_off(spec.key);
-        let mut keys = columns.clone();
-        for (place, position) in self.key_order().into_iter().enumerate() {
-            keys[position] = Arc::clone(&columns[place]);
-        }
+        let keys = self.in_group_order(&columns);
         let slots = self.state.slots(&keys, rows.num_rows())?;
         let mut states = states.as_slice();
         for cell in &mut self.state.cells {
@@ -155,9 +212,30 @@ impl Aggregate {
             states = others;
         }
         self.started = true;
-        self.failed |= !self.results(&self.state.cells, &slots)?.failures.is_empty();
+        // The rows of a function that is run again come back after this.
+        let rebuilt = self.spec.calls.iter().any(|call| call.rebuild.is_some());
+        self.failed |= rebuilt || !self.results(&self.state.cells, &slots)?.failures.is_empty();
         let new = vec![false; slots.len()];
         self.windows.add(&Touched { slots, keys }, &new);
         Ok(())
     }
+}
+
+fn damaged(reason: String) -> Error {
+    Error::State { table: TableId(0), reason }
+}
+
+/// The columns of stored rows, in the types of their table.
+fn stored(spec: &StateSpec, rows: &RecordBatch) -> Result<Vec<ArrayRef>, Error> {
+    if rows.num_columns() != spec.schema.fields().len() {
+        return Err(damaged(format!("{} columns", rows.num_columns())));
+    }
+    let columns =
+        spec.schema.fields().iter().zip(rows.columns()).map(|(field, column)| {
+            match field.data_type() == column.data_type() {
+                true => Ok(Arc::clone(column)),
+                false => cast(column, field.data_type()).map_err(|e| damaged(e.to_string())),
+            }
+        });
+    columns.collect()
 }

@@ -32,8 +32,10 @@ fn call(function: Function, args: &[usize], output: DataType) -> Call {
     Call {
         function,
         args: args.to_vec(),
+        distinct: false,
         filter: None,
         order: Vec::new(),
+        rebuild: None,
         output: Arc::new(Field::new(function.name(), output, true)),
     }
 }
@@ -363,6 +365,112 @@ fn ties_of_first_and_last_go_by_the_key_of_the_row() {
             ["-1 1 NULL x", "+1 1 a x"]
         );
     }
+}
+
+/// Extremes, ends and distinct values of a changing input: key, order, value, row.
+fn counted() -> AggregateSpec {
+    let types = [DataType::Int64, DataType::Int64, DataType::Int64, DataType::Int64];
+    let order = vec![Order { column: 1, descending: true, nulls_first: false }];
+    let calls = vec![
+        call(Function::Min, &[2], DataType::Int64),
+        call(Function::Max, &[2], DataType::Int64),
+        Call { order, ..call(Function::FirstValue, &[2], DataType::Int64) },
+        Call { distinct: true, ..call(Function::Count, &[2], DataType::Int64) },
+    ];
+    let mut spec = spec(&types, &[0], calls);
+    spec.input.append_only = false;
+    spec
+}
+
+/// Rows of key 1: order, value, row, weight.
+fn changes(spec: &AggregateSpec, rows: &[(i64, Option<i64>, i64, i64)]) -> Delta {
+    let columns = vec![
+        ints(rows.iter().map(|_| 1)),
+        ints(rows.iter().map(|row| row.0)),
+        ints(rows.iter().map(|row| row.1)),
+        ints(rows.iter().map(|row| row.2)),
+    ];
+    delta(spec, columns, &rows.iter().map(|row| row.3).collect::<Vec<_>>())
+}
+
+/// Takes what an operator hands over to a new one.
+fn handed_over(operator: &mut Aggregate, spec: &AggregateSpec) -> Aggregate {
+    let mut other = Aggregate::new(Arc::new(spec.clone())).unwrap();
+    for (table, change) in operator.hand_over().unwrap().into_iter().enumerate() {
+        if let Some(change) = change {
+            let rows = arrow::compute::filter_record_batch(
+                &change.rows,
+                &arrow::compute::not(&change.gone).unwrap(),
+            );
+            other.restore(table, rows.unwrap()).unwrap();
+        }
+    }
+    other
+}
+
+#[test]
+fn extremes_and_distinct_values_follow_rows_that_go() {
+    let spec = counted();
+    let mut operator = Aggregate::new(Arc::new(spec.clone())).unwrap();
+    assert_eq!(operator.tables().len(), 4, "min and max share a multiset");
+    let rows = [(5, Some(3), 10, 1), (9, Some(7), 11, 2), (7, None, 12, 1), (1, Some(3), 13, 1)];
+    assert_eq!(
+        step(&mut operator, vec![changes(&spec, &rows)], &context(1, None)),
+        ["+1 1 3 7 7 2"]
+    );
+    let mut operator = handed_over(&mut operator, &spec);
+    let rows = [(9, Some(7), 11, -1), (5, Some(3), 10, -1)];
+    assert!(
+        step(&mut operator, vec![changes(&spec, &rows)], &context(2, None)).is_empty(),
+        "one of each is left"
+    );
+    operator.hand_over().unwrap();
+    let rows = [(9, Some(7), 11, -1)];
+    assert_eq!(
+        step(&mut operator, vec![changes(&spec, &rows)], &context(3, None)),
+        ["-1 1 3 7 7 2", "+1 1 3 3 NULL 1"]
+    );
+    let rows = [(7, None, 12, -1), (1, Some(3), 13, -1)];
+    assert_eq!(
+        step(&mut operator, vec![changes(&spec, &rows)], &context(4, None)),
+        ["-1 1 3 3 NULL 1"]
+    );
+    for change in operator.hand_over().unwrap() {
+        let change = change.expect("all of it is gone");
+        assert_eq!(change.gone.true_count(), change.rows.num_rows());
+    }
+    assert!(operator.hand_over().unwrap().iter().all(Option::is_none));
+}
+
+#[test]
+fn a_function_is_run_again_over_the_rows_that_are_left() {
+    let mut spec = counted();
+    let column = datafusion::physical_expr::expressions::Column::new("c2", 2);
+    let function = datafusion::functions_aggregate::array_agg::array_agg_udaf();
+    spec.calls = vec![Call {
+        order: vec![Order { column: 1, descending: true, nulls_first: false }],
+        rebuild: Some(millrace_plan::Rebuild {
+            function,
+            args: vec![millrace_plan::Scalar(Arc::new(column))],
+            ordered: true,
+        }),
+        ..call(Function::Rebuilt, &[2], DataType::new_list(DataType::Int64, true))
+    }];
+    let fields = vec![spec.output.field(0).clone(), spec.calls[0].output.as_ref().clone()];
+    spec.output = Arc::new(Schema::new(fields));
+    let mut operator = Aggregate::new(Arc::new(spec.clone())).unwrap();
+    let rows = [(5, Some(4), 12, 1), (5, Some(3), 10, 1), (9, None, 11, 2)];
+    assert_eq!(
+        step(&mut operator, vec![changes(&spec, &rows)], &context(1, None)),
+        ["+1 1 [NULL, NULL, 3, 4]"],
+        "ties go by the key of the row"
+    );
+    let mut operator = handed_over(&mut operator, &spec);
+    let rows = [(9, None, 11, -1), (5, Some(3), 10, -1)];
+    assert_eq!(
+        step(&mut operator, vec![changes(&spec, &rows)], &context(2, None)),
+        ["-1 1 [NULL, NULL, 3, 4]", "+1 1 [NULL, 4]"]
+    );
 }
 
 fn windowed() -> AggregateSpec {
