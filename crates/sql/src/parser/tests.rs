@@ -208,7 +208,7 @@ fn what_is_known_and_not_there_says_so() {
         ("CREATE SINK s FROM t WITH (connector = 'kafka')", "CREATE SINK"),
         ("SUBSCRIBE TO v", "SUBSCRIBE"),
         ("CREATE OR REPLACE VIEW v AS SELECT 1", "CREATE OR REPLACE"),
-        ("COPY t FROM STDIN", "COPY"),
+        ("COPY t TO STDOUT", "COPY TO"),
         ("ALTER SYSTEM SET a = 1", "ALTER SYSTEM"),
         ("CREATE USER u", "CREATE USER"),
         ("CREATE INDEX i ON v (a)", "CREATE INDEX"),

@@ -35,7 +35,8 @@ fn collect<'a>(plan: &'a LogicalPlan, padded: &mut Vec<&'a Column>) {
         LogicalPlan::Filter(filter) => collect(&filter.input, padded),
         LogicalPlan::Join(join) => {
             if is_using(join) && join.join_type == JoinType::Left {
-                padded.extend(join.on.iter().filter_map(|(_, right)| right.try_as_col()));
+                // A column may stand below a cast to the type that both sides share.
+                padded.extend(join.on.iter().flat_map(|(_, right)| right.column_refs()));
             }
             collect(&join.left, padded);
             collect(&join.right, padded);
