@@ -15,12 +15,12 @@ use rand::rngs::StdRng;
 use super::batch::Batch;
 use super::content::{self, Counted};
 use super::coverage::Coverage;
-use super::data::{self, EpochRows, Rows, SECOND, Times};
+use super::data::{self, EpochRows, Rows, SECOND, TableRows, Times};
 use super::query::{self, Input, Query};
 use super::running::{Running, Said, Unfollowed, visible};
-use super::sql::{SOURCE, SOURCE_ID, Sql};
+use super::sql::{SOURCE, SOURCE_ID, Sql, TABLE, TABLE_ID};
 
-/// A source, views over it, and how they are fed.
+/// A source and a table, views over them, and how they are fed.
 pub(super) struct Case {
     sql: Sql,
     times: Times,
@@ -32,6 +32,8 @@ pub(super) struct Case {
 /// What is known while a case runs.
 struct Told {
     rows: Vec<RecordBatch>,
+    /// What the table holds.
+    table: RecordBatch,
     contents: Vec<Counted>,
     late: BTreeSet<(i32, i64)>,
 }
@@ -46,14 +48,18 @@ impl Case {
         let mut case = Case { sql, times, queries: Vec::new(), plans: Vec::new(), lateness };
         let columns = data::columns().into_iter().map(|(n, t)| (n.to_owned(), t)).collect();
         let source = Input { name: SOURCE.into(), columns, append_only: true };
-        let mut inputs = vec![source];
+        let table = Input { name: TABLE.into(), append_only: false, ..source.clone() };
+        // The last one takes part in every join.
+        let mut inputs = if random.random() { vec![source, table] } else { vec![table, source] };
         for ratio in [10, 5, 3] {
             if !random.random_ratio(ratio, 10) {
                 break;
             }
             let query = match inputs.as_slice() {
                 // What changes is what a view above has to follow.
-                [source] if random.random_ratio(2, 5) => query::changing(source, random),
+                [_, base] if base.append_only && random.random_ratio(2, 5) => {
+                    query::changing(base, random)
+                }
                 [.., last] if !random.random_ratio(2, 5) => query::query(last, random),
                 _ => query::joined(&inputs, random),
             };
@@ -68,7 +74,7 @@ impl Case {
         let plan = self.sql.plan(&query.text, self.lateness).unwrap_or_else(|report| {
             panic!("{report:?}\n{}", query.text);
         });
-        let id = ObjectId(SOURCE_ID.0 + 1 + u32::try_from(self.plans.len()).expect("few views"));
+        let id = ObjectId(TABLE_ID.0 + 1 + u32::try_from(self.plans.len()).expect("few views"));
         self.sql.add(id, &name, &plan);
         self.queries.push((name, query));
         self.plans.push((id, plan));
@@ -101,17 +107,21 @@ impl Case {
     pub(super) fn run(&self, random: &mut StdRng, coverage: &mut Coverage) {
         self.plans.iter().for_each(|(_, plan)| coverage.plan(plan));
         let mut source = Rows::new(self.sql.source_schema(), self.times, random);
+        let mut table = TableRows::new(self.sql.source_schema(), self.sql.table_schema(), random);
         let mut running = Running::new(&self.plans, random.random_range(1..=4));
         let mut twin = Running::new(&self.plans, 1);
         let mut unfollowed = Unfollowed::new(&self.plans, random.random_range(1..=4));
         let mut told = Told {
             rows: Vec::new(),
+            table: table.held(),
             contents: vec![Counted::new(); self.plans.len()],
             late: BTreeSet::new(),
         };
         let mut log: Vec<(u64, EpochRows, Vec<Said>)> = Vec::new();
         for number in 1..random.random_range(4..9) {
-            let rows = source.epoch(number, random);
+            let mut rows = source.epoch(number, random);
+            rows.table = table.epoch(number, random);
+            told.table = table.held();
             let said = running.epoch(number, &rows);
             assert_eq!(
                 said,
@@ -174,6 +184,7 @@ impl Case {
         let mut batch = Batch::new();
         let rows = told.rows.iter().map(|rows| without(rows, &told.late)).collect();
         batch.set(SOURCE, &self.sql.source_schema(), rows);
+        batch.set(TABLE, &self.sql.table_schema(), vec![told.table.clone()]);
         let each = self.queries.iter().zip(&self.plans).zip(&told.contents);
         for (((name, query), (_, plan)), content) in each {
             let (schema, answer) = batch.answer(&self.sql, &query.text);

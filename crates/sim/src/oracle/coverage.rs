@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use datafusion::execution::SessionState;
 use millrace_plan::{Aggregate, Join, JoinKind, LeafKind, Node, Step, ViewPlan};
 
+use super::sql::TABLE_ID;
+
 /// How often each thing was planned or happened.
 #[derive(Debug, Default)]
 pub(super) struct Coverage(BTreeMap<String, u64>);
@@ -24,6 +26,7 @@ impl Coverage {
         match node {
             Node::Leaf(leaf) => self.hit(match leaf.kind {
                 LeafKind::Source(_) => "leaf source",
+                LeafKind::View(TABLE_ID) => "leaf table",
                 LeafKind::View(_) => "leaf view",
             }),
             Node::Chain(chain) => chain.steps.iter().for_each(|step| self.step(step)),
@@ -94,6 +97,7 @@ impl Coverage {
     pub(super) fn check(&self, state: &SessionState) {
         let others = [
             "leaf source",
+            "leaf table",
             "leaf view",
             "union",
             "filter",

@@ -1,13 +1,14 @@
-//! Random rows of the oracle's source, cut into epochs.
+//! Random rows of the oracle's source and of its table, cut into epochs.
 
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Decimal128Array, Decimal256Array, Float64Array, Int32Array, Int64Array,
-    RecordBatch, StringArray, TimestampMicrosecondArray,
+    ArrayRef, AsArray, BooleanArray, Decimal128Array, Decimal256Array, Float64Array, Int32Array,
+    Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
-use arrow::datatypes::{SchemaRef, i256};
-use millrace_types::{NUMERIC_PRECISION, NUMERIC_SCALE, SqlType, TIME_ZONE};
+use arrow::compute::{concat_batches, filter_record_batch, not};
+use arrow::datatypes::{Int64Type, SchemaRef, i256};
+use millrace_types::{Delta, NUMERIC_PRECISION, NUMERIC_SCALE, SqlType, TIME_ZONE};
 use rand::Rng;
 use rand::rngs::StdRng;
 
@@ -49,6 +50,8 @@ pub(super) struct EpochRows {
     pub(super) partitions: Vec<RecordBatch>,
     /// The watermark before this epoch.
     pub(super) watermark: Option<i64>,
+    /// What statements do to the table: rows that go, then rows that come.
+    pub(super) table: Vec<Delta>,
 }
 
 /// Makes epochs.
@@ -98,7 +101,7 @@ impl Rows {
             partitions.push(self.batch(partition, &times, random));
             self.greatest = self.greatest.max(times.into_iter().flatten().max());
         }
-        EpochRows { partitions, watermark }
+        EpochRows { partitions, watermark, table: Vec::new() }
     }
 
     fn time(&self, epoch: u64, watermark: Option<i64>, random: &mut StdRng) -> Option<i64> {
@@ -159,6 +162,58 @@ impl Rows {
         self.next += count;
         self.offsets[partition] += count;
         RecordBatch::try_new(Arc::clone(&self.schema), columns).expect("columns of the schema")
+    }
+}
+
+/// The rows of a table, which come, change and go.
+pub(super) struct TableRows {
+    made: Rows,
+    /// The columns of [`columns`] and the hidden key.
+    schema: SchemaRef,
+    /// What the table holds.
+    held: RecordBatch,
+    next: i64,
+}
+
+impl TableRows {
+    /// An empty table; `source` is the full schema of the source.
+    pub(super) fn new(source: SchemaRef, schema: SchemaRef, random: &mut StdRng) -> TableRows {
+        let held = RecordBatch::new_empty(Arc::clone(&schema));
+        TableRows { made: Rows::new(source, Times::Free, random), schema, held, next: 0 }
+    }
+
+    /// What the table holds after the last epoch.
+    pub(super) fn held(&self) -> RecordBatch {
+        self.held.clone()
+    }
+
+    /// The changes of the next epoch; some are none.
+    pub(super) fn epoch(&mut self, number: u64, random: &mut StdRng) -> Vec<Delta> {
+        let share = [0.0, 0.1, 0.5, 1.0][random.random_range(0..4)];
+        let made = self.made.epoch(number, random).partitions;
+        let made = concat_batches(&self.made.schema, &made).expect("rows of one schema");
+        let ids = self.held.columns().last().expect("the hidden key").as_primitive::<Int64Type>();
+        let (mut gone, mut changed) = (Vec::new(), Vec::new());
+        for id in ids.values() {
+            let goes = random.random_bool(share);
+            gone.push(goes);
+            // Some of those that go come again with other values.
+            let again = goes && changed.len() < made.num_rows() && random.random_bool(0.4);
+            changed.extend(again.then_some(*id));
+        }
+        let fresh = made.num_rows() - changed.len();
+        let fresh = self.next..self.next + i64::try_from(fresh).expect("few rows");
+        self.next = fresh.end;
+        let ids: Int64Array = changed.into_iter().chain(fresh).collect();
+        let mut columns = made.columns()[..columns().len()].to_vec();
+        columns.push(Arc::new(ids));
+        let come = RecordBatch::try_new(Arc::clone(&self.schema), columns).expect("its columns");
+        let gone = BooleanArray::from(gone);
+        let kept = not(&gone).expect("a mask");
+        let kept = filter_record_batch(&self.held, &kept).expect("a mask of its length");
+        let gone = filter_record_batch(&self.held, &gone).expect("a mask of its length");
+        self.held = concat_batches(&self.schema, [&kept, &come]).expect("rows of one schema");
+        vec![Delta::constant(gone, -1), Delta::constant(come, 1)]
     }
 }
 

@@ -200,6 +200,10 @@ impl Writer<'_> {
         if call.starts_with("approx_distinct(") || call.starts_with("regr_count(") {
             return format!("({call})::bigint");
         }
+        // A digest of many values depends on the order in which they came.
+        if call.starts_with("approx_median(") || call.starts_with("approx_percentile") {
+            return format!("CASE WHEN count(*) < 50 THEN {call} END");
+        }
         // The library adds floats up in the order of the rows: their last digits are nobody's.
         let adds = ["corr(", "covar_", "regr_"].iter().any(|name| call.starts_with(name));
         if adds { format!("floor(({call}) * 1000 + 0.3217)") } else { call }

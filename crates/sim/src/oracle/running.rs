@@ -10,7 +10,7 @@ use millrace_types::{Delta, Epoch, ObjectId, is_hidden};
 
 use super::content::{self, Counted, Row};
 use super::data::EpochRows;
-use super::sql::SOURCE_ID;
+use super::sql::{SOURCE_ID, TABLE_ID};
 
 /// What one view says in one epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -134,7 +134,7 @@ impl<'a> Running<'a> {
     fn run(&mut self, number: u64, rows: &EpochRows) -> Vec<(Vec<Delta>, Vec<LateRow>)> {
         let ts = Epoch(number).ts();
         let watermarks = rows.watermark.map(|w| (SOURCE_ID, w)).into_iter().collect();
-        let mut made: BTreeMap<ObjectId, Vec<Delta>> = BTreeMap::new();
+        let mut made = BTreeMap::from([(TABLE_ID, rows.table.clone())]);
         let mut all = Vec::new();
         for ((id, plan), driver) in self.plans.iter().zip(&mut self.drivers) {
             for (leaf, stage) in Graph::new(plan).leaves.iter().enumerate() {

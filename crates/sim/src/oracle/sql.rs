@@ -12,7 +12,7 @@ use millrace_sql::ast::Statement;
 use millrace_sql::stream::{self, InputInfo, ViewOptions};
 use millrace_sql::{
     Binder, Catalog, CatalogTables, Kind, MaterializedView, Object, Parameters, Settings, Source,
-    SourceColumn, SourceWatermark, TableLookup, parse, session_state,
+    SourceColumn, SourceWatermark, Table, TableColumn, TableLookup, parse, session_state,
 };
 use millrace_types::{ObjectId, Report, TableId};
 
@@ -23,7 +23,12 @@ pub(super) const SOURCE: &str = "s";
 /// The source.
 pub(super) const SOURCE_ID: ObjectId = ObjectId(1);
 
-/// A catalog with the source, and with views as they are added.
+/// The table's name.
+pub(super) const TABLE: &str = "w";
+/// The table, of the same columns as the source.
+pub(super) const TABLE_ID: ObjectId = ObjectId(2);
+
+/// A catalog with the source and the table, and with views as they are added.
 pub(super) struct Sql {
     catalog: Catalog,
     state: SessionState,
@@ -40,7 +45,7 @@ impl TableLookup for Tables {
 }
 
 impl Sql {
-    /// With the source alone; it may have an event time.
+    /// With the source and the table; the source may have an event time.
     pub(super) fn new(event_time: bool) -> Sql {
         let column = |(name, sql_type): (&str, _)| SourceColumn {
             name: name.into(),
@@ -64,8 +69,18 @@ impl Sql {
             kind: Kind::Source(source),
             sql: String::new(),
         };
+        let column = |(name, sql_type): (&str, _)| TableColumn {
+            name: name.into(),
+            sql_type,
+            not_null: false,
+            default: None,
+        };
+        let mut table = Table::new(data::columns().into_iter().map(column).collect(), Vec::new());
+        table.own(TABLE_ID);
+        let kind = Kind::Table(table);
+        let table = Object { id: TABLE_ID, name: TABLE.into(), kind, sql: String::new() };
         let state = session_state(&Settings { target_partitions: 1, batch_size: 8192 });
-        Sql { catalog: Catalog::new().with(object), state, event_time }
+        Sql { catalog: Catalog::new().with(object).with(table), state, event_time }
     }
 
     /// The session, for the batch answer.
@@ -76,6 +91,11 @@ impl Sql {
     /// The full schema of the source.
     pub(super) fn source_schema(&self) -> SchemaRef {
         self.catalog.get(SOURCE_ID).expect("made with it").full_schema()
+    }
+
+    /// The full schema of the table.
+    pub(super) fn table_schema(&self) -> SchemaRef {
+        self.catalog.get(TABLE_ID).expect("made with it").full_schema()
     }
 
     /// The logical plan of a query over some tables.
