@@ -33,7 +33,7 @@ use self::case::Case;
 use self::coverage::Coverage;
 
 /// Cases of a run without a time of its own.
-const CASES: u64 = 1000;
+const CASES: u64 = 1200;
 
 /// Runs one case; panics, with the seed and the queries printed, if it finds a difference.
 fn run(seed: u64, coverage: &mut Coverage) {
