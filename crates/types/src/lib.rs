@@ -12,6 +12,7 @@ mod order;
 mod report;
 mod sqltype;
 mod vnode;
+mod wire;
 
 pub use delta::{Delta, DeltaError, concat_deltas};
 pub use epoch::{Epoch, Ts};
@@ -21,3 +22,4 @@ pub use order::last_of_each_key;
 pub use report::{Report, SqlState};
 pub use sqltype::{NUMERIC_PRECISION, NUMERIC_SCALE, SqlType, TIME_ZONE, timestamptz};
 pub use vnode::{VNODES, VNode, hash_rows, vnodes, worker_of};
+pub use wire::{decode_delta, encode_delta};

@@ -5,22 +5,18 @@
 //! workers: the seal is the moment at which it has happened.
 //!
 //! Invariants: 1. one transaction a table is staged at a time (sessions hold the table's lock until
-//! they are answered), so that a key changes at most once an epoch. 2. rows reach a worker before
+//! it is durable), so that a key changes at most once an epoch. 2. rows reach a worker before
 //! the seal of their epoch, and only after it is durable. 3. all rows of a table go to one worker,
 //! which keeps them in order.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema};
-use arrow::ipc::reader::StreamReader;
-use arrow::ipc::writer::StreamWriter;
 use millrace_dataflow::graph::Graph;
 use millrace_dataflow::runtime::{Command, FeedId, Install};
 use millrace_sql::{Kind, Object};
 use millrace_storage::{ChangeRecord, Op};
-use millrace_types::{Delta, Epoch, ObjectId, Report, SqlState, Ts};
-use tokio::sync::oneshot;
+use millrace_types::{Delta, Epoch, ObjectId, Report, SqlState, Ts, decode_delta, encode_delta};
+use tokio::sync::{OwnedMutexGuard, oneshot};
 
 use super::checkpoint::Then;
 use super::ddl::object_key;
@@ -29,14 +25,15 @@ use crate::error::ServerError;
 
 /// The most bytes that one transaction may change.
 pub(crate) const CHANGE_BYTES_MAX: usize = 64 << 20;
-/// The column of the weights in a logged change.
-const WEIGHT_COLUMN: &str = "_weight";
 
 /// What a transaction changed.
 pub struct TableChange {
     /// The tables, each with rows in its full schema: those that go before those that come in their
     /// place.
     pub changes: Vec<(ObjectId, Delta)>,
+    /// Held until the change is durable and who reads next waits for it, whatever becomes of the
+    /// session.
+    pub locks: Vec<OwnedMutexGuard<()>>,
     /// Told the epoch when it is durable.
     pub reply: oneshot::Sender<Result<Epoch, Report>>,
 }
@@ -61,7 +58,7 @@ impl Coordinator {
             let encoded = change
                 .changes
                 .iter()
-                .map(|(table, rows)| Ok(ChangeRecord { table: *table, rows: encode(rows)? }));
+                .map(|(table, rows)| Ok(ChangeRecord { table: *table, rows: encode_delta(rows)? }));
             match encoded.collect::<Result<Vec<_>, arrow::error::ArrowError>>() {
                 Ok(encoded) => {
                     records.extend(encoded);
@@ -82,6 +79,8 @@ impl Coordinator {
             for (table, rows) in change.changes {
                 self.send_rows(table, epoch.ts(), rows);
             }
+            self.shared.changed_at.fetch_max(epoch.0, std::sync::atomic::Ordering::SeqCst);
+            drop(change.locks);
             // A client that has gone needs no answer.
             drop(change.reply.send(Ok(epoch)));
         }
@@ -89,7 +88,7 @@ impl Coordinator {
 
     /// A logged change once more.
     pub(super) fn send_logged(&self, epoch: Epoch, record: &ChangeRecord) {
-        match decode(&record.rows) {
+        match decode_delta(&record.rows) {
             Ok(rows) => self.send_rows(record.table, epoch.ts(), rows),
             // The record has passed its checksum: this is a program error, and going on without
             // the rows would be worse than to stop.
@@ -154,50 +153,5 @@ impl Coordinator {
         self.table_feeds.insert(table, feed);
         let from = Ts::default();
         self.runtime.broadcast(&Command::Subscribe { view: table, leaf: 0, feed, from });
-    }
-}
-
-/// Rows and weights as an Arrow IPC stream.
-fn encode(delta: &Delta) -> Result<Vec<u8>, arrow::error::ArrowError> {
-    let mut fields: Vec<_> = delta.rows.schema().fields().iter().cloned().collect();
-    fields.push(Arc::new(Field::new(WEIGHT_COLUMN, DataType::Int64, false)));
-    let mut columns = delta.rows.columns().to_vec();
-    columns.push(Arc::new(delta.weights.clone()));
-    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
-    let mut writer = StreamWriter::try_new(Vec::new(), batch.schema_ref())?;
-    writer.write(&batch)?;
-    writer.into_inner()
-}
-
-fn decode(bytes: &[u8]) -> Result<Delta, arrow::error::ArrowError> {
-    let reader = StreamReader::try_new(bytes, None)?;
-    let schema = reader.schema();
-    let batches = reader.collect::<Result<Vec<_>, _>>()?;
-    let batch = arrow::compute::concat_batches(&schema, &batches)?;
-    let last = batch.num_columns() - 1;
-    let weights = batch.column(last).as_primitive::<Int64Type>().clone();
-    assert_eq!(weights.null_count(), 0, "weights are never NULL");
-    Ok(Delta::new(batch.project(&(0..last).collect::<Vec<_>>())?, weights))
-}
-
-#[cfg(test)]
-mod tests {
-    use arrow::array::{Int64Array, StringArray};
-
-    use super::*;
-
-    #[test]
-    fn a_logged_change_comes_back_with_its_weights() {
-        let schema = Schema::new(vec![
-            Field::new("a", DataType::Int64, false),
-            Field::new("b", DataType::Utf8, true),
-        ]);
-        let a = Int64Array::from(vec![1, 1]);
-        let b = StringArray::from(vec![None, Some("x")]);
-        let rows = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(a), Arc::new(b)]).unwrap();
-        let delta = Delta::new(rows, Int64Array::from(vec![-1, 1]));
-        let found = decode(&encode(&delta).unwrap()).unwrap();
-        assert_eq!(found.rows, delta.rows);
-        assert_eq!(found.weights, delta.weights);
     }
 }

@@ -202,7 +202,6 @@ impl Conn {
 
     /// Makes what the transaction has changed durable, in one epoch.
     pub(super) async fn commit_changes(&mut self) -> Result<(), Report> {
-        // The locks are held until the answer.
         let uncommitted = std::mem::take(&mut self.uncommitted);
         let changes = uncommitted.changes()?;
         if changes.is_empty() {
@@ -210,11 +209,12 @@ impl Conn {
         }
         let gone = || Report::new(SqlState::ADMIN_SHUTDOWN, "the server is shutting down");
         let (reply, answer) = oneshot::channel();
-        let change = Box::new(TableChange { changes, reply });
+        // The locks go along: they must not end with this session if it is cancelled now.
+        let locks = uncommitted.into_locks();
+        let change = Box::new(TableChange { changes, locks, reply });
         self.shared.inbox.send(Message::Change(change)).map_err(|_| gone())?;
         let epoch = answer.await.map_err(|_| gone())??;
         self.seen = self.seen.max(epoch);
-        self.shared.changed_at.fetch_max(epoch.0, Ordering::SeqCst);
         Ok(())
     }
 

@@ -168,7 +168,11 @@ impl Session for Conn {
     }
 
     fn failed(&mut self) {
-        self.copying = None;
+        // A statement that was cancelled leaves no lock behind.
+        if self.transaction == Transaction::Idle {
+            self.uncommitted = Uncommitted::default();
+        }
+        (self.copying, self.given) = (None, None);
         if self.transaction == Transaction::Open {
             self.transaction = Transaction::Failed;
         }

@@ -72,7 +72,8 @@ impl QueryTables {
     }
 
     fn open(&self, reference: &TableReference) -> Result<Option<Arc<dyn TableProvider>>, Report> {
-        if let Some(table) = self.given.get(reference.table()) {
+        let is_ours = reference.schema().is_none_or(|schema| schema == "public");
+        if let Some(table) = self.given.get(reference.table()).filter(|_| is_ours) {
             return Ok(Some(Arc::clone(table)));
         }
         if reference.schema() == Some(SYSTEM_SCHEMA) {

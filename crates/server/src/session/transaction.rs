@@ -125,6 +125,11 @@ impl Uncommitted {
         self.tables.values().flat_map(|pending| &pending.deltas).map(Delta::bytes).sum()
     }
 
+    /// The locks, for who makes the changes durable.
+    pub(super) fn into_locks(self) -> Vec<OwnedMutexGuard<()>> {
+        self.locks.into_values().collect()
+    }
+
     /// What is to be committed: per table, each row at most once.
     pub(super) fn changes(&self) -> Result<Vec<(ObjectId, Delta)>, Report> {
         let failed = |error: millrace_types::DeltaError| {

@@ -32,6 +32,27 @@ async fn acknowledged_changes_survive_and_none_counts_twice_with_sled() {
     crash("sled", 2).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_statement_leaves_nothing_behind_and_no_lock() {
+    let mut server = Server::new(&[]);
+    server.start().await;
+    let (one, other) = (server.connect().await, server.connect().await);
+    run(&one, "CREATE TABLE numbers (n BIGINT)").await;
+    let cancel = one.cancel_token();
+    let endless = "INSERT INTO numbers SELECT i FROM generate_series(1, 1000000000000) AS g(i)";
+    let (stopped, _) = tokio::join!(one.batch_execute(endless), async {
+        sleep(Duration::from_millis(300)).await;
+        cancel.cancel_query(tokio_postgres::NoTls).await.expect("the server takes it");
+    });
+    let code = stopped.expect_err("it was cancelled").code().map(|code| code.code().to_owned());
+    assert_eq!(code.as_deref(), Some("57014"));
+    // The first session is still there; with the lock in its hands this would fail.
+    run(&other, "INSERT INTO numbers VALUES (1)").await;
+    run(&one, "INSERT INTO numbers VALUES (2)").await;
+    assert_eq!(numbers(&other, "SELECT count(*), sum(n)::bigint FROM numbers").await, [2, 3]);
+    server.stop().await;
+}
+
 /// What one writer knows of its counter.
 #[derive(Default)]
 struct Counted {

@@ -36,7 +36,7 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::planner::{PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::{Query, Statement as SqlStatement};
-use millrace_types::{ObjectId, Report};
+use millrace_types::{ObjectId, Report, SqlState, is_hidden};
 
 pub use change::{ChangeKind, ChangePlan, Conflict, EXCLUDED, plan_change};
 pub use parameters::Parameters;
@@ -45,8 +45,10 @@ pub use table::{CatalogTable, CatalogTables, TableLookup};
 pub use table_def::bind_table;
 pub use view::BoundView;
 
+use crate::ast::Name;
 use crate::catalog::Catalog;
 use crate::error::report_in;
+use crate::names::Quoted;
 use context::Context;
 
 /// Binds queries against one snapshot of the catalog.
@@ -150,6 +152,20 @@ fn plan_query(
     let mut planner = PlannerContext::new().with_prepare_param_data_types(types);
     let statement = SqlStatement::Query(Box::new(query.clone()));
     SqlToRel::new(context).sql_statement_to_plan_with_context(statement, &mut planner)
+}
+
+/// Columns have different names, and none that is kept for hidden ones.
+fn check_names<'n>(names: impl Iterator<Item = &'n Name> + Clone) -> Result<(), Report> {
+    if let Some(twice) = duplicates(names.clone().map(|name| name.name.as_str())).first() {
+        let message = format!("column {} specified more than once", Quoted(twice));
+        let last = names.filter(|name| name.name == *twice).last();
+        let report = Report::new(SqlState::DUPLICATE_COLUMN, message);
+        return Err(Report { position: last.and_then(|name| name.position), ..report });
+    }
+    match names.clone().find(|name| is_hidden(&name.name)) {
+        Some(name) => Err(Report { position: name.position, ..view::reserved(&name.name) }),
+        None => Ok(()),
+    }
 }
 
 /// The names given more than once.

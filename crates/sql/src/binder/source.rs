@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr as SqlExpr, Interval};
-use millrace_types::{Report, SqlState, SqlType, is_hidden};
+use millrace_types::{Report, SqlState, SqlType};
 
+use super::options;
 use super::relation::is_time;
-use super::{duplicates, options, view};
 use crate::ast::{ColumnDef, CreateSource, Format, OptionItem, WatermarkDef};
 use crate::catalog::{Include, Source, SourceColumn, SourceWatermark};
 use crate::names::{Quoted, fold};
@@ -51,25 +51,13 @@ fn column(column: &ColumnDef) -> Result<SourceColumn, Report> {
 }
 
 fn check_names(create: &CreateSource) -> Result<(), Report> {
-    let names = || {
-        let columns = create.columns.iter().map(|column| &column.name);
-        columns.chain(create.include.iter().map(|include| &include.name))
-    };
     if create.columns.is_empty() {
         let message = "a source needs at least one column";
         let report = Report::new(SqlState::INVALID_OBJECT_DEFINITION, message);
         return Err(Report { position: create.name.position, ..report });
     }
-    if let Some(twice) = duplicates(names().map(|name| name.name.as_str())).first() {
-        let message = format!("column {} specified more than once", Quoted(twice));
-        let last = names().rfind(|name| name.name == *twice);
-        let report = Report::new(SqlState::DUPLICATE_COLUMN, message);
-        return Err(Report { position: last.and_then(|name| name.position), ..report });
-    }
-    match names().find(|name| is_hidden(&name.name)) {
-        Some(name) => Err(Report { position: name.position, ..view::reserved(&name.name) }),
-        None => Ok(()),
-    }
+    let columns = create.columns.iter().map(|column| &column.name);
+    super::check_names(columns.chain(create.include.iter().map(|include| &include.name)))
 }
 
 /// Connectors of the dialect that are not there yet.

@@ -1,8 +1,7 @@
 //! `CREATE TABLE`: columns, defaults and the primary key.
 
-use millrace_types::{Report, SqlState, is_hidden};
+use millrace_types::{Report, SqlState};
 
-use super::{duplicates, view};
 use crate::ast::{CreateTable, Name, TableColumnDef};
 use crate::catalog::{Table, TableColumn};
 use crate::names::Quoted;
@@ -13,21 +12,12 @@ use crate::typenames::column_type;
 /// # Errors
 /// What is wrong with its columns or its key.
 pub fn bind_table(create: &CreateTable) -> Result<Table, Report> {
-    let names = || create.columns.iter().map(|column| &column.name);
     if create.columns.is_empty() {
         let message = "a table needs at least one column";
         let report = Report::new(SqlState::INVALID_TABLE_DEFINITION, message);
         return Err(Report { position: create.name.position, ..report });
     }
-    if let Some(twice) = duplicates(names().map(|name| name.name.as_str())).first() {
-        let message = format!("column {} specified more than once", Quoted(twice));
-        let last = names().rfind(|name| name.name == *twice);
-        let report = Report::new(SqlState::DUPLICATE_COLUMN, message);
-        return Err(Report { position: last.and_then(|name| name.position), ..report });
-    }
-    if let Some(name) = names().find(|name| is_hidden(&name.name)) {
-        return Err(Report { position: name.position, ..view::reserved(&name.name) });
-    }
+    super::check_names(create.columns.iter().map(|column| &column.name))?;
     let mut columns = create.columns.iter().map(column).collect::<Result<Vec<_>, _>>()?;
     let mut key = Vec::new();
     for name in &create.key {
