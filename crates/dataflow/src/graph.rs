@@ -11,7 +11,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, UInt32Array};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt32Array};
 use arrow::datatypes::SchemaRef;
 use millrace_plan::{
     Aggregate, Call, Hop, Join, JoinKind, JoinPair, Leaf, Meta, Node, Scalar, Step, ViewPlan,
@@ -28,6 +28,8 @@ use crate::operators;
 pub struct Graph {
     /// In the order of [`Node::leaves`].
     pub leaves: Vec<LeafStage>,
+    /// Constant rows, in the order of the plan.
+    pub constants: Vec<ConstantStage>,
     /// In an order in which each can be finished after those before it.
     pub stages: Vec<Stage>,
     /// Where the view's rows come from.
@@ -41,6 +43,8 @@ pub struct Graph {
 pub enum Upstream {
     /// Of [`Graph::leaves`].
     Leaf(usize),
+    /// Of [`Graph::constants`].
+    Constant(usize),
     /// Of [`Graph::stages`].
     Stage(usize),
 }
@@ -52,6 +56,27 @@ pub struct LeafStage {
     pub leaf: Leaf,
     /// Run on the worker that reads.
     pub chain: Runner,
+}
+
+/// Constant rows and the chain behind them. They come once, at the first time of the dataflow, on
+/// [`ConstantStage::OWNER`].
+#[derive(Clone, Debug)]
+pub struct ConstantStage {
+    /// The rows.
+    pub rows: RecordBatch,
+    /// Run on the owner.
+    pub chain: Runner,
+}
+
+impl ConstantStage {
+    /// The worker that gives the rows.
+    pub const OWNER: usize = 0;
+
+    /// The rows, each once.
+    pub fn delta(&self) -> Delta {
+        let weights = Int64Array::from(vec![1; self.rows.num_rows()]);
+        Delta::new(self.rows.clone(), weights)
+    }
 }
 
 /// A stateful operator, what feeds it and the chain behind it.
@@ -135,10 +160,11 @@ impl fmt::Display for Spec {
 impl Graph {
     /// The stages of a plan.
     pub fn new(plan: &ViewPlan) -> Graph {
-        let mut builder = Builder { leaves: Vec::new(), stages: Vec::new() };
+        let mut builder = Builder::default();
         let output = builder.flatten(&plan.root, Vec::new());
         Graph {
             leaves: builder.leaves,
+            constants: builder.constants,
             stages: builder.stages,
             output,
             schema: Arc::clone(&plan.root.meta().schema),
@@ -166,7 +192,9 @@ impl Graph {
             Spec::Aggregate(spec) => spec.hop.is_some() || stage.chain.copies_rows(),
             Spec::Join(_) => stage.chain.copies_rows(),
         };
-        self.leaves.iter().any(|leaf| leaf.chain.copies_rows()) || self.stages.iter().any(hops)
+        self.leaves.iter().any(|leaf| leaf.chain.copies_rows())
+            || self.constants.iter().any(|constant| constant.chain.copies_rows())
+            || self.stages.iter().any(hops)
     }
 
     /// True if a stage's rows are the view's rows: then only who follows the view wants the old ones.
@@ -190,8 +218,10 @@ pub fn build(stage: &Stage) -> Result<Box<dyn Operator>, Error> {
     }
 }
 
+#[derive(Default)]
 struct Builder {
     leaves: Vec<LeafStage>,
+    constants: Vec<ConstantStage>,
     stages: Vec<Stage>,
 }
 
@@ -214,6 +244,11 @@ impl Builder {
             }
             Node::Aggregate(aggregate) => self.aggregate(aggregate, &after),
             Node::Join(join) => self.join(join, &after),
+            Node::Values(values) => {
+                let chain = Runner::new(&after, &values.meta);
+                self.constants.push(ConstantStage { rows: values.rows.clone(), chain });
+                vec![Upstream::Constant(self.constants.len() - 1)]
+            }
         }
     }
 

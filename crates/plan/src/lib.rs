@@ -13,5 +13,7 @@ mod scalar;
 pub use aggregate::{Aggregate, Call, Class, Function, Hop, Order, Rebuild};
 pub use codec::{PLAN_VERSION, PlanError, decode_plan, encode_plan};
 pub use join::{Join, JoinKind, JoinPair};
-pub use node::{Chain, LateCheck, Leaf, LeafKind, Meta, Node, Step, Union, ViewPlan, Watermark};
+pub use node::{
+    Chain, LateCheck, Leaf, LeafKind, Meta, Node, Step, Union, Values, ViewPlan, Watermark,
+};
 pub use scalar::Scalar;

@@ -4,6 +4,7 @@
 //! columns are added where the visible ones have none. Only what feeds an aggregation may have lost
 //! its key: equal rows then add their weights. 2. a chain never changes weights.
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use millrace_types::ObjectId;
 
@@ -32,6 +33,8 @@ pub enum Node {
     Union(Union),
     /// A join.
     Join(Box<Join>),
+    /// Constant rows.
+    Values(Values),
 }
 
 /// What is known of the rows that leave a node.
@@ -146,6 +149,15 @@ pub struct Union {
     pub meta: Meta,
 }
 
+/// Constant rows: VALUES, a SELECT without FROM.
+#[derive(Clone, Debug)]
+pub struct Values {
+    /// In the schema of `meta`.
+    pub rows: RecordBatch,
+    /// What is known of them: each has a number, its key.
+    pub meta: Meta,
+}
+
 impl Node {
     /// What is known of the rows that leave this node.
     pub fn meta(&self) -> &Meta {
@@ -155,13 +167,14 @@ impl Node {
             Node::Aggregate(aggregate) => &aggregate.meta,
             Node::Union(union) => &union.meta,
             Node::Join(join) => &join.meta,
+            Node::Values(values) => &values.meta,
         }
     }
 
     /// The nodes that feed this one, in order.
     pub fn inputs(&self) -> Vec<&Node> {
         match self {
-            Node::Leaf(_) => Vec::new(),
+            Node::Leaf(_) | Node::Values(_) => Vec::new(),
             Node::Chain(chain) => vec![&chain.input],
             Node::Aggregate(aggregate) => vec![&aggregate.input],
             Node::Union(union) => union.inputs.iter().collect(),

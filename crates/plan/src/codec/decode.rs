@@ -8,13 +8,14 @@ use datafusion::execution::TaskContext;
 use datafusion_proto::physical_plan::DefaultPhysicalExtensionCodec;
 use datafusion_proto::physical_plan::from_proto::parse_physical_expr;
 use datafusion_proto::protobuf;
-use millrace_types::ObjectId;
+use millrace_types::{ObjectId, decode_delta};
+
 use prost::Message;
 
 use super::{PlanError, damaged, proto};
 use crate::{
     Aggregate, Call, Chain, Function, Hop, Join, JoinKind, JoinPair, LateCheck, Leaf, LeafKind,
-    Meta, Node, Order, Rebuild, Scalar, Step, Union, ViewPlan, Watermark,
+    Meta, Node, Order, Rebuild, Scalar, Step, Union, Values, ViewPlan, Watermark,
 };
 
 /// Decodes one plan; expressions resolve their functions in the context.
@@ -56,6 +57,13 @@ impl Decoder<'_> {
                 Node::Union(Union { inputs: inputs.collect::<Result<_, _>>()?, meta })
             }
             proto::Kind::Join(join) => Node::Join(Box::new(self.join(*join, meta)?)),
+            proto::Kind::Values(bytes) => {
+                let rows = decode_delta(&bytes)?.rows;
+                if rows.schema() != meta.schema {
+                    return Err(damaged("constant rows of another schema"));
+                }
+                Node::Values(Values { rows, meta })
+            }
         })
     }
 

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use arrow::array::Int64Array;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::error::DataFusionError;
 use datafusion_proto::physical_plan::DefaultPhysicalExtensionCodec;
 use datafusion_proto::physical_plan::to_proto::serialize_physical_expr;
 use datafusion_proto::protobuf;
+use millrace_types::{Delta, encode_delta};
+
 use prost::Message;
 
 use super::{PlanError, proto};
@@ -37,6 +40,11 @@ fn node(node: &Node) -> Result<proto::Node, PlanError> {
             inputs: union.inputs.iter().map(self::node).collect::<Result<_, _>>()?,
         }),
         Node::Join(join) => proto::Kind::Join(Box::new(self::join(join)?)),
+        Node::Values(values) => {
+            let weights = Int64Array::from(vec![1; values.rows.num_rows()]);
+            let rows = Delta::new(values.rows.clone(), weights);
+            proto::Kind::Values(encode_delta(&rows)?)
+        }
     };
     Ok(proto::Node { meta: Some(meta(node.meta())?), kind: Some(kind) })
 }

@@ -26,7 +26,7 @@ pub(super) struct ViewPlan {
 pub(super) struct Node {
     #[prost(message, optional, tag = "1")]
     pub(super) meta: Option<Meta>,
-    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6")]
+    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 20")]
     pub(super) kind: Option<Kind>,
 }
 
@@ -42,6 +42,9 @@ pub(super) enum Kind {
     Union(Union),
     #[prost(message, tag = "6")]
     Join(Box<Join>),
+    /// A delta's bytes.
+    #[prost(bytes, tag = "20")]
+    Values(Vec<u8>),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -11,6 +11,7 @@
 mod arithmetic;
 mod casts;
 mod operators;
+mod subqueries;
 mod unions;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingF
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 
 pub(crate) use operators::Operators;
+pub(crate) use subqueries::{Scalars, as_values};
 
 /// All analyzer rules, in order.
 pub(crate) fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {

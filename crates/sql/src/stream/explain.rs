@@ -101,6 +101,10 @@ impl Printer<'_> {
                 self.node(depth + 1, &join.left);
                 self.node(depth + 1, &join.right);
             }
+            Node::Values(values) => {
+                let key = columns(&values.meta.schema, &values.meta.key);
+                self.line(depth, &format!("Values: {} rows, key {key}", values.rows.num_rows()));
+            }
             Node::Union(union) => {
                 let key = columns(&union.meta.schema, &union.meta.key);
                 self.line(depth, &format!("Union: {} inputs, key {key}", union.inputs.len()));

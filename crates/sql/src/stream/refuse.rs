@@ -60,23 +60,6 @@ fn keeps_duplicates(node: &LogicalPlan) -> bool {
         && !matches!(join.left.as_ref(), LogicalPlan::Distinct(Distinct::All(_)))
 }
 
-/// True if a plan has an `IN` over a subquery that uses columns from outside.
-pub(super) fn has_correlated_in(plan: &LogicalPlan) -> Result<bool, Report> {
-    let mut found = false;
-    let walked = plan.apply_with_subqueries(|node| {
-        node.apply_expressions(|expr| {
-            expr.apply(|part| {
-                if let Expr::InSubquery(part) = part {
-                    found |= !part.subquery.outer_ref_columns.is_empty();
-                }
-                Ok(TreeNodeRecursion::Continue)
-            })
-        })
-    });
-    walked.map_err(failure)?;
-    Ok(found)
-}
-
 /// The first report about an expression of a plan.
 fn search(plan: &LogicalPlan, about: &dyn Fn(&Expr) -> Option<Report>) -> Result<(), Report> {
     let mut found = None;
@@ -151,6 +134,12 @@ pub(super) fn over() -> Report {
         .hint("Use them in the SELECT that reads the view.")
 }
 
+/// The report for a view over constants alone.
+pub(super) fn reads_nothing() -> Report {
+    not_yet("a materialized view that reads no source and no view is")
+        .hint("Name a source or a materialized view in FROM.")
+}
+
 /// The report for a plan node that has no translation.
 pub(super) fn node(plan: &LogicalPlan) -> Report {
     let read = READ;
@@ -164,10 +153,6 @@ pub(super) fn node(plan: &LogicalPlan) -> Report {
             .hint("Put LIMIT into the SELECT that reads the view."),
         LogicalPlan::Window(_) => over(),
         LogicalPlan::Distinct(_) => not_yet("DISTINCT ON in a materialized view is").hint(read),
-        LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => {
-            not_yet("a materialized view that reads no source and no view is")
-                .hint("Name a source or a materialized view in FROM.")
-        }
         LogicalPlan::RecursiveQuery(_) => not_yet("WITH RECURSIVE in a materialized view is"),
         LogicalPlan::Unnest(_) => not_yet("unnest() in a materialized view is").hint(read),
         other => {

@@ -17,7 +17,7 @@ type Expression = Arc<dyn PhysicalExpr>;
 /// The same plan with fewer steps.
 pub(super) fn tidy(node: Node) -> Node {
     match node {
-        Node::Leaf(leaf) => Node::Leaf(leaf),
+        Node::Leaf(_) | Node::Values(_) => node,
         Node::Aggregate(aggregate) => {
             Node::Aggregate(Box::new(Aggregate { input: tidy(aggregate.input), ..*aggregate }))
         }

@@ -36,8 +36,6 @@ pub(super) struct Planner<'a> {
     pub(super) state: &'a SessionState,
     pub(super) inputs: &'a dyn Fn(ObjectId) -> InputInfo,
     pub(super) options: &'a ViewOptions,
-    /// The statement has an `IN` over a subquery that uses columns from outside.
-    pub(super) correlated_in: bool,
 }
 
 impl Planner<'_> {
@@ -56,6 +54,11 @@ impl Planner<'_> {
             LogicalPlan::Distinct(Distinct::All(input)) => self.distinct(input),
             LogicalPlan::Union(union) => self.union(union),
             LogicalPlan::Join(join) => self.join(join),
+            LogicalPlan::Values(values) => self.values(&values.values, &values.schema),
+            LogicalPlan::EmptyRelation(empty) => {
+                let rows = if empty.produce_one_row { vec![Vec::new()] } else { Vec::new() };
+                self.values(&rows, &empty.schema)
+            }
             other => Err(refuse::node(other)),
         }
     }
