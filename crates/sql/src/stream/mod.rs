@@ -27,9 +27,11 @@ mod root;
 mod tests;
 mod tidy;
 mod time;
+mod topn;
 mod translate;
 mod union;
 mod using;
+mod window;
 
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
