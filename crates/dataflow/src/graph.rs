@@ -14,8 +14,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt32Array};
 use arrow::datatypes::SchemaRef;
 use millrace_plan::{
-    Aggregate, Call, Hop, Join, JoinKind, JoinPair, Leaf, Meta, Node, Scalar, Step, ViewPlan,
-    Watermark,
+    Aggregate, Call, Hop, Join, JoinKind, JoinPair, Leaf, Meta, Node, Order, Scalar, Step, TopN,
+    ViewPlan, Watermark,
 };
 use millrace_types::{Delta, vnodes, worker_of};
 
@@ -108,6 +108,8 @@ pub enum Spec {
     Aggregate(Arc<AggregateSpec>),
     /// A join.
     Join(Arc<JoinSpec>),
+    /// The first rows of each group.
+    TopN(Arc<TopNSpec>),
 }
 
 /// An aggregation without what is below it; the fields are those of [`Aggregate`].
@@ -148,11 +150,33 @@ pub struct JoinSpec {
     pub output: SchemaRef,
 }
 
+/// A Top-N without what is below it; the fields are those of [`TopN`].
+#[derive(Clone, Debug)]
+pub struct TopNSpec {
+    /// For messages.
+    pub name: String,
+    /// See [`TopN::group`].
+    pub group: Vec<usize>,
+    /// See [`TopN::order`].
+    pub order: Vec<Order>,
+    /// See [`TopN::offset`].
+    pub offset: u64,
+    /// See [`TopN::limit`].
+    pub limit: u64,
+    /// See [`TopN::position`].
+    pub position: bool,
+    /// What is known of the rows that come in.
+    pub input: Meta,
+    /// What is known of the rows that leave.
+    pub output: Meta,
+}
+
 impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Spec::Aggregate(spec) => f.write_str(&spec.name),
             Spec::Join(spec) => f.write_str(&spec.name),
+            Spec::TopN(spec) => f.write_str(&spec.name),
         }
     }
 }
@@ -190,7 +214,7 @@ impl Graph {
     pub fn copies_rows(&self) -> bool {
         let hops = |stage: &Stage| match &stage.spec {
             Spec::Aggregate(spec) => spec.hop.is_some() || stage.chain.copies_rows(),
-            Spec::Join(_) => stage.chain.copies_rows(),
+            Spec::Join(_) | Spec::TopN(_) => stage.chain.copies_rows(),
         };
         self.leaves.iter().any(|leaf| leaf.chain.copies_rows())
             || self.constants.iter().any(|constant| constant.chain.copies_rows())
@@ -215,6 +239,7 @@ pub fn build(stage: &Stage) -> Result<Box<dyn Operator>, Error> {
     match &stage.spec {
         Spec::Aggregate(spec) => Ok(Box::new(operators::Aggregate::new(Arc::clone(spec))?)),
         Spec::Join(spec) => Ok(Box::new(operators::Join::new(Arc::clone(spec))?)),
+        Spec::TopN(spec) => Ok(Box::new(operators::TopN::new(Arc::clone(spec))?)),
     }
 }
 
@@ -249,6 +274,7 @@ impl Builder {
                 self.constants.push(ConstantStage { rows: values.rows.clone(), chain });
                 vec![Upstream::Constant(self.constants.len() - 1)]
             }
+            Node::TopN(top) => self.top_n(top, &after),
         }
     }
 
@@ -273,6 +299,28 @@ impl Builder {
             spec: Spec::Aggregate(Arc::new(spec)),
             inputs: from.into_iter().map(edge).collect(),
             chain: Runner::new(after, &aggregate.meta),
+        });
+        vec![Upstream::Stage(number)]
+    }
+
+    fn top_n(&mut self, top: &TopN, after: &[Step]) -> Vec<Upstream> {
+        let from = self.flatten(&top.input, Vec::new());
+        let edge = |from| Edge { from, port: 0, exchange: Some(top.group.clone()) };
+        let number = self.stages.len();
+        let spec = TopNSpec {
+            name: format!("top-n {number}"),
+            group: top.group.clone(),
+            order: top.order.clone(),
+            offset: top.offset,
+            limit: top.limit,
+            position: top.position.is_some(),
+            input: top.input.meta().clone(),
+            output: top.meta.clone(),
+        };
+        self.stages.push(Stage {
+            spec: Spec::TopN(Arc::new(spec)),
+            inputs: from.into_iter().map(edge).collect(),
+            chain: Runner::new(after, &top.meta),
         });
         vec![Upstream::Stage(number)]
     }

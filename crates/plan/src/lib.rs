@@ -9,6 +9,7 @@ mod codec;
 mod join;
 mod node;
 mod scalar;
+mod topn;
 
 pub use aggregate::{Aggregate, Call, Class, Function, Hop, Order, Rebuild};
 pub use codec::{PLAN_VERSION, PlanError, decode_plan, encode_plan};
@@ -17,3 +18,4 @@ pub use node::{
     Chain, LateCheck, Leaf, LeafKind, Meta, Node, Step, Union, Values, ViewPlan, Watermark,
 };
 pub use scalar::Scalar;
+pub use topn::TopN;

@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use millrace_types::ObjectId;
 
-use crate::{Aggregate, Hop, Join, Scalar};
+use crate::{Aggregate, Hop, Join, Scalar, TopN};
 
 /// The whole plan of one materialized view.
 #[derive(Clone, Debug)]
@@ -35,6 +35,8 @@ pub enum Node {
     Join(Box<Join>),
     /// Constant rows.
     Values(Values),
+    /// The first rows of each group.
+    TopN(Box<TopN>),
 }
 
 /// What is known of the rows that leave a node.
@@ -168,6 +170,7 @@ impl Node {
             Node::Union(union) => &union.meta,
             Node::Join(join) => &join.meta,
             Node::Values(values) => &values.meta,
+            Node::TopN(top) => &top.meta,
         }
     }
 
@@ -179,6 +182,7 @@ impl Node {
             Node::Aggregate(aggregate) => vec![&aggregate.input],
             Node::Union(union) => union.inputs.iter().collect(),
             Node::Join(join) => vec![&join.left, &join.right],
+            Node::TopN(top) => vec![&top.input],
         }
     }
 

@@ -2,6 +2,9 @@
 
 mod aggregate;
 mod join;
+mod sorted;
+mod topn;
 
 pub(crate) use aggregate::Aggregate;
 pub(crate) use join::Join;
+pub(crate) use topn::TopN;

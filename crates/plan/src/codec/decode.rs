@@ -15,7 +15,7 @@ use prost::Message;
 use super::{PlanError, damaged, proto};
 use crate::{
     Aggregate, Call, Chain, Function, Hop, Join, JoinKind, JoinPair, LateCheck, Leaf, LeafKind,
-    Meta, Node, Order, Rebuild, Scalar, Step, Union, Values, ViewPlan, Watermark,
+    Meta, Node, Order, Rebuild, Scalar, Step, TopN, Union, Values, ViewPlan, Watermark,
 };
 
 /// Decodes one plan; expressions resolve their functions in the context.
@@ -64,6 +64,7 @@ impl Decoder<'_> {
                 }
                 Node::Values(Values { rows, meta })
             }
+            proto::Kind::TopN(top) => Node::TopN(Box::new(self.top_n(*top, meta)?)),
         })
     }
 
@@ -115,6 +116,18 @@ impl Decoder<'_> {
         Ok(join)
     }
 
+    fn top_n(&self, from: proto::TopN, meta: Meta) -> Result<TopN, PlanError> {
+        let input = self.node(*required(from.input, "input")?)?;
+        let columns = input.meta().schema.fields().len();
+        let width = columns + usize::from(from.position.is_some());
+        if meta.schema.fields().len() != width {
+            return Err(damaged("a Top-N has the columns of its input"));
+        }
+        let (group, order) = (indexes(&from.group, columns)?, orders(&from.order, columns)?);
+        let proto::TopN { offset, limit, position, .. } = from;
+        Ok(TopN { input, group, order, offset, limit, position, meta })
+    }
+
     fn call(&self, call: proto::Call, input: &SchemaRef) -> Result<Call, PlanError> {
         let columns = input.fields().len();
         let function = match call.rebuild {
@@ -123,13 +136,6 @@ impl Decoder<'_> {
         };
         let function = function.ok_or_else(|| damaged(format!("no function {}", call.function)))?;
         let rebuild = call.rebuild.map(|from| self.rebuild(&from, &call.function, input));
-        let order = call.order.iter().map(|order| {
-            Ok(Order {
-                column: index(order.column, columns)?,
-                descending: order.descending,
-                nulls_first: order.nulls_first,
-            })
-        });
         let output = schema(&call.output)?;
         let output: Option<&FieldRef> = output.fields().first();
         Ok(Call {
@@ -137,7 +143,7 @@ impl Decoder<'_> {
             args: indexes(&call.args, columns)?,
             distinct: call.distinct,
             filter: call.filter.map(|column| index(column, columns)).transpose()?,
-            order: order.collect::<Result<_, PlanError>>()?,
+            order: orders(&call.order, columns)?,
             rebuild: rebuild.transpose()?,
             output: Arc::clone(required(output, "output")?),
         })
@@ -161,6 +167,17 @@ impl Decoder<'_> {
         let codec = DefaultPhysicalExtensionCodec {};
         Ok(Scalar(parse_physical_expr(&expression, self.functions, input, &codec)?))
     }
+}
+
+fn orders(order: &[proto::Order], columns: usize) -> Result<Vec<Order>, PlanError> {
+    let each = order.iter().map(|order| {
+        Ok(Order {
+            column: index(order.column, columns)?,
+            descending: order.descending,
+            nulls_first: order.nulls_first,
+        })
+    });
+    each.collect()
 }
 
 fn join_kind(kind: i32) -> Result<JoinKind, PlanError> {

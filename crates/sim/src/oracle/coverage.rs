@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use datafusion::execution::SessionState;
-use millrace_plan::{Aggregate, Join, JoinKind, LeafKind, Node, Step, ViewPlan};
+use millrace_plan::{Aggregate, Join, JoinKind, LeafKind, Node, Step, TopN, ViewPlan};
 
 use super::sql::TABLE_ID;
 
@@ -56,6 +56,7 @@ impl Coverage {
             Node::Union(_) => self.hit("union"),
             Node::Values(_) => self.hit("values"),
             Node::Join(join) => self.join(join),
+            Node::TopN(top) => self.top_n(top),
         }
         node.inputs().into_iter().for_each(|input| self.node(input));
     }
@@ -72,6 +73,23 @@ impl Coverage {
             ("join with itself", kinds(&join.left) == kinds(&join.right)),
             ("join of changing rows", changes(&join.left) && changes(&join.right)),
             ("join that only appends", join.meta.append_only),
+        ] {
+            if there {
+                self.hit(what);
+            }
+        }
+    }
+
+    fn top_n(&mut self, top: &TopN) {
+        let changes = !top.input.meta().append_only;
+        for (what, there) in [
+            ("top-n of all rows", top.group.is_empty()),
+            ("top-n of groups", !top.group.is_empty()),
+            ("top-n of one row", top.limit == 1),
+            ("top-n after others", top.offset > 0),
+            ("top-n with positions", top.position.is_some()),
+            ("top-n of changing rows", changes),
+            ("top-n of rows that only come", !changes),
         ] {
             if there {
                 self.hit(what);
@@ -150,6 +168,13 @@ impl Coverage {
             "join with itself",
             "join of changing rows",
             "join that only appends",
+            "top-n of all rows",
+            "top-n of groups",
+            "top-n of one row",
+            "top-n after others",
+            "top-n with positions",
+            "top-n of changing rows",
+            "top-n of rows that only come",
         ];
         let adding = ["count", "sum", "avg", "var_pop", "var_samp", "stddev_pop", "stddev_samp"];
         let distinct = adding.iter().map(|name| format!("{name} of distinct values"));

@@ -27,10 +27,12 @@ mod root;
 mod tests;
 mod tidy;
 mod time;
+mod topn;
 mod translate;
 mod union;
 mod using;
 mod values;
+mod window;
 
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;

@@ -25,6 +25,7 @@ use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use millrace_types::Report;
 
 use super::refuse::failure;
+use super::topn::without_distinct_on;
 use crate::analyze::{Scalars, as_values};
 
 type Rule = Arc<dyn OptimizerRule + Send + Sync>;
@@ -57,6 +58,7 @@ pub(super) fn optimize(plan: LogicalPlan, state: &SessionState) -> Result<Logica
     let analyzer = state.analyzer();
     let plan = as_values(plan, Scalars::All).map_err(failure)?;
     let analyzed = analyzer.execute_and_check(plan, &options, |_, _| {}).map_err(failure)?;
+    let analyzed = without_distinct_on(analyzed)?;
     let context = OptimizerContext::new_with_config_options(options)
         .without_query_execution_start_time()
         .with_skip_failing_rules(false);

@@ -3,7 +3,7 @@
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{JoinType, NullEquality};
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Volatility};
+use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Subquery, Volatility};
 use millrace_types::{Report, SqlState};
 
 use super::using;
@@ -35,7 +35,10 @@ pub(super) fn check(plan: &LogicalPlan) -> Result<(), Report> {
 pub(super) fn check_bound(plan: &LogicalPlan) -> Result<(), Report> {
     let mut found = None;
     let walked = plan.apply_with_subqueries(|node| {
-        if keeps_duplicates(node) {
+        if tells_rows_apart(node)? {
+            let what = "window functions and DISTINCT ON in a correlated subquery of a materialized view are";
+            found = Some(not_yet(what).hint("Write a join."));
+        } else if keeps_duplicates(node) {
             let what = "INTERSECT ALL and EXCEPT ALL in a materialized view are";
             found = Some(not_yet(what).hint(READ));
         } else if using::is_ambiguous(node) {
@@ -49,6 +52,35 @@ pub(super) fn check_bound(plan: &LogicalPlan) -> Result<(), Report> {
     });
     walked.map_err(failure)?;
     found.map_or_else(|| search(plan, &expression), Err)
+}
+
+/// True if a subquery with columns from outside numbers its rows: a join would number those of all
+/// outer rows together.
+fn tells_rows_apart(node: &LogicalPlan) -> Result<bool, DataFusionError> {
+    let numbers = |node: &LogicalPlan| {
+        Ok(matches!(node, LogicalPlan::Window(_) | LogicalPlan::Distinct(Distinct::On(_))))
+    };
+    let mut found = false;
+    let mut look = |subquery: &Subquery| -> Result<(), DataFusionError> {
+        found |= !subquery.outer_ref_columns.is_empty() && subquery.subquery.exists(numbers)?;
+        Ok(())
+    };
+    if let LogicalPlan::Subquery(subquery) = node {
+        look(subquery)?;
+    }
+    node.apply_expressions(|expr| {
+        expr.apply(|part| {
+            match part {
+                Expr::Exists(exists) => look(&exists.subquery)?,
+                Expr::InSubquery(list) => look(&list.subquery)?,
+                Expr::SetComparison(compared) => look(&compared.subquery)?,
+                Expr::ScalarSubquery(subquery) => look(subquery)?,
+                _ => {}
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })
+    })?;
+    Ok(found)
 }
 
 /// True for INTERSECT ALL and EXCEPT ALL: a join would give each left row, however often it is on
@@ -100,7 +132,6 @@ fn expression(expr: &Expr) -> Option<Report> {
         Expr::AggregateFunction(call) => {
             function(call.func.name(), call.func.signature().volatility)
         }
-        Expr::WindowFunction(_) => Some(over()),
         Expr::Placeholder(_) => Some(Report::new(
             SqlState::FEATURE_NOT_SUPPORTED,
             "materialized views may not be defined using bound parameters",
@@ -149,10 +180,6 @@ pub(super) fn node(plan: &LogicalPlan) -> Report {
         }
         LogicalPlan::Sort(_) => not_yet("ORDER BY in a materialized view is")
             .hint("Put ORDER BY into the SELECT that reads the view."),
-        LogicalPlan::Limit(_) => not_yet("LIMIT in a materialized view is")
-            .hint("Put LIMIT into the SELECT that reads the view."),
-        LogicalPlan::Window(_) => over(),
-        LogicalPlan::Distinct(_) => not_yet("DISTINCT ON in a materialized view is").hint(read),
         LogicalPlan::RecursiveQuery(_) => not_yet("WITH RECURSIVE in a materialized view is"),
         LogicalPlan::Unnest(_) => not_yet("unnest() in a materialized view is").hint(read),
         other => {
