@@ -7,7 +7,7 @@
 use arrow::datatypes::SchemaRef;
 use millrace_types::ObjectId;
 
-use crate::{Aggregate, Hop, Join, Scalar};
+use crate::{Aggregate, Hop, Join, Scalar, Stay};
 
 /// The whole plan of one materialized view.
 #[derive(Clone, Debug)]
@@ -32,6 +32,8 @@ pub enum Node {
     Union(Union),
     /// A join.
     Join(Box<Join>),
+    /// Rows that are shown for a time.
+    Stay(Box<Stay>),
 }
 
 /// What is known of the rows that leave a node.
@@ -48,8 +50,9 @@ pub struct Meta {
     pub watermarks: Vec<Watermark>,
 }
 
-/// A promise on a timestamp column (microseconds): no change of a row whose value `v` satisfies
-/// `v + shift <= watermark`, where the watermark is the least of the sources' watermarks.
+/// A promise on a timestamp column (microseconds): after epoch E, no change of a row whose value `v`
+/// satisfies `v + shift <= watermark[E-1]`, where the watermark is the least of the sources'
+/// watermarks.
 ///
 /// Over an append-only stream it is what the sources promise, and rows may break it: a
 /// [`LateCheck`] turns those away. Over any other stream it holds.
@@ -155,6 +158,7 @@ impl Node {
             Node::Aggregate(aggregate) => &aggregate.meta,
             Node::Union(union) => &union.meta,
             Node::Join(join) => &join.meta,
+            Node::Stay(stay) => &stay.meta,
         }
     }
 
@@ -166,6 +170,7 @@ impl Node {
             Node::Aggregate(aggregate) => vec![&aggregate.input],
             Node::Union(union) => union.inputs.iter().collect(),
             Node::Join(join) => vec![&join.left, &join.right],
+            Node::Stay(stay) => vec![&stay.input],
         }
     }
 

@@ -11,8 +11,8 @@ use prost::Message;
 
 use super::{PlanError, proto};
 use crate::{
-    Aggregate, Call, Hop, Join, JoinKind, LateCheck, LeafKind, Meta, Node, Rebuild, Scalar, Step,
-    ViewPlan, Watermark,
+    Aggregate, Call, Clock, Hop, Join, JoinKind, LateCheck, LeafKind, Meta, Node, Rebuild, Scalar,
+    Stay, Step, ViewPlan, Watermark,
 };
 
 pub(super) fn view(plan: &ViewPlan) -> Result<proto::ViewPlan, PlanError> {
@@ -37,6 +37,7 @@ fn node(node: &Node) -> Result<proto::Node, PlanError> {
             inputs: union.inputs.iter().map(self::node).collect::<Result<_, _>>()?,
         }),
         Node::Join(join) => proto::Kind::Join(Box::new(self::join(join)?)),
+        Node::Stay(stay) => proto::Kind::Stay(Box::new(self::stay(stay)?)),
     };
     Ok(proto::Node { meta: Some(meta(node.meta())?), kind: Some(kind) })
 }
@@ -107,6 +108,22 @@ fn join(join: &Join) -> Result<proto::Join, PlanError> {
         kind: kind.into(),
         on: on.collect(),
         filter: join.filter.as_ref().map(scalar).transpose()?,
+    })
+}
+
+fn stay(stay: &Stay) -> Result<proto::Stay, PlanError> {
+    let watermark = match &stay.clock {
+        Clock::Now => None,
+        Clock::Watermark { shift, sources } => {
+            let sources = sources.iter().map(|id| id.0).collect();
+            Some(proto::Sources { shift: *shift, sources })
+        }
+    };
+    Ok(proto::Stay {
+        input: Some(Box::new(node(&stay.input)?)),
+        watermark,
+        from: stay.from.map(index),
+        until: stay.until.map(index),
     })
 }
 

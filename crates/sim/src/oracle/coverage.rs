@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use datafusion::execution::SessionState;
-use millrace_plan::{Aggregate, Join, JoinKind, LeafKind, Node, Step, ViewPlan};
+use millrace_plan::{Aggregate, Clock, Join, JoinKind, LeafKind, Node, Stay, Step, ViewPlan};
 
 use super::sql::TABLE_ID;
 
@@ -33,6 +33,7 @@ impl Coverage {
             Node::Aggregate(aggregate) => self.aggregate(aggregate),
             Node::Union(_) => self.hit("union"),
             Node::Join(join) => self.join(join),
+            Node::Stay(stay) => self.hit(stay_name(stay)),
         }
         node.inputs().into_iter().for_each(|input| self.node(input));
     }
@@ -126,6 +127,10 @@ impl Coverage {
             "join with itself",
             "join of changing rows",
             "join that only appends",
+            "final rows",
+            "temporal filter on both sides",
+            "temporal filter until",
+            "temporal filter from",
         ];
         let adding = ["count", "sum", "avg", "var_pop", "var_samp", "stddev_pop", "stddev_samp"];
         let distinct = adding.iter().map(|name| format!("{name} of distinct values"));
@@ -136,6 +141,15 @@ impl Coverage {
         let wanted = functions.chain(joins).chain(others.map(str::to_owned));
         let never: Vec<String> = wanted.filter(|what| !self.0.contains_key(what)).collect();
         assert!(never.is_empty(), "never reached: {never:?}; reached: {:#?}", self.0);
+    }
+}
+
+fn stay_name(stay: &Stay) -> &'static str {
+    match (&stay.clock, stay.from, stay.until) {
+        (Clock::Watermark { .. }, ..) => "final rows",
+        (Clock::Now, Some(_), Some(_)) => "temporal filter on both sides",
+        (Clock::Now, None, _) => "temporal filter until",
+        (Clock::Now, _, None) => "temporal filter from",
     }
 }
 

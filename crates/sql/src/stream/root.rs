@@ -8,6 +8,7 @@ use datafusion::common::DFSchema;
 use millrace_plan::{Meta, Node, ViewPlan};
 use millrace_types::{Report, SqlState, SqlType};
 
+use super::close::on_close;
 use super::relation::{Carry, Columns, Relation};
 use super::tidy::tidy;
 use super::translate::Planner;
@@ -30,7 +31,10 @@ impl Planner<'_> {
             }
             wanted.push(expr.clone(), name);
         }
-        let (node, _) = self.project(relation, wanted, Carry::Key)?;
+        let (mut node, _) = self.project(relation, wanted, Carry::Key)?;
+        if self.options.emit_on_window_close {
+            node = on_close(node)?;
+        }
         let mut root = tidy(node);
         let meta = meta_mut(&mut root);
         // A row of a source keeps its event time: with it in the key, rows are stored by time.
@@ -53,6 +57,7 @@ pub(super) fn meta_mut(node: &mut Node) -> &mut Meta {
         Node::Aggregate(aggregate) => &mut aggregate.meta,
         Node::Union(union) => &mut union.meta,
         Node::Join(join) => &mut join.meta,
+        Node::Stay(stay) => &mut stay.meta,
     }
 }
 

@@ -10,7 +10,9 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{Column, Literal};
-use millrace_plan::{Aggregate, Chain, Join, Leaf, Meta, Node, Scalar, Step, Union, Watermark};
+use millrace_plan::{
+    Aggregate, Chain, Join, Leaf, Meta, Node, Scalar, Stay, Step, Union, Watermark,
+};
 
 type Expression = Arc<dyn PhysicalExpr>;
 
@@ -35,6 +37,7 @@ pub(super) fn tidy(node: Node) -> Node {
                 meta: join.meta,
             }))
         }
+        Node::Stay(stay) => Node::Stay(Box::new(Stay { input: tidy(stay.input), ..*stay })),
         Node::Chain(Chain { input, steps, meta }) => {
             let input = tidy(*input);
             let mut before = Arc::clone(&input.meta().schema);
