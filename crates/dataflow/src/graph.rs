@@ -14,8 +14,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt32Array};
 use arrow::datatypes::SchemaRef;
 use millrace_plan::{
-    Aggregate, Call, Hop, Join, JoinKind, JoinPair, Leaf, Meta, Node, Order, Scalar, Step, TopN,
-    ViewPlan, Watermark,
+    Aggregate, Call, Clock, Hop, Join, JoinKind, JoinPair, Leaf, Meta, Node, Order, Scalar, Stay,
+    Step, TopN, ViewPlan, Watermark,
 };
 use millrace_types::{Delta, vnodes, worker_of};
 
@@ -110,6 +110,8 @@ pub enum Spec {
     Join(Arc<JoinSpec>),
     /// The first rows of each group.
     TopN(Arc<TopNSpec>),
+    /// Rows that are shown for a time.
+    Stay(Arc<StaySpec>),
 }
 
 /// An aggregation without what is below it; the fields are those of [`Aggregate`].
@@ -171,12 +173,28 @@ pub struct TopNSpec {
     pub output: Meta,
 }
 
+/// Rows that are shown for a time, without what is below; the fields are those of [`Stay`].
+#[derive(Clone, Debug)]
+pub struct StaySpec {
+    /// For messages.
+    pub name: String,
+    /// See [`Stay::clock`].
+    pub clock: Clock,
+    /// See [`Stay::from`].
+    pub from: Option<usize>,
+    /// See [`Stay::until`].
+    pub until: Option<usize>,
+    /// What is known of the rows that come in.
+    pub input: Meta,
+}
+
 impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Spec::Aggregate(spec) => f.write_str(&spec.name),
             Spec::Join(spec) => f.write_str(&spec.name),
             Spec::TopN(spec) => f.write_str(&spec.name),
+            Spec::Stay(spec) => f.write_str(&spec.name),
         }
     }
 }
@@ -209,16 +227,33 @@ impl Graph {
     }
 }
 
+impl Stage {
+    /// True if it may give output without any data, see
+    /// [`Operator::is_due`](crate::operator::Operator::is_due).
+    pub fn keeps_time(&self) -> bool {
+        matches!(self.spec, Spec::Stay(_))
+    }
+}
+
 impl Graph {
     /// True if a row goes into several windows.
     pub fn copies_rows(&self) -> bool {
         let hops = |stage: &Stage| match &stage.spec {
             Spec::Aggregate(spec) => spec.hop.is_some() || stage.chain.copies_rows(),
-            Spec::Join(_) | Spec::TopN(_) => stage.chain.copies_rows(),
+            Spec::Join(_) | Spec::TopN(_) | Spec::Stay(_) => stage.chain.copies_rows(),
         };
         self.leaves.iter().any(|leaf| leaf.chain.copies_rows())
             || self.constants.iter().any(|constant| constant.chain.copies_rows())
             || self.stages.iter().any(hops)
+    }
+
+    /// True if a stage gives output when a watermark moves, without any data.
+    pub fn follows_watermarks(&self) -> bool {
+        let follows = |stage: &Stage| match &stage.spec {
+            Spec::Stay(spec) => matches!(spec.clock, Clock::Watermark { .. }),
+            Spec::Aggregate(_) | Spec::Join(_) | Spec::TopN(_) => false,
+        };
+        self.stages.iter().any(follows)
     }
 
     /// True if a stage's rows are the view's rows: then only who follows the view wants the old ones.
@@ -240,6 +275,7 @@ pub fn build(stage: &Stage) -> Result<Box<dyn Operator>, Error> {
         Spec::Aggregate(spec) => Ok(Box::new(operators::Aggregate::new(Arc::clone(spec))?)),
         Spec::Join(spec) => Ok(Box::new(operators::Join::new(Arc::clone(spec))?)),
         Spec::TopN(spec) => Ok(Box::new(operators::TopN::new(Arc::clone(spec))?)),
+        Spec::Stay(spec) => Ok(Box::new(operators::Stay::new(Arc::clone(spec))?)),
     }
 }
 
@@ -275,6 +311,7 @@ impl Builder {
                 vec![Upstream::Constant(self.constants.len() - 1)]
             }
             Node::TopN(top) => self.top_n(top, &after),
+            Node::Stay(stay) => self.stay(stay, &after),
         }
     }
 
@@ -321,6 +358,26 @@ impl Builder {
             spec: Spec::TopN(Arc::new(spec)),
             inputs: from.into_iter().map(edge).collect(),
             chain: Runner::new(after, &top.meta),
+        });
+        vec![Upstream::Stage(number)]
+    }
+
+    fn stay(&mut self, stay: &Stay, after: &[Step]) -> Vec<Upstream> {
+        let from = self.flatten(&stay.input, Vec::new());
+        let exchange = Some(stay.input.meta().key.clone());
+        let edge = |from| Edge { from, port: 0, exchange: exchange.clone() };
+        let number = self.stages.len();
+        let spec = StaySpec {
+            name: format!("stay {number}"),
+            clock: stay.clock.clone(),
+            from: stay.from,
+            until: stay.until,
+            input: stay.input.meta().clone(),
+        };
+        self.stages.push(Stage {
+            spec: Spec::Stay(Arc::new(spec)),
+            inputs: from.into_iter().map(edge).collect(),
+            chain: Runner::new(after, &stay.meta),
         });
         vec![Upstream::Stage(number)]
     }

@@ -9,6 +9,7 @@ mod codec;
 mod join;
 mod node;
 mod scalar;
+mod stay;
 mod topn;
 
 pub use aggregate::{Aggregate, Call, Class, Function, Hop, Order, Rebuild};
@@ -18,4 +19,5 @@ pub use node::{
     Chain, LateCheck, Leaf, LeafKind, Meta, Node, Step, Union, Values, ViewPlan, Watermark,
 };
 pub use scalar::Scalar;
+pub use stay::{Clock, Stay};
 pub use topn::TopN;

@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use millrace_types::ObjectId;
 
-use crate::{Aggregate, Hop, Join, Scalar, TopN};
+use crate::{Aggregate, Hop, Join, Scalar, Stay, TopN};
 
 /// The whole plan of one materialized view.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ pub enum Node {
     Values(Values),
     /// The first rows of each group.
     TopN(Box<TopN>),
+    /// Rows that are shown for a time.
+    Stay(Box<Stay>),
 }
 
 /// What is known of the rows that leave a node.
@@ -53,8 +55,9 @@ pub struct Meta {
     pub watermarks: Vec<Watermark>,
 }
 
-/// A promise on a timestamp column (microseconds): no change of a row whose value `v` satisfies
-/// `v + shift <= watermark`, where the watermark is the least of the sources' watermarks.
+/// A promise on a timestamp column (microseconds): after epoch E, no change of a row whose value `v`
+/// satisfies `v + shift <= watermark[E-1]`, where the watermark is the least of the sources'
+/// watermarks.
 ///
 /// Over an append-only stream it is what the sources promise, and rows may break it: a
 /// [`LateCheck`] turns those away. Over any other stream it holds.
@@ -171,6 +174,7 @@ impl Node {
             Node::Join(join) => &join.meta,
             Node::Values(values) => &values.meta,
             Node::TopN(top) => &top.meta,
+            Node::Stay(stay) => &stay.meta,
         }
     }
 
@@ -183,6 +187,7 @@ impl Node {
             Node::Union(union) => union.inputs.iter().collect(),
             Node::Join(join) => vec![&join.left, &join.right],
             Node::TopN(top) => vec![&top.input],
+            Node::Stay(stay) => vec![&stay.input],
         }
     }
 

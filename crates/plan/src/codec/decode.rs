@@ -14,8 +14,9 @@ use prost::Message;
 
 use super::{PlanError, damaged, proto};
 use crate::{
-    Aggregate, Call, Chain, Function, Hop, Join, JoinKind, JoinPair, LateCheck, Leaf, LeafKind,
-    Meta, Node, Order, Rebuild, Scalar, Step, TopN, Union, Values, ViewPlan, Watermark,
+    Aggregate, Call, Chain, Clock, Function, Hop, Join, JoinKind, JoinPair, LateCheck, Leaf,
+    LeafKind, Meta, Node, Order, Rebuild, Scalar, Stay, Step, TopN, Union, Values, ViewPlan,
+    Watermark,
 };
 
 /// Decodes one plan; expressions resolve their functions in the context.
@@ -65,6 +66,7 @@ impl Decoder<'_> {
                 Node::Values(Values { rows, meta })
             }
             proto::Kind::TopN(top) => Node::TopN(Box::new(self.top_n(*top, meta)?)),
+            proto::Kind::Stay(stay) => Node::Stay(Box::new(self.stay(*stay, meta)?)),
         })
     }
 
@@ -126,6 +128,24 @@ impl Decoder<'_> {
         let (group, order) = (indexes(&from.group, columns)?, orders(&from.order, columns)?);
         let proto::TopN { offset, limit, position, .. } = from;
         Ok(TopN { input, group, order, offset, limit, position, meta })
+    }
+
+    fn stay(&self, from: proto::Stay, meta: Meta) -> Result<Stay, PlanError> {
+        let input = self.node(*required(from.input, "input")?)?;
+        let columns = input.meta().schema.fields().len();
+        let clock = match from.watermark {
+            None => Clock::Now,
+            Some(from) => {
+                let sources = from.sources.into_iter().map(ObjectId).collect();
+                Clock::Watermark { shift: from.shift, sources }
+            }
+        };
+        let time = |column: Option<u64>| column.map(|column| index(column, columns)).transpose();
+        let (from, until) = (time(from.from)?, time(from.until)?);
+        if meta.schema.fields().len() != columns || from.or(until).is_none() {
+            return Err(damaged("rows that stay have a time and the columns of their input"));
+        }
+        Ok(Stay { input, clock, from, until, meta })
     }
 
     fn call(&self, call: proto::Call, input: &SchemaRef) -> Result<Call, PlanError> {

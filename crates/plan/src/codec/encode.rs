@@ -14,8 +14,8 @@ use prost::Message;
 
 use super::{PlanError, proto};
 use crate::{
-    Aggregate, Call, Hop, Join, JoinKind, LateCheck, LeafKind, Meta, Node, Order, Rebuild, Scalar,
-    Step, TopN, ViewPlan, Watermark,
+    Aggregate, Call, Clock, Hop, Join, JoinKind, LateCheck, LeafKind, Meta, Node, Order, Rebuild,
+    Scalar, Stay, Step, TopN, ViewPlan, Watermark,
 };
 
 pub(super) fn view(plan: &ViewPlan) -> Result<proto::ViewPlan, PlanError> {
@@ -46,6 +46,7 @@ fn node(node: &Node) -> Result<proto::Node, PlanError> {
             proto::Kind::Values(encode_delta(&rows)?)
         }
         Node::TopN(top) => proto::Kind::TopN(Box::new(self::top_n(top)?)),
+        Node::Stay(stay) => proto::Kind::Stay(Box::new(self::stay(stay)?)),
     };
     Ok(proto::Node { meta: Some(meta(node.meta())?), kind: Some(kind) })
 }
@@ -137,6 +138,22 @@ fn orders(order: &[Order]) -> Vec<proto::Order> {
         nulls_first: order.nulls_first,
     });
     each.collect()
+}
+
+fn stay(stay: &Stay) -> Result<proto::Stay, PlanError> {
+    let watermark = match &stay.clock {
+        Clock::Now => None,
+        Clock::Watermark { shift, sources } => {
+            let sources = sources.iter().map(|id| id.0).collect();
+            Some(proto::Sources { shift: *shift, sources })
+        }
+    };
+    Ok(proto::Stay {
+        input: Some(Box::new(node(&stay.input)?)),
+        watermark,
+        from: stay.from.map(index),
+        until: stay.until.map(index),
+    })
 }
 
 fn call(call: &Call) -> Result<proto::Call, PlanError> {

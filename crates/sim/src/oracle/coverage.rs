@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use datafusion::execution::SessionState;
-use millrace_plan::{Aggregate, Join, JoinKind, LeafKind, Node, Step, TopN, ViewPlan};
+use millrace_plan::{Aggregate, Clock, Join, JoinKind, LeafKind, Node, Stay, Step, TopN, ViewPlan};
 
 use super::sql::TABLE_ID;
 
@@ -57,6 +57,7 @@ impl Coverage {
             Node::Values(_) => self.hit("values"),
             Node::Join(join) => self.join(join),
             Node::TopN(top) => self.top_n(top),
+            Node::Stay(stay) => self.hit(stay_name(stay)),
         }
         node.inputs().into_iter().for_each(|input| self.node(input));
     }
@@ -175,6 +176,10 @@ impl Coverage {
             "top-n with positions",
             "top-n of changing rows",
             "top-n of rows that only come",
+            "final rows",
+            "temporal filter on both sides",
+            "temporal filter until",
+            "temporal filter from",
         ];
         let adding = ["count", "sum", "avg", "var_pop", "var_samp", "stddev_pop", "stddev_samp"];
         let distinct = adding.iter().map(|name| format!("{name} of distinct values"));
@@ -186,6 +191,15 @@ impl Coverage {
             functions.chain(joins).chain(others.iter().chain(&FORMS).map(ToString::to_string));
         let never: Vec<String> = wanted.filter(|what| !self.0.contains_key(what)).collect();
         assert!(never.is_empty(), "never reached: {never:?}; reached: {:#?}", self.0);
+    }
+}
+
+fn stay_name(stay: &Stay) -> &'static str {
+    match (&stay.clock, stay.from, stay.until) {
+        (Clock::Watermark { .. }, ..) => "final rows",
+        (Clock::Now, Some(_), Some(_)) => "temporal filter on both sides",
+        (Clock::Now, None, _) => "temporal filter until",
+        (Clock::Now, _, None) => "temporal filter from",
     }
 }
 

@@ -11,8 +11,8 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use millrace_plan::{
-    Aggregate, Call, Class, Hop, Join, JoinPair, LateCheck, Leaf, LeafKind, Meta, Node, Order,
-    Scalar, Step, TopN, ViewPlan, Watermark,
+    Aggregate, Call, Class, Clock, Hop, Join, JoinPair, LateCheck, Leaf, LeafKind, Meta, Node,
+    Order, Scalar, Stay, Step, TopN, ViewPlan, Watermark,
 };
 use millrace_types::ObjectId;
 
@@ -96,6 +96,10 @@ impl Printer<'_> {
                 self.aggregate(depth, aggregate);
                 self.node(depth + 1, &aggregate.input);
             }
+            Node::Stay(stay) => {
+                self.stay(depth, stay);
+                self.node(depth + 1, &stay.input);
+            }
             Node::Join(join) => {
                 self.join(depth, join);
                 self.node(depth + 1, &join.left);
@@ -168,6 +172,29 @@ impl Printer<'_> {
             false => "state: all rows, each stays until it is retracted".to_owned(),
         };
         self.line(depth + 1, &kept);
+    }
+
+    fn stay(&mut self, depth: usize, stay: &Stay) {
+        let schema = &stay.input.meta().schema;
+        let name = |column: &usize| schema.field(*column).name().clone();
+        let (line, goes) = match &stay.clock {
+            Clock::Now => {
+                let from = stay.from.iter().map(|from| format!("now() >= {}", name(from)));
+                let until = stay.until.iter().map(|until| format!("now() < {}", name(until)));
+                let shown: Vec<String> = from.chain(until).collect();
+                let last = stay.until.or(stay.from).map(|last| name(&last)).unwrap_or_default();
+                let line = format!("Temporal filter: rows while {}", shown.join(" and "));
+                (line, format!("now() reaches {last}"))
+            }
+            Clock::Watermark { shift, sources } => {
+                let column = stay.from.unwrap_or_default();
+                let close = Watermark { column, shift: *shift, sources: sources.clone() };
+                let passed = self.passed(&close, schema, 0);
+                (format!("Final rows: each once when {passed}"), passed)
+            }
+        };
+        self.line(depth, &line);
+        self.line(depth + 1, &format!("state: rows whose time is to come, each goes when {goes}"));
     }
 
     fn leaf(&mut self, depth: usize, leaf: &Leaf) {

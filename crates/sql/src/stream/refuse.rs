@@ -6,6 +6,7 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Subquery, Volatility};
 use millrace_types::{Report, SqlState};
 
+use super::temporal::is_clock;
 use super::using;
 
 /// `<subject> not supported yet`, where the subject ends in `is` or `are`.
@@ -128,6 +129,8 @@ fn subquery(expr: &Expr) -> Option<Report> {
 
 fn expression(expr: &Expr) -> Option<Report> {
     match expr {
+        // A plan has it only where it can be kept up to date.
+        Expr::ScalarFunction(call) if is_clock(call.name()) => None,
         Expr::ScalarFunction(call) => function(call.name(), call.func.signature().volatility),
         Expr::AggregateFunction(call) => {
             function(call.func.name(), call.func.signature().volatility)
