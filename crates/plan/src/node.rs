@@ -124,8 +124,28 @@ pub enum Step {
         /// The columns that result: the input's and the two bounds.
         schema: SchemaRef,
     },
+    /// Copies each row for every place of its lists, the longest of them; appends a column per list,
+    /// NULL behind its end, and the place, from 1.
+    Unnest {
+        /// The columns that are lists.
+        lists: Vec<usize>,
+        /// The columns that result.
+        schema: SchemaRef,
+    },
     /// Turns rows away whose window has closed, and lists them.
     Late(LateCheck),
+}
+
+impl Step {
+    /// The columns after the step; None for one that keeps them.
+    pub fn schema(&self) -> Option<&SchemaRef> {
+        match self {
+            Step::Project { schema, .. }
+            | Step::Hop { schema, .. }
+            | Step::Unnest { schema, .. } => Some(schema),
+            Step::Filter(_) | Step::Late(_) => None,
+        }
+    }
 }
 
 /// Decides which rows of an append-only stream are late.

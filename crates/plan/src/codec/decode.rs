@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
 use datafusion_proto::physical_plan::DefaultPhysicalExtensionCodec;
@@ -41,9 +41,7 @@ impl Decoder<'_> {
                 let mut steps = Vec::with_capacity(chain.steps.len());
                 for step in chain.steps {
                     let step = self.step(step, &schema)?;
-                    if let Step::Project { schema: next, .. } | Step::Hop { schema: next, .. } =
-                        &step
-                    {
+                    if let Some(next) = step.schema() {
                         schema = Arc::clone(next);
                     }
                     steps.push(step);
@@ -84,6 +82,15 @@ impl Decoder<'_> {
                 hop: hop(&required(step.hop, "hop")?, columns)?,
                 schema: schema(&step.schema)?,
             },
+            proto::StepKind::Unnest(step) => {
+                let lists = indexes(&step.lists, columns)?;
+                let is_list =
+                    |list: &usize| matches!(input.field(*list).data_type(), DataType::List(_));
+                if !lists.iter().all(is_list) {
+                    return Err(damaged("what is unnested is a list"));
+                }
+                Step::Unnest { lists, schema: schema(&step.schema)? }
+            }
             proto::StepKind::Late(check) => Step::Late(late(check, columns)?),
         })
     }

@@ -71,6 +71,10 @@ fn step(step: &Step) -> Result<proto::Step, PlanError> {
             hop: Some(self::hop(hop)),
             schema: self::schema(schema)?,
         }),
+        Step::Unnest { lists, schema } => proto::StepKind::Unnest(proto::UnnestStep {
+            lists: indexes(lists),
+            schema: self::schema(schema)?,
+        }),
         Step::Late(check) => proto::StepKind::Late(late(check)),
     };
     Ok(proto::Step { kind: Some(kind) })

@@ -99,7 +99,7 @@ pub(super) struct Chain {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Step {
-    #[prost(oneof = "StepKind", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "StepKind", tags = "1, 2, 3, 4, 5")]
     pub(super) kind: Option<StepKind>,
 }
 
@@ -113,6 +113,16 @@ pub(super) enum StepKind {
     Hop(HopStep),
     #[prost(message, tag = "4")]
     Late(LateCheck),
+    #[prost(message, tag = "5")]
+    Unnest(UnnestStep),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct UnnestStep {
+    #[prost(uint64, repeated, tag = "1")]
+    pub(super) lists: Vec<u64>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) schema: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -82,6 +82,7 @@ fn plan() -> ViewPlan {
             ],
             schema: schema(&[("ts", SqlType::TimestampTz), ("text", SqlType::Text)]),
         },
+        Step::Unnest { lists: Vec::new(), schema: windows.clone() },
         Step::Hop { hop: hop.clone(), schema: windows.clone() },
         Step::Late(LateCheck {
             close: Watermark { column: 1, shift: i64::MIN, sources: vec![ObjectId(1)] },

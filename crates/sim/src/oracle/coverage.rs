@@ -8,7 +8,12 @@ use millrace_plan::{Aggregate, Clock, Join, JoinKind, LeafKind, Node, Stay, Step
 use super::sql::TABLE_ID;
 
 /// Forms of a statement that become other operators, by what stands in its text.
-const FORMS: [&str; 9] = [
+const FORMS: [&str; 14] = [
+    " INTERSECT ALL ",
+    " EXCEPT ALL ",
+    " GROUPING SETS ",
+    " ROLLUP ",
+    " CUBE ",
     "(SELECT count(*)",
     "(SELECT max(",
     " LIMIT 1)",
@@ -103,6 +108,7 @@ impl Coverage {
             Step::Filter(_) => "filter",
             Step::Project { .. } => "project",
             Step::Hop { .. } => "copies for windows",
+            Step::Unnest { .. } => "unnest",
             Step::Late(check) if check.hop.is_some() => "late check of panes",
             Step::Late(_) => "late check",
         });
@@ -146,6 +152,7 @@ impl Coverage {
             "filter",
             "project",
             "copies for windows",
+            "unnest",
             "late check",
             "late check of panes",
             "filter of a call",

@@ -380,7 +380,21 @@ impl Writer<'_> {
         keys.extend(self.keys(least));
         let items: Vec<String> = keys.iter().cloned().chain(self.calls()).collect();
         let (filter, having) = (self.filter(), self.having());
-        let group = keys.join(", ");
+        let own = &keys[bounds.len()..];
+        let shared: String = bounds.iter().map(|bound| format!("{bound}, ")).collect();
+        let named =
+            |key: &String| !["'k'", "true", "0.5"].contains(&key.as_str()) && !key.contains('+');
+        let form = if own.iter().all(named) { self.random.random_range(0..12) } else { 3 };
+        let group = match form {
+            0 if !own.is_empty() => format!("{shared}ROLLUP ({})", own.join(", ")),
+            1 if !own.is_empty() => format!("{shared}CUBE ({})", own.join(", ")),
+            2 => {
+                let (all, first) = (own.join(", "), own.first().cloned().unwrap_or_default());
+                let empty = if self.chance(5) { ", ()" } else { "" };
+                format!("{shared}GROUPING SETS (({all}), ({first}), ({first}){empty})")
+            }
+            _ => keys.join(", "),
+        };
         format!("SELECT {} FROM {from}{filter} GROUP BY {group}{having}", Self::named(&items))
     }
 

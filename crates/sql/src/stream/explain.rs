@@ -76,14 +76,7 @@ impl Printer<'_> {
                 let mut depth = depth;
                 let mut schemas = vec![&chain.input.meta().schema];
                 for step in &chain.steps {
-                    match step {
-                        Step::Project { schema, .. } | Step::Hop { schema, .. } => {
-                            schemas.push(schema)
-                        }
-                        Step::Filter(_) | Step::Late(_) => {
-                            schemas.extend(schemas.last().copied());
-                        }
-                    }
+                    schemas.extend(step.schema().or(schemas.last().copied()));
                 }
                 for (step, input) in chain.steps.iter().zip(&schemas).rev() {
                     let line = self.step(step, input);
@@ -225,6 +218,9 @@ impl Printer<'_> {
             Step::Hop { hop, .. } => {
                 let name = input.field(hop.column).name();
                 format!("Windows: rows copied by {name} into {}", windows(hop))
+            }
+            Step::Unnest { lists, .. } => {
+                format!("Unnest: rows copied by the places of {}", columns(input, lists))
             }
             Step::Late(check) => self.late(check, input),
         }

@@ -53,7 +53,7 @@ pub(super) fn tidy(node: Node) -> Node {
                     None => step,
                 };
                 if !is_identity(&step, &before) {
-                    if let Step::Project { schema, .. } | Step::Hop { schema, .. } = &step {
+                    if let Some(schema) = step.schema() {
                         before = Arc::clone(schema);
                     }
                     kept.push(step);
@@ -68,10 +68,7 @@ pub(super) fn tidy(node: Node) -> Node {
 }
 
 fn schema_before(steps: &[Step], input: &Node) -> SchemaRef {
-    let last = steps.iter().rev().find_map(|step| match step {
-        Step::Project { schema, .. } | Step::Hop { schema, .. } => Some(schema),
-        Step::Filter(_) | Step::Late(_) => None,
-    });
+    let last = steps.iter().rev().find_map(Step::schema);
     Arc::clone(last.unwrap_or(&input.meta().schema))
 }
 
@@ -161,7 +158,7 @@ fn without_position(input: Node, steps: &[Step]) -> Node {
                 }
                 break;
             }
-            Step::Hop { .. } | Step::Late(_) => break,
+            Step::Hop { .. } | Step::Unnest { .. } | Step::Late(_) => break,
         }
     }
     Node::TopN(top)
@@ -202,7 +199,7 @@ fn pruned(chain: Chain) -> Node {
             let expressions = expressions.iter().map(remap).collect::<Option<_>>()?;
             Some(Step::Project { expressions, schema: Arc::clone(schema) })
         }
-        Step::Hop { .. } | Step::Late(_) => None,
+        Step::Hop { .. } | Step::Unnest { .. } | Step::Late(_) => None,
     });
     match steps.collect::<Option<Vec<_>>>() {
         None => Node::Chain(chain),
