@@ -14,8 +14,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::datatypes::SchemaRef;
 use millrace_plan::{
-    Aggregate, Call, Hop, Join, JoinKind, JoinPair, Leaf, Meta, Node, Order, Scalar, Step, TopN,
-    ViewPlan, Watermark,
+    Aggregate, Call, Hop, Join, JoinKind, JoinPair, Leaf, Meta, Node, Order, Over, OverCall,
+    Scalar, Step, TopN, ViewPlan, Watermark,
 };
 use millrace_types::{Delta, vnodes, worker_of};
 
@@ -85,6 +85,8 @@ pub enum Spec {
     Join(Arc<JoinSpec>),
     /// The first rows of each group.
     TopN(Arc<TopNSpec>),
+    /// Window functions.
+    Over(Arc<OverSpec>),
 }
 
 /// An aggregation without what is below it; the fields are those of [`Aggregate`].
@@ -146,12 +148,30 @@ pub struct TopNSpec {
     pub output: Meta,
 }
 
+/// Window functions without what is below them; the fields are those of [`Over`].
+#[derive(Clone, Debug)]
+pub struct OverSpec {
+    /// For messages.
+    pub name: String,
+    /// See [`Over::group`].
+    pub group: Vec<usize>,
+    /// See [`Over::order`].
+    pub order: Vec<Order>,
+    /// See [`Over::calls`].
+    pub calls: Vec<OverCall>,
+    /// What is known of the rows that come in.
+    pub input: Meta,
+    /// The columns of the rows that leave.
+    pub output: SchemaRef,
+}
+
 impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Spec::Aggregate(spec) => f.write_str(&spec.name),
             Spec::Join(spec) => f.write_str(&spec.name),
             Spec::TopN(spec) => f.write_str(&spec.name),
+            Spec::Over(spec) => f.write_str(&spec.name),
         }
     }
 }
@@ -188,7 +208,7 @@ impl Graph {
     pub fn copies_rows(&self) -> bool {
         let hops = |stage: &Stage| match &stage.spec {
             Spec::Aggregate(spec) => spec.hop.is_some() || stage.chain.copies_rows(),
-            Spec::Join(_) | Spec::TopN(_) => stage.chain.copies_rows(),
+            Spec::Join(_) | Spec::TopN(_) | Spec::Over(_) => stage.chain.copies_rows(),
         };
         self.leaves.iter().any(|leaf| leaf.chain.copies_rows()) || self.stages.iter().any(hops)
     }
@@ -212,6 +232,7 @@ pub fn build(stage: &Stage) -> Result<Box<dyn Operator>, Error> {
         Spec::Aggregate(spec) => Ok(Box::new(operators::Aggregate::new(Arc::clone(spec))?)),
         Spec::Join(spec) => Ok(Box::new(operators::Join::new(Arc::clone(spec))?)),
         Spec::TopN(spec) => Ok(Box::new(operators::TopN::new(Arc::clone(spec))?)),
+        Spec::Over(spec) => Ok(Box::new(operators::Over::new(Arc::clone(spec))?)),
     }
 }
 
@@ -240,6 +261,7 @@ impl Builder {
             Node::Aggregate(aggregate) => self.aggregate(aggregate, &after),
             Node::Join(join) => self.join(join, &after),
             Node::TopN(top) => self.top_n(top, &after),
+            Node::Over(over) => self.over(over, &after),
         }
     }
 
@@ -286,6 +308,26 @@ impl Builder {
             spec: Spec::TopN(Arc::new(spec)),
             inputs: from.into_iter().map(edge).collect(),
             chain: Runner::new(after, &top.meta),
+        });
+        vec![Upstream::Stage(number)]
+    }
+
+    fn over(&mut self, over: &Over, after: &[Step]) -> Vec<Upstream> {
+        let from = self.flatten(&over.input, Vec::new());
+        let edge = |from| Edge { from, port: 0, exchange: Some(over.group.clone()) };
+        let number = self.stages.len();
+        let spec = OverSpec {
+            name: format!("window {number}"),
+            group: over.group.clone(),
+            order: over.order.clone(),
+            calls: over.calls.clone(),
+            input: over.input.meta().clone(),
+            output: Arc::clone(&over.meta.schema),
+        };
+        self.stages.push(Stage {
+            spec: Spec::Over(Arc::new(spec)),
+            inputs: from.into_iter().map(edge).collect(),
+            chain: Runner::new(after, &over.meta),
         });
         vec![Upstream::Stage(number)]
     }

@@ -8,6 +8,7 @@ mod aggregate;
 mod codec;
 mod join;
 mod node;
+mod over;
 mod scalar;
 mod topn;
 
@@ -15,5 +16,6 @@ pub use aggregate::{Aggregate, Call, Class, Function, Hop, Order, Rebuild};
 pub use codec::{PLAN_VERSION, PlanError, decode_plan, encode_plan};
 pub use join::{Join, JoinKind, JoinPair};
 pub use node::{Chain, LateCheck, Leaf, LeafKind, Meta, Node, Step, Union, ViewPlan, Watermark};
+pub use over::{Over, OverCall};
 pub use scalar::Scalar;
 pub use topn::TopN;

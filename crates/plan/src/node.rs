@@ -7,7 +7,7 @@
 use arrow::datatypes::SchemaRef;
 use millrace_types::ObjectId;
 
-use crate::{Aggregate, Hop, Join, Scalar, TopN};
+use crate::{Aggregate, Hop, Join, Over, Scalar, TopN};
 
 /// The whole plan of one materialized view.
 #[derive(Clone, Debug)]
@@ -34,6 +34,8 @@ pub enum Node {
     Join(Box<Join>),
     /// The first rows of each group.
     TopN(Box<TopN>),
+    /// Window functions.
+    Over(Box<Over>),
 }
 
 /// What is known of the rows that leave a node.
@@ -158,6 +160,7 @@ impl Node {
             Node::Union(union) => &union.meta,
             Node::Join(join) => &join.meta,
             Node::TopN(top) => &top.meta,
+            Node::Over(over) => &over.meta,
         }
     }
 
@@ -170,6 +173,7 @@ impl Node {
             Node::Union(union) => union.inputs.iter().collect(),
             Node::Join(join) => vec![&join.left, &join.right],
             Node::TopN(top) => vec![&top.input],
+            Node::Over(over) => vec![&over.input],
         }
     }
 

@@ -2,9 +2,11 @@
 
 mod aggregate;
 mod join;
+mod over;
 mod sorted;
 mod topn;
 
 pub(crate) use aggregate::Aggregate;
 pub(crate) use join::Join;
+pub(crate) use over::Over;
 pub(crate) use topn::TopN;

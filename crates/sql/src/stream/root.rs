@@ -54,6 +54,7 @@ pub(super) fn meta_mut(node: &mut Node) -> &mut Meta {
         Node::Union(union) => &mut union.meta,
         Node::Join(join) => &mut join.meta,
         Node::TopN(top) => &mut top.meta,
+        Node::Over(over) => &mut over.meta,
     }
 }
 
