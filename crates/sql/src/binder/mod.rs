@@ -13,6 +13,7 @@ mod columns;
 mod computed;
 mod context;
 mod exists;
+mod fetch;
 mod grouping;
 mod literal;
 mod options;
