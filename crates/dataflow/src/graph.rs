@@ -11,11 +11,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, UInt32Array};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt32Array};
 use arrow::datatypes::SchemaRef;
 use millrace_plan::{
-    Aggregate, Call, Hop, Join, JoinKind, JoinPair, Leaf, Meta, Node, Order, Over, OverCall,
-    Scalar, Step, TopN, ViewPlan, Watermark,
+    Aggregate, Call, Clock, Hop, Join, JoinKind, JoinPair, Leaf, Meta, Node, Order, Over, OverCall,
+    Scalar, Stay, Step, TopN, ViewPlan, Watermark,
 };
 use millrace_types::{Delta, vnodes, worker_of};
 
@@ -28,6 +28,8 @@ use crate::operators;
 pub struct Graph {
     /// In the order of [`Node::leaves`].
     pub leaves: Vec<LeafStage>,
+    /// Constant rows, in the order of the plan.
+    pub constants: Vec<ConstantStage>,
     /// In an order in which each can be finished after those before it.
     pub stages: Vec<Stage>,
     /// Where the view's rows come from.
@@ -41,6 +43,8 @@ pub struct Graph {
 pub enum Upstream {
     /// Of [`Graph::leaves`].
     Leaf(usize),
+    /// Of [`Graph::constants`].
+    Constant(usize),
     /// Of [`Graph::stages`].
     Stage(usize),
 }
@@ -52,6 +56,27 @@ pub struct LeafStage {
     pub leaf: Leaf,
     /// Run on the worker that reads.
     pub chain: Runner,
+}
+
+/// Constant rows and the chain behind them. They come once, at the first time of the dataflow, on
+/// [`ConstantStage::OWNER`].
+#[derive(Clone, Debug)]
+pub struct ConstantStage {
+    /// The rows.
+    pub rows: RecordBatch,
+    /// Run on the owner.
+    pub chain: Runner,
+}
+
+impl ConstantStage {
+    /// The worker that gives the rows.
+    pub const OWNER: usize = 0;
+
+    /// The rows, each once.
+    pub fn delta(&self) -> Delta {
+        let weights = Int64Array::from(vec![1; self.rows.num_rows()]);
+        Delta::new(self.rows.clone(), weights)
+    }
 }
 
 /// A stateful operator, what feeds it and the chain behind it.
@@ -87,6 +112,8 @@ pub enum Spec {
     TopN(Arc<TopNSpec>),
     /// Window functions.
     Over(Arc<OverSpec>),
+    /// Rows that are shown for a time.
+    Stay(Arc<StaySpec>),
 }
 
 /// An aggregation without what is below it; the fields are those of [`Aggregate`].
@@ -165,6 +192,21 @@ pub struct OverSpec {
     pub output: SchemaRef,
 }
 
+/// Rows that are shown for a time, without what is below; the fields are those of [`Stay`].
+#[derive(Clone, Debug)]
+pub struct StaySpec {
+    /// For messages.
+    pub name: String,
+    /// See [`Stay::clock`].
+    pub clock: Clock,
+    /// See [`Stay::from`].
+    pub from: Option<usize>,
+    /// See [`Stay::until`].
+    pub until: Option<usize>,
+    /// What is known of the rows that come in.
+    pub input: Meta,
+}
+
 impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -172,6 +214,7 @@ impl fmt::Display for Spec {
             Spec::Join(spec) => f.write_str(&spec.name),
             Spec::TopN(spec) => f.write_str(&spec.name),
             Spec::Over(spec) => f.write_str(&spec.name),
+            Spec::Stay(spec) => f.write_str(&spec.name),
         }
     }
 }
@@ -179,10 +222,11 @@ impl fmt::Display for Spec {
 impl Graph {
     /// The stages of a plan.
     pub fn new(plan: &ViewPlan) -> Graph {
-        let mut builder = Builder { leaves: Vec::new(), stages: Vec::new() };
+        let mut builder = Builder::default();
         let output = builder.flatten(&plan.root, Vec::new());
         Graph {
             leaves: builder.leaves,
+            constants: builder.constants,
             stages: builder.stages,
             output,
             schema: Arc::clone(&plan.root.meta().schema),
@@ -203,14 +247,35 @@ impl Graph {
     }
 }
 
+impl Stage {
+    /// True if it may give output without any data, see
+    /// [`Operator::is_due`](crate::operator::Operator::is_due).
+    pub fn keeps_time(&self) -> bool {
+        matches!(self.spec, Spec::Stay(_))
+    }
+}
+
 impl Graph {
     /// True if a row goes into several windows.
     pub fn copies_rows(&self) -> bool {
         let hops = |stage: &Stage| match &stage.spec {
             Spec::Aggregate(spec) => spec.hop.is_some() || stage.chain.copies_rows(),
-            Spec::Join(_) | Spec::TopN(_) | Spec::Over(_) => stage.chain.copies_rows(),
+            Spec::Join(_) | Spec::TopN(_) | Spec::Over(_) | Spec::Stay(_) => {
+                stage.chain.copies_rows()
+            }
         };
-        self.leaves.iter().any(|leaf| leaf.chain.copies_rows()) || self.stages.iter().any(hops)
+        self.leaves.iter().any(|leaf| leaf.chain.copies_rows())
+            || self.constants.iter().any(|constant| constant.chain.copies_rows())
+            || self.stages.iter().any(hops)
+    }
+
+    /// True if a stage gives output when a watermark moves, without any data.
+    pub fn follows_watermarks(&self) -> bool {
+        let follows = |stage: &Stage| match &stage.spec {
+            Spec::Stay(spec) => matches!(spec.clock, Clock::Watermark { .. }),
+            Spec::Aggregate(_) | Spec::Join(_) | Spec::TopN(_) | Spec::Over(_) => false,
+        };
+        self.stages.iter().any(follows)
     }
 
     /// True if a stage's rows are the view's rows: then only who follows the view wants the old ones.
@@ -233,11 +298,14 @@ pub fn build(stage: &Stage) -> Result<Box<dyn Operator>, Error> {
         Spec::Join(spec) => Ok(Box::new(operators::Join::new(Arc::clone(spec))?)),
         Spec::TopN(spec) => Ok(Box::new(operators::TopN::new(Arc::clone(spec))?)),
         Spec::Over(spec) => Ok(Box::new(operators::Over::new(Arc::clone(spec))?)),
+        Spec::Stay(spec) => Ok(Box::new(operators::Stay::new(Arc::clone(spec))?)),
     }
 }
 
+#[derive(Default)]
 struct Builder {
     leaves: Vec<LeafStage>,
+    constants: Vec<ConstantStage>,
     stages: Vec<Stage>,
 }
 
@@ -260,8 +328,14 @@ impl Builder {
             }
             Node::Aggregate(aggregate) => self.aggregate(aggregate, &after),
             Node::Join(join) => self.join(join, &after),
+            Node::Values(values) => {
+                let chain = Runner::new(&after, &values.meta);
+                self.constants.push(ConstantStage { rows: values.rows.clone(), chain });
+                vec![Upstream::Constant(self.constants.len() - 1)]
+            }
             Node::TopN(top) => self.top_n(top, &after),
             Node::Over(over) => self.over(over, &after),
+            Node::Stay(stay) => self.stay(stay, &after),
         }
     }
 
@@ -328,6 +402,26 @@ impl Builder {
             spec: Spec::Over(Arc::new(spec)),
             inputs: from.into_iter().map(edge).collect(),
             chain: Runner::new(after, &over.meta),
+        });
+        vec![Upstream::Stage(number)]
+    }
+
+    fn stay(&mut self, stay: &Stay, after: &[Step]) -> Vec<Upstream> {
+        let from = self.flatten(&stay.input, Vec::new());
+        let exchange = Some(stay.input.meta().key.clone());
+        let edge = |from| Edge { from, port: 0, exchange: exchange.clone() };
+        let number = self.stages.len();
+        let spec = StaySpec {
+            name: format!("stay {number}"),
+            clock: stay.clock.clone(),
+            from: stay.from,
+            until: stay.until,
+            input: stay.input.meta().clone(),
+        };
+        self.stages.push(Stage {
+            spec: Spec::Stay(Arc::new(spec)),
+            inputs: from.into_iter().map(edge).collect(),
+            chain: Runner::new(after, &stay.meta),
         });
         vec![Upstream::Stage(number)]
     }

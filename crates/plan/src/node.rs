@@ -4,10 +4,11 @@
 //! columns are added where the visible ones have none. Only what feeds an aggregation may have lost
 //! its key: equal rows then add their weights. 2. a chain never changes weights.
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use millrace_types::ObjectId;
 
-use crate::{Aggregate, Hop, Join, Over, Scalar, TopN};
+use crate::{Aggregate, Hop, Join, Over, Scalar, Stay, TopN};
 
 /// The whole plan of one materialized view.
 #[derive(Clone, Debug)]
@@ -32,10 +33,14 @@ pub enum Node {
     Union(Union),
     /// A join.
     Join(Box<Join>),
+    /// Constant rows.
+    Values(Values),
     /// The first rows of each group.
     TopN(Box<TopN>),
     /// Window functions.
     Over(Box<Over>),
+    /// Rows that are shown for a time.
+    Stay(Box<Stay>),
 }
 
 /// What is known of the rows that leave a node.
@@ -52,8 +57,9 @@ pub struct Meta {
     pub watermarks: Vec<Watermark>,
 }
 
-/// A promise on a timestamp column (microseconds): no change of a row whose value `v` satisfies
-/// `v + shift <= watermark`, where the watermark is the least of the sources' watermarks.
+/// A promise on a timestamp column (microseconds): after epoch E, no change of a row whose value `v`
+/// satisfies `v + shift <= watermark[E-1]`, where the watermark is the least of the sources'
+/// watermarks.
 ///
 /// Over an append-only stream it is what the sources promise, and rows may break it: a
 /// [`LateCheck`] turns those away. Over any other stream it holds.
@@ -150,6 +156,15 @@ pub struct Union {
     pub meta: Meta,
 }
 
+/// Constant rows: VALUES, a SELECT without FROM.
+#[derive(Clone, Debug)]
+pub struct Values {
+    /// In the schema of `meta`.
+    pub rows: RecordBatch,
+    /// What is known of them: each has a number, its key.
+    pub meta: Meta,
+}
+
 impl Node {
     /// What is known of the rows that leave this node.
     pub fn meta(&self) -> &Meta {
@@ -159,21 +174,24 @@ impl Node {
             Node::Aggregate(aggregate) => &aggregate.meta,
             Node::Union(union) => &union.meta,
             Node::Join(join) => &join.meta,
+            Node::Values(values) => &values.meta,
             Node::TopN(top) => &top.meta,
             Node::Over(over) => &over.meta,
+            Node::Stay(stay) => &stay.meta,
         }
     }
 
     /// The nodes that feed this one, in order.
     pub fn inputs(&self) -> Vec<&Node> {
         match self {
-            Node::Leaf(_) => Vec::new(),
+            Node::Leaf(_) | Node::Values(_) => Vec::new(),
             Node::Chain(chain) => vec![&chain.input],
             Node::Aggregate(aggregate) => vec![&aggregate.input],
             Node::Union(union) => union.inputs.iter().collect(),
             Node::Join(join) => vec![&join.left, &join.right],
             Node::TopN(top) => vec![&top.input],
             Node::Over(over) => vec![&over.input],
+            Node::Stay(stay) => vec![&stay.input],
         }
     }
 

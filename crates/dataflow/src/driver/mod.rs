@@ -13,7 +13,7 @@ use millrace_plan::ViewPlan;
 use millrace_types::{Delta, ObjectId, Ts};
 
 pub use self::store::Store;
-use crate::graph::{Graph, Upstream, build, split};
+use crate::graph::{ConstantStage, Graph, Upstream, build, split};
 use crate::operator::{Context, Error, Operator, Output};
 
 /// A running view.
@@ -24,6 +24,9 @@ pub struct Driver {
     /// What was pushed for times not finished: leaf, worker, rows.
     pushed: BTreeMap<Ts, Vec<(usize, usize, Delta)>>,
     followed: bool,
+    /// The constant rows have not been given yet.
+    starts: bool,
+    now: Option<i64>,
 }
 
 /// What passes through one time.
@@ -43,7 +46,8 @@ impl Driver {
         let graph = Graph::new(plan);
         let operators = |_| graph.stages.iter().map(build).collect::<Result<Vec<_>, _>>();
         let workers = (0..workers).map(operators).collect::<Result<_, _>>()?;
-        Ok(Driver { graph, workers, pushed: BTreeMap::new(), followed: true })
+        let pushed = BTreeMap::new();
+        Ok(Driver { graph, workers, pushed, followed: true, starts: true, now: None })
     }
 
     /// A view with stored state, whatever the number of workers that stored it.
@@ -52,6 +56,7 @@ impl Driver {
     /// As [`Driver::new`], or state that does not fit.
     pub fn recover(plan: &ViewPlan, workers: usize, store: &Store) -> Result<Driver, Error> {
         let mut driver = Driver::new(plan, workers)?;
+        driver.starts = store.is_new();
         let mut table = 0;
         for stage in 0..driver.graph.stages.len() {
             for own in 0..driver.workers[0][stage].tables().len() {
@@ -69,6 +74,11 @@ impl Driver {
     /// Whether anybody wants to know the rows that went: if not, those that come may replace them.
     pub fn follow(&mut self, followed: bool) {
         self.followed = followed;
+    }
+
+    /// What `now()` is from here on, microseconds.
+    pub fn set_now(&mut self, now: i64) {
+        self.now = Some(now);
     }
 
     /// Rows of a leaf that a worker has read, in the leaf's full schema: its columns are picked here.
@@ -92,10 +102,10 @@ impl Driver {
         ts: Ts,
         watermarks: &BTreeMap<ObjectId, i64>,
     ) -> Result<Output, Error> {
-        let workers = self.workers.len();
+        let (workers, now) = (self.workers.len(), self.now);
         let context = |worker| {
             let watermarks = watermarks.clone();
-            Context { ts, worker, workers, watermarks, changelog: true }
+            Context { ts, worker, workers, watermarks, now, changelog: true }
         };
         let mut out = Output::default();
         let mut reached = BTreeSet::new();
@@ -105,10 +115,20 @@ impl Driver {
             let step = Step { context, worker, reached: &mut reached, out: &mut out };
             self.route(Upstream::Leaf(leaf), delta, step)?;
         }
+        for number in 0..if self.starts { self.graph.constants.len() } else { 0 } {
+            let context = context(ConstantStage::OWNER);
+            let constant = &self.graph.constants[number];
+            let delta = constant.chain.run(constant.delta(), &context, &mut out)?;
+            let worker = ConstantStage::OWNER;
+            let step = Step { context, worker, reached: &mut reached, out: &mut out };
+            self.route(Upstream::Constant(number), delta, step)?;
+        }
+        self.starts = false;
         for stage in 0..self.graph.stages.len() {
             for worker in 0..workers {
                 let operator = &mut self.workers[worker][stage];
-                if !reached.contains(&(stage, worker)) && !operator.wants_start() {
+                let due = operator.wants_start() || operator.is_due(&context(worker));
+                if !reached.contains(&(stage, worker)) && !due {
                     continue;
                 }
                 let mut own = Output::default();
@@ -160,6 +180,7 @@ impl Driver {
     /// # Errors
     /// An operator's.
     pub fn checkpoint(&mut self, store: &mut Store) -> Result<(), Error> {
+        store.begin();
         for operators in &mut self.workers {
             let mut table = 0;
             for operator in operators {

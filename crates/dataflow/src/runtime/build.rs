@@ -31,7 +31,7 @@ use super::worker::{Shared, fatal};
 use super::working::Working;
 use super::{Event, Events, FeedId, Install, ViewTables, outputs};
 use crate::chain::Runner;
-use crate::graph::{self, Graph, LeafStage, Upstream, split};
+use crate::graph::{self, ConstantStage, Graph, LeafStage, Upstream, split};
 use crate::operator::{Context, Error, ErrorRow, LateRow, Operator, Output, StateChange};
 
 type Packets = CapacityContainerBuilder<Vec<Packet>>;
@@ -105,6 +105,28 @@ impl LeafInput {
     }
 }
 
+/// The input of constant rows; nothing more comes when it is dropped.
+struct ConstantInput {
+    route: Option<Vec<usize>>,
+    handle: UnorderedHandle<u64, Packets>,
+    capability: ActivateCapability<u64>,
+}
+
+impl ConstantInput {
+    fn give(mut self, constant: &ConstantStage, start: Ts, cells: &Cells) -> Result<(), Error> {
+        let context = cells.context(start);
+        let mut side = Output::default();
+        let delta = constant.chain.run(constant.delta(), &context, &mut side)?;
+        let mut output = self.handle.activate();
+        let mut session = output.session(&self.capability);
+        for part in routed(delta, self.route.as_deref(), context.workers)? {
+            session.give(Packet(part));
+        }
+        cells.side.borrow_mut().add(start, side);
+        Ok(())
+    }
+}
+
 /// A view's dataflow on this worker.
 pub(super) struct Dataflow {
     pub(super) index: usize,
@@ -123,6 +145,9 @@ pub(super) struct Dataflow {
     /// Everything below it is published.
     pub(super) upper: Rc<Cell<Ts>>,
     pub(super) reported: Ts,
+    /// By stage, what [`Operator::next_turn`] says.
+    turns: Rc<RefCell<BTreeMap<String, i64>>>,
+    turn: Option<i64>,
     handed: Rc<RefCell<BTreeMap<Ts, Handed>>>,
     stages: usize,
 }
@@ -154,6 +179,11 @@ impl Dataflow {
             self.reported = upper;
             events(Event::Upper { view, worker, upper });
         }
+        let at = self.turns.borrow().values().min().copied();
+        if at != self.turn {
+            self.turn = at;
+            events(Event::Turn { view, worker, at });
+        }
         for mark in due {
             self.marks.borrow_mut().retain(|at| *at != mark);
             let Handed { changes, bytes, .. } = handed.remove(&mark).unwrap_or_default();
@@ -178,7 +208,50 @@ pub(super) fn install(
         handed: Rc::default(),
         live_from: Rc::new(Cell::new(spec.live.then_some(spec.start))),
         followed: Rc::default(),
+        turns: Rc::default(),
     };
+    let stages = stateful_stages(spec, shared, &cells)?;
+    let count = stages.len();
+    let published = Rc::new(Cell::new(true));
+    let changes = Changes::default();
+    let upper = Rc::new(Cell::new(spec.start));
+    let publisher = Publisher {
+        tables: spec.tables.clone(),
+        cells: cells.clone(),
+        published: published.clone(),
+        changes: changes.clone(),
+        upper: upper.clone(),
+        waiting: BTreeMap::new(),
+    };
+    let (leaves, constants) = worker.dataflow_named::<u64, _, _>(&spec.name, |scope| {
+        build(scope, spec, stages, publisher, shared.workers)
+    });
+    // What was restored has them already.
+    if spec.restore.is_none() && shared.worker == ConstantStage::OWNER {
+        for (input, constant) in constants.into_iter().zip(&spec.graph.constants) {
+            input.give(constant, spec.start, &cells)?;
+        }
+    }
+    Ok(Dataflow {
+        index,
+        leaves,
+        marks,
+        side: cells.side,
+        published,
+        live_from: cells.live_from,
+        followed: cells.followed,
+        changes,
+        upper,
+        reported: spec.start,
+        turns: cells.turns,
+        turn: None,
+        handed: cells.handed,
+        stages: count,
+    })
+}
+
+/// The operators, with their state if it is a recovery.
+fn stateful_stages(spec: &Install, shared: &Shared, cells: &Cells) -> Result<Vec<Stateful>, Error> {
     let mut stages = Vec::new();
     let mut first_table = 0;
     for stage in &spec.graph.stages {
@@ -197,40 +270,15 @@ pub(super) fn install(
             first_table,
             pending: BTreeMap::new(),
             start: spec.start,
+            keeps_time: stage.keeps_time(),
+            idle: None,
+            looked: spec.start.epoch(),
             handed_over: None,
             cells: cells.clone(),
         });
         first_table += count;
     }
-    let count = stages.len();
-    let published = Rc::new(Cell::new(true));
-    let changes = Changes::default();
-    let upper = Rc::new(Cell::new(spec.start));
-    let publisher = Publisher {
-        tables: spec.tables.clone(),
-        cells: cells.clone(),
-        published: published.clone(),
-        changes: changes.clone(),
-        upper: upper.clone(),
-        waiting: BTreeMap::new(),
-    };
-    let leaves = worker.dataflow_named::<u64, _, _>(&spec.name, |scope| {
-        build(scope, spec, stages, publisher, shared.workers)
-    });
-    Ok(Dataflow {
-        index,
-        leaves,
-        marks,
-        side: cells.side,
-        published,
-        live_from: cells.live_from,
-        followed: cells.followed,
-        changes,
-        upper,
-        reported: spec.start,
-        handed: cells.handed,
-        stages: count,
-    })
+    Ok(stages)
 }
 
 /// The columns that the one consumer of some rows routes them by.
@@ -245,9 +293,9 @@ fn build<'scope>(
     stages: Vec<Stateful>,
     publisher: Publisher,
     workers: usize,
-) -> Vec<LeafInput> {
+) -> (Vec<LeafInput>, Vec<ConstantInput>) {
     let graph = &spec.graph;
-    let mut leaves = Vec::new();
+    let (mut leaves, mut constants) = (Vec::new(), Vec::new());
     let mut streams: BTreeMap<Upstream, Stream<'scope, u64, Vec<Packet>>> = BTreeMap::new();
     for (at, LeafStage { leaf, chain }) in graph.leaves.iter().enumerate() {
         let ((handle, mut capability), stream) = scope.new_unordered_input::<Packets>();
@@ -265,6 +313,13 @@ fn build<'scope>(
             capability,
         });
     }
+    for at in 0..graph.constants.len() {
+        let ((handle, mut capability), stream) = scope.new_unordered_input::<Packets>();
+        capability.downgrade(&spec.start.0);
+        let from = Upstream::Constant(at);
+        streams.insert(from, stream);
+        constants.push(ConstantInput { route: route_of(graph, from), handle, capability });
+    }
     for (at, stage) in stages.into_iter().enumerate() {
         let edges = &graph.stages[at].inputs;
         let ports = edges.iter().map(|edge| edge.port + 1).max().unwrap_or_default();
@@ -278,7 +333,7 @@ fn build<'scope>(
     }
     let outputs = graph.output.iter().filter_map(|from| streams.remove(from)).collect::<Vec<_>>();
     publish(scope, scope.concatenate(outputs), publisher);
-    leaves
+    (leaves, constants)
 }
 
 fn restore(
@@ -322,6 +377,7 @@ struct Cells {
     handed: Rc<RefCell<BTreeMap<Ts, Handed>>>,
     live_from: Rc<Cell<Option<Ts>>>,
     followed: Rc<Cell<bool>>,
+    turns: Rc<RefCell<BTreeMap<String, i64>>>,
 }
 
 impl Cells {
@@ -342,6 +398,12 @@ struct Stateful {
     pending: BTreeMap<Ts, Capability<u64>>,
     /// The first time, at which it is finished even without rows if it asks for that.
     start: Ts,
+    /// It may owe output at a time without rows.
+    keeps_time: bool,
+    /// If it may: a capability for the times that are not looked at yet.
+    idle: Option<Capability<u64>>,
+    /// The first epoch for which it has not been asked whether it owes output.
+    looked: Epoch,
     /// The last mark that was handed over.
     handed_over: Option<Ts>,
     cells: Cells,
@@ -357,12 +419,11 @@ impl Stateful {
         let mut marks: Vec<Ts> = self.cells.marks.borrow().clone();
         marks.retain(|mark| *mark < frontier && !self.handed(*mark));
         marks.sort_unstable();
-        while let Some(entry) = self.pending.first_entry().filter(|e| *e.key() < frontier) {
-            let ts = *entry.key();
+        while let Some(ts) = self.next(frontier) {
             while marks.first().is_some_and(|mark| *mark < ts) {
                 self.hand_over(marks.remove(0))?;
             }
-            let capability = self.pending.remove(&ts).expect("it is the first entry");
+            let capability = self.pending.remove(&ts).expect("it has just been found");
             let changelog = !self.is_last || self.cells.followed.get();
             let context = Context { changelog, ..self.cells.context(ts) };
             let mut out = Output::default();
@@ -381,7 +442,45 @@ impl Stateful {
         for mark in marks {
             self.hand_over(mark)?;
         }
+        self.rest(frontier);
         Ok(())
+    }
+
+    /// The next time to finish below the frontier: one with rows, or one at which output is owed.
+    fn next(&mut self, frontier: Ts) -> Option<Ts> {
+        let pending = self.pending.keys().next().copied().filter(|ts| *ts < frontier);
+        let (Some(idle), Some(live)) = (&self.idle, self.cells.live_from.get()) else {
+            return pending;
+        };
+        let sealed = self.cells.shared.last().map_or(Ts::default(), |last| last.next().ts());
+        let upto = pending.unwrap_or(frontier).min(sealed);
+        self.looked = self.looked.max(live.epoch());
+        while self.looked.ts() < upto {
+            let ts = self.looked.ts();
+            self.looked = self.looked.next();
+            if self.operator.is_due(&self.cells.context(ts)) {
+                self.pending.insert(ts, idle.delayed(&ts.0));
+                return Some(ts);
+            }
+        }
+        pending
+    }
+
+    /// All times below the frontier are finished: lets go of them.
+    fn rest(&mut self, frontier: Ts) {
+        if !self.keeps_time {
+            return;
+        }
+        match &mut self.idle {
+            Some(_) if frontier == Ts(u64::MAX) => self.idle = None,
+            Some(idle) => idle.downgrade(&frontier.0.max(*idle.time())),
+            None => {}
+        }
+        let mut turns = self.cells.turns.borrow_mut();
+        match self.operator.next_turn() {
+            Some(turn) => drop(turns.insert(self.name.clone(), turn)),
+            None => drop(turns.remove(&self.name)),
+        }
     }
 
     fn handed(&self, mark: Ts) -> bool {
@@ -422,7 +521,7 @@ fn stateful<'scope>(
         if stage.operator.wants_start() {
             stage.pending.insert(stage.start, first.delayed(&stage.start.0));
         }
-        drop(first);
+        stage.idle = stage.keeps_time.then_some(first);
         move |frontiers| {
             let _working = Working::on(stage.cells.view);
             let mut failed = None;

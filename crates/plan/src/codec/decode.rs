@@ -9,13 +9,15 @@ use datafusion::logical_expr::{WindowFrame, WindowFunctionDefinition};
 use datafusion_proto::physical_plan::DefaultPhysicalExtensionCodec;
 use datafusion_proto::physical_plan::from_proto::parse_physical_expr;
 use datafusion_proto::protobuf;
-use millrace_types::ObjectId;
+use millrace_types::{ObjectId, decode_delta};
+
 use prost::Message;
 
 use super::{PlanError, damaged, proto};
 use crate::{
-    Aggregate, Call, Chain, Function, Hop, Join, JoinKind, JoinPair, LateCheck, Leaf, LeafKind,
-    Meta, Node, Order, Over, OverCall, Rebuild, Scalar, Step, TopN, Union, ViewPlan, Watermark,
+    Aggregate, Call, Chain, Clock, Function, Hop, Join, JoinKind, JoinPair, LateCheck, Leaf,
+    LeafKind, Meta, Node, Order, Over, OverCall, Rebuild, Scalar, Stay, Step, TopN, Union, Values,
+    ViewPlan, Watermark,
 };
 
 /// Decodes one plan; expressions resolve their functions in the context.
@@ -57,8 +59,16 @@ impl Decoder<'_> {
                 Node::Union(Union { inputs: inputs.collect::<Result<_, _>>()?, meta })
             }
             proto::Kind::Join(join) => Node::Join(Box::new(self.join(*join, meta)?)),
+            proto::Kind::Values(bytes) => {
+                let rows = decode_delta(&bytes)?.rows;
+                if rows.schema() != meta.schema {
+                    return Err(damaged("constant rows of another schema"));
+                }
+                Node::Values(Values { rows, meta })
+            }
             proto::Kind::TopN(top) => Node::TopN(Box::new(self.top_n(*top, meta)?)),
             proto::Kind::Over(over) => Node::Over(Box::new(self.over(*over, meta)?)),
+            proto::Kind::Stay(stay) => Node::Stay(Box::new(self.stay(*stay, meta)?)),
         })
     }
 
@@ -161,6 +171,24 @@ impl Decoder<'_> {
             distinct: from.distinct,
             output: Arc::clone(required(output, "output")?),
         })
+    }
+
+    fn stay(&self, from: proto::Stay, meta: Meta) -> Result<Stay, PlanError> {
+        let input = self.node(*required(from.input, "input")?)?;
+        let columns = input.meta().schema.fields().len();
+        let clock = match from.watermark {
+            None => Clock::Now,
+            Some(from) => {
+                let sources = from.sources.into_iter().map(ObjectId).collect();
+                Clock::Watermark { shift: from.shift, sources }
+            }
+        };
+        let time = |column: Option<u64>| column.map(|column| index(column, columns)).transpose();
+        let (from, until) = (time(from.from)?, time(from.until)?);
+        if meta.schema.fields().len() != columns || from.or(until).is_none() {
+            return Err(damaged("rows that stay have a time and the columns of their input"));
+        }
+        Ok(Stay { input, clock, from, until, meta })
     }
 
     fn call(&self, call: proto::Call, input: &SchemaRef) -> Result<Call, PlanError> {

@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
+use arrow::array::Int64Array;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::WindowFunctionDefinition;
 use datafusion_proto::physical_plan::DefaultPhysicalExtensionCodec;
 use datafusion_proto::physical_plan::to_proto::serialize_physical_expr;
 use datafusion_proto::protobuf;
+use millrace_types::{Delta, encode_delta};
+
 use prost::Message;
 
 use super::{PlanError, proto};
 use crate::{
-    Aggregate, Call, Hop, Join, JoinKind, LateCheck, LeafKind, Meta, Node, Order, Over, OverCall,
-    Rebuild, Scalar, Step, TopN, ViewPlan, Watermark,
+    Aggregate, Call, Clock, Hop, Join, JoinKind, LateCheck, LeafKind, Meta, Node, Order, Over,
+    OverCall, Rebuild, Scalar, Stay, Step, TopN, ViewPlan, Watermark,
 };
 
 pub(super) fn view(plan: &ViewPlan) -> Result<proto::ViewPlan, PlanError> {
@@ -38,8 +41,14 @@ fn node(node: &Node) -> Result<proto::Node, PlanError> {
             inputs: union.inputs.iter().map(self::node).collect::<Result<_, _>>()?,
         }),
         Node::Join(join) => proto::Kind::Join(Box::new(self::join(join)?)),
+        Node::Values(values) => {
+            let weights = Int64Array::from(vec![1; values.rows.num_rows()]);
+            let rows = Delta::new(values.rows.clone(), weights);
+            proto::Kind::Values(encode_delta(&rows)?)
+        }
         Node::TopN(top) => proto::Kind::TopN(Box::new(self::top_n(top)?)),
         Node::Over(over) => proto::Kind::Over(Box::new(self::over(over)?)),
+        Node::Stay(stay) => proto::Kind::Stay(Box::new(self::stay(stay)?)),
     };
     Ok(proto::Node { meta: Some(meta(node.meta())?), kind: Some(kind) })
 }
@@ -156,6 +165,22 @@ fn orders(order: &[Order]) -> Vec<proto::Order> {
         nulls_first: order.nulls_first,
     });
     each.collect()
+}
+
+fn stay(stay: &Stay) -> Result<proto::Stay, PlanError> {
+    let watermark = match &stay.clock {
+        Clock::Now => None,
+        Clock::Watermark { shift, sources } => {
+            let sources = sources.iter().map(|id| id.0).collect();
+            Some(proto::Sources { shift: *shift, sources })
+        }
+    };
+    Ok(proto::Stay {
+        input: Some(Box::new(node(&stay.input)?)),
+        watermark,
+        from: stay.from.map(index),
+        until: stay.until.map(index),
+    })
 }
 
 fn call(call: &Call) -> Result<proto::Call, PlanError> {

@@ -26,7 +26,7 @@ pub(super) struct ViewPlan {
 pub(super) struct Node {
     #[prost(message, optional, tag = "1")]
     pub(super) meta: Option<Meta>,
-    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 20, 21")]
+    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 10, 20, 21, 30")]
     pub(super) kind: Option<Kind>,
 }
 
@@ -42,10 +42,15 @@ pub(super) enum Kind {
     Union(Union),
     #[prost(message, tag = "6")]
     Join(Box<Join>),
+    /// A delta's bytes.
+    #[prost(bytes, tag = "30")]
+    Values(Vec<u8>),
     #[prost(message, tag = "20")]
     TopN(Box<TopN>),
     #[prost(message, tag = "21")]
     Over(Box<Over>),
+    #[prost(message, tag = "10")]
+    Stay(Box<Stay>),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -228,6 +233,28 @@ pub(super) struct Join {
     pub(super) on: Vec<JoinPair>,
     #[prost(bytes = "vec", optional, tag = "5")]
     pub(super) filter: Option<Vec<u8>>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Stay {
+    #[prost(message, optional, boxed, tag = "1")]
+    pub(super) input: Option<Box<Node>>,
+    /// None: the clock is `now()`.
+    #[prost(message, optional, tag = "2")]
+    pub(super) watermark: Option<Sources>,
+    #[prost(uint64, optional, tag = "3")]
+    pub(super) from: Option<u64>,
+    #[prost(uint64, optional, tag = "4")]
+    pub(super) until: Option<u64>,
+}
+
+/// The least watermark of sources, less a shift.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Sources {
+    #[prost(sint64, tag = "1")]
+    pub(super) shift: i64,
+    #[prost(uint32, repeated, tag = "2")]
+    pub(super) sources: Vec<u32>,
 }
 
 /// 0 is no kind, so that a message without one is damaged.

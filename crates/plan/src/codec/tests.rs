@@ -14,8 +14,9 @@ use prost::Message;
 
 use super::*;
 use crate::{
-    Aggregate, Call, Chain, Function, Hop, Join, JoinKind, JoinPair, LateCheck, Leaf, LeafKind,
-    Meta, Node, Order, Over, OverCall, Rebuild, Scalar, Step, TopN, Union, Watermark,
+    Aggregate, Call, Chain, Clock, Function, Hop, Join, JoinKind, JoinPair, LateCheck, Leaf,
+    LeafKind, Meta, Node, Order, Over, OverCall, Rebuild, Scalar, Stay, Step, TopN, Union,
+    Watermark,
 };
 
 fn schema(columns: &[(&str, SqlType)]) -> SchemaRef {
@@ -190,6 +191,30 @@ fn joins_of_every_kind_survive_a_round_trip() {
         }
         join.on[0].right = 1;
         let plan = ViewPlan { root: Node::Join(Box::new(join)), sort: vec![0] };
+        let error = decode_plan(&encode_plan(&plan).unwrap(), &functions()).unwrap_err();
+        assert!(matches!(error, PlanError::Damaged(_)), "{error}");
+    }
+}
+
+#[test]
+fn rows_that_stay_survive_a_round_trip() {
+    let schema = schema(&[("a", SqlType::TimestampTz), ("b", SqlType::TimestampTz)]);
+    let leaf = Leaf {
+        kind: LeafKind::View(ObjectId(2)),
+        columns: vec![0, 1],
+        meta: meta(Arc::clone(&schema)),
+    };
+    let watermark = Clock::Watermark { shift: -7, sources: vec![ObjectId(1), ObjectId(4)] };
+    for (clock, from, until) in
+        [(Clock::Now, Some(1), Some(0)), (Clock::Now, None, Some(1)), (watermark, Some(0), None)]
+    {
+        let input = Node::Leaf(leaf.clone());
+        let stay = Stay { input, clock, from, until, meta: meta(Arc::clone(&schema)) };
+        let plan = ViewPlan { root: Node::Stay(Box::new(stay.clone())), sort: vec![0] };
+        let read = decode_plan(&encode_plan(&plan).unwrap(), &functions()).unwrap();
+        assert_eq!(format!("{plan:#?}"), format!("{read:#?}"));
+        let timeless = Stay { from: None, until: None, ..stay };
+        let plan = ViewPlan { root: Node::Stay(Box::new(timeless)), sort: vec![0] };
         let error = decode_plan(&encode_plan(&plan).unwrap(), &functions()).unwrap_err();
         assert!(matches!(error, PlanError::Damaged(_)), "{error}");
     }

@@ -12,6 +12,7 @@
 mod arithmetic;
 mod casts;
 mod operators;
+mod subqueries;
 mod ties;
 mod unions;
 
@@ -27,6 +28,7 @@ use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingF
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 
 pub(crate) use operators::Operators;
+pub(crate) use subqueries::{Scalars, as_values};
 pub(crate) use ties::call as window_call;
 
 /// All analyzer rules, in order.

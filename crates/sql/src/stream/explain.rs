@@ -12,8 +12,8 @@ use datafusion::logical_expr::WindowFrame;
 use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use millrace_plan::{
-    Aggregate, Call, Class, Hop, Join, JoinPair, LateCheck, Leaf, LeafKind, Meta, Node, Order,
-    Over, OverCall, Scalar, Step, TopN, ViewPlan, Watermark,
+    Aggregate, Call, Class, Clock, Hop, Join, JoinPair, LateCheck, Leaf, LeafKind, Meta, Node,
+    Order, Over, OverCall, Scalar, Stay, Step, TopN, ViewPlan, Watermark,
 };
 use millrace_types::ObjectId;
 
@@ -97,10 +97,18 @@ impl Printer<'_> {
                 self.aggregate(depth, aggregate);
                 self.node(depth + 1, &aggregate.input);
             }
+            Node::Stay(stay) => {
+                self.stay(depth, stay);
+                self.node(depth + 1, &stay.input);
+            }
             Node::Join(join) => {
                 self.join(depth, join);
                 self.node(depth + 1, &join.left);
                 self.node(depth + 1, &join.right);
+            }
+            Node::Values(values) => {
+                let key = columns(&values.meta.schema, &values.meta.key);
+                self.line(depth, &format!("Values: {} rows, key {key}", values.rows.num_rows()));
             }
             Node::TopN(top) => {
                 self.top_n(depth, top);
@@ -186,6 +194,29 @@ impl Printer<'_> {
         self.line(depth, &line);
         let state = "state: all rows with their results, each stays until it is retracted";
         self.line(depth + 1, state);
+    }
+
+    fn stay(&mut self, depth: usize, stay: &Stay) {
+        let schema = &stay.input.meta().schema;
+        let name = |column: &usize| schema.field(*column).name().clone();
+        let (line, goes) = match &stay.clock {
+            Clock::Now => {
+                let from = stay.from.iter().map(|from| format!("now() >= {}", name(from)));
+                let until = stay.until.iter().map(|until| format!("now() < {}", name(until)));
+                let shown: Vec<String> = from.chain(until).collect();
+                let last = stay.until.or(stay.from).map(|last| name(&last)).unwrap_or_default();
+                let line = format!("Temporal filter: rows while {}", shown.join(" and "));
+                (line, format!("now() reaches {last}"))
+            }
+            Clock::Watermark { shift, sources } => {
+                let column = stay.from.unwrap_or_default();
+                let close = Watermark { column, shift: *shift, sources: sources.clone() };
+                let passed = self.passed(&close, schema, 0);
+                (format!("Final rows: each once when {passed}"), passed)
+            }
+        };
+        self.line(depth, &line);
+        self.line(depth + 1, &format!("state: rows whose time is to come, each goes when {goes}"));
     }
 
     fn leaf(&mut self, depth: usize, leaf: &Leaf) {

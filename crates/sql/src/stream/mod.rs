@@ -14,6 +14,7 @@
 
 mod aggregate;
 mod call;
+mod close;
 mod explain;
 mod group;
 mod hop;
@@ -23,6 +24,7 @@ mod optimize;
 mod refuse;
 mod relation;
 mod root;
+mod temporal;
 #[cfg(test)]
 mod tests;
 mod tidy;
@@ -31,6 +33,7 @@ mod topn;
 mod translate;
 mod union;
 mod using;
+mod values;
 mod window;
 
 use datafusion::execution::SessionState;
@@ -46,6 +49,8 @@ pub use input::InputInfo;
 pub struct ViewOptions {
     /// Microseconds that a window stays open after the watermark has passed its end.
     pub allowed_lateness_us: i64,
+    /// `EMIT ON WINDOW CLOSE`: only final rows are shown.
+    pub emit_on_window_close: bool,
 }
 
 /// Plans a maintained view. `inputs` knows the tables that the logical plan scans.
@@ -60,10 +65,9 @@ pub fn plan(
     options: &ViewOptions,
 ) -> Result<ViewPlan, Report> {
     refuse::check_bound(&logical)?;
-    let correlated_in = refuse::has_correlated_in(&logical)?;
     let optimized = optimize::optimize(logical, state)?;
     refuse::check(&optimized)?;
-    let planner = translate::Planner { state, inputs, options, correlated_in };
+    let planner = translate::Planner { state, inputs, options };
     let relation = planner.translate(&optimized)?;
     planner.root(relation, optimized.schema())
 }

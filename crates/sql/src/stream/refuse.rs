@@ -6,6 +6,7 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Subquery, Volatility};
 use millrace_types::{Report, SqlState};
 
+use super::temporal::is_clock;
 use super::using;
 
 /// `<subject> not supported yet`, where the subject ends in `is` or `are`.
@@ -92,23 +93,6 @@ fn keeps_duplicates(node: &LogicalPlan) -> bool {
         && !matches!(join.left.as_ref(), LogicalPlan::Distinct(Distinct::All(_)))
 }
 
-/// True if a plan has an `IN` over a subquery that uses columns from outside.
-pub(super) fn has_correlated_in(plan: &LogicalPlan) -> Result<bool, Report> {
-    let mut found = false;
-    let walked = plan.apply_with_subqueries(|node| {
-        node.apply_expressions(|expr| {
-            expr.apply(|part| {
-                if let Expr::InSubquery(part) = part {
-                    found |= !part.subquery.outer_ref_columns.is_empty();
-                }
-                Ok(TreeNodeRecursion::Continue)
-            })
-        })
-    });
-    walked.map_err(failure)?;
-    Ok(found)
-}
-
 /// The first report about an expression of a plan.
 fn search(plan: &LogicalPlan, about: &dyn Fn(&Expr) -> Option<Report>) -> Result<(), Report> {
     let mut found = None;
@@ -145,6 +129,8 @@ fn subquery(expr: &Expr) -> Option<Report> {
 
 fn expression(expr: &Expr) -> Option<Report> {
     match expr {
+        // A plan has it only where it can be kept up to date.
+        Expr::ScalarFunction(call) if is_clock(call.name()) => None,
         Expr::ScalarFunction(call) => function(call.name(), call.func.signature().volatility),
         Expr::AggregateFunction(call) => {
             function(call.func.name(), call.func.signature().volatility)
@@ -178,6 +164,12 @@ fn function(name: &str, volatility: Volatility) -> Option<Report> {
     }
 }
 
+/// The report for a view over constants alone.
+pub(super) fn reads_nothing() -> Report {
+    not_yet("a materialized view that reads no source and no view is")
+        .hint("Name a source or a materialized view in FROM.")
+}
+
 /// The report for a plan node that has no translation.
 pub(super) fn node(plan: &LogicalPlan) -> Report {
     let read = READ;
@@ -187,10 +179,6 @@ pub(super) fn node(plan: &LogicalPlan) -> Report {
         }
         LogicalPlan::Sort(_) => not_yet("ORDER BY in a materialized view is")
             .hint("Put ORDER BY into the SELECT that reads the view."),
-        LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => {
-            not_yet("a materialized view that reads no source and no view is")
-                .hint("Name a source or a materialized view in FROM.")
-        }
         LogicalPlan::RecursiveQuery(_) => not_yet("WITH RECURSIVE in a materialized view is"),
         LogicalPlan::Unnest(_) => not_yet("unnest() in a materialized view is").hint(read),
         other => {

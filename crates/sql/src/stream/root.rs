@@ -8,6 +8,8 @@ use datafusion::common::DFSchema;
 use millrace_plan::{Meta, Node, ViewPlan};
 use millrace_types::{Report, SqlState, SqlType};
 
+use super::close::on_close;
+use super::refuse::reads_nothing;
 use super::relation::{Carry, Columns, Relation};
 use super::tidy::tidy;
 use super::translate::Planner;
@@ -30,7 +32,13 @@ impl Planner<'_> {
             }
             wanted.push(expr.clone(), name);
         }
-        let (node, _) = self.project(relation, wanted, Carry::Key)?;
+        if relation.node.leaves().is_empty() {
+            return Err(reads_nothing());
+        }
+        let (mut node, _) = self.project(relation, wanted, Carry::Key)?;
+        if self.options.emit_on_window_close {
+            node = on_close(node)?;
+        }
         let mut root = tidy(node);
         let meta = meta_mut(&mut root);
         // A row of a source keeps its event time: with it in the key, rows are stored by time.
@@ -53,8 +61,10 @@ pub(super) fn meta_mut(node: &mut Node) -> &mut Meta {
         Node::Aggregate(aggregate) => &mut aggregate.meta,
         Node::Union(union) => &mut union.meta,
         Node::Join(join) => &mut join.meta,
+        Node::Values(values) => &mut values.meta,
         Node::TopN(top) => &mut top.meta,
         Node::Over(over) => &mut over.meta,
+        Node::Stay(stay) => &mut stay.meta,
     }
 }
 

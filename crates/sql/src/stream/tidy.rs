@@ -11,7 +11,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{Column, Literal};
 use millrace_plan::{
-    Aggregate, Chain, Join, Leaf, Meta, Node, Over, Scalar, Step, TopN, Union, Watermark,
+    Aggregate, Chain, Join, Leaf, Meta, Node, Over, Scalar, Stay, Step, TopN, Union, Watermark,
 };
 
 type Expression = Arc<dyn PhysicalExpr>;
@@ -19,7 +19,7 @@ type Expression = Arc<dyn PhysicalExpr>;
 /// The same plan with fewer steps.
 pub(super) fn tidy(node: Node) -> Node {
     match node {
-        Node::Leaf(leaf) => Node::Leaf(leaf),
+        Node::Leaf(_) | Node::Values(_) => node,
         Node::Aggregate(aggregate) => {
             Node::Aggregate(Box::new(Aggregate { input: tidy(aggregate.input), ..*aggregate }))
         }
@@ -39,6 +39,7 @@ pub(super) fn tidy(node: Node) -> Node {
         }
         Node::TopN(top) => Node::TopN(Box::new(TopN { input: tidy(top.input), ..*top })),
         Node::Over(over) => Node::Over(Box::new(Over { input: tidy(over.input), ..*over })),
+        Node::Stay(stay) => Node::Stay(Box::new(Stay { input: tidy(stay.input), ..*stay })),
         Node::Chain(Chain { input, steps, meta }) => {
             let input = without_position(tidy(*input), &steps);
             let mut before = Arc::clone(&input.meta().schema);

@@ -23,6 +23,7 @@ use millrace_types::{ObjectId, Report};
 use super::input::object_of;
 use super::refuse::{self, failure, internal};
 use super::relation::{Relation, as_column, column, uses_window};
+use super::temporal::{self, uses_now};
 use super::time::affine;
 use super::{InputInfo, ViewOptions};
 use crate::guard::guarded;
@@ -36,8 +37,6 @@ pub(super) struct Planner<'a> {
     pub(super) state: &'a SessionState,
     pub(super) inputs: &'a dyn Fn(ObjectId) -> InputInfo,
     pub(super) options: &'a ViewOptions,
-    /// The statement has an `IN` over a subquery that uses columns from outside.
-    pub(super) correlated_in: bool,
 }
 
 impl Planner<'_> {
@@ -61,6 +60,11 @@ impl Planner<'_> {
             LogicalPlan::Distinct(Distinct::All(input)) => self.distinct(input),
             LogicalPlan::Union(union) => self.union(union),
             LogicalPlan::Join(join) => self.join(join),
+            LogicalPlan::Values(values) => self.values(&values.values, &values.schema),
+            LogicalPlan::EmptyRelation(empty) => {
+                let rows = if empty.produce_one_row { vec![Vec::new()] } else { Vec::new() };
+                self.values(&rows, &empty.schema)
+            }
             other => Err(refuse::node(other)),
         }
     }
@@ -158,6 +162,9 @@ impl Planner<'_> {
 
     /// A physical expression over columns.
     pub(super) fn physical(&self, expr: Expr, schema: &SchemaRef) -> Result<Scalar, Report> {
+        if uses_now(&expr) {
+            return Err(temporal::refused());
+        }
         let options = self.state.config_options();
         let schema = DFSchema::try_from(Arc::clone(schema)).map_err(failure)?;
         let context = SimplifyContext::builder()
@@ -254,7 +261,7 @@ pub(super) fn used_twice(
         let inner = if let Expr::Cast(cast) = expr { &cast.expr } else { expr };
         let (core, _) = affine(inner);
         let cheap = as_column(core, schema).is_some() || matches!(core, Expr::Literal(..));
-        !cheap && !uses_window(expr)
+        !cheap && !uses_window(expr) && !uses_now(expr)
     };
     Ok(counts.into_iter().filter(|(_, n)| *n > 1).map(|(index, _)| index).filter(costs).collect())
 }
