@@ -14,8 +14,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt32Array};
 use arrow::datatypes::SchemaRef;
 use millrace_plan::{
-    Aggregate, Call, Clock, Hop, Join, JoinKind, JoinPair, Leaf, Meta, Node, Order, Scalar, Stay,
-    Step, TopN, ViewPlan, Watermark,
+    Aggregate, Call, Clock, Hop, Join, JoinKind, JoinPair, Leaf, Meta, Node, Order, Over, OverCall,
+    Scalar, Stay, Step, TopN, ViewPlan, Watermark,
 };
 use millrace_types::{Delta, vnodes, worker_of};
 
@@ -110,6 +110,8 @@ pub enum Spec {
     Join(Arc<JoinSpec>),
     /// The first rows of each group.
     TopN(Arc<TopNSpec>),
+    /// Window functions.
+    Over(Arc<OverSpec>),
     /// Rows that are shown for a time.
     Stay(Arc<StaySpec>),
 }
@@ -173,6 +175,23 @@ pub struct TopNSpec {
     pub output: Meta,
 }
 
+/// Window functions without what is below them; the fields are those of [`Over`].
+#[derive(Clone, Debug)]
+pub struct OverSpec {
+    /// For messages.
+    pub name: String,
+    /// See [`Over::group`].
+    pub group: Vec<usize>,
+    /// See [`Over::order`].
+    pub order: Vec<Order>,
+    /// See [`Over::calls`].
+    pub calls: Vec<OverCall>,
+    /// What is known of the rows that come in.
+    pub input: Meta,
+    /// The columns of the rows that leave.
+    pub output: SchemaRef,
+}
+
 /// Rows that are shown for a time, without what is below; the fields are those of [`Stay`].
 #[derive(Clone, Debug)]
 pub struct StaySpec {
@@ -194,6 +213,7 @@ impl fmt::Display for Spec {
             Spec::Aggregate(spec) => f.write_str(&spec.name),
             Spec::Join(spec) => f.write_str(&spec.name),
             Spec::TopN(spec) => f.write_str(&spec.name),
+            Spec::Over(spec) => f.write_str(&spec.name),
             Spec::Stay(spec) => f.write_str(&spec.name),
         }
     }
@@ -240,7 +260,9 @@ impl Graph {
     pub fn copies_rows(&self) -> bool {
         let hops = |stage: &Stage| match &stage.spec {
             Spec::Aggregate(spec) => spec.hop.is_some() || stage.chain.copies_rows(),
-            Spec::Join(_) | Spec::TopN(_) | Spec::Stay(_) => stage.chain.copies_rows(),
+            Spec::Join(_) | Spec::TopN(_) | Spec::Over(_) | Spec::Stay(_) => {
+                stage.chain.copies_rows()
+            }
         };
         self.leaves.iter().any(|leaf| leaf.chain.copies_rows())
             || self.constants.iter().any(|constant| constant.chain.copies_rows())
@@ -251,7 +273,7 @@ impl Graph {
     pub fn follows_watermarks(&self) -> bool {
         let follows = |stage: &Stage| match &stage.spec {
             Spec::Stay(spec) => matches!(spec.clock, Clock::Watermark { .. }),
-            Spec::Aggregate(_) | Spec::Join(_) | Spec::TopN(_) => false,
+            Spec::Aggregate(_) | Spec::Join(_) | Spec::TopN(_) | Spec::Over(_) => false,
         };
         self.stages.iter().any(follows)
     }
@@ -275,6 +297,7 @@ pub fn build(stage: &Stage) -> Result<Box<dyn Operator>, Error> {
         Spec::Aggregate(spec) => Ok(Box::new(operators::Aggregate::new(Arc::clone(spec))?)),
         Spec::Join(spec) => Ok(Box::new(operators::Join::new(Arc::clone(spec))?)),
         Spec::TopN(spec) => Ok(Box::new(operators::TopN::new(Arc::clone(spec))?)),
+        Spec::Over(spec) => Ok(Box::new(operators::Over::new(Arc::clone(spec))?)),
         Spec::Stay(spec) => Ok(Box::new(operators::Stay::new(Arc::clone(spec))?)),
     }
 }
@@ -311,6 +334,7 @@ impl Builder {
                 vec![Upstream::Constant(self.constants.len() - 1)]
             }
             Node::TopN(top) => self.top_n(top, &after),
+            Node::Over(over) => self.over(over, &after),
             Node::Stay(stay) => self.stay(stay, &after),
         }
     }
@@ -358,6 +382,26 @@ impl Builder {
             spec: Spec::TopN(Arc::new(spec)),
             inputs: from.into_iter().map(edge).collect(),
             chain: Runner::new(after, &top.meta),
+        });
+        vec![Upstream::Stage(number)]
+    }
+
+    fn over(&mut self, over: &Over, after: &[Step]) -> Vec<Upstream> {
+        let from = self.flatten(&over.input, Vec::new());
+        let edge = |from| Edge { from, port: 0, exchange: Some(over.group.clone()) };
+        let number = self.stages.len();
+        let spec = OverSpec {
+            name: format!("window {number}"),
+            group: over.group.clone(),
+            order: over.order.clone(),
+            calls: over.calls.clone(),
+            input: over.input.meta().clone(),
+            output: Arc::clone(&over.meta.schema),
+        };
+        self.stages.push(Stage {
+            spec: Spec::Over(Arc::new(spec)),
+            inputs: from.into_iter().map(edge).collect(),
+            chain: Runner::new(after, &over.meta),
         });
         vec![Upstream::Stage(number)]
     }

@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use millrace_types::ObjectId;
 
-use crate::{Aggregate, Hop, Join, Scalar, Stay, TopN};
+use crate::{Aggregate, Hop, Join, Over, Scalar, Stay, TopN};
 
 /// The whole plan of one materialized view.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ pub enum Node {
     Values(Values),
     /// The first rows of each group.
     TopN(Box<TopN>),
+    /// Window functions.
+    Over(Box<Over>),
     /// Rows that are shown for a time.
     Stay(Box<Stay>),
 }
@@ -194,6 +196,7 @@ impl Node {
             Node::Join(join) => &join.meta,
             Node::Values(values) => &values.meta,
             Node::TopN(top) => &top.meta,
+            Node::Over(over) => &over.meta,
             Node::Stay(stay) => &stay.meta,
         }
     }
@@ -207,6 +210,7 @@ impl Node {
             Node::Union(union) => union.inputs.iter().collect(),
             Node::Join(join) => vec![&join.left, &join.right],
             Node::TopN(top) => vec![&top.input],
+            Node::Over(over) => vec![&over.input],
             Node::Stay(stay) => vec![&stay.input],
         }
     }

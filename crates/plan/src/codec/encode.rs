@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::Int64Array;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::error::DataFusionError;
+use datafusion::logical_expr::WindowFunctionDefinition;
 use datafusion_proto::physical_plan::DefaultPhysicalExtensionCodec;
 use datafusion_proto::physical_plan::to_proto::serialize_physical_expr;
 use datafusion_proto::protobuf;
@@ -14,8 +15,8 @@ use prost::Message;
 
 use super::{PlanError, proto};
 use crate::{
-    Aggregate, Call, Clock, Hop, Join, JoinKind, LateCheck, LeafKind, Meta, Node, Order, Rebuild,
-    Scalar, Stay, Step, TopN, ViewPlan, Watermark,
+    Aggregate, Call, Clock, Hop, Join, JoinKind, LateCheck, LeafKind, Meta, Node, Order, Over,
+    OverCall, Rebuild, Scalar, Stay, Step, TopN, ViewPlan, Watermark,
 };
 
 pub(super) fn view(plan: &ViewPlan) -> Result<proto::ViewPlan, PlanError> {
@@ -46,6 +47,7 @@ fn node(node: &Node) -> Result<proto::Node, PlanError> {
             proto::Kind::Values(encode_delta(&rows)?)
         }
         Node::TopN(top) => proto::Kind::TopN(Box::new(self::top_n(top)?)),
+        Node::Over(over) => proto::Kind::Over(Box::new(self::over(over)?)),
         Node::Stay(stay) => proto::Kind::Stay(Box::new(self::stay(stay)?)),
     };
     Ok(proto::Node { meta: Some(meta(node.meta())?), kind: Some(kind) })
@@ -132,6 +134,31 @@ fn top_n(top: &TopN) -> Result<proto::TopN, PlanError> {
         offset: top.offset,
         limit: top.limit,
         position: top.position.clone(),
+    })
+}
+
+fn over(over: &Over) -> Result<proto::Over, PlanError> {
+    Ok(proto::Over {
+        input: Some(Box::new(node(&over.input)?)),
+        group: indexes(&over.group),
+        order: orders(&over.order),
+        calls: over.calls.iter().map(over_call).collect::<Result<_, _>>()?,
+    })
+}
+
+fn over_call(call: &OverCall) -> Result<proto::OverCall, PlanError> {
+    let frame = protobuf::WindowFrame::try_from(&call.frame);
+    let frame = frame.map_err(|error| DataFusionError::External(Box::new(error)))?;
+    Ok(proto::OverCall {
+        function: call.function.name().to_owned(),
+        aggregate: matches!(call.function, WindowFunctionDefinition::AggregateUDF(_)),
+        args: call.args.iter().map(scalar).collect::<Result<_, _>>()?,
+        filter: call.filter.map(index),
+        order: index(call.order),
+        frame: frame.encode_to_vec(),
+        ignore_nulls: call.ignore_nulls,
+        distinct: call.distinct,
+        output: schema(&Arc::new(Schema::new(vec![Arc::clone(&call.output)])))?,
     })
 }
 

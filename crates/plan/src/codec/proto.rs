@@ -26,7 +26,7 @@ pub(super) struct ViewPlan {
 pub(super) struct Node {
     #[prost(message, optional, tag = "1")]
     pub(super) meta: Option<Meta>,
-    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 10, 20, 30")]
+    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 10, 20, 21, 30")]
     pub(super) kind: Option<Kind>,
 }
 
@@ -47,6 +47,8 @@ pub(super) enum Kind {
     Values(Vec<u8>),
     #[prost(message, tag = "20")]
     TopN(Box<TopN>),
+    #[prost(message, tag = "21")]
+    Over(Box<Over>),
     #[prost(message, tag = "10")]
     Stay(Box<Stay>),
 }
@@ -302,4 +304,42 @@ pub(super) struct TopN {
     pub(super) limit: u64,
     #[prost(string, optional, tag = "6")]
     pub(super) position: Option<String>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Over {
+    #[prost(message, optional, boxed, tag = "1")]
+    pub(super) input: Option<Box<Node>>,
+    #[prost(uint64, repeated, tag = "2")]
+    pub(super) group: Vec<u64>,
+    #[prost(message, repeated, tag = "3")]
+    pub(super) order: Vec<Order>,
+    #[prost(message, repeated, tag = "4")]
+    pub(super) calls: Vec<OverCall>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct OverCall {
+    /// The library's name of the function.
+    #[prost(string, tag = "1")]
+    pub(super) function: String,
+    /// It is an aggregate.
+    #[prost(bool, tag = "2")]
+    pub(super) aggregate: bool,
+    #[prost(bytes = "vec", repeated, tag = "3")]
+    pub(super) args: Vec<Vec<u8>>,
+    #[prost(uint64, optional, tag = "4")]
+    pub(super) filter: Option<u64>,
+    #[prost(uint64, tag = "5")]
+    pub(super) order: u64,
+    /// DataFusion's message of a frame.
+    #[prost(bytes = "vec", tag = "6")]
+    pub(super) frame: Vec<u8>,
+    #[prost(bool, tag = "7")]
+    pub(super) ignore_nulls: bool,
+    #[prost(bool, tag = "8")]
+    pub(super) distinct: bool,
+    /// A schema of one field.
+    #[prost(bytes = "vec", tag = "9")]
+    pub(super) output: Vec<u8>,
 }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use datafusion::execution::SessionState;
-use millrace_plan::{Aggregate, Clock, Join, JoinKind, LeafKind, Node, Stay, Step, TopN, ViewPlan};
+use millrace_plan::{
+    Aggregate, Clock, Join, JoinKind, LeafKind, Node, Over, Stay, Step, TopN, ViewPlan,
+};
 
 use super::sql::TABLE_ID;
 
@@ -62,6 +64,7 @@ impl Coverage {
             Node::Values(_) => self.hit("values"),
             Node::Join(join) => self.join(join),
             Node::TopN(top) => self.top_n(top),
+            Node::Over(over) => self.over(over),
             Node::Stay(stay) => self.hit(stay_name(stay)),
         }
         node.inputs().into_iter().for_each(|input| self.node(input));
@@ -79,6 +82,33 @@ impl Coverage {
             ("join with itself", kinds(&join.left) == kinds(&join.right)),
             ("join of changing rows", changes(&join.left) && changes(&join.right)),
             ("join that only appends", join.meta.append_only),
+        ] {
+            if there {
+                self.hit(what);
+            }
+        }
+    }
+
+    fn over(&mut self, over: &Over) {
+        for call in &over.calls {
+            self.hit(over_name(call.function.name()));
+            let (from, to) = (&call.frame.start_bound, &call.frame.end_bound);
+            let kind = match (from.is_unbounded(), to.is_unbounded()) {
+                (true, true) => "whole",
+                (true, false) | (false, true) => "growing",
+                (false, false) => "sliding",
+            };
+            self.hit(format!("{kind} frame of {}", call.frame.units));
+            if call.filter.is_some() {
+                self.hit("window with a filter");
+            }
+        }
+        for (what, there) in [
+            ("window of all rows", over.group.is_empty()),
+            ("window of partitions", !over.group.is_empty()),
+            ("windows of one order", over.calls.len() > 1),
+            ("window over a window", matches!(over.input, Node::Over(_))),
+            ("window of changing rows", !over.input.meta().append_only),
         ] {
             if there {
                 self.hit(what);
@@ -183,6 +213,19 @@ impl Coverage {
             "top-n with positions",
             "top-n of changing rows",
             "top-n of rows that only come",
+            "window with a filter",
+            "window of all rows",
+            "window of partitions",
+            "windows of one order",
+            "window over a window",
+            "window of changing rows",
+            "sliding frame of ROWS",
+            "sliding frame of RANGE",
+            "sliding frame of GROUPS",
+            "growing frame of ROWS",
+            "growing frame of RANGE",
+            "growing frame of GROUPS",
+            "whole frame of ROWS",
             "final rows",
             "temporal filter on both sides",
             "temporal filter until",
@@ -194,8 +237,10 @@ impl Coverage {
         let functions =
             functions.flat_map(|name| [format!("{name} over changing rows"), name]).chain(distinct);
         let joins = JoinKind::ALL.into_iter().map(join_name);
-        let wanted =
-            functions.chain(joins).chain(others.iter().chain(&FORMS).map(ToString::to_string));
+        let windows = state.window_functions().values();
+        let windows = windows.map(|function| over_name(function.name()));
+        let others = others.iter().chain(&FORMS).map(ToString::to_string);
+        let wanted = functions.chain(joins).chain(windows).chain(others);
         let never: Vec<String> = wanted.filter(|what| !self.0.contains_key(what)).collect();
         assert!(never.is_empty(), "never reached: {never:?}; reached: {:#?}", self.0);
     }
@@ -212,6 +257,10 @@ fn stay_name(stay: &Stay) -> &'static str {
 
 fn join_name(kind: JoinKind) -> String {
     format!("{} join", kind.name())
+}
+
+fn over_name(function: &str) -> String {
+    format!("{function} of a window")
 }
 
 /// The aggregate functions of a session, but for `grouping`, which the planner replaces.

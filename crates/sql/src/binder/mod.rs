@@ -12,6 +12,7 @@ mod change;
 mod columns;
 mod computed;
 mod context;
+mod fetch;
 mod grouping;
 mod literal;
 mod options;

@@ -308,7 +308,7 @@ impl Planner<'_> {
 }
 
 /// A stored column in the type that the logical plan sees.
-fn seen_as(column: usize, name: &str, seen: DataType) -> Arc<dyn PhysicalExpr> {
+pub(super) fn seen_as(column: usize, name: &str, seen: DataType) -> Arc<dyn PhysicalExpr> {
     let stored = Arc::new(PhysicalColumn::new(name, column));
     match canonical(&seen) == seen {
         true => stored,

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use arrow::datatypes::Schema;
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::logical_expr::WindowFrame;
 use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use millrace_plan::{
     Aggregate, Call, Class, Clock, Hop, Join, JoinPair, LateCheck, Leaf, LeafKind, Meta, Node,
-    Order, Scalar, Stay, Step, TopN, ViewPlan, Watermark,
+    Order, Over, OverCall, Scalar, Stay, Step, TopN, ViewPlan, Watermark,
 };
 use millrace_types::ObjectId;
 
@@ -106,6 +107,10 @@ impl Printer<'_> {
                 self.top_n(depth, top);
                 self.node(depth + 1, &top.input);
             }
+            Node::Over(over) => {
+                self.over(depth, over);
+                self.node(depth + 1, &over.input);
+            }
             Node::Union(union) => {
                 let key = columns(&union.meta.schema, &union.meta.key);
                 self.line(depth, &format!("Union: {} inputs, key {key}", union.inputs.len()));
@@ -165,6 +170,23 @@ impl Printer<'_> {
             false => "state: all rows, each stays until it is retracted".to_owned(),
         };
         self.line(depth + 1, &kept);
+    }
+
+    fn over(&mut self, depth: usize, over: &Over) {
+        let input = &over.input.meta().schema;
+        let partition = columns(input, &over.group);
+        let calls: Vec<String> = over.calls.iter().map(|call| shown_over(call, input)).collect();
+        let mut line = format!("Window: {}", calls.join(", "));
+        if !over.group.is_empty() {
+            line.push_str(&format!(", partition {partition}"));
+        }
+        if !over.order.is_empty() {
+            line.push_str(&format!(" by {}", ordered(&over.order, input)));
+        }
+        line.push_str(&format!(", key {}", columns(&over.meta.schema, &over.meta.key)));
+        self.line(depth, &line);
+        let state = "state: all rows with their results, each stays until it is retracted";
+        self.line(depth + 1, state);
     }
 
     fn stay(&mut self, depth: usize, stay: &Stay) {
@@ -334,6 +356,25 @@ fn shown_call(call: &Call, input: &Schema) -> String {
         Class::Recompute => "recompute",
     };
     format!("{shown} {class}")
+}
+
+/// `sum(value) ROWS BETWEEN ...`; the frame that stands for none is left out.
+fn shown_over(call: &OverCall, input: &Schema) -> String {
+    let args: Vec<String> = call.args.iter().map(argument).collect();
+    let distinct = if call.distinct { "DISTINCT " } else { "" };
+    let mut shown = format!("{}({distinct}{})", call.function.name(), args.join(", "));
+    if call.ignore_nulls {
+        shown.push_str(" IGNORE NULLS");
+    }
+    if let Some(filter) = call.filter {
+        shown.push_str(&format!(" FILTER ({})", input.field(filter).name()));
+    }
+    let frame = call.frame.to_string();
+    let defaults = [WindowFrame::new(Some(false)), WindowFrame::new(None)];
+    if !defaults.iter().any(|default| default.to_string() == frame) {
+        shown.push_str(&format!(" {frame}"));
+    }
+    shown
 }
 
 /// `a DESC, b NULLS FIRST`, where PostgreSQL has NULLs otherwise.

@@ -122,6 +122,7 @@ fn expression(expr: &Expr) -> Option<Report> {
         Expr::AggregateFunction(call) => {
             function(call.func.name(), call.func.signature().volatility)
         }
+        Expr::WindowFunction(call) => function(call.fun.name(), call.fun.signature().volatility),
         Expr::Placeholder(_) => Some(Report::new(
             SqlState::FEATURE_NOT_SUPPORTED,
             "materialized views may not be defined using bound parameters",
@@ -148,11 +149,6 @@ fn function(name: &str, volatility: Volatility) -> Option<Report> {
             ),
         ),
     }
-}
-
-pub(super) fn over() -> Report {
-    not_yet("window functions (OVER) in a materialized view are")
-        .hint("Use them in the SELECT that reads the view.")
 }
 
 /// The report for a view over constants alone.

@@ -63,6 +63,7 @@ pub(super) fn meta_mut(node: &mut Node) -> &mut Meta {
         Node::Join(join) => &mut join.meta,
         Node::Values(values) => &mut values.meta,
         Node::TopN(top) => &mut top.meta,
+        Node::Over(over) => &mut over.meta,
         Node::Stay(stay) => &mut stay.meta,
     }
 }
