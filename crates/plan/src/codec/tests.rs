@@ -70,7 +70,7 @@ fn plan() -> ViewPlan {
         inputs: vec![leaf(LeafKind::Source(ObjectId(1))), leaf(LeafKind::View(ObjectId(2)))],
         meta: meta(base.clone()),
     });
-    let hop = Hop { column: 0, slide: 5, size: 10, offset: -3 };
+    let hop = Hop { column: 0, slide: 5, size: 10, offset: -3, cumulates: true };
     let windows = schema(&[("a", SqlType::TimestampTz), ("b", SqlType::Bytea)]);
     let interval = lit(datafusion::common::ScalarValue::DurationMicrosecond(Some(7)));
     let steps = vec![
@@ -119,6 +119,7 @@ fn joins_of_every_kind_survive_a_round_trip() {
             kind,
             on: vec![pair, JoinPair { left: 0, right: 1, null_equal: false }],
             filter: None,
+            clean: [Some(Watermark { column: 1, shift: 3, sources: vec![ObjectId(1)] }), None],
             meta: meta(Join::output_schema(kind, &left, &right)),
         };
         join.filter = Some(scalar(col("b").lt(col("c")), &join.pair_schema()));

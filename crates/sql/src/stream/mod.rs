@@ -19,6 +19,7 @@ mod explain;
 mod group;
 mod hop;
 mod input;
+mod interval;
 mod join;
 mod optimize;
 mod refuse;
