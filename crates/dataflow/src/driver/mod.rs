@@ -13,7 +13,7 @@ use millrace_plan::ViewPlan;
 use millrace_types::{Delta, ObjectId, Ts};
 
 pub use self::store::Store;
-use crate::graph::{Graph, Upstream, build, split};
+use crate::graph::{ConstantStage, Graph, Upstream, build, split};
 use crate::operator::{Context, Error, Operator, Output};
 
 /// A running view.
@@ -25,6 +25,8 @@ pub struct Driver {
     pushed: BTreeMap<Ts, Vec<(usize, usize, Delta)>>,
     followed: bool,
     now: Option<i64>,
+    /// The constant rows have not been given yet.
+    starts: bool,
 }
 
 /// What passes through one time.
@@ -44,7 +46,8 @@ impl Driver {
         let graph = Graph::new(plan);
         let operators = |_| graph.stages.iter().map(build).collect::<Result<Vec<_>, _>>();
         let workers = (0..workers).map(operators).collect::<Result<_, _>>()?;
-        Ok(Driver { graph, workers, pushed: BTreeMap::new(), followed: true, now: None })
+        let pushed = BTreeMap::new();
+        Ok(Driver { graph, workers, pushed, followed: true, starts: true, now: None })
     }
 
     /// A view with stored state, whatever the number of workers that stored it.
@@ -53,6 +56,7 @@ impl Driver {
     /// As [`Driver::new`], or state that does not fit.
     pub fn recover(plan: &ViewPlan, workers: usize, store: &Store) -> Result<Driver, Error> {
         let mut driver = Driver::new(plan, workers)?;
+        driver.starts = store.is_new();
         let mut table = 0;
         for stage in 0..driver.graph.stages.len() {
             for own in 0..driver.workers[0][stage].tables().len() {
@@ -111,6 +115,15 @@ impl Driver {
             let step = Step { context, worker, reached: &mut reached, out: &mut out };
             self.route(Upstream::Leaf(leaf), delta, step)?;
         }
+        for number in 0..if self.starts { self.graph.constants.len() } else { 0 } {
+            let context = context(ConstantStage::OWNER);
+            let constant = &self.graph.constants[number];
+            let delta = constant.chain.run(constant.delta(), &context, &mut out)?;
+            let worker = ConstantStage::OWNER;
+            let step = Step { context, worker, reached: &mut reached, out: &mut out };
+            self.route(Upstream::Constant(number), delta, step)?;
+        }
+        self.starts = false;
         for stage in 0..self.graph.stages.len() {
             for worker in 0..workers {
                 let operator = &mut self.workers[worker][stage];
@@ -167,6 +180,7 @@ impl Driver {
     /// # Errors
     /// An operator's.
     pub fn checkpoint(&mut self, store: &mut Store) -> Result<(), Error> {
+        store.begin();
         for operators in &mut self.workers {
             let mut table = 0;
             for operator in operators {

@@ -22,6 +22,7 @@ mod data;
 mod endless;
 mod join;
 mod query;
+mod ranked;
 mod running;
 mod sql;
 mod timed;

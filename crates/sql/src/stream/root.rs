@@ -10,6 +10,7 @@ use millrace_plan::{Meta, Node, ViewPlan};
 use millrace_types::{Report, SqlState, SqlType};
 
 use super::close::on_close;
+use super::refuse::reads_nothing;
 use super::relation::{Carry, Columns, Relation, column, hidden_name};
 use super::tidy::tidy;
 use super::time::bound;
@@ -32,6 +33,9 @@ impl Planner<'_> {
                 return Err(Report::new(SqlState::FEATURE_NOT_SUPPORTED, message));
             }
             wanted.push(expr.clone(), name);
+        }
+        if relation.node.leaves().is_empty() {
+            return Err(reads_nothing());
         }
         if self.options.emit_on_window_close {
             carry_bound(&relation, &mut wanted);
@@ -76,6 +80,8 @@ pub(super) fn meta_mut(node: &mut Node) -> &mut Meta {
         Node::Union(union) => &mut union.meta,
         Node::Join(join) => &mut join.meta,
         Node::Stay(stay) => &mut stay.meta,
+        Node::Values(values) => &mut values.meta,
+        Node::TopN(top) => &mut top.meta,
     }
 }
 
