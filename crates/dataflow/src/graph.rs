@@ -14,8 +14,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::datatypes::SchemaRef;
 use millrace_plan::{
-    Aggregate, Call, Hop, Join, JoinKind, JoinPair, Leaf, Meta, Node, Scalar, Step, ViewPlan,
-    Watermark,
+    Aggregate, Call, Hop, Join, JoinKind, JoinPair, Leaf, Meta, Node, Scalar, Step, Upsert,
+    ViewPlan, Watermark,
 };
 use millrace_types::{Delta, vnodes, worker_of};
 
@@ -83,6 +83,8 @@ pub enum Spec {
     Aggregate(Arc<AggregateSpec>),
     /// A join.
     Join(Arc<JoinSpec>),
+    /// The newest row of each key.
+    Upsert(Arc<UpsertSpec>),
 }
 
 /// An aggregation without what is below it; the fields are those of [`Aggregate`].
@@ -123,11 +125,27 @@ pub struct JoinSpec {
     pub output: SchemaRef,
 }
 
+/// An upsert without what is below it; the fields are those of [`Upsert`].
+#[derive(Clone, Debug)]
+pub struct UpsertSpec {
+    /// For messages.
+    pub name: String,
+    /// See [`Upsert::key`].
+    pub key: Vec<usize>,
+    /// See [`Upsert::deleted`].
+    pub deleted: Option<usize>,
+    /// See [`Upsert::origin`].
+    pub origin: (usize, usize),
+    /// The columns of its rows.
+    pub output: SchemaRef,
+}
+
 impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Spec::Aggregate(spec) => f.write_str(&spec.name),
             Spec::Join(spec) => f.write_str(&spec.name),
+            Spec::Upsert(spec) => f.write_str(&spec.name),
         }
     }
 }
@@ -164,7 +182,7 @@ impl Graph {
     pub fn copies_rows(&self) -> bool {
         let hops = |stage: &Stage| match &stage.spec {
             Spec::Aggregate(spec) => spec.hop.is_some() || stage.chain.copies_rows(),
-            Spec::Join(_) => stage.chain.copies_rows(),
+            Spec::Join(_) | Spec::Upsert(_) => stage.chain.copies_rows(),
         };
         self.leaves.iter().any(|leaf| leaf.chain.copies_rows()) || self.stages.iter().any(hops)
     }
@@ -187,6 +205,7 @@ pub fn build(stage: &Stage) -> Result<Box<dyn Operator>, Error> {
     match &stage.spec {
         Spec::Aggregate(spec) => Ok(Box::new(operators::Aggregate::new(Arc::clone(spec))?)),
         Spec::Join(spec) => Ok(Box::new(operators::Join::new(Arc::clone(spec))?)),
+        Spec::Upsert(spec) => Ok(Box::new(operators::Upsert::new(Arc::clone(spec))?)),
     }
 }
 
@@ -214,6 +233,7 @@ impl Builder {
             }
             Node::Aggregate(aggregate) => self.aggregate(aggregate, &after),
             Node::Join(join) => self.join(join, &after),
+            Node::Upsert(upsert) => self.upsert(upsert, &after),
         }
     }
 
@@ -268,6 +288,27 @@ impl Builder {
             spec: Spec::Join(Arc::new(spec)),
             inputs,
             chain: Runner::new(after, &join.meta),
+        });
+        vec![Upstream::Stage(number)]
+    }
+}
+
+impl Builder {
+    fn upsert(&mut self, upsert: &Upsert, after: &[Step]) -> Vec<Upstream> {
+        let from = self.flatten(&upsert.input, Vec::new());
+        let edge = |from| Edge { from, port: 0, exchange: Some(upsert.key.clone()) };
+        let number = self.stages.len();
+        let spec = UpsertSpec {
+            name: format!("upsert {number}"),
+            key: upsert.key.clone(),
+            deleted: upsert.deleted,
+            origin: upsert.origin,
+            output: Arc::clone(&upsert.meta.schema),
+        };
+        self.stages.push(Stage {
+            spec: Spec::Upsert(Arc::new(spec)),
+            inputs: from.into_iter().map(edge).collect(),
+            chain: Runner::new(after, &upsert.meta),
         });
         vec![Upstream::Stage(number)]
     }

@@ -7,7 +7,7 @@
 use arrow::datatypes::SchemaRef;
 use millrace_types::ObjectId;
 
-use crate::{Aggregate, Hop, Join, Scalar};
+use crate::{Aggregate, Hop, Join, Scalar, Upsert};
 
 /// The whole plan of one materialized view.
 #[derive(Clone, Debug)]
@@ -32,6 +32,8 @@ pub enum Node {
     Union(Union),
     /// A join.
     Join(Box<Join>),
+    /// The newest row of each key.
+    Upsert(Box<Upsert>),
 }
 
 /// What is known of the rows that leave a node.
@@ -155,6 +157,7 @@ impl Node {
             Node::Aggregate(aggregate) => &aggregate.meta,
             Node::Union(union) => &union.meta,
             Node::Join(join) => &join.meta,
+            Node::Upsert(upsert) => &upsert.meta,
         }
     }
 
@@ -166,6 +169,7 @@ impl Node {
             Node::Aggregate(aggregate) => vec![&aggregate.input],
             Node::Union(union) => union.inputs.iter().collect(),
             Node::Join(join) => vec![&join.left, &join.right],
+            Node::Upsert(upsert) => vec![&upsert.input],
         }
     }
 

@@ -2,6 +2,8 @@
 
 mod aggregate;
 mod join;
+mod upsert;
 
 pub(crate) use aggregate::Aggregate;
 pub(crate) use join::Join;
+pub(crate) use upsert::Upsert;

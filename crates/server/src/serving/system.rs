@@ -86,7 +86,7 @@ fn sources(shared: &Shared) -> Result<RecordBatch> {
     let board = shared.board.lock();
     let mut rows = Vec::new();
     for object in catalog.objects() {
-        let Kind::Source(source) = &object.kind else { continue };
+        let Some(source) = object.source() else { continue };
         let status = board.sources.get(&object.id).cloned().unwrap_or_default();
         if status.partitions.is_empty() {
             for (partition, start) in &source.start {
@@ -312,6 +312,9 @@ fn sources_of(catalog: &Catalog, view: ObjectId) -> String {
         match catalog.get(id).map(|object| (&object.kind, &object.name)) {
             Some((Kind::Source(_), name)) => drop(names.insert(name.clone())),
             Some((Kind::MaterializedView(view), _)) => open.extend(&view.depends_on),
+            Some((Kind::Table(table), name)) if table.feed.is_some() => {
+                names.insert(name.clone());
+            }
             Some((Kind::Table(_), _)) => {}
             Some((Kind::View(view), _)) => open.extend(&view.depends_on),
             None => {}

@@ -33,6 +33,7 @@ impl Coverage {
             Node::Aggregate(aggregate) => self.aggregate(aggregate),
             Node::Union(_) => self.hit("union"),
             Node::Join(join) => self.join(join),
+            Node::Upsert(_) => self.hit("upsert"),
         }
         node.inputs().into_iter().for_each(|input| self.node(input));
     }

@@ -101,6 +101,12 @@ impl Printer<'_> {
                 self.node(depth + 1, &join.left);
                 self.node(depth + 1, &join.right);
             }
+            Node::Upsert(upsert) => {
+                let key = columns(&upsert.meta.schema, &upsert.key);
+                self.line(depth, &format!("Upsert: the newest row of each {key}"));
+                self.line(depth + 1, "state: a row of each key, until it is deleted");
+                self.node(depth + 1, &upsert.input);
+            }
             Node::Union(union) => {
                 let key = columns(&union.meta.schema, &union.meta.key);
                 self.line(depth, &format!("Union: {} inputs, key {key}", union.inputs.len()));

@@ -53,6 +53,7 @@ pub(super) fn meta_mut(node: &mut Node) -> &mut Meta {
         Node::Aggregate(aggregate) => &mut aggregate.meta,
         Node::Union(union) => &mut union.meta,
         Node::Join(join) => &mut join.meta,
+        Node::Upsert(upsert) => &mut upsert.meta,
     }
 }
 
