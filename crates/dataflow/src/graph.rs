@@ -11,11 +11,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, UInt32Array};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt32Array};
 use arrow::datatypes::SchemaRef;
 use millrace_plan::{
-    Aggregate, Call, Hop, Join, JoinKind, JoinPair, Leaf, Meta, Node, Scalar, Step, Upsert,
-    ViewPlan, Watermark,
+    Aggregate, Call, Hop, Join, JoinKind, JoinPair, Leaf, Meta, Node, Order, Scalar, Step, TopN,
+    Upsert, ViewPlan, Watermark,
 };
 use millrace_types::{Delta, vnodes, worker_of};
 
@@ -28,6 +28,8 @@ use crate::operators;
 pub struct Graph {
     /// In the order of [`Node::leaves`].
     pub leaves: Vec<LeafStage>,
+    /// Constant rows, in the order of the plan.
+    pub constants: Vec<ConstantStage>,
     /// In an order in which each can be finished after those before it.
     pub stages: Vec<Stage>,
     /// Where the view's rows come from.
@@ -41,6 +43,8 @@ pub struct Graph {
 pub enum Upstream {
     /// Of [`Graph::leaves`].
     Leaf(usize),
+    /// Of [`Graph::constants`].
+    Constant(usize),
     /// Of [`Graph::stages`].
     Stage(usize),
 }
@@ -52,6 +56,27 @@ pub struct LeafStage {
     pub leaf: Leaf,
     /// Run on the worker that reads.
     pub chain: Runner,
+}
+
+/// Constant rows and the chain behind them. They come once, at the first time of the dataflow, on
+/// [`ConstantStage::OWNER`].
+#[derive(Clone, Debug)]
+pub struct ConstantStage {
+    /// The rows.
+    pub rows: RecordBatch,
+    /// Run on the owner.
+    pub chain: Runner,
+}
+
+impl ConstantStage {
+    /// The worker that gives the rows.
+    pub const OWNER: usize = 0;
+
+    /// The rows, each once.
+    pub fn delta(&self) -> Delta {
+        let weights = Int64Array::from(vec![1; self.rows.num_rows()]);
+        Delta::new(self.rows.clone(), weights)
+    }
 }
 
 /// A stateful operator, what feeds it and the chain behind it.
@@ -85,6 +110,8 @@ pub enum Spec {
     Join(Arc<JoinSpec>),
     /// The newest row of each key.
     Upsert(Arc<UpsertSpec>),
+    /// The first rows of each group.
+    TopN(Arc<TopNSpec>),
 }
 
 /// An aggregation without what is below it; the fields are those of [`Aggregate`].
@@ -140,12 +167,34 @@ pub struct UpsertSpec {
     pub output: SchemaRef,
 }
 
+/// A Top-N without what is below it; the fields are those of [`TopN`].
+#[derive(Clone, Debug)]
+pub struct TopNSpec {
+    /// For messages.
+    pub name: String,
+    /// See [`TopN::group`].
+    pub group: Vec<usize>,
+    /// See [`TopN::order`].
+    pub order: Vec<Order>,
+    /// See [`TopN::offset`].
+    pub offset: u64,
+    /// See [`TopN::limit`].
+    pub limit: u64,
+    /// See [`TopN::position`].
+    pub position: bool,
+    /// What is known of the rows that come in.
+    pub input: Meta,
+    /// What is known of the rows that leave.
+    pub output: Meta,
+}
+
 impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Spec::Aggregate(spec) => f.write_str(&spec.name),
             Spec::Join(spec) => f.write_str(&spec.name),
             Spec::Upsert(spec) => f.write_str(&spec.name),
+            Spec::TopN(spec) => f.write_str(&spec.name),
         }
     }
 }
@@ -153,10 +202,11 @@ impl fmt::Display for Spec {
 impl Graph {
     /// The stages of a plan.
     pub fn new(plan: &ViewPlan) -> Graph {
-        let mut builder = Builder { leaves: Vec::new(), stages: Vec::new() };
+        let mut builder = Builder::default();
         let output = builder.flatten(&plan.root, Vec::new());
         Graph {
             leaves: builder.leaves,
+            constants: builder.constants,
             stages: builder.stages,
             output,
             schema: Arc::clone(&plan.root.meta().schema),
@@ -182,9 +232,11 @@ impl Graph {
     pub fn copies_rows(&self) -> bool {
         let hops = |stage: &Stage| match &stage.spec {
             Spec::Aggregate(spec) => spec.hop.is_some() || stage.chain.copies_rows(),
-            Spec::Join(_) | Spec::Upsert(_) => stage.chain.copies_rows(),
+            Spec::Join(_) | Spec::TopN(_) | Spec::Upsert(_) => stage.chain.copies_rows(),
         };
-        self.leaves.iter().any(|leaf| leaf.chain.copies_rows()) || self.stages.iter().any(hops)
+        self.leaves.iter().any(|leaf| leaf.chain.copies_rows())
+            || self.constants.iter().any(|constant| constant.chain.copies_rows())
+            || self.stages.iter().any(hops)
     }
 
     /// True if a stage's rows are the view's rows: then only who follows the view wants the old ones.
@@ -206,11 +258,14 @@ pub fn build(stage: &Stage) -> Result<Box<dyn Operator>, Error> {
         Spec::Aggregate(spec) => Ok(Box::new(operators::Aggregate::new(Arc::clone(spec))?)),
         Spec::Join(spec) => Ok(Box::new(operators::Join::new(Arc::clone(spec))?)),
         Spec::Upsert(spec) => Ok(Box::new(operators::Upsert::new(Arc::clone(spec))?)),
+        Spec::TopN(spec) => Ok(Box::new(operators::TopN::new(Arc::clone(spec))?)),
     }
 }
 
+#[derive(Default)]
 struct Builder {
     leaves: Vec<LeafStage>,
+    constants: Vec<ConstantStage>,
     stages: Vec<Stage>,
 }
 
@@ -234,6 +289,12 @@ impl Builder {
             Node::Aggregate(aggregate) => self.aggregate(aggregate, &after),
             Node::Join(join) => self.join(join, &after),
             Node::Upsert(upsert) => self.upsert(upsert, &after),
+            Node::Values(values) => {
+                let chain = Runner::new(&after, &values.meta);
+                self.constants.push(ConstantStage { rows: values.rows.clone(), chain });
+                vec![Upstream::Constant(self.constants.len() - 1)]
+            }
+            Node::TopN(top) => self.top_n(top, &after),
         }
     }
 
@@ -258,6 +319,28 @@ impl Builder {
             spec: Spec::Aggregate(Arc::new(spec)),
             inputs: from.into_iter().map(edge).collect(),
             chain: Runner::new(after, &aggregate.meta),
+        });
+        vec![Upstream::Stage(number)]
+    }
+
+    fn top_n(&mut self, top: &TopN, after: &[Step]) -> Vec<Upstream> {
+        let from = self.flatten(&top.input, Vec::new());
+        let edge = |from| Edge { from, port: 0, exchange: Some(top.group.clone()) };
+        let number = self.stages.len();
+        let spec = TopNSpec {
+            name: format!("top-n {number}"),
+            group: top.group.clone(),
+            order: top.order.clone(),
+            offset: top.offset,
+            limit: top.limit,
+            position: top.position.is_some(),
+            input: top.input.meta().clone(),
+            output: top.meta.clone(),
+        };
+        self.stages.push(Stage {
+            spec: Spec::TopN(Arc::new(spec)),
+            inputs: from.into_iter().map(edge).collect(),
+            chain: Runner::new(after, &top.meta),
         });
         vec![Upstream::Stage(number)]
     }

@@ -9,11 +9,15 @@ mod codec;
 mod join;
 mod node;
 mod scalar;
+mod topn;
 mod upsert;
 
 pub use aggregate::{Aggregate, Call, Class, Function, Hop, Order, Rebuild};
 pub use codec::{PLAN_VERSION, PlanError, decode_plan, encode_plan};
 pub use join::{Join, JoinKind, JoinPair};
-pub use node::{Chain, LateCheck, Leaf, LeafKind, Meta, Node, Step, Union, ViewPlan, Watermark};
+pub use node::{
+    Chain, LateCheck, Leaf, LeafKind, Meta, Node, Step, Union, Values, ViewPlan, Watermark,
+};
 pub use scalar::Scalar;
+pub use topn::TopN;
 pub use upsert::Upsert;

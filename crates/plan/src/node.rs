@@ -4,10 +4,11 @@
 //! columns are added where the visible ones have none. Only what feeds an aggregation may have lost
 //! its key: equal rows then add their weights. 2. a chain never changes weights.
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use millrace_types::ObjectId;
 
-use crate::{Aggregate, Hop, Join, Scalar, Upsert};
+use crate::{Aggregate, Hop, Join, Scalar, TopN, Upsert};
 
 /// The whole plan of one materialized view.
 #[derive(Clone, Debug)]
@@ -34,6 +35,10 @@ pub enum Node {
     Join(Box<Join>),
     /// The newest row of each key.
     Upsert(Box<Upsert>),
+    /// Constant rows.
+    Values(Values),
+    /// The first rows of each group.
+    TopN(Box<TopN>),
 }
 
 /// What is known of the rows that leave a node.
@@ -148,6 +153,15 @@ pub struct Union {
     pub meta: Meta,
 }
 
+/// Constant rows: VALUES, a SELECT without FROM.
+#[derive(Clone, Debug)]
+pub struct Values {
+    /// In the schema of `meta`.
+    pub rows: RecordBatch,
+    /// What is known of them: each has a number, its key.
+    pub meta: Meta,
+}
+
 impl Node {
     /// What is known of the rows that leave this node.
     pub fn meta(&self) -> &Meta {
@@ -158,18 +172,21 @@ impl Node {
             Node::Union(union) => &union.meta,
             Node::Join(join) => &join.meta,
             Node::Upsert(upsert) => &upsert.meta,
+            Node::Values(values) => &values.meta,
+            Node::TopN(top) => &top.meta,
         }
     }
 
     /// The nodes that feed this one, in order.
     pub fn inputs(&self) -> Vec<&Node> {
         match self {
-            Node::Leaf(_) => Vec::new(),
+            Node::Leaf(_) | Node::Values(_) => Vec::new(),
             Node::Chain(chain) => vec![&chain.input],
             Node::Aggregate(aggregate) => vec![&aggregate.input],
             Node::Union(union) => union.inputs.iter().collect(),
             Node::Join(join) => vec![&join.left, &join.right],
             Node::Upsert(upsert) => vec![&upsert.input],
+            Node::TopN(top) => vec![&top.input],
         }
     }
 

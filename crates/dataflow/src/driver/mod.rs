@@ -13,7 +13,7 @@ use millrace_plan::ViewPlan;
 use millrace_types::{Delta, ObjectId, Ts};
 
 pub use self::store::Store;
-use crate::graph::{Graph, Upstream, build, split};
+use crate::graph::{ConstantStage, Graph, Upstream, build, split};
 use crate::operator::{Context, Error, Operator, Output};
 
 /// A running view.
@@ -24,6 +24,8 @@ pub struct Driver {
     /// What was pushed for times not finished: leaf, worker, rows.
     pushed: BTreeMap<Ts, Vec<(usize, usize, Delta)>>,
     followed: bool,
+    /// The constant rows have not been given yet.
+    starts: bool,
 }
 
 /// What passes through one time.
@@ -43,7 +45,7 @@ impl Driver {
         let graph = Graph::new(plan);
         let operators = |_| graph.stages.iter().map(build).collect::<Result<Vec<_>, _>>();
         let workers = (0..workers).map(operators).collect::<Result<_, _>>()?;
-        Ok(Driver { graph, workers, pushed: BTreeMap::new(), followed: true })
+        Ok(Driver { graph, workers, pushed: BTreeMap::new(), followed: true, starts: true })
     }
 
     /// A view with stored state, whatever the number of workers that stored it.
@@ -52,6 +54,7 @@ impl Driver {
     /// As [`Driver::new`], or state that does not fit.
     pub fn recover(plan: &ViewPlan, workers: usize, store: &Store) -> Result<Driver, Error> {
         let mut driver = Driver::new(plan, workers)?;
+        driver.starts = store.is_new();
         let mut table = 0;
         for stage in 0..driver.graph.stages.len() {
             for own in 0..driver.workers[0][stage].tables().len() {
@@ -105,6 +108,15 @@ impl Driver {
             let step = Step { context, worker, reached: &mut reached, out: &mut out };
             self.route(Upstream::Leaf(leaf), delta, step)?;
         }
+        for number in 0..if self.starts { self.graph.constants.len() } else { 0 } {
+            let context = context(ConstantStage::OWNER);
+            let constant = &self.graph.constants[number];
+            let delta = constant.chain.run(constant.delta(), &context, &mut out)?;
+            let worker = ConstantStage::OWNER;
+            let step = Step { context, worker, reached: &mut reached, out: &mut out };
+            self.route(Upstream::Constant(number), delta, step)?;
+        }
+        self.starts = false;
         for stage in 0..self.graph.stages.len() {
             for worker in 0..workers {
                 let operator = &mut self.workers[worker][stage];
@@ -160,6 +172,7 @@ impl Driver {
     /// # Errors
     /// An operator's.
     pub fn checkpoint(&mut self, store: &mut Store) -> Result<(), Error> {
+        store.begin();
         for operators in &mut self.workers {
             let mut table = 0;
             for operator in operators {

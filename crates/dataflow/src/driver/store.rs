@@ -17,6 +17,8 @@ use crate::operator::{Error, StateChange, StateSpec};
 #[derive(Clone, Debug, Default)]
 pub struct Store {
     tables: BTreeMap<usize, Table>,
+    /// A checkpoint has been taken, whether or not it had rows.
+    begun: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -35,6 +37,16 @@ impl Store {
     /// True without rows.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// True before the first checkpoint: a view begins anew.
+    pub(super) fn is_new(&self) -> bool {
+        !self.begun
+    }
+
+    /// A checkpoint is taken.
+    pub(super) fn begin(&mut self) {
+        self.begun = true;
     }
 
     /// Takes the changes of one worker to a table in.

@@ -2,8 +2,11 @@
 
 mod aggregate;
 mod join;
+mod sorted;
+mod topn;
 mod upsert;
 
 pub(crate) use aggregate::Aggregate;
 pub(crate) use join::Join;
+pub(crate) use topn::TopN;
 pub(crate) use upsert::Upsert;

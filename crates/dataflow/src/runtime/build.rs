@@ -31,7 +31,7 @@ use super::worker::{Shared, fatal};
 use super::working::Working;
 use super::{Event, Events, FeedId, Install, ViewTables, outputs};
 use crate::chain::Runner;
-use crate::graph::{self, Graph, LeafStage, Upstream, split};
+use crate::graph::{self, ConstantStage, Graph, LeafStage, Upstream, split};
 use crate::operator::{Context, Error, ErrorRow, LateRow, Operator, Output, StateChange};
 
 type Packets = CapacityContainerBuilder<Vec<Packet>>;
@@ -102,6 +102,28 @@ impl LeafInput {
         if upto.0 > *self.capability.time() {
             self.capability.downgrade(&upto.0);
         }
+    }
+}
+
+/// The input of constant rows; nothing more comes when it is dropped.
+struct ConstantInput {
+    route: Option<Vec<usize>>,
+    handle: UnorderedHandle<u64, Packets>,
+    capability: ActivateCapability<u64>,
+}
+
+impl ConstantInput {
+    fn give(mut self, constant: &ConstantStage, start: Ts, cells: &Cells) -> Result<(), Error> {
+        let context = cells.context(start);
+        let mut side = Output::default();
+        let delta = constant.chain.run(constant.delta(), &context, &mut side)?;
+        let mut output = self.handle.activate();
+        let mut session = output.session(&self.capability);
+        for part in routed(delta, self.route.as_deref(), context.workers)? {
+            session.give(Packet(part));
+        }
+        cells.side.borrow_mut().add(start, side);
+        Ok(())
     }
 }
 
@@ -214,9 +236,15 @@ pub(super) fn install(
         upper: upper.clone(),
         waiting: BTreeMap::new(),
     };
-    let leaves = worker.dataflow_named::<u64, _, _>(&spec.name, |scope| {
+    let (leaves, constants) = worker.dataflow_named::<u64, _, _>(&spec.name, |scope| {
         build(scope, spec, stages, publisher, shared.workers)
     });
+    // What was restored has them already.
+    if spec.restore.is_none() && shared.worker == ConstantStage::OWNER {
+        for (input, constant) in constants.into_iter().zip(&spec.graph.constants) {
+            input.give(constant, spec.start, &cells)?;
+        }
+    }
     Ok(Dataflow {
         index,
         leaves,
@@ -245,9 +273,9 @@ fn build<'scope>(
     stages: Vec<Stateful>,
     publisher: Publisher,
     workers: usize,
-) -> Vec<LeafInput> {
+) -> (Vec<LeafInput>, Vec<ConstantInput>) {
     let graph = &spec.graph;
-    let mut leaves = Vec::new();
+    let (mut leaves, mut constants) = (Vec::new(), Vec::new());
     let mut streams: BTreeMap<Upstream, Stream<'scope, u64, Vec<Packet>>> = BTreeMap::new();
     for (at, LeafStage { leaf, chain }) in graph.leaves.iter().enumerate() {
         let ((handle, mut capability), stream) = scope.new_unordered_input::<Packets>();
@@ -265,6 +293,13 @@ fn build<'scope>(
             capability,
         });
     }
+    for at in 0..graph.constants.len() {
+        let ((handle, mut capability), stream) = scope.new_unordered_input::<Packets>();
+        capability.downgrade(&spec.start.0);
+        let from = Upstream::Constant(at);
+        streams.insert(from, stream);
+        constants.push(ConstantInput { route: route_of(graph, from), handle, capability });
+    }
     for (at, stage) in stages.into_iter().enumerate() {
         let edges = &graph.stages[at].inputs;
         let ports = edges.iter().map(|edge| edge.port + 1).max().unwrap_or_default();
@@ -278,7 +313,7 @@ fn build<'scope>(
     }
     let outputs = graph.output.iter().filter_map(|from| streams.remove(from)).collect::<Vec<_>>();
     publish(scope, scope.concatenate(outputs), publisher);
-    leaves
+    (leaves, constants)
 }
 
 fn restore(

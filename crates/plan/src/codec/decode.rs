@@ -8,13 +8,14 @@ use datafusion::execution::TaskContext;
 use datafusion_proto::physical_plan::DefaultPhysicalExtensionCodec;
 use datafusion_proto::physical_plan::from_proto::parse_physical_expr;
 use datafusion_proto::protobuf;
-use millrace_types::ObjectId;
+use millrace_types::{ObjectId, decode_delta};
+
 use prost::Message;
 
 use super::{PlanError, damaged, proto};
 use crate::{
     Aggregate, Call, Chain, Function, Hop, Join, JoinKind, JoinPair, LateCheck, Leaf, LeafKind,
-    Meta, Node, Order, Rebuild, Scalar, Step, Union, Upsert, ViewPlan, Watermark,
+    Meta, Node, Order, Rebuild, Scalar, Step, TopN, Union, Upsert, Values, ViewPlan, Watermark,
 };
 
 /// Decodes one plan; expressions resolve their functions in the context.
@@ -57,6 +58,14 @@ impl Decoder<'_> {
             }
             proto::Kind::Join(join) => Node::Join(Box::new(self.join(*join, meta)?)),
             proto::Kind::Upsert(upsert) => Node::Upsert(Box::new(self.upsert(*upsert, meta)?)),
+            proto::Kind::Values(bytes) => {
+                let rows = decode_delta(&bytes)?.rows;
+                if rows.schema() != meta.schema {
+                    return Err(damaged("constant rows of another schema"));
+                }
+                Node::Values(Values { rows, meta })
+            }
+            proto::Kind::TopN(top) => Node::TopN(Box::new(self.top_n(*top, meta)?)),
         })
     }
 
@@ -124,6 +133,18 @@ impl Decoder<'_> {
         })
     }
 
+    fn top_n(&self, from: proto::TopN, meta: Meta) -> Result<TopN, PlanError> {
+        let input = self.node(*required(from.input, "input")?)?;
+        let columns = input.meta().schema.fields().len();
+        let width = columns + usize::from(from.position.is_some());
+        if meta.schema.fields().len() != width {
+            return Err(damaged("a Top-N has the columns of its input"));
+        }
+        let (group, order) = (indexes(&from.group, columns)?, orders(&from.order, columns)?);
+        let proto::TopN { offset, limit, position, .. } = from;
+        Ok(TopN { input, group, order, offset, limit, position, meta })
+    }
+
     fn call(&self, call: proto::Call, input: &SchemaRef) -> Result<Call, PlanError> {
         let columns = input.fields().len();
         let function = match call.rebuild {
@@ -132,13 +153,6 @@ impl Decoder<'_> {
         };
         let function = function.ok_or_else(|| damaged(format!("no function {}", call.function)))?;
         let rebuild = call.rebuild.map(|from| self.rebuild(&from, &call.function, input));
-        let order = call.order.iter().map(|order| {
-            Ok(Order {
-                column: index(order.column, columns)?,
-                descending: order.descending,
-                nulls_first: order.nulls_first,
-            })
-        });
         let output = schema(&call.output)?;
         let output: Option<&FieldRef> = output.fields().first();
         Ok(Call {
@@ -146,7 +160,7 @@ impl Decoder<'_> {
             args: indexes(&call.args, columns)?,
             distinct: call.distinct,
             filter: call.filter.map(|column| index(column, columns)).transpose()?,
-            order: order.collect::<Result<_, PlanError>>()?,
+            order: orders(&call.order, columns)?,
             rebuild: rebuild.transpose()?,
             output: Arc::clone(required(output, "output")?),
         })
@@ -170,6 +184,17 @@ impl Decoder<'_> {
         let codec = DefaultPhysicalExtensionCodec {};
         Ok(Scalar(parse_physical_expr(&expression, self.functions, input, &codec)?))
     }
+}
+
+fn orders(order: &[proto::Order], columns: usize) -> Result<Vec<Order>, PlanError> {
+    let each = order.iter().map(|order| {
+        Ok(Order {
+            column: index(order.column, columns)?,
+            descending: order.descending,
+            nulls_first: order.nulls_first,
+        })
+    });
+    each.collect()
 }
 
 fn join_kind(kind: i32) -> Result<JoinKind, PlanError> {

@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
+use arrow::array::Int64Array;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::error::DataFusionError;
 use datafusion_proto::physical_plan::DefaultPhysicalExtensionCodec;
 use datafusion_proto::physical_plan::to_proto::serialize_physical_expr;
 use datafusion_proto::protobuf;
+use millrace_types::{Delta, encode_delta};
+
 use prost::Message;
 
 use super::{PlanError, proto};
 use crate::{
-    Aggregate, Call, Hop, Join, JoinKind, LateCheck, LeafKind, Meta, Node, Rebuild, Scalar, Step,
-    ViewPlan, Watermark,
+    Aggregate, Call, Hop, Join, JoinKind, LateCheck, LeafKind, Meta, Node, Order, Rebuild, Scalar,
+    Step, TopN, ViewPlan, Watermark,
 };
 
 pub(super) fn view(plan: &ViewPlan) -> Result<proto::ViewPlan, PlanError> {
@@ -44,6 +47,12 @@ fn node(node: &Node) -> Result<proto::Node, PlanError> {
             partition: index(upsert.origin.0),
             offset: index(upsert.origin.1),
         })),
+        Node::Values(values) => {
+            let weights = Int64Array::from(vec![1; values.rows.num_rows()]);
+            let rows = Delta::new(values.rows.clone(), weights);
+            proto::Kind::Values(encode_delta(&rows)?)
+        }
+        Node::TopN(top) => proto::Kind::TopN(Box::new(self::top_n(top)?)),
     };
     Ok(proto::Node { meta: Some(meta(node.meta())?), kind: Some(kind) })
 }
@@ -117,17 +126,32 @@ fn join(join: &Join) -> Result<proto::Join, PlanError> {
     })
 }
 
-fn call(call: &Call) -> Result<proto::Call, PlanError> {
-    let order = call.order.iter().map(|order| proto::Order {
+fn top_n(top: &TopN) -> Result<proto::TopN, PlanError> {
+    Ok(proto::TopN {
+        input: Some(Box::new(node(&top.input)?)),
+        group: indexes(&top.group),
+        order: orders(&top.order),
+        offset: top.offset,
+        limit: top.limit,
+        position: top.position.clone(),
+    })
+}
+
+fn orders(order: &[Order]) -> Vec<proto::Order> {
+    let each = order.iter().map(|order| proto::Order {
         column: index(order.column),
         descending: order.descending,
         nulls_first: order.nulls_first,
     });
+    each.collect()
+}
+
+fn call(call: &Call) -> Result<proto::Call, PlanError> {
     Ok(proto::Call {
         function: call.name().to_owned(),
         args: indexes(&call.args),
         filter: call.filter.map(index),
-        order: order.collect(),
+        order: orders(&call.order),
         output: schema(&Arc::new(Schema::new(vec![Arc::clone(&call.output)])))?,
         distinct: call.distinct,
         rebuild: call.rebuild.as_ref().map(rebuild).transpose()?,

@@ -26,7 +26,7 @@ pub(super) struct ViewPlan {
 pub(super) struct Node {
     #[prost(message, optional, tag = "1")]
     pub(super) meta: Option<Meta>,
-    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 15")]
+    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 15, 20, 30")]
     pub(super) kind: Option<Kind>,
 }
 
@@ -44,6 +44,11 @@ pub(super) enum Kind {
     Join(Box<Join>),
     #[prost(message, tag = "15")]
     Upsert(Box<Upsert>),
+    /// A delta's bytes.
+    #[prost(bytes, tag = "30")]
+    Values(Vec<u8>),
+    #[prost(message, tag = "20")]
+    TopN(Box<TopN>),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -263,4 +268,20 @@ pub(super) struct Upsert {
     pub(super) partition: u64,
     #[prost(uint64, tag = "5")]
     pub(super) offset: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct TopN {
+    #[prost(message, optional, boxed, tag = "1")]
+    pub(super) input: Option<Box<Node>>,
+    #[prost(uint64, repeated, tag = "2")]
+    pub(super) group: Vec<u64>,
+    #[prost(message, repeated, tag = "3")]
+    pub(super) order: Vec<Order>,
+    #[prost(uint64, tag = "4")]
+    pub(super) offset: u64,
+    #[prost(uint64, tag = "5")]
+    pub(super) limit: u64,
+    #[prost(string, optional, tag = "6")]
+    pub(super) position: Option<String>,
 }

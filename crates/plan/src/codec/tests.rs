@@ -13,7 +13,7 @@ use prost::Message;
 use super::*;
 use crate::{
     Aggregate, Call, Chain, Function, Hop, Join, JoinKind, JoinPair, LateCheck, Leaf, LeafKind,
-    Meta, Node, Order, Rebuild, Scalar, Step, Union, Upsert, Watermark,
+    Meta, Node, Order, Rebuild, Scalar, Step, TopN, Union, Upsert, Watermark,
 };
 
 fn schema(columns: &[(&str, SqlType)]) -> SchemaRef {
@@ -101,6 +101,30 @@ fn plan() -> ViewPlan {
         meta: meta(windows),
     };
     ViewPlan { root: Node::Aggregate(Box::new(aggregate)), sort: vec![1, 0] }
+}
+
+#[test]
+fn top_n_survives_a_round_trip() {
+    let base = schema(&[("a", SqlType::TimestampTz), ("b", SqlType::BigInt)]);
+    let kind = LeafKind::View(ObjectId(2));
+    for position in [None, Some("n".to_owned())] {
+        let input = Node::Leaf(Leaf { kind, columns: vec![0, 1], meta: meta(Arc::clone(&base)) });
+        let output = TopN::output_schema(&base, position.as_deref());
+        let order = vec![Order { column: 0, descending: true, nulls_first: false }];
+        let top = TopN {
+            input,
+            group: vec![1],
+            order,
+            offset: 2,
+            limit: u64::MAX,
+            position,
+            meta: meta(output),
+        };
+        let plan = ViewPlan { root: Node::TopN(Box::new(top)), sort: vec![1, 0] };
+        let bytes = encode_plan(&plan).unwrap();
+        let read = decode_plan(&bytes, &TaskContext::default()).unwrap();
+        assert_eq!(format!("{plan:?}"), format!("{read:?}"));
+    }
 }
 
 #[test]

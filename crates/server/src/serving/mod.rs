@@ -1,11 +1,14 @@
 //! Reading: views, sources and the server's own tables as DataFusion tables.
 
 mod content;
+mod side;
 mod snapshot;
 mod system;
 mod topic;
 
 pub use content::ViewProvider;
 pub use snapshot::SnapshotConnector;
-pub use system::{SYSTEM_SCHEMA, status_reason, status_word, system_names, system_table};
+pub use system::{
+    SYSTEM_SCHEMA, is_of_views, status_reason, status_word, system_names, system_table,
+};
 pub use topic::TopicProvider;

@@ -4,21 +4,18 @@ use std::sync::Arc;
 
 use arrow::array::BinaryArray;
 use arrow::array::{
-    ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch,
-    StringArray, TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
 };
-use arrow::compute::concat_batches;
-use arrow::datatypes::{Field, Int64Type, Schema};
+use arrow::datatypes::{Field, Schema};
 use datafusion::catalog::TableProvider;
 use datafusion::common::Result;
 use datafusion::datasource::MemTable;
-use datafusion::error::DataFusionError;
-use millrace_dataflow::runtime::{error_schema, late_schema};
-use millrace_sql::{Catalog, Kind};
-use millrace_storage::Scan;
-use millrace_types::{Epoch, ObjectId, TIME_ZONE};
+use millrace_sql::Kind;
+use millrace_types::{Epoch, TIME_ZONE};
 
-use crate::shared::{Board, Shared, SourceStatus};
+use super::side::{Side, SideTable};
+use crate::shared::{Shared, SourceStatus};
 
 /// The name of the schema.
 pub const SYSTEM_SCHEMA: &str = "millrace";
@@ -26,24 +23,31 @@ pub const SYSTEM_SCHEMA: &str = "millrace";
 const NAMES: [&str; 8] =
     ["epochs", "jobs", "late_rows", "settings", "source_errors", "sources", "view_errors", "views"];
 
+/// True if a table of the schema says what views turned away: it waits for them.
+pub fn is_of_views(name: &str) -> bool {
+    Side::of(name).is_some()
+}
+
 /// The tables of the schema.
 pub fn system_names() -> &'static [&'static str] {
     &NAMES
 }
 
-/// A table of the schema as it is now; None for an unknown name.
+/// A table of the schema as it is now; None for an unknown name. Late and failed rows are read when
+/// the table is scanned.
 ///
 /// # Errors
-/// Stored rows that cannot be read.
-pub fn system_table(shared: &Shared, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+/// What cannot be made into a table.
+pub fn system_table(shared: &Arc<Shared>, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+    if let Some(side) = Side::of(name) {
+        return Ok(Some(Arc::new(SideTable::new(Arc::clone(shared), side)?)));
+    }
     let batch = match name {
         "epochs" => epochs(shared)?,
         "jobs" => jobs(shared)?,
-        "late_rows" => side_rows(shared, Side::Late)?,
         "settings" => settings(shared)?,
         "source_errors" => source_errors(shared)?,
         "sources" => sources(shared)?,
-        "view_errors" => side_rows(shared, Side::Errors)?,
         "views" => views(shared)?,
         _ => return Ok(None),
     };
@@ -51,7 +55,7 @@ pub fn system_table(shared: &Shared, name: &str) -> Result<Option<Arc<dyn TableP
     Ok(Some(Arc::new(table)))
 }
 
-fn batch(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch> {
+pub(super) fn batch(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch> {
     let fields: Vec<Field> = columns
         .iter()
         .map(|(name, array)| Field::new(*name, array.data_type().clone(), true))
@@ -60,7 +64,7 @@ fn batch(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
 }
 
-fn text<S: AsRef<str>>(values: impl IntoIterator<Item = Option<S>>) -> ArrayRef {
+pub(super) fn text<S: AsRef<str>>(values: impl IntoIterator<Item = Option<S>>) -> ArrayRef {
     Arc::new(values.into_iter().collect::<StringArray>())
 }
 
@@ -236,89 +240,4 @@ fn settings(shared: &Shared) -> Result<RecordBatch> {
         ("name", text(rows.iter().map(|(name, _)| Some(*name)))),
         ("value", text(rows.iter().map(|(_, value)| Some(value)))),
     ])
-}
-
-#[derive(Clone, Copy)]
-enum Side {
-    Late,
-    Errors,
-}
-
-/// The late or failed rows of all views, each as of its last complete epoch.
-fn side_rows(shared: &Shared, side: Side) -> Result<RecordBatch> {
-    let catalog = shared.catalog();
-    let stored = match side {
-        Side::Late => late_schema(),
-        Side::Errors => error_schema(),
-    };
-    let (mut names, mut from, mut parts) = (Vec::new(), Vec::new(), Vec::new());
-    for object in catalog.objects() {
-        let Some((table, epoch)) = side_table(&shared.board.lock(), object.id, side) else {
-            continue;
-        };
-        let source = sources_of(&catalog, object.id);
-        let external = |e: millrace_storage::Error| DataFusionError::External(e.into());
-        let snapshot = table.snapshot(epoch).map_err(external)?;
-        for rows in snapshot.scan(Scan::default()) {
-            let rows = rows.map_err(external)?;
-            names.extend(std::iter::repeat_n(object.name.clone(), rows.num_rows()));
-            from.extend(std::iter::repeat_n(source.clone(), rows.num_rows()));
-            parts.push(rows);
-        }
-    }
-    let rows = concat_batches(&stored, &parts)?;
-    let mut columns = vec![("view", text(names.iter().map(Some)))];
-    let shown: &[&str] = match side {
-        Side::Late => {
-            columns.push(("source", source_names(&catalog, rows.column(0), &from)));
-            &["partition", "offset", "window_end", "event_time", "watermark"]
-        }
-        Side::Errors => &["key", "code", "message"],
-    };
-    let stored = rows.columns().iter().skip(rows.num_columns() - shown.len());
-    columns.extend(shown.iter().copied().zip(stored.cloned()));
-    batch(columns)
-}
-
-/// The names of the sources of late rows; where a view passed them on, of all below that view.
-fn source_names(catalog: &Catalog, ids: &ArrayRef, below: &[String]) -> ArrayRef {
-    let ids = ids.as_primitive::<Int64Type>();
-    let name = |(at, id): (usize, &i64)| {
-        let id = ObjectId(u32::try_from(*id).unwrap_or_default());
-        let found = catalog.get(id).map(|object| object.name.clone());
-        Some(found.unwrap_or_else(|| below[at].clone()))
-    };
-    text(ids.values().iter().enumerate().map(name))
-}
-
-fn side_table(
-    board: &Board,
-    view: ObjectId,
-    side: Side,
-) -> Option<(Arc<millrace_storage::Table>, Epoch)> {
-    let status = board.views.get(&view)?;
-    let table = match side {
-        Side::Late => &status.tables.late,
-        Side::Errors => &status.tables.errors,
-    };
-    Some((table.clone(), status.complete()?))
-}
-
-/// The names of the sources below a view, joined by a comma.
-fn sources_of(catalog: &Catalog, view: ObjectId) -> String {
-    let mut open = vec![view];
-    let mut names = std::collections::BTreeSet::new();
-    while let Some(id) = open.pop() {
-        match catalog.get(id).map(|object| (&object.kind, &object.name)) {
-            Some((Kind::Source(_), name)) => drop(names.insert(name.clone())),
-            Some((Kind::MaterializedView(view), _)) => open.extend(&view.depends_on),
-            Some((Kind::Table(table), name)) if table.feed.is_some() => {
-                names.insert(name.clone());
-            }
-            Some((Kind::Table(_), _)) => {}
-            Some((Kind::View(view), _)) => open.extend(&view.depends_on),
-            None => {}
-        }
-    }
-    names.into_iter().collect::<Vec<_>>().join(", ")
 }

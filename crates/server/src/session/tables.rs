@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
@@ -16,7 +17,7 @@ use millrace_types::{Epoch, ObjectId, Report, SqlState};
 use parking_lot::Mutex;
 
 use crate::coordinator::built_source;
-use crate::serving::{SYSTEM_SCHEMA, TopicProvider, ViewProvider, system_table};
+use crate::serving::{SYSTEM_SCHEMA, TopicProvider, ViewProvider, is_of_views, system_table};
 use crate::shared::{Shared, ViewStatus};
 
 /// How long a query waits for recovery or for an epoch that its session has read.
@@ -31,6 +32,8 @@ pub(super) struct QueryTables {
     catalog: Arc<Catalog>,
     views: Mutex<BTreeMap<ObjectId, Arc<ViewProvider>>>,
     failed: Mutex<Option<Report>>,
+    /// It reads what all views turned away.
+    of_all_views: AtomicBool,
     /// Rows that stand for a name, whatever the catalog says.
     given: BTreeMap<String, Arc<dyn TableProvider>>,
 }
@@ -38,8 +41,8 @@ pub(super) struct QueryTables {
 impl QueryTables {
     pub(super) fn new(shared: Arc<Shared>) -> QueryTables {
         let catalog = shared.catalog();
-        let (views, failed, given) = Default::default();
-        QueryTables { shared, catalog, views, failed, given }
+        let (views, failed, of_all_views, given) = Default::default();
+        QueryTables { shared, catalog, views, failed, of_all_views, given }
     }
 
     /// The same, in which a name stands for some rows.
@@ -77,6 +80,9 @@ impl QueryTables {
             return Ok(Some(Arc::clone(table)));
         }
         if reference.schema() == Some(SYSTEM_SCHEMA) {
+            if is_of_views(reference.table()) {
+                self.of_all_views.store(true, Ordering::Relaxed);
+            }
             let table = system_table(&self.shared, reference.table());
             return table.map_err(|error| super::report_of(&error));
         }
@@ -108,7 +114,8 @@ impl QueryTables {
     /// that epoch, if there are views.
     pub(super) async fn pin(&self, seen: Epoch) -> Result<Option<Epoch>, Report> {
         let ids: Vec<ObjectId> = self.views.lock().keys().copied().collect();
-        if ids.is_empty() {
+        let all = self.of_all_views.load(Ordering::Relaxed);
+        if ids.is_empty() && !all {
             return Ok(None);
         }
         // What any session was told to be there is there.
@@ -116,7 +123,12 @@ impl QueryTables {
         let mut changes = self.shared.changes.subscribe();
         let deadline = tokio::time::Instant::now() + WAIT;
         loop {
-            if let Some((epoch, statuses)) = self.readable(&ids, seen)?
+            let waits = all && !self.all_read(seen);
+            if !waits && ids.is_empty() {
+                return Ok(None);
+            }
+            if !waits
+                && let Some((epoch, statuses)) = self.readable(&ids, seen)?
                 && self.pin_to(epoch, &statuses)?
             {
                 return Ok(Some(epoch));
@@ -128,6 +140,13 @@ impl QueryTables {
                     .hint("Try again; SHOW SOURCES and millrace.views tell how far it is."));
             }
         }
+    }
+
+    /// True if every view that runs may be read and has completed an epoch.
+    fn all_read(&self, seen: Epoch) -> bool {
+        let board = self.shared.board.lock();
+        let mut running = board.views.values().filter(|view| view.failed.is_none());
+        running.all(|view| view.complete() >= Some(seen))
     }
 
     /// Takes the snapshots; false if a checkpoint has just passed the epoch by.

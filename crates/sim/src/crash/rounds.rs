@@ -70,9 +70,12 @@ async fn crash(store: &str, rounds: usize) {
     reader.await.expect("no reader saw a sum go down");
     send_late_rows(&server, &kafka, &topic, &mut workload).await;
     check(&server, &workload).await;
-    // Once more: what was right before a crash is right after it, counters and lists too.
+    // Once more: what was right before a crash is right after it, counters and lists too; the lists
+    // at once, whatever of the log has been read again by then.
+    let late = late_rows(&server).await;
     server.kill().await;
     server.start().await;
+    assert_eq!(late_rows(&server).await, late);
     check(&server, &workload).await;
     server.stop().await;
 }
@@ -157,6 +160,17 @@ async fn sums(client: &tokio_postgres::Client, sql: &str) -> Option<Vec<i64>> {
             None
         }
     }
+}
+
+async fn late_rows(server: &Server) -> Vec<Vec<model::Late>> {
+    let client = server.connect().await;
+    let mut lists = Vec::new();
+    for view in ["readings_10s", "readings_hop"] {
+        let mut late = model::late(&client, view).await;
+        late.sort_unstable();
+        lists.push(late);
+    }
+    lists
 }
 
 /// The views, the lists and the counters are exactly what the workload asks for.

@@ -106,6 +106,7 @@ impl Case {
     /// Runs it to its end.
     pub(super) fn run(&self, random: &mut StdRng, coverage: &mut Coverage) {
         self.plans.iter().for_each(|(_, plan)| coverage.plan(plan));
+        self.queries.iter().for_each(|(_, query)| coverage.text(&query.text));
         let mut source = Rows::new(self.sql.source_schema(), self.times, random);
         let mut table = TableRows::new(self.sql.source_schema(), self.sql.table_schema(), random);
         let mut running = Running::new(&self.plans, random.random_range(1..=4));

@@ -107,13 +107,11 @@ fn a_joined_row_costs_the_same_beside_a_thousand_rows_and_a_million() {
 
 /// State rows read and written for each of two thousand changed rows of one group that holds
 /// `values` different values, half of the changes retractions.
-fn touched_in_one_group(values: i64) -> u64 {
+fn touched_in_one_group(text: &str, values: i64) -> u64 {
     const CHANGED: i64 = 1000;
     let mut sql = Sql::new(true);
     let below = sql.plan("SELECT u AS c0, count(*) AS c1 FROM s GROUP BY u", 0).expect("a plan");
     sql.add(ObjectId(2), "v", &below);
-    let text = "SELECT c1, min(c0), max(c0), last_value(c0 ORDER BY c0 DESC), count(DISTINCT c0), \
-                sum(DISTINCT c0) FROM v GROUP BY c1";
     let plan = sql.plan(text, 0).expect("a plan");
     let rows = |keys: std::ops::Range<i64>, weight: i64| {
         let ones = keys.clone().map(|_| 1);
@@ -144,6 +142,18 @@ fn touched_in_one_group(values: i64) -> u64 {
 
 #[test]
 fn a_change_costs_the_same_in_a_group_of_a_thousand_values_and_of_a_million() {
-    let (small, large) = (touched_in_one_group(1_000), touched_in_one_group(1_000_000));
-    assert!(small > 0 && large <= 2 * small, "{small} state rows a change, then {large}");
+    for text in [
+        "SELECT c1, min(c0), max(c0), last_value(c0 ORDER BY c0 DESC), count(DISTINCT c0), \
+         sum(DISTINCT c0) FROM v GROUP BY c1",
+        "SELECT c0 FROM v ORDER BY c0 DESC LIMIT 10 OFFSET 2",
+        "SELECT c0, r FROM (SELECT *, row_number() OVER (PARTITION BY c1 ORDER BY c0) AS r FROM v) \
+         AS q WHERE r <= 10",
+    ] {
+        let small = touched_in_one_group(text, 1_000);
+        let large = touched_in_one_group(text, 1_000_000);
+        assert!(
+            small > 0 && large <= 2 * small,
+            "{small} state rows a change, then {large}: {text}"
+        );
+    }
 }

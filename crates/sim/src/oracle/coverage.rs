@@ -3,9 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use datafusion::execution::SessionState;
-use millrace_plan::{Aggregate, Join, JoinKind, LeafKind, Node, Step, ViewPlan};
+use millrace_plan::{Aggregate, Join, JoinKind, LeafKind, Node, Step, TopN, ViewPlan};
 
 use super::sql::TABLE_ID;
+
+/// Forms of a statement that become other operators, by what stands in its text.
+const FORMS: [&str; 9] = [
+    "(SELECT count(*)",
+    "(SELECT max(",
+    " LIMIT 1)",
+    " IN (SELECT ",
+    " NOT IN (SELECT ",
+    " ANY (SELECT ",
+    " ALL (SELECT ",
+    "EXISTS (SELECT ",
+    " OR ",
+];
 
 /// How often each thing was planned or happened.
 #[derive(Debug, Default)]
@@ -22,6 +35,15 @@ impl Coverage {
         self.node(&plan.root);
     }
 
+    /// Counts forms of a statement that its plan does not tell.
+    pub(super) fn text(&mut self, text: &str) {
+        for form in FORMS {
+            if text.contains(form) {
+                self.hit(form);
+            }
+        }
+    }
+
     fn node(&mut self, node: &Node) {
         match node {
             Node::Leaf(leaf) => self.hit(match leaf.kind {
@@ -32,8 +54,10 @@ impl Coverage {
             Node::Chain(chain) => chain.steps.iter().for_each(|step| self.step(step)),
             Node::Aggregate(aggregate) => self.aggregate(aggregate),
             Node::Union(_) => self.hit("union"),
+            Node::Values(_) => self.hit("values"),
             Node::Join(join) => self.join(join),
             Node::Upsert(_) => self.hit("upsert"),
+            Node::TopN(top) => self.top_n(top),
         }
         node.inputs().into_iter().for_each(|input| self.node(input));
     }
@@ -50,6 +74,23 @@ impl Coverage {
             ("join with itself", kinds(&join.left) == kinds(&join.right)),
             ("join of changing rows", changes(&join.left) && changes(&join.right)),
             ("join that only appends", join.meta.append_only),
+        ] {
+            if there {
+                self.hit(what);
+            }
+        }
+    }
+
+    fn top_n(&mut self, top: &TopN) {
+        let changes = !top.input.meta().append_only;
+        for (what, there) in [
+            ("top-n of all rows", top.group.is_empty()),
+            ("top-n of groups", !top.group.is_empty()),
+            ("top-n of one row", top.limit == 1),
+            ("top-n after others", top.offset > 0),
+            ("top-n with positions", top.position.is_some()),
+            ("top-n of changing rows", changes),
+            ("top-n of rows that only come", !changes),
         ] {
             if there {
                 self.hit(what);
@@ -101,6 +142,7 @@ impl Coverage {
             "leaf table",
             "leaf view",
             "union",
+            "values",
             "filter",
             "project",
             "copies for windows",
@@ -127,6 +169,13 @@ impl Coverage {
             "join with itself",
             "join of changing rows",
             "join that only appends",
+            "top-n of all rows",
+            "top-n of groups",
+            "top-n of one row",
+            "top-n after others",
+            "top-n with positions",
+            "top-n of changing rows",
+            "top-n of rows that only come",
         ];
         let adding = ["count", "sum", "avg", "var_pop", "var_samp", "stddev_pop", "stddev_samp"];
         let distinct = adding.iter().map(|name| format!("{name} of distinct values"));
@@ -134,7 +183,8 @@ impl Coverage {
         let functions =
             functions.flat_map(|name| [format!("{name} over changing rows"), name]).chain(distinct);
         let joins = JoinKind::ALL.into_iter().map(join_name);
-        let wanted = functions.chain(joins).chain(others.map(str::to_owned));
+        let wanted =
+            functions.chain(joins).chain(others.iter().chain(&FORMS).map(ToString::to_string));
         let never: Vec<String> = wanted.filter(|what| !self.0.contains_key(what)).collect();
         assert!(never.is_empty(), "never reached: {never:?}; reached: {:#?}", self.0);
     }

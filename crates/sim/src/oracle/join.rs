@@ -23,10 +23,11 @@ struct Side {
 /// A random join of some of the inputs, of which the last takes part; it may be joined with itself.
 pub(super) fn join(inputs: &[Input], random: &mut StdRng) -> Input {
     let mut joined = Joined { inputs, random };
-    match joined.random.random_range(0..8) {
+    match joined.random.random_range(0..10) {
         0 | 1 => joined.existing(),
         2 => joined.listed(),
         3 => joined.combined(),
+        4 | 5 => joined.valued(),
         _ => joined.paired(),
     }
 }
@@ -161,6 +162,61 @@ impl Joined<'_> {
         let list = format!("SELECT {other} FROM {}", right.text);
         let name = format!("(SELECT a.* FROM {} WHERE {one} {not}IN ({list})) AS a", left.text);
         Input { name, columns: left.columns, append_only: false }
+    }
+
+    /// A subquery as a value, in the select list or in a condition beside others.
+    fn valued(&mut self) -> Input {
+        let (left, right) = self.sides();
+        let (value, sql_type) = self.subquery(&left, &right);
+        let from = &left.text;
+        if sql_type == SqlType::Boolean && self.random.random() {
+            let other = self.residual(&left, &left);
+            let not = *self.pick(&["", "NOT "]);
+            let name = format!("(SELECT a.* FROM {from} WHERE {not}({value}) OR {other}) AS a");
+            return Input { name, columns: left.columns, append_only: false };
+        }
+        let name = format!("(SELECT a.*, {value} AS q FROM {from}) AS a");
+        let mut columns = left.columns;
+        columns.push(("a.q".into(), sql_type));
+        Input { name, columns, append_only: false }
+    }
+
+    /// A subquery over the right side that gives one value for each row of the left one, or none.
+    fn subquery(&mut self, left: &Side, right: &Side) -> (String, SqlType) {
+        let (one, other) = self.comparable(left, right);
+        let (x, y) = self.comparable(left, right);
+        let from = &right.text;
+        let number = self.column(right, is_integer).unwrap_or_else(|| "(5 + 0)".into());
+        let filter = match self.random.random_range(0..3) {
+            0 => String::new(),
+            _ => format!(" WHERE {one} = {other}"),
+        };
+        let compared = *self.pick(&["=", "<>", "<", "<=", ">", ">="]);
+        let quantifier = *self.pick(&["ANY", "ALL"]);
+        let not = *self.pick(&["", "NOT "]);
+        match self.random.random_range(0..8) {
+            0 => (format!("(SELECT count(*) FROM {from}{filter})"), SqlType::BigInt),
+            1 => (format!("(SELECT max({number})::bigint FROM {from}{filter})"), SqlType::BigInt),
+            2 => {
+                let first = format!("{number} IS NULL, {number}");
+                let value = format!("({number})::bigint AS first FROM {from}{filter}");
+                (format!("(SELECT {value} ORDER BY {first} LIMIT 1)"), SqlType::BigInt)
+            }
+            // No row but those that equal the value from outside: there is one group at most.
+            3 => {
+                let value = format!("count(*) FROM {from} WHERE {one} = {other}");
+                (format!("(SELECT {value} GROUP BY {other})"), SqlType::BigInt)
+            }
+            4 | 5 => {
+                let list = format!("SELECT {y} FROM {from}{filter}");
+                (format!("{x} {not}IN ({list})"), SqlType::Boolean)
+            }
+            6 => {
+                let list = format!("SELECT {y} FROM {from}{filter}");
+                (format!("{x} {compared} {quantifier} ({list})"), SqlType::Boolean)
+            }
+            _ => (format!("{not}EXISTS (SELECT 1 FROM {from}{filter})"), SqlType::Boolean),
+        }
     }
 
     /// INTERSECT and EXCEPT: NULLs are equal.

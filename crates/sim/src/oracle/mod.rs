@@ -21,6 +21,7 @@ mod coverage;
 mod data;
 mod join;
 mod query;
+mod ranked;
 mod running;
 mod sql;
 

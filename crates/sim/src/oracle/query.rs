@@ -35,9 +35,9 @@ pub(super) fn joined(inputs: &[Input], random: &mut StdRng) -> Query {
 }
 
 /// Builds one query.
-struct Writer<'a> {
-    input: &'a Input,
-    random: &'a mut StdRng,
+pub(super) struct Writer<'a> {
+    pub(super) input: &'a Input,
+    pub(super) random: &'a mut StdRng,
 }
 
 /// A grouping of an input that has a row for most of its rows, and changes them.
@@ -49,7 +49,7 @@ pub(super) fn changing(input: &Input, random: &mut StdRng) -> Query {
 pub(super) fn query(input: &Input, random: &mut StdRng) -> Query {
     let mut writer = Writer { input, random };
     if input.append_only {
-        match writer.random.random_range(0..13) {
+        match writer.random.random_range(0..16) {
             0 => Query::new(writer.rows(&input.name)),
             1 => Query::new(writer.distinct()),
             2 | 3 => Query::new(writer.groups()),
@@ -58,30 +58,32 @@ pub(super) fn query(input: &Input, random: &mut StdRng) -> Query {
             7 | 8 => Query::new(writer.hopping()),
             9 => Query::new(writer.copied()),
             10 => Query { one_window: true, ..Query::new(writer.binned()) },
+            11..14 => Query::new(writer.ranked()),
             _ => Query::new(writer.union()),
         }
     } else {
-        match writer.random.random_range(0..6) {
+        match writer.random.random_range(0..8) {
             0 => Query::new(writer.rows(&input.name)),
             1 => Query::new(writer.distinct()),
             2 => Query::new(writer.global()),
             3 => Query::new(writer.union()),
+            4 | 5 => Query::new(writer.ranked()),
             _ => Query::new(writer.groups()),
         }
     }
 }
 
 impl Writer<'_> {
-    fn pick<'t, T>(&mut self, from: &'t [T]) -> &'t T {
+    pub(super) fn pick<'t, T>(&mut self, from: &'t [T]) -> &'t T {
         &from[self.random.random_range(0..from.len())]
     }
 
-    fn chance(&mut self, of_ten: u32) -> bool {
+    pub(super) fn chance(&mut self, of_ten: u32) -> bool {
         self.random.random_ratio(of_ten, 10)
     }
 
     /// A column of one of some types.
-    fn column(&mut self, fits: impl Fn(&SqlType) -> bool) -> Option<String> {
+    pub(super) fn column(&mut self, fits: impl Fn(&SqlType) -> bool) -> Option<String> {
         let fitting: Vec<String> =
             self.input.columns.iter().filter(|(_, t)| fits(t)).map(|(n, _)| n.clone()).collect();
         if fitting.is_empty() { None } else { Some(self.pick(&fitting).clone()) }
@@ -91,8 +93,12 @@ impl Writer<'_> {
         self.column(is_number).unwrap_or_else(|| "(1 + 0)".into())
     }
 
+    pub(super) fn integer(&mut self) -> String {
+        self.column(is_integer).unwrap_or_else(|| "(7 + 0)".into())
+    }
+
     /// A scalar expression of any type.
-    fn scalar(&mut self) -> String {
+    pub(super) fn scalar(&mut self) -> String {
         let number = self.number();
         let integer = self.column(is_integer).unwrap_or_else(|| "(7 + 0)".into());
         match self.random.random_range(0..9) {
@@ -138,12 +144,12 @@ impl Writer<'_> {
         }
     }
 
-    fn filter(&mut self) -> String {
+    pub(super) fn filter(&mut self) -> String {
         if self.chance(4) { format!(" WHERE {}", self.condition()) } else { String::new() }
     }
 
     /// Items with the names `c0`, `c1`, ...
-    fn named(items: &[String]) -> String {
+    pub(super) fn named(items: &[String]) -> String {
         let named = items.iter().enumerate().map(|(i, item)| format!("{item} AS c{i}"));
         named.collect::<Vec<_>>().join(", ")
     }
@@ -288,7 +294,7 @@ impl Writer<'_> {
     }
 
     /// A column with an order.
-    fn any(&mut self) -> String {
+    pub(super) fn any(&mut self) -> String {
         self.column(|t| !matches!(t, SqlType::Array(_))).unwrap_or_else(|| "(9 + 0)".into())
     }
 

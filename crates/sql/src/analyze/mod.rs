@@ -3,14 +3,17 @@
 //! While names are resolved, operators get operands of the types that PostgreSQL gives them
 //! ([`operators`]), and casts that it does not have are turned away ([`casts`]). Rules before DataFusion's
 //! type coercion do the same for what has no hook there; one after it puts our functions in place of
-//! operators that wrap ([`arithmetic`]) and of casts that read, round or write in another way. Names of
-//! columns stay.
+//! operators that wrap ([`arithmetic`]) and of casts that read, round or write in another way. The last
+//! one decides which of the rows that an order leaves tied comes first ([`ties`]). Names of columns
+//! stay.
 //!
 //! Invariants: 1. running a rule again changes nothing. 2. a constant that is cast is a constant.
 
 mod arithmetic;
 mod casts;
 mod operators;
+mod subqueries;
+mod ties;
 mod unions;
 
 use std::sync::Arc;
@@ -25,15 +28,18 @@ use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingF
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 
 pub(crate) use operators::Operators;
+pub(crate) use subqueries::{Scalars, as_values};
+pub(crate) use ties::call as window_call;
 
 /// All analyzer rules, in order.
 pub(crate) fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     vec![
         Arc::new(ResolveGroupingFunction::new()),
-        Arc::new(Unions),
+        Arc::new(Nodes { name: "postgres_unions", change: unions::widen }),
         Arc::new(Rule { name: "postgres_types", change: operators::adapt }),
         Arc::new(TypeCoercion::new()),
         Arc::new(Rule { name: "postgres_functions", change: replaced }),
+        Arc::new(Nodes { name: "ties", change: ties::decide }),
     ]
 }
 
@@ -63,16 +69,20 @@ fn replaced(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     }
 }
 
+/// Changes each node of a plan.
 #[derive(Debug)]
-struct Unions;
+struct Nodes {
+    name: &'static str,
+    change: fn(LogicalPlan) -> Result<Transformed<LogicalPlan>>,
+}
 
-impl AnalyzerRule for Unions {
+impl AnalyzerRule for Nodes {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        Ok(plan.transform_up_with_subqueries(unions::widen)?.data)
+        Ok(plan.transform_up_with_subqueries(self.change)?.data)
     }
 
-    fn name(&self) -> &'static str {
-        "postgres_unions"
+    fn name(&self) -> &str {
+        self.name
     }
 }
 

@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::Span;
 use millrace_types::{Report, SqlState, input};
 
-use super::{exists, grouping, literal, similar};
+use super::{grouping, literal, similar};
 use crate::names::{self, Quoted, fold};
 use crate::text::Text;
 
@@ -64,8 +64,6 @@ impl VisitorMut for Normalizer {
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
                 literal::type_integer(expr);
-                let ControlFlow::Continue(()) =
-                    VisitMut::visit(expr, &mut exists::Counter::default());
             }
         }
         ControlFlow::Continue(())

@@ -13,6 +13,7 @@ mod date_bin;
 mod date_part;
 mod date_trunc;
 mod now;
+mod only;
 mod operator;
 mod rounding;
 mod sign;
@@ -54,6 +55,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         udf(window::Tumble::new()),
         udf(window::Hop::new()),
         udf(version::Version::new()),
+        udf(only::Only::new()),
         udf(cast::Convert::new()),
         udf(sign::Sign::new()),
         udf(template::Template::new(false)),
@@ -116,6 +118,11 @@ pub(crate) fn extract(args: Vec<Expr>) -> Expr {
 pub(crate) fn convert(value: Expr, to: &DataType) -> Result<Expr, DataFusionError> {
     let zero = ScalarValue::new_default(to)?;
     Ok(call(udf(cast::Convert::new()), vec![value, lit(zero)]))
+}
+
+/// The one value of a list; an error if there are two.
+pub(crate) fn only(list: Expr) -> Expr {
+    call(udf(only::Only::new()), vec![list])
 }
 
 fn udf(function: impl datafusion::logical_expr::ScalarUDFImpl + 'static) -> Arc<ScalarUDF> {

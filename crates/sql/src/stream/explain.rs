@@ -11,8 +11,8 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use millrace_plan::{
-    Aggregate, Call, Class, Hop, Join, JoinPair, LateCheck, Leaf, LeafKind, Meta, Node, Scalar,
-    Step, ViewPlan, Watermark,
+    Aggregate, Call, Class, Hop, Join, JoinPair, LateCheck, Leaf, LeafKind, Meta, Node, Order,
+    Scalar, Step, TopN, ViewPlan, Watermark,
 };
 use millrace_types::ObjectId;
 
@@ -107,6 +107,14 @@ impl Printer<'_> {
                 self.line(depth + 1, "state: a row of each key, until it is deleted");
                 self.node(depth + 1, &upsert.input);
             }
+            Node::Values(values) => {
+                let key = columns(&values.meta.schema, &values.meta.key);
+                self.line(depth, &format!("Values: {} rows, key {key}", values.rows.num_rows()));
+            }
+            Node::TopN(top) => {
+                self.top_n(depth, top);
+                self.node(depth + 1, &top.input);
+            }
             Node::Union(union) => {
                 let key = columns(&union.meta.schema, &union.meta.key);
                 self.line(depth, &format!("Union: {} inputs, key {key}", union.inputs.len()));
@@ -136,6 +144,36 @@ impl Printer<'_> {
         line.push_str(&format!(", key {}", columns(&join.meta.schema, &join.meta.key)));
         self.line(depth, &line);
         self.line(depth + 1, "state: the rows of both inputs, each stays until it is retracted");
+    }
+
+    fn top_n(&mut self, depth: usize, top: &TopN) {
+        let meta = top.input.meta();
+        let group = columns(&meta.schema, &top.group);
+        let mut line = format!("Top-N: {} rows", top.limit);
+        if top.offset > 0 {
+            line.push_str(&format!(" after {}", top.offset));
+        }
+        if !top.group.is_empty() {
+            line.push_str(&format!(" per {group}"));
+        }
+        if !top.order.is_empty() {
+            line.push_str(&format!(" by {}", ordered(&top.order, &meta.schema)));
+        }
+        if let Some(position) = &top.position {
+            line.push_str(&format!(", position {position}"));
+        }
+        line.push_str(&format!(", key {}", columns(&top.meta.schema, &top.meta.key)));
+        self.line(depth, &line);
+        let kept = match meta.append_only {
+            true => {
+                let kept = top.offset.saturating_add(top.limit);
+                let per =
+                    if top.group.is_empty() { String::new() } else { format!(" per {group}") };
+                format!("state: the first {kept} rows{per}")
+            }
+            false => "state: all rows, each stays until it is retracted".to_owned(),
+        };
+        self.line(depth + 1, &kept);
     }
 
     fn leaf(&mut self, depth: usize, leaf: &Leaf) {
@@ -279,6 +317,21 @@ fn shown_call(call: &Call, input: &Schema) -> String {
         Class::Recompute => "recompute",
     };
     format!("{shown} {class}")
+}
+
+/// `a DESC, b NULLS FIRST`, where PostgreSQL has NULLs otherwise.
+fn ordered(order: &[Order], schema: &Schema) -> String {
+    let each = order.iter().map(|order| {
+        let name = schema.field(order.column).name();
+        let descending = if order.descending { " DESC" } else { "" };
+        let nulls = match (order.descending, order.nulls_first) {
+            (false, true) => " NULLS FIRST",
+            (true, false) => " NULLS LAST",
+            _ => "",
+        };
+        format!("{name}{descending}{nulls}")
+    });
+    each.collect::<Vec<_>>().join(", ")
 }
 
 fn columns(schema: &Schema, indexes: &[usize]) -> String {

@@ -60,11 +60,14 @@ struct Input {
 
 impl Planner<'_> {
     pub(super) fn join(&self, join: &LogicalJoin) -> Result<Relation, Report> {
-        let asked = self.asked(join)?;
         let left = self.copied(self.translate(&join.left)?)?;
         let right = self.copied(self.translate(&join.right)?)?;
         let left = (left, join.left.schema().as_ref());
         let right = (right, join.right.schema().as_ref());
+        if join.join_type == JoinType::LeftMark {
+            return self.marked(join, left, right);
+        }
+        let asked = self.asked(join)?;
         match join.null_aware {
             true => self.not_in(&asked, left, right),
             false => self.joined(asked, left, right, &join.schema),
@@ -79,7 +82,7 @@ impl Planner<'_> {
         (right, right_schema): (Relation, &DFSchema),
     ) -> Result<Relation, Report> {
         let [(one, other)] = asked.on.as_slice() else { return Err(not_in()) };
-        if self.correlated_in || !asked.conditions.is_empty() {
+        if !asked.conditions.is_empty() {
             return Err(not_in());
         }
         let flag = Field::new(UNKNOWN, DataType::Boolean, false);
@@ -91,6 +94,26 @@ impl Planner<'_> {
         let condition = Expr::Column(Column::new_unqualified(UNKNOWN)).or(one.clone().is_null());
         let vague = Asked { conditions: vec![condition], ..Asked::anti() };
         self.joined(vague, (kept, left_schema), (unknown, &flags), left_schema)
+    }
+
+    /// All rows of the left input, each with whether there is a row for it: those that have one
+    /// beside those that have none.
+    fn marked(
+        &self,
+        join: &LogicalJoin,
+        (left, left_schema): (Relation, &DFSchema),
+        (right, right_schema): (Relation, &DFSchema),
+    ) -> Result<Relation, Report> {
+        let mut branches = Vec::with_capacity(2);
+        for (join_type, mark) in [(JoinType::LeftSemi, true), (JoinType::LeftAnti, false)] {
+            let asked = self.asked(&LogicalJoin { join_type, ..join.clone() })?;
+            let (left, right) = (left.clone(), right.clone());
+            let left = (left, left_schema);
+            let mut half = self.joined(asked, left, (right, right_schema), left_schema)?;
+            half.columns.push(lit(mark));
+            branches.push(half);
+        }
+        self.union_of(branches, &join.schema)
     }
 
     fn joined(
@@ -149,13 +172,10 @@ impl Planner<'_> {
             JoinType::Full => JoinKind::Full,
             JoinType::LeftSemi => JoinKind::Semi,
             JoinType::LeftAnti => JoinKind::Anti,
-            JoinType::LeftMark | JoinType::RightMark => {
-                return Err(not_yet(
-                    "EXISTS and IN beside OR or in a select list of a materialized view are",
-                )
-                .hint("Use UNION, or a LEFT JOIN."));
-            }
-            JoinType::RightSemi | JoinType::RightAnti => {
+            JoinType::LeftMark
+            | JoinType::RightMark
+            | JoinType::RightSemi
+            | JoinType::RightAnti => {
                 return Err(refuse::node(&LogicalPlan::Join(join.clone())));
             }
         };

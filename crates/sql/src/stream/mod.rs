@@ -27,9 +27,12 @@ mod root;
 mod tests;
 mod tidy;
 mod time;
+mod topn;
 mod translate;
 mod union;
 mod using;
+mod values;
+mod window;
 
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
@@ -58,10 +61,9 @@ pub fn plan(
     options: &ViewOptions,
 ) -> Result<ViewPlan, Report> {
     refuse::check_bound(&logical)?;
-    let correlated_in = refuse::has_correlated_in(&logical)?;
     let optimized = optimize::optimize(logical, state)?;
     refuse::check(&optimized)?;
-    let planner = translate::Planner { state, inputs, options, correlated_in };
+    let planner = translate::Planner { state, inputs, options };
     let relation = planner.translate(&optimized)?;
     planner.root(relation, optimized.schema())
 }

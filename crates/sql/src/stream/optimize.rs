@@ -25,6 +25,8 @@ use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use millrace_types::Report;
 
 use super::refuse::failure;
+use super::topn::without_distinct_on;
+use crate::analyze::{Scalars, as_values};
 
 type Rule = Arc<dyn OptimizerRule + Send + Sync>;
 
@@ -32,9 +34,10 @@ fn rules() -> Vec<Rule> {
     vec![
         Arc::new(RewriteSetComparison::new()),
         Arc::new(OptimizeUnions::new()),
-        Arc::new(SimplifyExpressions::new()),
         Arc::new(DecorrelatePredicateSubquery::new()),
         Arc::new(ScalarSubqueryToJoin::new()),
+        // Before it each subquery stands once, and is one join.
+        Arc::new(SimplifyExpressions::new()),
         Arc::new(DecorrelateLateralJoin::new()),
         Arc::new(ExtractEquijoinPredicate::new()),
         Arc::new(EliminateDuplicatedExpr::new()),
@@ -48,9 +51,14 @@ fn rules() -> Vec<Rule> {
 
 /// The analyzed and optimized plan.
 pub(super) fn optimize(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan, Report> {
-    let options = Arc::clone(state.config_options());
+    let mut options = state.config_options().as_ref().clone();
+    // A scalar subquery is a join, correlated or not; each has at most one row by then.
+    options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+    let options = Arc::new(options);
     let analyzer = state.analyzer();
+    let plan = as_values(plan, Scalars::All).map_err(failure)?;
     let analyzed = analyzer.execute_and_check(plan, &options, |_, _| {}).map_err(failure)?;
+    let analyzed = without_distinct_on(analyzed)?;
     let context = OptimizerContext::new_with_config_options(options)
         .without_query_execution_start_time()
         .with_skip_failing_rules(false);

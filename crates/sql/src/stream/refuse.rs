@@ -3,7 +3,7 @@
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{JoinType, NullEquality};
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Volatility};
+use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Subquery, Volatility};
 use millrace_types::{Report, SqlState};
 
 use super::using;
@@ -35,7 +35,10 @@ pub(super) fn check(plan: &LogicalPlan) -> Result<(), Report> {
 pub(super) fn check_bound(plan: &LogicalPlan) -> Result<(), Report> {
     let mut found = None;
     let walked = plan.apply_with_subqueries(|node| {
-        if keeps_duplicates(node) {
+        if tells_rows_apart(node)? {
+            let what = "window functions and DISTINCT ON in a correlated subquery of a materialized view are";
+            found = Some(not_yet(what).hint("Write a join."));
+        } else if keeps_duplicates(node) {
             let what = "INTERSECT ALL and EXCEPT ALL in a materialized view are";
             found = Some(not_yet(what).hint(READ));
         } else if using::is_ambiguous(node) {
@@ -51,6 +54,35 @@ pub(super) fn check_bound(plan: &LogicalPlan) -> Result<(), Report> {
     found.map_or_else(|| search(plan, &expression), Err)
 }
 
+/// True if a subquery with columns from outside numbers its rows: a join would number those of all
+/// outer rows together.
+fn tells_rows_apart(node: &LogicalPlan) -> Result<bool, DataFusionError> {
+    let numbers = |node: &LogicalPlan| {
+        Ok(matches!(node, LogicalPlan::Window(_) | LogicalPlan::Distinct(Distinct::On(_))))
+    };
+    let mut found = false;
+    let mut look = |subquery: &Subquery| -> Result<(), DataFusionError> {
+        found |= !subquery.outer_ref_columns.is_empty() && subquery.subquery.exists(numbers)?;
+        Ok(())
+    };
+    if let LogicalPlan::Subquery(subquery) = node {
+        look(subquery)?;
+    }
+    node.apply_expressions(|expr| {
+        expr.apply(|part| {
+            match part {
+                Expr::Exists(exists) => look(&exists.subquery)?,
+                Expr::InSubquery(list) => look(&list.subquery)?,
+                Expr::SetComparison(compared) => look(&compared.subquery)?,
+                Expr::ScalarSubquery(subquery) => look(subquery)?,
+                _ => {}
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })
+    })?;
+    Ok(found)
+}
+
 /// True for INTERSECT ALL and EXCEPT ALL: a join would give each left row, however often it is on
 /// the right.
 fn keeps_duplicates(node: &LogicalPlan) -> bool {
@@ -58,23 +90,6 @@ fn keeps_duplicates(node: &LogicalPlan) -> bool {
     join.null_equality == NullEquality::NullEqualsNull
         && matches!(join.join_type, JoinType::LeftSemi | JoinType::LeftAnti)
         && !matches!(join.left.as_ref(), LogicalPlan::Distinct(Distinct::All(_)))
-}
-
-/// True if a plan has an `IN` over a subquery that uses columns from outside.
-pub(super) fn has_correlated_in(plan: &LogicalPlan) -> Result<bool, Report> {
-    let mut found = false;
-    let walked = plan.apply_with_subqueries(|node| {
-        node.apply_expressions(|expr| {
-            expr.apply(|part| {
-                if let Expr::InSubquery(part) = part {
-                    found |= !part.subquery.outer_ref_columns.is_empty();
-                }
-                Ok(TreeNodeRecursion::Continue)
-            })
-        })
-    });
-    walked.map_err(failure)?;
-    Ok(found)
 }
 
 /// The first report about an expression of a plan.
@@ -117,7 +132,6 @@ fn expression(expr: &Expr) -> Option<Report> {
         Expr::AggregateFunction(call) => {
             function(call.func.name(), call.func.signature().volatility)
         }
-        Expr::WindowFunction(_) => Some(over()),
         Expr::Placeholder(_) => Some(Report::new(
             SqlState::FEATURE_NOT_SUPPORTED,
             "materialized views may not be defined using bound parameters",
@@ -151,6 +165,12 @@ pub(super) fn over() -> Report {
         .hint("Use them in the SELECT that reads the view.")
 }
 
+/// The report for a view over constants alone.
+pub(super) fn reads_nothing() -> Report {
+    not_yet("a materialized view that reads no source and no view is")
+        .hint("Name a source or a materialized view in FROM.")
+}
+
 /// The report for a plan node that has no translation.
 pub(super) fn node(plan: &LogicalPlan) -> Report {
     let read = READ;
@@ -160,14 +180,6 @@ pub(super) fn node(plan: &LogicalPlan) -> Report {
         }
         LogicalPlan::Sort(_) => not_yet("ORDER BY in a materialized view is")
             .hint("Put ORDER BY into the SELECT that reads the view."),
-        LogicalPlan::Limit(_) => not_yet("LIMIT in a materialized view is")
-            .hint("Put LIMIT into the SELECT that reads the view."),
-        LogicalPlan::Window(_) => over(),
-        LogicalPlan::Distinct(_) => not_yet("DISTINCT ON in a materialized view is").hint(read),
-        LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => {
-            not_yet("a materialized view that reads no source and no view is")
-                .hint("Name a source or a materialized view in FROM.")
-        }
         LogicalPlan::RecursiveQuery(_) => not_yet("WITH RECURSIVE in a materialized view is"),
         LogicalPlan::Unnest(_) => not_yet("unnest() in a materialized view is").hint(read),
         other => {

@@ -8,6 +8,7 @@ use datafusion::common::DFSchema;
 use millrace_plan::{Meta, Node, ViewPlan};
 use millrace_types::{Report, SqlState, SqlType};
 
+use super::refuse::reads_nothing;
 use super::relation::{Carry, Columns, Relation};
 use super::tidy::tidy;
 use super::translate::Planner;
@@ -29,6 +30,9 @@ impl Planner<'_> {
                 return Err(Report::new(SqlState::FEATURE_NOT_SUPPORTED, message));
             }
             wanted.push(expr.clone(), name);
+        }
+        if relation.node.leaves().is_empty() {
+            return Err(reads_nothing());
         }
         let (node, _) = self.project(relation, wanted, Carry::Key)?;
         let mut root = tidy(node);
@@ -54,6 +58,8 @@ pub(super) fn meta_mut(node: &mut Node) -> &mut Meta {
         Node::Union(union) => &mut union.meta,
         Node::Join(join) => &mut join.meta,
         Node::Upsert(upsert) => &mut upsert.meta,
+        Node::Values(values) => &mut values.meta,
+        Node::TopN(top) => &mut top.meta,
     }
 }
 

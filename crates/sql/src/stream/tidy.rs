@@ -10,7 +10,9 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{Column, Literal};
-use millrace_plan::{Aggregate, Chain, Join, Leaf, Meta, Node, Scalar, Step, Union, Watermark};
+use millrace_plan::{
+    Aggregate, Chain, Join, Leaf, Meta, Node, Scalar, Step, TopN, Union, Watermark,
+};
 
 type Expression = Arc<dyn PhysicalExpr>;
 
@@ -18,7 +20,7 @@ type Expression = Arc<dyn PhysicalExpr>;
 pub(super) fn tidy(node: Node) -> Node {
     match node {
         // An upsert stands in tables only, over their leaf.
-        Node::Leaf(_) | Node::Upsert(_) => node,
+        Node::Leaf(_) | Node::Values(_) | Node::Upsert(_) => node,
         Node::Aggregate(aggregate) => {
             Node::Aggregate(Box::new(Aggregate { input: tidy(aggregate.input), ..*aggregate }))
         }
@@ -36,8 +38,9 @@ pub(super) fn tidy(node: Node) -> Node {
                 meta: join.meta,
             }))
         }
+        Node::TopN(top) => Node::TopN(Box::new(TopN { input: tidy(top.input), ..*top })),
         Node::Chain(Chain { input, steps, meta }) => {
-            let input = tidy(*input);
+            let input = without_position(tidy(*input), &steps);
             let mut before = Arc::clone(&input.meta().schema);
             let mut kept: Vec<Step> = Vec::with_capacity(steps.len());
             for step in steps {
@@ -139,6 +142,29 @@ fn map_columns(
         })
     });
     mapped.ok().filter(|_| !lost).map(|mapped| Scalar(mapped.data))
+}
+
+/// A Top-N that does not say the rows' positions if no step up to the first projection uses them: one
+/// row less would then change all behind it.
+fn without_position(input: Node, steps: &[Step]) -> Node {
+    let Node::TopN(mut top) = input else { return input };
+    let position = top.meta.schema.fields().len() - 1;
+    let mut used = top.position.is_none();
+    for step in steps {
+        match step {
+            Step::Filter(predicate) => used |= columns_of(&predicate.0).contains(&position),
+            Step::Project { expressions, .. } => {
+                used |= expressions.iter().any(|e| columns_of(&e.0).contains(&position));
+                if !used {
+                    top.position = None;
+                    top.meta.schema = TopN::output_schema(&top.input.meta().schema, None);
+                }
+                break;
+            }
+            Step::Hop { .. } | Step::Late(_) => break,
+        }
+    }
+    Node::TopN(top)
 }
 
 /// Takes columns away from a leaf that no step up to the first projection uses. Key columns stay:

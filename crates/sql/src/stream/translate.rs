@@ -36,8 +36,6 @@ pub(super) struct Planner<'a> {
     pub(super) state: &'a SessionState,
     pub(super) inputs: &'a dyn Fn(ObjectId) -> InputInfo,
     pub(super) options: &'a ViewOptions,
-    /// The statement has an `IN` over a subquery that uses columns from outside.
-    pub(super) correlated_in: bool,
 }
 
 impl Planner<'_> {
@@ -46,16 +44,26 @@ impl Planner<'_> {
         match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan),
             LogicalPlan::Projection(projection) => self.projection(projection),
-            LogicalPlan::Filter(filter) => {
-                let relation = self.translate(&filter.input)?;
-                self.filtered(relation, filter)
-            }
+            LogicalPlan::Filter(filter) => match self.numbered(filter)? {
+                Some(relation) => Ok(relation),
+                None => {
+                    let relation = self.translate(&filter.input)?;
+                    self.filtered(relation, filter)
+                }
+            },
+            LogicalPlan::Limit(limit) => self.limit(limit),
+            LogicalPlan::Window(window) => self.window(window),
             LogicalPlan::SubqueryAlias(alias) => self.translate(&alias.input),
             LogicalPlan::Unnest(unnest) => self.unnest(unnest, plan),
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate, &Names::new()),
             LogicalPlan::Distinct(Distinct::All(input)) => self.distinct(input),
             LogicalPlan::Union(union) => self.union(union),
             LogicalPlan::Join(join) => self.join(join),
+            LogicalPlan::Values(values) => self.values(&values.values, &values.schema),
+            LogicalPlan::EmptyRelation(empty) => {
+                let rows = if empty.produce_one_row { vec![Vec::new()] } else { Vec::new() };
+                self.values(&rows, &empty.schema)
+            }
             other => Err(refuse::node(other)),
         }
     }
@@ -65,6 +73,9 @@ impl Planner<'_> {
         match plan {
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate, names),
             LogicalPlan::Filter(filter) => {
+                if let Some(relation) = self.numbered(filter)? {
+                    return Ok(relation);
+                }
                 let relation = self.named(&filter.input, names)?;
                 self.filtered(relation, filter)
             }
@@ -128,7 +139,16 @@ impl Planner<'_> {
     }
 
     fn projection(&self, projection: &Projection) -> Result<Relation, Report> {
-        let mut relation = self.named(&projection.input, &aliases(projection))?;
+        let relation = self.named(&projection.input, &aliases(projection))?;
+        self.projected(relation, projection)
+    }
+
+    /// A projection of its translated input.
+    pub(super) fn projected(
+        &self,
+        mut relation: Relation,
+        projection: &Projection,
+    ) -> Result<Relation, Report> {
         let logical = projection.input.schema();
         let shared = used_twice(&projection.expr, &relation, logical)?;
         if !shared.is_empty() {

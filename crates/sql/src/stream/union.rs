@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::ScalarValue;
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::lit;
 use datafusion::logical_expr::logical_plan::Union as LogicalUnion;
 use millrace_plan::{Meta, Node, Step, Union, Watermark};
@@ -42,8 +42,17 @@ impl Planner<'_> {
     pub(super) fn union(&self, union: &LogicalUnion) -> Result<Relation, Report> {
         let inputs = union.inputs.iter().map(|input| self.copied(self.translate(input)?));
         let inputs = inputs.collect::<Result<Vec<Relation>, _>>()?;
+        self.union_of(inputs, &union.schema)
+    }
+
+    /// The rows of all inputs, which have the columns of a schema.
+    pub(super) fn union_of(
+        &self,
+        inputs: Vec<Relation>,
+        output: &DFSchema,
+    ) -> Result<Relation, Report> {
         let types: Vec<DataType> =
-            union.schema.fields().iter().map(|field| canonical(field.data_type())).collect();
+            output.fields().iter().map(|field| canonical(field.data_type())).collect();
         let key = union_key(&inputs, &types);
         let event_time = common_event_time(&inputs);
         let width = types.len();
@@ -51,7 +60,7 @@ impl Planner<'_> {
         for (branch, input) in inputs.into_iter().enumerate() {
             let mut wanted = Columns::default();
             for (expr, (field, wanted_type)) in
-                input.columns.iter().zip(union.schema.fields().iter().zip(&types))
+                input.columns.iter().zip(output.fields().iter().zip(&types))
             {
                 let found = self.type_of(expr, input.schema())?;
                 wanted.push(with_type(expr.clone(), &found, wanted_type), field.name());
@@ -73,7 +82,7 @@ impl Planner<'_> {
         let keys = key.visible.iter().copied().chain(width..=width + key.slots.len()).collect();
         let event_time = event_time.map(|_| width + 1 + key.slots.len());
         let node = joined(branches, keys)?;
-        let relation = Relation::of(node, union.schema.fields());
+        let relation = Relation::of(node, output.fields());
         Ok(Relation { event_time, ..relation })
     }
 }

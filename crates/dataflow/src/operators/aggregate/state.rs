@@ -40,7 +40,7 @@ impl Marks {
     }
 
     /// Takes the mark away.
-    pub(super) fn unset(&mut self, slot: u32) {
+    pub(in crate::operators) fn unset(&mut self, slot: u32) {
         if let Some(word) = self.words.get_mut(slot as usize / 64) {
             *word &= !(1 << (slot % 64));
         }

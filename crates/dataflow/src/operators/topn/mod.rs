@@ -1,0 +1,311 @@
+//! The Top-N operator: the first rows of each group, in an order without ties.
+//!
+//! Each group has a list of its rows in order (`sorted`). The rows of one time are added up first,
+//! then each touched group is looked at once: what its first rows were, the changes, what they are
+//! now. The difference leaves. A change costs a search in the group's list and a look at its first
+//! rows, however many there are behind them.
+//!
+//! Under retraction all rows of a group are kept, as any may move up. Over rows that only come no
+//! more are kept than are looked at: what falls behind can never return.
+//!
+//! State: a table keyed by the group and the input's key. A row goes with its weight, a group with its
+//! last row.
+//!
+//! Invariants: 1. no row has a weight below 0 ([`TopN::change`]). 2. the rows of a list ascend strictly
+//! (`sorted`). 3. a slot in a list has a weight above 0.
+
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field};
+use arrow::row::Rows as Encoded;
+use millrace_types::{Delta, Ts, concat_deltas};
+
+use super::aggregate::index::{self, Index};
+use super::aggregate::state::Marks;
+use super::sorted::{Layout, List, Rows, by_group, group_of, row_of};
+use crate::graph::TopNSpec;
+use crate::operator::{Context, Error, Operator, Output, StateChange, StateSpec};
+
+/// Changed rows that leave together.
+const CHANGES: usize = 1 << 14;
+
+/// A row among the first ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Shown {
+    slot: u32,
+    /// From 1; 0 if nobody asks.
+    position: i64,
+    /// How often it is shown.
+    weight: i64,
+}
+
+/// See the head of the file.
+pub(crate) struct TopN {
+    spec: Arc<TopNSpec>,
+    /// Rows passed over, then rows shown.
+    offset: i64,
+    limit: i64,
+    /// Rows that only come: so many are kept of each group.
+    kept: Option<i64>,
+    /// The rows are told by their group: one replaces the other.
+    replaces: bool,
+    absorbed: BTreeMap<Ts, Vec<Delta>>,
+    groups: Box<dyn Index>,
+    /// By slot of the group.
+    lists: Vec<List>,
+    rows: Rows,
+    layout: Layout,
+    marks: Marks,
+    /// Slots that are in no list any more, until their rows have left.
+    removed: Vec<u32>,
+    /// Stored rows that are gone since the last hand-over.
+    gone: Vec<Box<[u8]>>,
+}
+
+impl TopN {
+    /// The operator, without rows.
+    ///
+    /// # Errors
+    /// A column type that it does not take.
+    pub(crate) fn new(spec: Arc<TopNSpec>) -> Result<TopN, Error> {
+        let schema = &spec.input.schema;
+        let group: Vec<&Field> = spec.group.iter().map(|column| schema.field(*column)).collect();
+        let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let (offset, limit) = (count(spec.offset), count(spec.limit));
+        let weight = Field::new("weight", DataType::Int64, true);
+        let kept = spec.input.append_only.then(|| offset.saturating_add(limit));
+        Ok(TopN {
+            offset,
+            limit,
+            kept,
+            replaces: limit == 1 && spec.output.key == spec.group,
+            absorbed: BTreeMap::new(),
+            groups: index::index(&group)?,
+            lists: Vec::new(),
+            rows: Rows::new(schema, &spec.order)?,
+            layout: Layout::new(&spec.input, &spec.group, vec![weight]),
+            marks: Marks::default(),
+            removed: Vec::new(),
+            gone: Vec::new(),
+            spec,
+        })
+    }
+
+    /// The slots of the groups of rows; all rows are one group if there are no columns.
+    fn groups(&mut self, columns: &[ArrayRef], rows: usize) -> Result<Vec<u32>, Error> {
+        let keys: Vec<ArrayRef> =
+            self.spec.group.iter().map(|column| Arc::clone(&columns[*column])).collect();
+        let mut slots = Vec::new();
+        if keys.is_empty() {
+            self.groups.assign(&keys, rows.min(1), &mut slots)?;
+            slots.resize(rows, 0);
+        } else {
+            self.groups.assign(&keys, rows, &mut slots)?;
+        }
+        self.lists.resize_with(self.groups.capacity(), List::default);
+        Ok(slots)
+    }
+
+    /// The first rows of a group, in order.
+    fn look(&mut self, group: u32, shown: &mut Vec<Shown>) {
+        shown.clear();
+        let end = self.offset.saturating_add(self.limit);
+        let (mut before, mut visited) = (0i64, 0);
+        for slot in self.lists[group as usize].iter() {
+            if before >= end {
+                break;
+            }
+            visited += 1;
+            let after = before + self.rows.weight(slot);
+            let (from, to) = (before.max(self.offset), after.min(end));
+            if self.spec.position {
+                let places = from..to;
+                shown.extend(places.map(|at| Shown { slot, position: at + 1, weight: 1 }));
+            } else if from < to {
+                shown.push(Shown { slot, position: 0, weight: to - from });
+            }
+            before = after;
+        }
+        self.marks.count(visited);
+    }
+
+    /// Changes the weight of a row of a group.
+    fn change(&mut self, group: u32, row: &[u8], weight: i64) {
+        let TopN { lists, rows, marks, removed, kept, .. } = self;
+        let list = &mut lists[group as usize];
+        let found = list.find(row, rows);
+        marks.count(list.steps());
+        match found {
+            Ok(place) => {
+                let slot = list.at(place);
+                let now = rows.weight(slot) + weight;
+                assert!(now >= 0, "{}: a row has the weight {now}", self.spec.name);
+                rows.set_weight(slot, now);
+                if now == 0 {
+                    list.remove(place);
+                    removed.push(slot);
+                } else {
+                    marks.set(slot);
+                }
+            }
+            Err(place) => {
+                assert!(weight >= 0, "{}: a row has the weight {weight}", self.spec.name);
+                // All rows that only come have the weight 1.
+                let is_full = kept.is_some_and(|kept| list.len() as u64 >= kept.unsigned_abs());
+                if is_full && list.is_end(place) {
+                    return;
+                }
+                let slot = rows.add(row, weight);
+                list.insert(place, slot);
+                marks.set(slot);
+                if is_full {
+                    removed.extend(list.pop());
+                }
+            }
+        }
+    }
+
+    /// The changes of one group.
+    fn touch(
+        &mut self,
+        group: u32,
+        delta: (&[u64], &Encoded, &Int64Array),
+        two: &mut [Vec<Shown>; 2],
+    ) {
+        let (order, encoded, weights) = delta;
+        self.look(group, &mut two[0]);
+        for packed in order {
+            let row = row_of(*packed);
+            self.change(group, encoded.row(row).as_ref(), weights.value(row));
+        }
+        self.look(group, &mut two[1]);
+        if self.lists[group as usize].is_empty() {
+            self.groups.remove(group);
+        }
+    }
+
+    /// What left and what came among the first rows.
+    fn compare(&self, two: &mut [Vec<Shown>; 2], changelog: bool, changes: &mut Vec<Shown>) {
+        let [before, after] = two;
+        if before == after {
+            return;
+        }
+        if self.replaces && !changelog && !after.is_empty() {
+            return changes.append(after);
+        }
+        before.iter_mut().for_each(|shown| shown.weight = -shown.weight);
+        let from = changes.len();
+        changes.append(before);
+        changes.append(after);
+        changes[from..].sort_unstable_by_key(|shown| (shown.slot, shown.position));
+        let mut kept = from;
+        for at in from..changes.len() {
+            let shown = changes[at];
+            match changes[from..kept].last_mut() {
+                Some(last) if (last.slot, last.position) == (shown.slot, shown.position) => {
+                    last.weight += shown.weight;
+                }
+                _ => {
+                    changes[kept] = shown;
+                    kept += 1;
+                }
+            }
+            if changes[kept - 1].weight == 0 {
+                kept -= 1;
+            }
+        }
+        changes.truncate(kept);
+    }
+
+    fn emit(&self, changes: &mut Vec<Shown>, out: &mut Output) -> Result<(), Error> {
+        for changes in changes.chunks(CHANGES) {
+            let slots: Vec<u32> = changes.iter().map(|shown| shown.slot).collect();
+            let mut columns = self.rows.decode(&slots)?;
+            if self.spec.position {
+                let positions = changes.iter().map(|shown| shown.position);
+                columns.push(Arc::new(Int64Array::from_iter_values(positions)));
+            }
+            let weights = Int64Array::from_iter_values(changes.iter().map(|shown| shown.weight));
+            let rows = RecordBatch::try_new(Arc::clone(&self.spec.output.schema), columns)?;
+            out.deltas.push(Delta::new(rows, weights));
+        }
+        changes.clear();
+        Ok(())
+    }
+
+    /// Lets go of the rows that are in no list.
+    fn forget(&mut self) {
+        for slot in std::mem::take(&mut self.removed) {
+            self.marks.unset(slot);
+            self.gone.extend(self.rows.remove(slot));
+        }
+    }
+}
+
+impl Operator for TopN {
+    fn absorb(&mut self, _port: usize, delta: Delta, context: &Context) -> Result<(), Error> {
+        if !delta.is_empty() {
+            self.absorbed.entry(context.ts).or_default().push(delta);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, context: &Context, out: &mut Output) -> Result<(), Error> {
+        let absorbed = self.absorbed.remove(&context.ts).unwrap_or_default();
+        let Some(mut delta) = concat_deltas(&absorbed)? else { return Ok(()) };
+        drop(absorbed);
+        if self.kept.is_none() {
+            delta = delta.consolidate()?;
+        }
+        let columns = delta.rows.columns();
+        let encoded = self.rows.encode(columns)?;
+        let groups = self.groups(columns, delta.len())?;
+        let order = by_group(&groups);
+        let mut two = [Vec::new(), Vec::new()];
+        let mut changes = Vec::new();
+        for own in order.chunk_by(|one, other| group_of(*one) == group_of(*other)) {
+            self.touch(group_of(own[0]), (own, &encoded, &delta.weights), &mut two);
+            self.compare(&mut two, context.changelog, &mut changes);
+            if changes.len() >= CHANGES {
+                self.emit(&mut changes, out)?;
+            }
+        }
+        self.emit(&mut changes, out)?;
+        self.forget();
+        Ok(())
+    }
+
+    fn tables(&self) -> Vec<StateSpec> {
+        vec![self.layout.spec()]
+    }
+
+    fn settle(&mut self, _: &Context) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn hand_over(&mut self) -> Result<Vec<Option<StateChange>>, Error> {
+        Ok(vec![self.changes()?])
+    }
+
+    fn restore(&mut self, table: usize, rows: RecordBatch) -> Result<(), Error> {
+        assert_eq!(table, 0, "{}: a Top-N has one table", self.spec.name);
+        self.take_back(&rows)
+    }
+
+    fn bytes(&self) -> usize {
+        let absorbed = self.absorbed.values().flatten().map(Delta::bytes).sum::<usize>();
+        let gone = self.gone.iter().map(|row| row.len()).sum::<usize>();
+        let lists = self.lists.capacity() * size_of::<List>();
+        absorbed + gone + lists + self.groups.bytes() + self.rows.bytes() + self.marks.bytes()
+    }
+
+    fn touched(&self) -> u64 {
+        self.marks.touched()
+    }
+}

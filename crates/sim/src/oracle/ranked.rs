@@ -1,0 +1,161 @@
+//! Random queries that rank rows: `ORDER BY ... LIMIT`, numbered rows, `DISTINCT ON`.
+
+use millrace_types::SqlType;
+use rand::Rng;
+
+use super::query::Writer;
+
+impl Writer<'_> {
+    /// The first rows in some way, or groups of them.
+    pub(super) fn ranked(&mut self) -> String {
+        let letter = self.letter();
+        let rows = match self.random.random_range(0..6) {
+            0 | 1 => self.top(),
+            2 => self.distinct_on(),
+            _ => self.numbered(),
+        };
+        match self.random.random_range(0..6) {
+            0 => format!("SELECT {letter}0, count(*) AS n FROM ({rows}) AS q GROUP BY {letter}0"),
+            1 => {
+                let other = self.top();
+                format!(
+                    "SELECT v, count(*) AS n FROM (SELECT 'a' AS v FROM ({rows}) AS p UNION ALL \
+                     SELECT 'b' AS v FROM ({other}) AS q) AS r GROUP BY v"
+                )
+            }
+            _ => rows,
+        }
+    }
+
+    /// Some keys of an ORDER BY, none twice.
+    pub(super) fn order(&mut self, least: usize) -> Vec<String> {
+        let mut keys: Vec<String> = Vec::new();
+        for _ in 0..self.random.random_range(least..=2) {
+            let key = match self.chance(3) {
+                true => {
+                    let integer = self.integer();
+                    format!("{integer} % 3")
+                }
+                false => self.any(),
+            };
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        keys.into_iter().map(|key| format!("{key}{}", self.direction())).collect()
+    }
+
+    pub(super) fn direction(&mut self) -> &'static str {
+        let all: [&str; 5] = ["", "", " DESC", " NULLS FIRST", " DESC NULLS LAST"];
+        all[self.random.random_range(0..all.len())]
+    }
+
+    /// A letter with which no column begins: an ORDER BY then means what it names.
+    fn letter(&self) -> &'static str {
+        let begins = |letter: &&str| {
+            let mut names = self.input.columns.iter().map(|(name, _)| name.rsplit('.').next());
+            names.any(|name| name.is_some_and(|name| name.starts_with(*letter)))
+        };
+        ["c", "e", "g", "h"].into_iter().find(|letter| !begins(letter)).expect("few letters")
+    }
+
+    /// Items with the names `c0`, `c1`, ..., or with another letter.
+    fn lettered(&self, items: &[String]) -> String {
+        let letter = self.letter();
+        let named = items.iter().enumerate().map(|(i, item)| format!("{item} AS {letter}{i}"));
+        named.collect::<Vec<_>>().join(", ")
+    }
+
+    fn some_items(&mut self) -> Vec<String> {
+        (0..self.random.random_range(1..4)).map(|_| self.scalar()).collect()
+    }
+
+    fn top(&mut self) -> String {
+        let items = self.some_items();
+        let items = self.lettered(&items);
+        let (filter, order) = (self.filter(), self.order(1).join(", "));
+        let limit = *self.pick(&[1, 1, 2, 3, 7, 40]);
+        let offset = *self.pick(&["", "", " OFFSET 1", " OFFSET 4"]);
+        let name = &self.input.name;
+        format!("SELECT {items} FROM {name}{filter} ORDER BY {order} LIMIT {limit}{offset}")
+    }
+
+    /// The columns that rows are divided by.
+    pub(super) fn partition(&mut self) -> Vec<String> {
+        let mut keys: Vec<String> = Vec::new();
+        for _ in 0..self.random.random_range(0..3) {
+            let key = match self.random.random_range(0..4) {
+                0 => self.column(|t| *t == SqlType::Text),
+                1 => self.column(|t| *t == SqlType::Boolean),
+                2 => Some(format!("{} % 3", self.integer())),
+                _ => self.column(|t| matches!(t, SqlType::Integer)),
+            };
+            keys.extend(key.filter(|key| !keys.contains(key)));
+        }
+        keys
+    }
+
+    /// What stands behind OVER.
+    pub(super) fn over(&mut self, partition: &[String], order: &[String]) -> String {
+        let mut parts = Vec::new();
+        if !partition.is_empty() {
+            parts.push(format!("PARTITION BY {}", partition.join(", ")));
+        }
+        if !order.is_empty() {
+            parts.push(format!("ORDER BY {}", order.join(", ")));
+        }
+        format!("({})", parts.join(" "))
+    }
+
+    /// Rows whose number is in a range, with the number or without.
+    fn numbered(&mut self) -> String {
+        let (letter, items) = (self.letter(), self.some_items());
+        let (partition, order) = (self.partition(), self.order(0));
+        let over = self.over(&partition, &order);
+        let (filter, name) = (self.filter(), self.input.name.clone());
+        let inner = format!(
+            "SELECT {}, row_number() OVER {over} AS r FROM {name}{filter}",
+            self.lettered(&items)
+        );
+        let range = *self.pick(&[
+            "r <= 1",
+            "r = 1",
+            "r < 4",
+            "r <= 2",
+            "3 >= r",
+            "r BETWEEN 2 AND 5",
+            "r = 2",
+            "r <= 30 AND r > 1",
+        ]);
+        let mut shown: Vec<String> = (0..items.len()).map(|at| format!("{letter}{at}")).collect();
+        if self.chance(5) {
+            shown.push(format!("r::bigint AS {letter}{}", items.len()));
+        }
+        let more =
+            if self.chance(3) { format!(" AND {letter}0 IS NOT NULL") } else { String::new() };
+        format!("SELECT {} FROM ({inner}) AS q WHERE {range}{more}", shown.join(", "))
+    }
+
+    fn distinct_on(&mut self) -> String {
+        let items = self.some_items();
+        let items = self.lettered(&items);
+        let mut keys = self.partition();
+        if keys.is_empty() {
+            keys.push(self.any());
+        }
+        let on = keys.join(", ");
+        let order = self.order(0).into_iter();
+        let order: Vec<String> =
+            order.filter(|order| !keys.iter().any(|key| order.starts_with(key.as_str()))).collect();
+        let (filter, name) = (self.filter(), self.input.name.clone());
+        let sorted = match self.chance(8) {
+            true => {
+                let keys = keys.iter().map(|key| format!("{key}{}", self.direction()));
+                let all: Vec<String> = keys.collect::<Vec<_>>().into_iter().chain(order).collect();
+                format!(" ORDER BY {}", all.join(", "))
+            }
+            false => String::new(),
+        };
+        format!("SELECT DISTINCT ON ({on}) {items} FROM {name}{filter}{sorted}")
+    }
+}
