@@ -16,8 +16,8 @@ use prost::Message;
 use super::{PlanError, damaged, proto};
 use crate::{
     Aggregate, Call, Chain, Clock, Function, Hop, Join, JoinKind, JoinPair, LateCheck, Leaf,
-    LeafKind, Meta, Node, Order, Over, OverCall, Rebuild, Scalar, Stay, Step, TopN, Union, Values,
-    ViewPlan, Watermark,
+    LeafKind, Meta, Node, Order, Over, OverCall, Rebuild, Scalar, Stay, Step, TopN, Union, Upsert,
+    Values, ViewPlan, Watermark,
 };
 
 /// Decodes one plan; expressions resolve their functions in the context.
@@ -57,6 +57,7 @@ impl Decoder<'_> {
                 Node::Union(Union { inputs: inputs.collect::<Result<_, _>>()?, meta })
             }
             proto::Kind::Join(join) => Node::Join(Box::new(self.join(*join, meta)?)),
+            proto::Kind::Upsert(upsert) => Node::Upsert(Box::new(self.upsert(*upsert, meta)?)),
             proto::Kind::Values(bytes) => {
                 let rows = decode_delta(&bytes)?.rows;
                 if rows.schema() != meta.schema {
@@ -130,6 +131,22 @@ impl Decoder<'_> {
         let pairs = join.pair_schema();
         join.filter = from.filter.map(|bytes| self.scalar(&bytes, &pairs)).transpose()?;
         Ok(join)
+    }
+
+    fn upsert(&self, from: proto::Upsert, meta: Meta) -> Result<Upsert, PlanError> {
+        let input = self.node(*required(from.input, "input")?)?;
+        let columns = input.meta().schema.fields().len();
+        let width = meta.schema.fields().len();
+        if width > columns {
+            return Err(damaged("an upsert has columns that its input has not"));
+        }
+        Ok(Upsert {
+            key: indexes(&from.key, width)?,
+            deleted: from.deleted.map(|column| index(column, columns)).transpose()?,
+            origin: (index(from.partition, columns)?, index(from.offset, columns)?),
+            input,
+            meta,
+        })
     }
 
     fn top_n(&self, from: proto::TopN, meta: Meta) -> Result<TopN, PlanError> {

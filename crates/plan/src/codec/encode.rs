@@ -41,6 +41,13 @@ fn node(node: &Node) -> Result<proto::Node, PlanError> {
             inputs: union.inputs.iter().map(self::node).collect::<Result<_, _>>()?,
         }),
         Node::Join(join) => proto::Kind::Join(Box::new(self::join(join)?)),
+        Node::Upsert(upsert) => proto::Kind::Upsert(Box::new(proto::Upsert {
+            input: Some(Box::new(self::node(&upsert.input)?)),
+            key: indexes(&upsert.key),
+            deleted: upsert.deleted.map(index),
+            partition: index(upsert.origin.0),
+            offset: index(upsert.origin.1),
+        })),
         Node::Values(values) => {
             let weights = Int64Array::from(vec![1; values.rows.num_rows()]);
             let rows = Delta::new(values.rows.clone(), weights);

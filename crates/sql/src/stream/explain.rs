@@ -99,6 +99,12 @@ impl Printer<'_> {
                 self.node(depth + 1, &join.left);
                 self.node(depth + 1, &join.right);
             }
+            Node::Upsert(upsert) => {
+                let key = columns(&upsert.meta.schema, &upsert.key);
+                self.line(depth, &format!("Upsert: the newest row of each {key}"));
+                self.line(depth + 1, "state: a row of each key, until it is deleted");
+                self.node(depth + 1, &upsert.input);
+            }
             Node::Values(values) => {
                 let key = columns(&values.meta.schema, &values.meta.key);
                 self.line(depth, &format!("Values: {} rows, key {key}", values.rows.num_rows()));
