@@ -14,8 +14,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt32Array};
 use arrow::datatypes::SchemaRef;
 use millrace_plan::{
-    Aggregate, Call, Hop, Join, JoinKind, JoinPair, Leaf, Meta, Node, Order, Scalar, Step, TopN,
-    Upsert, ViewPlan, Watermark,
+    Aggregate, Call, Clock, Hop, Join, JoinKind, JoinPair, Leaf, Meta, Node, Order, Over, OverCall,
+    Scalar, Stay, Step, TopN, Upsert, ViewPlan, Watermark,
 };
 use millrace_types::{Delta, vnodes, worker_of};
 
@@ -112,6 +112,10 @@ pub enum Spec {
     Upsert(Arc<UpsertSpec>),
     /// The first rows of each group.
     TopN(Arc<TopNSpec>),
+    /// Window functions.
+    Over(Arc<OverSpec>),
+    /// Rows that are shown for a time.
+    Stay(Arc<StaySpec>),
 }
 
 /// An aggregation without what is below it; the fields are those of [`Aggregate`].
@@ -188,6 +192,38 @@ pub struct TopNSpec {
     pub output: Meta,
 }
 
+/// Window functions without what is below them; the fields are those of [`Over`].
+#[derive(Clone, Debug)]
+pub struct OverSpec {
+    /// For messages.
+    pub name: String,
+    /// See [`Over::group`].
+    pub group: Vec<usize>,
+    /// See [`Over::order`].
+    pub order: Vec<Order>,
+    /// See [`Over::calls`].
+    pub calls: Vec<OverCall>,
+    /// What is known of the rows that come in.
+    pub input: Meta,
+    /// The columns of the rows that leave.
+    pub output: SchemaRef,
+}
+
+/// Rows that are shown for a time, without what is below; the fields are those of [`Stay`].
+#[derive(Clone, Debug)]
+pub struct StaySpec {
+    /// For messages.
+    pub name: String,
+    /// See [`Stay::clock`].
+    pub clock: Clock,
+    /// See [`Stay::from`].
+    pub from: Option<usize>,
+    /// See [`Stay::until`].
+    pub until: Option<usize>,
+    /// What is known of the rows that come in.
+    pub input: Meta,
+}
+
 impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -195,6 +231,8 @@ impl fmt::Display for Spec {
             Spec::Join(spec) => f.write_str(&spec.name),
             Spec::Upsert(spec) => f.write_str(&spec.name),
             Spec::TopN(spec) => f.write_str(&spec.name),
+            Spec::Over(spec) => f.write_str(&spec.name),
+            Spec::Stay(spec) => f.write_str(&spec.name),
         }
     }
 }
@@ -227,16 +265,39 @@ impl Graph {
     }
 }
 
+impl Stage {
+    /// True if it may give output without any data, see
+    /// [`Operator::is_due`](crate::operator::Operator::is_due).
+    pub fn keeps_time(&self) -> bool {
+        matches!(self.spec, Spec::Stay(_))
+    }
+}
+
 impl Graph {
     /// True if a row goes into several windows.
     pub fn copies_rows(&self) -> bool {
         let hops = |stage: &Stage| match &stage.spec {
             Spec::Aggregate(spec) => spec.hop.is_some() || stage.chain.copies_rows(),
-            Spec::Join(_) | Spec::TopN(_) | Spec::Upsert(_) => stage.chain.copies_rows(),
+            Spec::Join(_) | Spec::TopN(_) | Spec::Over(_) | Spec::Stay(_) | Spec::Upsert(_) => {
+                stage.chain.copies_rows()
+            }
         };
         self.leaves.iter().any(|leaf| leaf.chain.copies_rows())
             || self.constants.iter().any(|constant| constant.chain.copies_rows())
             || self.stages.iter().any(hops)
+    }
+
+    /// True if a stage gives output when a watermark moves, without any data.
+    pub fn follows_watermarks(&self) -> bool {
+        let follows = |stage: &Stage| match &stage.spec {
+            Spec::Stay(spec) => matches!(spec.clock, Clock::Watermark { .. }),
+            Spec::Aggregate(_)
+            | Spec::Join(_)
+            | Spec::TopN(_)
+            | Spec::Over(_)
+            | Spec::Upsert(_) => false,
+        };
+        self.stages.iter().any(follows)
     }
 
     /// True if a stage's rows are the view's rows: then only who follows the view wants the old ones.
@@ -259,6 +320,8 @@ pub fn build(stage: &Stage) -> Result<Box<dyn Operator>, Error> {
         Spec::Join(spec) => Ok(Box::new(operators::Join::new(Arc::clone(spec))?)),
         Spec::Upsert(spec) => Ok(Box::new(operators::Upsert::new(Arc::clone(spec))?)),
         Spec::TopN(spec) => Ok(Box::new(operators::TopN::new(Arc::clone(spec))?)),
+        Spec::Over(spec) => Ok(Box::new(operators::Over::new(Arc::clone(spec))?)),
+        Spec::Stay(spec) => Ok(Box::new(operators::Stay::new(Arc::clone(spec))?)),
     }
 }
 
@@ -295,6 +358,8 @@ impl Builder {
                 vec![Upstream::Constant(self.constants.len() - 1)]
             }
             Node::TopN(top) => self.top_n(top, &after),
+            Node::Over(over) => self.over(over, &after),
+            Node::Stay(stay) => self.stay(stay, &after),
         }
     }
 
@@ -341,6 +406,46 @@ impl Builder {
             spec: Spec::TopN(Arc::new(spec)),
             inputs: from.into_iter().map(edge).collect(),
             chain: Runner::new(after, &top.meta),
+        });
+        vec![Upstream::Stage(number)]
+    }
+
+    fn over(&mut self, over: &Over, after: &[Step]) -> Vec<Upstream> {
+        let from = self.flatten(&over.input, Vec::new());
+        let edge = |from| Edge { from, port: 0, exchange: Some(over.group.clone()) };
+        let number = self.stages.len();
+        let spec = OverSpec {
+            name: format!("window {number}"),
+            group: over.group.clone(),
+            order: over.order.clone(),
+            calls: over.calls.clone(),
+            input: over.input.meta().clone(),
+            output: Arc::clone(&over.meta.schema),
+        };
+        self.stages.push(Stage {
+            spec: Spec::Over(Arc::new(spec)),
+            inputs: from.into_iter().map(edge).collect(),
+            chain: Runner::new(after, &over.meta),
+        });
+        vec![Upstream::Stage(number)]
+    }
+
+    fn stay(&mut self, stay: &Stay, after: &[Step]) -> Vec<Upstream> {
+        let from = self.flatten(&stay.input, Vec::new());
+        let exchange = Some(stay.input.meta().key.clone());
+        let edge = |from| Edge { from, port: 0, exchange: exchange.clone() };
+        let number = self.stages.len();
+        let spec = StaySpec {
+            name: format!("stay {number}"),
+            clock: stay.clock.clone(),
+            from: stay.from,
+            until: stay.until,
+            input: stay.input.meta().clone(),
+        };
+        self.stages.push(Stage {
+            spec: Spec::Stay(Arc::new(spec)),
+            inputs: from.into_iter().map(edge).collect(),
+            chain: Runner::new(after, &stay.meta),
         });
         vec![Upstream::Stage(number)]
     }

@@ -46,6 +46,8 @@ pub struct Context {
     /// `watermark[E-1]` of every source that has one, microseconds. During a hydration empty:
     /// history is never late.
     pub watermarks: BTreeMap<ObjectId, i64>,
+    /// `now[E]`, microseconds; None before the first time that is known.
+    pub now: Option<i64>,
     /// Old rows have to be retracted, as somebody follows the changes or keeps rows by more than
     /// their key. If false, a row may replace the one of its key without that.
     pub changelog: bool,
@@ -174,6 +176,17 @@ pub trait Operator: Send {
     /// data. Asked after `restore`.
     fn wants_start(&self) -> bool {
         false
+    }
+
+    /// True if output is owed at `context.ts` without any data: the clock or a watermark has passed
+    /// what the operator waits for. `finish` is then called.
+    fn is_due(&self, _context: &Context) -> bool {
+        false
+    }
+
+    /// The least `now` at which it will owe output.
+    fn next_turn(&self) -> Option<i64> {
+        None
     }
 
     /// Bytes of state and scratch in memory.

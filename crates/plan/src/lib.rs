@@ -8,7 +8,9 @@ mod aggregate;
 mod codec;
 mod join;
 mod node;
+mod over;
 mod scalar;
+mod stay;
 mod topn;
 mod upsert;
 
@@ -18,6 +20,8 @@ pub use join::{Join, JoinKind, JoinPair};
 pub use node::{
     Chain, LateCheck, Leaf, LeafKind, Meta, Node, Step, Union, Values, ViewPlan, Watermark,
 };
+pub use over::{Over, OverCall};
 pub use scalar::Scalar;
+pub use stay::{Clock, Stay};
 pub use topn::TopN;
 pub use upsert::Upsert;

@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use millrace_types::ObjectId;
 
-use crate::{Aggregate, Hop, Join, Scalar, TopN, Upsert};
+use crate::{Aggregate, Hop, Join, Over, Scalar, Stay, TopN, Upsert};
 
 /// The whole plan of one materialized view.
 #[derive(Clone, Debug)]
@@ -39,6 +39,10 @@ pub enum Node {
     Values(Values),
     /// The first rows of each group.
     TopN(Box<TopN>),
+    /// Window functions.
+    Over(Box<Over>),
+    /// Rows that are shown for a time.
+    Stay(Box<Stay>),
 }
 
 /// What is known of the rows that leave a node.
@@ -55,8 +59,9 @@ pub struct Meta {
     pub watermarks: Vec<Watermark>,
 }
 
-/// A promise on a timestamp column (microseconds): no change of a row whose value `v` satisfies
-/// `v + shift <= watermark`, where the watermark is the least of the sources' watermarks.
+/// A promise on a timestamp column (microseconds): after epoch E, no change of a row whose value `v`
+/// satisfies `v + shift <= watermark[E-1]`, where the watermark is the least of the sources'
+/// watermarks.
 ///
 /// Over an append-only stream it is what the sources promise, and rows may break it: a
 /// [`LateCheck`] turns those away. Over any other stream it holds.
@@ -123,8 +128,28 @@ pub enum Step {
         /// The columns that result: the input's and the two bounds.
         schema: SchemaRef,
     },
+    /// Copies each row for every place of its lists, the longest of them; appends a column per list,
+    /// NULL behind its end, and the place, from 1.
+    Unnest {
+        /// The columns that are lists.
+        lists: Vec<usize>,
+        /// The columns that result.
+        schema: SchemaRef,
+    },
     /// Turns rows away whose window has closed, and lists them.
     Late(LateCheck),
+}
+
+impl Step {
+    /// The columns after the step; None for one that keeps them.
+    pub fn schema(&self) -> Option<&SchemaRef> {
+        match self {
+            Step::Project { schema, .. }
+            | Step::Hop { schema, .. }
+            | Step::Unnest { schema, .. } => Some(schema),
+            Step::Filter(_) | Step::Late(_) => None,
+        }
+    }
 }
 
 /// Decides which rows of an append-only stream are late.
@@ -174,6 +199,8 @@ impl Node {
             Node::Upsert(upsert) => &upsert.meta,
             Node::Values(values) => &values.meta,
             Node::TopN(top) => &top.meta,
+            Node::Over(over) => &over.meta,
+            Node::Stay(stay) => &stay.meta,
         }
     }
 
@@ -187,6 +214,8 @@ impl Node {
             Node::Join(join) => vec![&join.left, &join.right],
             Node::Upsert(upsert) => vec![&upsert.input],
             Node::TopN(top) => vec![&top.input],
+            Node::Over(over) => vec![&over.input],
+            Node::Stay(stay) => vec![&stay.input],
         }
     }
 

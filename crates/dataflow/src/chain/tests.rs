@@ -46,7 +46,7 @@ fn delta(a: &[Option<i64>], times: &[Option<i64>], weights: &[i64]) -> Delta {
 
 fn context(watermark: Option<i64>) -> Context {
     let watermarks: BTreeMap<_, _> = watermark.map(|w| (SOURCE, w)).into_iter().collect();
-    Context { ts: Epoch(2).ts(), worker: 0, workers: 1, watermarks, changelog: true }
+    Context { ts: Epoch(2).ts(), worker: 0, workers: 1, watermarks, now: None, changelog: true }
 }
 
 fn column(name: &str, index: usize) -> Arc<dyn PhysicalExpr> {

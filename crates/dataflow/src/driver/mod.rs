@@ -26,6 +26,7 @@ pub struct Driver {
     followed: bool,
     /// The constant rows have not been given yet.
     starts: bool,
+    now: Option<i64>,
 }
 
 /// What passes through one time.
@@ -45,7 +46,8 @@ impl Driver {
         let graph = Graph::new(plan);
         let operators = |_| graph.stages.iter().map(build).collect::<Result<Vec<_>, _>>();
         let workers = (0..workers).map(operators).collect::<Result<_, _>>()?;
-        Ok(Driver { graph, workers, pushed: BTreeMap::new(), followed: true, starts: true })
+        let pushed = BTreeMap::new();
+        Ok(Driver { graph, workers, pushed, followed: true, starts: true, now: None })
     }
 
     /// A view with stored state, whatever the number of workers that stored it.
@@ -74,6 +76,11 @@ impl Driver {
         self.followed = followed;
     }
 
+    /// What `now()` is from here on, microseconds.
+    pub fn set_now(&mut self, now: i64) {
+        self.now = Some(now);
+    }
+
     /// Rows of a leaf that a worker has read, in the leaf's full schema: its columns are picked here.
     ///
     /// # Errors
@@ -95,10 +102,10 @@ impl Driver {
         ts: Ts,
         watermarks: &BTreeMap<ObjectId, i64>,
     ) -> Result<Output, Error> {
-        let workers = self.workers.len();
+        let (workers, now) = (self.workers.len(), self.now);
         let context = |worker| {
             let watermarks = watermarks.clone();
-            Context { ts, worker, workers, watermarks, changelog: true }
+            Context { ts, worker, workers, watermarks, now, changelog: true }
         };
         let mut out = Output::default();
         let mut reached = BTreeSet::new();
@@ -120,7 +127,8 @@ impl Driver {
         for stage in 0..self.graph.stages.len() {
             for worker in 0..workers {
                 let operator = &mut self.workers[worker][stage];
-                if !reached.contains(&(stage, worker)) && !operator.wants_start() {
+                let due = operator.wants_start() || operator.is_due(&context(worker));
+                if !reached.contains(&(stage, worker)) && !due {
                     continue;
                 }
                 let mut own = Output::default();

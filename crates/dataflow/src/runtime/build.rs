@@ -145,6 +145,9 @@ pub(super) struct Dataflow {
     /// Everything below it is published.
     pub(super) upper: Rc<Cell<Ts>>,
     pub(super) reported: Ts,
+    /// By stage, what [`Operator::next_turn`] says.
+    turns: Rc<RefCell<BTreeMap<String, i64>>>,
+    turn: Option<i64>,
     handed: Rc<RefCell<BTreeMap<Ts, Handed>>>,
     stages: usize,
 }
@@ -176,6 +179,11 @@ impl Dataflow {
             self.reported = upper;
             events(Event::Upper { view, worker, upper });
         }
+        let at = self.turns.borrow().values().min().copied();
+        if at != self.turn {
+            self.turn = at;
+            events(Event::Turn { view, worker, at });
+        }
         for mark in due {
             self.marks.borrow_mut().retain(|at| *at != mark);
             let Handed { changes, bytes, .. } = handed.remove(&mark).unwrap_or_default();
@@ -200,30 +208,9 @@ pub(super) fn install(
         handed: Rc::default(),
         live_from: Rc::new(Cell::new(spec.live.then_some(spec.start))),
         followed: Rc::default(),
+        turns: Rc::default(),
     };
-    let mut stages = Vec::new();
-    let mut first_table = 0;
-    for stage in &spec.graph.stages {
-        let mut operator = graph::build(stage)?;
-        let count = operator.tables().len();
-        if let Some(checkpoint) = spec.restore {
-            let tables = &spec.tables.state[first_table..first_table + count];
-            restore(operator.as_mut(), tables, checkpoint, shared)?;
-        }
-        stages.push(Stateful {
-            name: stage.spec.to_string(),
-            operator,
-            chain: stage.chain.clone(),
-            route: route_of(&spec.graph, Upstream::Stage(stages.len())),
-            is_last: spec.graph.is_last(stages.len()),
-            first_table,
-            pending: BTreeMap::new(),
-            start: spec.start,
-            handed_over: None,
-            cells: cells.clone(),
-        });
-        first_table += count;
-    }
+    let stages = stateful_stages(spec, shared, &cells)?;
     let count = stages.len();
     let published = Rc::new(Cell::new(true));
     let changes = Changes::default();
@@ -256,9 +243,42 @@ pub(super) fn install(
         changes,
         upper,
         reported: spec.start,
+        turns: cells.turns,
+        turn: None,
         handed: cells.handed,
         stages: count,
     })
+}
+
+/// The operators, with their state if it is a recovery.
+fn stateful_stages(spec: &Install, shared: &Shared, cells: &Cells) -> Result<Vec<Stateful>, Error> {
+    let mut stages = Vec::new();
+    let mut first_table = 0;
+    for stage in &spec.graph.stages {
+        let mut operator = graph::build(stage)?;
+        let count = operator.tables().len();
+        if let Some(checkpoint) = spec.restore {
+            let tables = &spec.tables.state[first_table..first_table + count];
+            restore(operator.as_mut(), tables, checkpoint, shared)?;
+        }
+        stages.push(Stateful {
+            name: stage.spec.to_string(),
+            operator,
+            chain: stage.chain.clone(),
+            route: route_of(&spec.graph, Upstream::Stage(stages.len())),
+            is_last: spec.graph.is_last(stages.len()),
+            first_table,
+            pending: BTreeMap::new(),
+            start: spec.start,
+            keeps_time: stage.keeps_time(),
+            idle: None,
+            looked: spec.start.epoch(),
+            handed_over: None,
+            cells: cells.clone(),
+        });
+        first_table += count;
+    }
+    Ok(stages)
 }
 
 /// The columns that the one consumer of some rows routes them by.
@@ -357,6 +377,7 @@ struct Cells {
     handed: Rc<RefCell<BTreeMap<Ts, Handed>>>,
     live_from: Rc<Cell<Option<Ts>>>,
     followed: Rc<Cell<bool>>,
+    turns: Rc<RefCell<BTreeMap<String, i64>>>,
 }
 
 impl Cells {
@@ -377,6 +398,12 @@ struct Stateful {
     pending: BTreeMap<Ts, Capability<u64>>,
     /// The first time, at which it is finished even without rows if it asks for that.
     start: Ts,
+    /// It may owe output at a time without rows.
+    keeps_time: bool,
+    /// If it may: a capability for the times that are not looked at yet.
+    idle: Option<Capability<u64>>,
+    /// The first epoch for which it has not been asked whether it owes output.
+    looked: Epoch,
     /// The last mark that was handed over.
     handed_over: Option<Ts>,
     cells: Cells,
@@ -392,12 +419,11 @@ impl Stateful {
         let mut marks: Vec<Ts> = self.cells.marks.borrow().clone();
         marks.retain(|mark| *mark < frontier && !self.handed(*mark));
         marks.sort_unstable();
-        while let Some(entry) = self.pending.first_entry().filter(|e| *e.key() < frontier) {
-            let ts = *entry.key();
+        while let Some(ts) = self.next(frontier) {
             while marks.first().is_some_and(|mark| *mark < ts) {
                 self.hand_over(marks.remove(0))?;
             }
-            let capability = self.pending.remove(&ts).expect("it is the first entry");
+            let capability = self.pending.remove(&ts).expect("it has just been found");
             let changelog = !self.is_last || self.cells.followed.get();
             let context = Context { changelog, ..self.cells.context(ts) };
             let mut out = Output::default();
@@ -416,7 +442,45 @@ impl Stateful {
         for mark in marks {
             self.hand_over(mark)?;
         }
+        self.rest(frontier);
         Ok(())
+    }
+
+    /// The next time to finish below the frontier: one with rows, or one at which output is owed.
+    fn next(&mut self, frontier: Ts) -> Option<Ts> {
+        let pending = self.pending.keys().next().copied().filter(|ts| *ts < frontier);
+        let (Some(idle), Some(live)) = (&self.idle, self.cells.live_from.get()) else {
+            return pending;
+        };
+        let sealed = self.cells.shared.last().map_or(Ts::default(), |last| last.next().ts());
+        let upto = pending.unwrap_or(frontier).min(sealed);
+        self.looked = self.looked.max(live.epoch());
+        while self.looked.ts() < upto {
+            let ts = self.looked.ts();
+            self.looked = self.looked.next();
+            if self.operator.is_due(&self.cells.context(ts)) {
+                self.pending.insert(ts, idle.delayed(&ts.0));
+                return Some(ts);
+            }
+        }
+        pending
+    }
+
+    /// All times below the frontier are finished: lets go of them.
+    fn rest(&mut self, frontier: Ts) {
+        if !self.keeps_time {
+            return;
+        }
+        match &mut self.idle {
+            Some(_) if frontier == Ts(u64::MAX) => self.idle = None,
+            Some(idle) => idle.downgrade(&frontier.0.max(*idle.time())),
+            None => {}
+        }
+        let mut turns = self.cells.turns.borrow_mut();
+        match self.operator.next_turn() {
+            Some(turn) => drop(turns.insert(self.name.clone(), turn)),
+            None => drop(turns.remove(&self.name)),
+        }
     }
 
     fn handed(&self, mark: Ts) -> bool {
@@ -457,7 +521,7 @@ fn stateful<'scope>(
         if stage.operator.wants_start() {
             stage.pending.insert(stage.start, first.delayed(&stage.start.0));
         }
-        drop(first);
+        stage.idle = stage.keeps_time.then_some(first);
         move |frontiers| {
             let _working = Working::on(stage.cells.view);
             let mut failed = None;

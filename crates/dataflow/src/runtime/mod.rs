@@ -92,6 +92,8 @@ pub enum Command {
         epoch: Epoch,
         /// The sources' watermarks after it.
         watermarks: Arc<BTreeMap<ObjectId, i64>>,
+        /// The clock that it is logged with, microseconds.
+        now: i64,
         /// It is a checkpoint.
         hand_over: bool,
     },
@@ -114,6 +116,15 @@ pub enum Event {
         worker: usize,
         /// The first time not published.
         upper: Ts,
+    },
+    /// The least `now()` at which a view has changes on this worker, if no data comes.
+    Turn {
+        /// The view.
+        view: ObjectId,
+        /// The worker.
+        worker: usize,
+        /// Microseconds; None: never.
+        at: Option<i64>,
     },
     /// All operators of a view on this worker have handed over.
     HandedOver {
@@ -168,6 +179,8 @@ pub struct Install {
     pub live: bool,
     /// The sources' watermarks before `start`.
     pub watermarks: Arc<BTreeMap<ObjectId, i64>>,
+    /// The clock of the epoch before `start`, microseconds.
+    pub now: i64,
 }
 
 struct Handle {

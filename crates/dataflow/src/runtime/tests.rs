@@ -116,6 +116,7 @@ impl Bench {
             restore: None,
             live: true,
             watermarks: Arc::default(),
+            now: 0,
         })));
         tables
     }
@@ -137,7 +138,12 @@ impl Bench {
 
     fn seal(&self, epoch: u64, hand_over: bool) {
         let watermarks = Arc::default();
-        self.runtime.broadcast(&Command::Seal { epoch: Epoch(epoch), watermarks, hand_over });
+        self.runtime.broadcast(&Command::Seal {
+            epoch: Epoch(epoch),
+            watermarks,
+            now: 0,
+            hand_over,
+        });
     }
 
     /// Takes events in until a view has completed an epoch on all workers.
@@ -158,6 +164,7 @@ impl Bench {
                 let rows = changes.iter().map(|(_, change)| change.rows.num_rows()).sum();
                 self.handed.push((view, worker, rows));
             }
+            Event::Turn { .. } => {}
             Event::Unpublished { view, worker } => self.handed.push((view, worker, usize::MAX)),
         }
     }

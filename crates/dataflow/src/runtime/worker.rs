@@ -24,11 +24,18 @@ use crate::operator::{Context, Error, Output};
 
 const WATERMARKS_KEPT: usize = 4_096;
 
-/// What the operators of one worker share: watermarks by the epoch that they follow.
+/// What the record of a sealed epoch says of time.
+#[derive(Clone, Default)]
+pub(super) struct Sealed {
+    watermarks: Arc<BTreeMap<ObjectId, i64>>,
+    now: i64,
+}
+
+/// What the operators of one worker share.
 pub(super) struct Shared {
     pub(super) worker: usize,
     pub(super) workers: usize,
-    pub(super) watermarks: RefCell<BTreeMap<Epoch, Arc<BTreeMap<ObjectId, i64>>>>,
+    pub(super) sealed: RefCell<BTreeMap<Epoch, Sealed>>,
 }
 
 impl Shared {
@@ -36,17 +43,25 @@ impl Shared {
     pub(super) fn context(&self, ts: Ts, live_from: Option<Ts>) -> Context {
         let mut watermarks = BTreeMap::new();
         if live_from.is_some_and(|from| ts >= from) {
-            let known = self.watermarks.borrow();
+            let known = self.sealed.borrow();
             if let Some((_, before)) = known.range(..ts.epoch()).next_back() {
-                watermarks.clone_from(before);
+                watermarks.clone_from(&before.watermarks);
             }
         }
-        Context { ts, worker: self.worker, workers: self.workers, watermarks, changelog: true }
+        let known = self.sealed.borrow();
+        let now = known.range(..=ts.epoch()).next_back().map(|(_, sealed)| sealed.now);
+        let (worker, workers) = (self.worker, self.workers);
+        Context { ts, worker, workers, watermarks, now, changelog: true }
     }
 
-    fn note(&self, epoch: Epoch, watermarks: &Arc<BTreeMap<ObjectId, i64>>) {
-        let mut known = self.watermarks.borrow_mut();
-        known.insert(epoch, watermarks.clone());
+    /// The last epoch whose record is known.
+    pub(super) fn last(&self) -> Option<Epoch> {
+        self.sealed.borrow().last_key_value().map(|(epoch, _)| *epoch)
+    }
+
+    fn note(&self, epoch: Epoch, watermarks: &Arc<BTreeMap<ObjectId, i64>>, now: i64) {
+        let mut known = self.sealed.borrow_mut();
+        known.insert(epoch, Sealed { watermarks: watermarks.clone(), now });
         while known.len() > WATERMARKS_KEPT {
             known.pop_first();
         }
@@ -65,7 +80,7 @@ pub(super) fn run(timely: &mut Worker, commands: &Receiver<Command>, events: &Ev
     let shared = Rc::new(Shared {
         worker: timely.index(),
         workers: timely.peers(),
-        watermarks: RefCell::default(),
+        sealed: RefCell::default(),
     });
     let mut state = State { shared, events: events.clone(), views: BTreeMap::new(), sealed: None };
     loop {
@@ -105,7 +120,8 @@ impl State {
                 let _working = Working::on(spec.view);
                 let dataflow = install(timely, &self.shared, &spec)?;
                 if spec.live {
-                    self.shared.note(spec.start.epoch().previous(), &spec.watermarks);
+                    let before = spec.start.epoch().previous();
+                    self.shared.note(before, &spec.watermarks, spec.now);
                 }
                 self.views.insert(spec.view, dataflow);
                 self.note_followers();
@@ -128,8 +144,9 @@ impl State {
                 }
             }
             Command::GoLive { view, from } => self.go_live(view, from),
-            Command::Seal { epoch, watermarks, hand_over } => {
-                self.seal(epoch, &watermarks, hand_over);
+            Command::Seal { epoch, watermarks, now, hand_over } => {
+                self.shared.note(epoch, &watermarks, now);
+                self.seal(epoch, hand_over);
             }
             Command::Unpublish(view) => {
                 if let Some(dataflow) = self.views.get(&view) {
@@ -203,8 +220,7 @@ impl State {
         }
     }
 
-    fn seal(&mut self, epoch: Epoch, watermarks: &Arc<BTreeMap<ObjectId, i64>>, hand_over: bool) {
-        self.shared.note(epoch, watermarks);
+    fn seal(&mut self, epoch: Epoch, hand_over: bool) {
         self.sealed = Some(epoch);
         for dataflow in self.views.values_mut() {
             if dataflow.live_from.get().is_none_or(|from| epoch.ts() < from) {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
+use datafusion::logical_expr::{WindowFrame, WindowFunctionDefinition};
 use datafusion_proto::physical_plan::DefaultPhysicalExtensionCodec;
 use datafusion_proto::physical_plan::from_proto::parse_physical_expr;
 use datafusion_proto::protobuf;
@@ -14,8 +15,9 @@ use prost::Message;
 
 use super::{PlanError, damaged, proto};
 use crate::{
-    Aggregate, Call, Chain, Function, Hop, Join, JoinKind, JoinPair, LateCheck, Leaf, LeafKind,
-    Meta, Node, Order, Rebuild, Scalar, Step, TopN, Union, Upsert, Values, ViewPlan, Watermark,
+    Aggregate, Call, Chain, Clock, Function, Hop, Join, JoinKind, JoinPair, LateCheck, Leaf,
+    LeafKind, Meta, Node, Order, Over, OverCall, Rebuild, Scalar, Stay, Step, TopN, Union, Upsert,
+    Values, ViewPlan, Watermark,
 };
 
 /// Decodes one plan; expressions resolve their functions in the context.
@@ -40,9 +42,7 @@ impl Decoder<'_> {
                 let mut steps = Vec::with_capacity(chain.steps.len());
                 for step in chain.steps {
                     let step = self.step(step, &schema)?;
-                    if let Step::Project { schema: next, .. } | Step::Hop { schema: next, .. } =
-                        &step
-                    {
+                    if let Some(next) = step.schema() {
                         schema = Arc::clone(next);
                     }
                     steps.push(step);
@@ -66,6 +66,8 @@ impl Decoder<'_> {
                 Node::Values(Values { rows, meta })
             }
             proto::Kind::TopN(top) => Node::TopN(Box::new(self.top_n(*top, meta)?)),
+            proto::Kind::Over(over) => Node::Over(Box::new(self.over(*over, meta)?)),
+            proto::Kind::Stay(stay) => Node::Stay(Box::new(self.stay(*stay, meta)?)),
         })
     }
 
@@ -83,6 +85,15 @@ impl Decoder<'_> {
                 hop: hop(&required(step.hop, "hop")?, columns)?,
                 schema: schema(&step.schema)?,
             },
+            proto::StepKind::Unnest(step) => {
+                let lists = indexes(&step.lists, columns)?;
+                let is_list =
+                    |list: &usize| matches!(input.field(*list).data_type(), DataType::List(_));
+                if !lists.iter().all(is_list) {
+                    return Err(damaged("what is unnested is a list"));
+                }
+                Step::Unnest { lists, schema: schema(&step.schema)? }
+            }
             proto::StepKind::Late(check) => Step::Late(late(check, columns)?),
         })
     }
@@ -143,6 +154,65 @@ impl Decoder<'_> {
         let (group, order) = (indexes(&from.group, columns)?, orders(&from.order, columns)?);
         let proto::TopN { offset, limit, position, .. } = from;
         Ok(TopN { input, group, order, offset, limit, position, meta })
+    }
+
+    fn over(&self, from: proto::Over, meta: Meta) -> Result<Over, PlanError> {
+        let input = self.node(*required(from.input, "input")?)?;
+        let schema = &input.meta().schema;
+        let columns = schema.fields().len();
+        let (group, order) = (indexes(&from.group, columns)?, orders(&from.order, columns)?);
+        let calls = from.calls.into_iter().map(|call| self.over_call(call, schema, order.len()));
+        let calls: Vec<OverCall> = calls.collect::<Result<_, _>>()?;
+        if meta.schema.fields().len() != columns + calls.len() {
+            return Err(damaged("window functions have a column each"));
+        }
+        Ok(Over { input, group, order, calls, meta })
+    }
+
+    fn over_call(
+        &self,
+        from: proto::OverCall,
+        input: &SchemaRef,
+        order: usize,
+    ) -> Result<OverCall, PlanError> {
+        let name = from.function.as_str();
+        let function = match from.aggregate {
+            true => self.functions.aggregate_functions().get(name).cloned().map(Into::into),
+            false => self.functions.window_functions().get(name).cloned().map(Into::into),
+        };
+        let function: Option<WindowFunctionDefinition> = function;
+        let args = from.args.iter().map(|bytes| self.scalar(bytes, input));
+        let output = schema(&from.output)?;
+        let output: Option<&FieldRef> = output.fields().first();
+        let frame = protobuf::WindowFrame::decode(from.frame.as_slice())?;
+        Ok(OverCall {
+            function: function.ok_or_else(|| damaged(format!("no function {name}")))?,
+            args: args.collect::<Result<_, _>>()?,
+            filter: from.filter.map(|at| index(at, input.fields().len())).transpose()?,
+            order: index(from.order, order + 1)?,
+            frame: WindowFrame::try_from(frame).map_err(|e| damaged(e.to_string()))?,
+            ignore_nulls: from.ignore_nulls,
+            distinct: from.distinct,
+            output: Arc::clone(required(output, "output")?),
+        })
+    }
+
+    fn stay(&self, from: proto::Stay, meta: Meta) -> Result<Stay, PlanError> {
+        let input = self.node(*required(from.input, "input")?)?;
+        let columns = input.meta().schema.fields().len();
+        let clock = match from.watermark {
+            None => Clock::Now,
+            Some(from) => {
+                let sources = from.sources.into_iter().map(ObjectId).collect();
+                Clock::Watermark { shift: from.shift, sources }
+            }
+        };
+        let time = |column: Option<u64>| column.map(|column| index(column, columns)).transpose();
+        let (from, until) = (time(from.from)?, time(from.until)?);
+        if meta.schema.fields().len() != columns || from.or(until).is_none() {
+            return Err(damaged("rows that stay have a time and the columns of their input"));
+        }
+        Ok(Stay { input, clock, from, until, meta })
     }
 
     fn call(&self, call: proto::Call, input: &SchemaRef) -> Result<Call, PlanError> {

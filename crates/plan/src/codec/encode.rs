@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::Int64Array;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::error::DataFusionError;
+use datafusion::logical_expr::WindowFunctionDefinition;
 use datafusion_proto::physical_plan::DefaultPhysicalExtensionCodec;
 use datafusion_proto::physical_plan::to_proto::serialize_physical_expr;
 use datafusion_proto::protobuf;
@@ -14,8 +15,8 @@ use prost::Message;
 
 use super::{PlanError, proto};
 use crate::{
-    Aggregate, Call, Hop, Join, JoinKind, LateCheck, LeafKind, Meta, Node, Order, Rebuild, Scalar,
-    Step, TopN, ViewPlan, Watermark,
+    Aggregate, Call, Clock, Hop, Join, JoinKind, LateCheck, LeafKind, Meta, Node, Order, Over,
+    OverCall, Rebuild, Scalar, Stay, Step, TopN, ViewPlan, Watermark,
 };
 
 pub(super) fn view(plan: &ViewPlan) -> Result<proto::ViewPlan, PlanError> {
@@ -53,6 +54,8 @@ fn node(node: &Node) -> Result<proto::Node, PlanError> {
             proto::Kind::Values(encode_delta(&rows)?)
         }
         Node::TopN(top) => proto::Kind::TopN(Box::new(self::top_n(top)?)),
+        Node::Over(over) => proto::Kind::Over(Box::new(self::over(over)?)),
+        Node::Stay(stay) => proto::Kind::Stay(Box::new(self::stay(stay)?)),
     };
     Ok(proto::Node { meta: Some(meta(node.meta())?), kind: Some(kind) })
 }
@@ -75,6 +78,10 @@ fn step(step: &Step) -> Result<proto::Step, PlanError> {
         }),
         Step::Hop { hop, schema } => proto::StepKind::Hop(proto::HopStep {
             hop: Some(self::hop(hop)),
+            schema: self::schema(schema)?,
+        }),
+        Step::Unnest { lists, schema } => proto::StepKind::Unnest(proto::UnnestStep {
+            lists: indexes(lists),
             schema: self::schema(schema)?,
         }),
         Step::Late(check) => proto::StepKind::Late(late(check)),
@@ -137,6 +144,31 @@ fn top_n(top: &TopN) -> Result<proto::TopN, PlanError> {
     })
 }
 
+fn over(over: &Over) -> Result<proto::Over, PlanError> {
+    Ok(proto::Over {
+        input: Some(Box::new(node(&over.input)?)),
+        group: indexes(&over.group),
+        order: orders(&over.order),
+        calls: over.calls.iter().map(over_call).collect::<Result<_, _>>()?,
+    })
+}
+
+fn over_call(call: &OverCall) -> Result<proto::OverCall, PlanError> {
+    let frame = protobuf::WindowFrame::try_from(&call.frame);
+    let frame = frame.map_err(|error| DataFusionError::External(Box::new(error)))?;
+    Ok(proto::OverCall {
+        function: call.function.name().to_owned(),
+        aggregate: matches!(call.function, WindowFunctionDefinition::AggregateUDF(_)),
+        args: call.args.iter().map(scalar).collect::<Result<_, _>>()?,
+        filter: call.filter.map(index),
+        order: index(call.order),
+        frame: frame.encode_to_vec(),
+        ignore_nulls: call.ignore_nulls,
+        distinct: call.distinct,
+        output: schema(&Arc::new(Schema::new(vec![Arc::clone(&call.output)])))?,
+    })
+}
+
 fn orders(order: &[Order]) -> Vec<proto::Order> {
     let each = order.iter().map(|order| proto::Order {
         column: index(order.column),
@@ -144,6 +176,22 @@ fn orders(order: &[Order]) -> Vec<proto::Order> {
         nulls_first: order.nulls_first,
     });
     each.collect()
+}
+
+fn stay(stay: &Stay) -> Result<proto::Stay, PlanError> {
+    let watermark = match &stay.clock {
+        Clock::Now => None,
+        Clock::Watermark { shift, sources } => {
+            let sources = sources.iter().map(|id| id.0).collect();
+            Some(proto::Sources { shift: *shift, sources })
+        }
+    };
+    Ok(proto::Stay {
+        input: Some(Box::new(node(&stay.input)?)),
+        watermark,
+        from: stay.from.map(index),
+        until: stay.until.map(index),
+    })
 }
 
 fn call(call: &Call) -> Result<proto::Call, PlanError> {

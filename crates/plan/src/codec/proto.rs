@@ -26,7 +26,7 @@ pub(super) struct ViewPlan {
 pub(super) struct Node {
     #[prost(message, optional, tag = "1")]
     pub(super) meta: Option<Meta>,
-    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 15, 20, 30")]
+    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 10, 15, 20, 21, 30")]
     pub(super) kind: Option<Kind>,
 }
 
@@ -49,6 +49,10 @@ pub(super) enum Kind {
     Values(Vec<u8>),
     #[prost(message, tag = "20")]
     TopN(Box<TopN>),
+    #[prost(message, tag = "21")]
+    Over(Box<Over>),
+    #[prost(message, tag = "10")]
+    Stay(Box<Stay>),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -99,7 +103,7 @@ pub(super) struct Chain {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Step {
-    #[prost(oneof = "StepKind", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "StepKind", tags = "1, 2, 3, 4, 5")]
     pub(super) kind: Option<StepKind>,
 }
 
@@ -113,6 +117,16 @@ pub(super) enum StepKind {
     Hop(HopStep),
     #[prost(message, tag = "4")]
     Late(LateCheck),
+    #[prost(message, tag = "5")]
+    Unnest(UnnestStep),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct UnnestStep {
+    #[prost(uint64, repeated, tag = "1")]
+    pub(super) lists: Vec<u64>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) schema: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -233,6 +247,28 @@ pub(super) struct Join {
     pub(super) filter: Option<Vec<u8>>,
 }
 
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Stay {
+    #[prost(message, optional, boxed, tag = "1")]
+    pub(super) input: Option<Box<Node>>,
+    /// None: the clock is `now()`.
+    #[prost(message, optional, tag = "2")]
+    pub(super) watermark: Option<Sources>,
+    #[prost(uint64, optional, tag = "3")]
+    pub(super) from: Option<u64>,
+    #[prost(uint64, optional, tag = "4")]
+    pub(super) until: Option<u64>,
+}
+
+/// The least watermark of sources, less a shift.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Sources {
+    #[prost(sint64, tag = "1")]
+    pub(super) shift: i64,
+    #[prost(uint32, repeated, tag = "2")]
+    pub(super) sources: Vec<u32>,
+}
+
 /// 0 is no kind, so that a message without one is damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
@@ -284,4 +320,42 @@ pub(super) struct TopN {
     pub(super) limit: u64,
     #[prost(string, optional, tag = "6")]
     pub(super) position: Option<String>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Over {
+    #[prost(message, optional, boxed, tag = "1")]
+    pub(super) input: Option<Box<Node>>,
+    #[prost(uint64, repeated, tag = "2")]
+    pub(super) group: Vec<u64>,
+    #[prost(message, repeated, tag = "3")]
+    pub(super) order: Vec<Order>,
+    #[prost(message, repeated, tag = "4")]
+    pub(super) calls: Vec<OverCall>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct OverCall {
+    /// The library's name of the function.
+    #[prost(string, tag = "1")]
+    pub(super) function: String,
+    /// It is an aggregate.
+    #[prost(bool, tag = "2")]
+    pub(super) aggregate: bool,
+    #[prost(bytes = "vec", repeated, tag = "3")]
+    pub(super) args: Vec<Vec<u8>>,
+    #[prost(uint64, optional, tag = "4")]
+    pub(super) filter: Option<u64>,
+    #[prost(uint64, tag = "5")]
+    pub(super) order: u64,
+    /// DataFusion's message of a frame.
+    #[prost(bytes = "vec", tag = "6")]
+    pub(super) frame: Vec<u8>,
+    #[prost(bool, tag = "7")]
+    pub(super) ignore_nulls: bool,
+    #[prost(bool, tag = "8")]
+    pub(super) distinct: bool,
+    /// A schema of one field.
+    #[prost(bytes = "vec", tag = "9")]
+    pub(super) output: Vec<u8>,
 }

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::ToDFSchema;
 use datafusion::execution::TaskContext;
-use datafusion::logical_expr::{Expr, lit};
+use datafusion::logical_expr::{
+    Expr, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition, lit,
+};
 use datafusion::prelude::{SessionContext, col};
 use millrace_types::{ObjectId, SqlType};
 use prost::Message;
 
 use super::*;
 use crate::{
-    Aggregate, Call, Chain, Function, Hop, Join, JoinKind, JoinPair, LateCheck, Leaf, LeafKind,
-    Meta, Node, Order, Rebuild, Scalar, Step, TopN, Union, Upsert, Watermark,
+    Aggregate, Call, Chain, Clock, Function, Hop, Join, JoinKind, JoinPair, LateCheck, Leaf,
+    LeafKind, Meta, Node, Order, Over, OverCall, Rebuild, Scalar, Stay, Step, TopN, Union, Upsert,
+    Watermark,
 };
 
 fn schema(columns: &[(&str, SqlType)]) -> SchemaRef {
@@ -82,6 +85,7 @@ fn plan() -> ViewPlan {
             ],
             schema: schema(&[("ts", SqlType::TimestampTz), ("text", SqlType::Text)]),
         },
+        Step::Unnest { lists: Vec::new(), schema: windows.clone() },
         Step::Hop { hop: hop.clone(), schema: windows.clone() },
         Step::Late(LateCheck {
             close: Watermark { column: 1, shift: i64::MIN, sources: vec![ObjectId(1)] },
@@ -101,6 +105,39 @@ fn plan() -> ViewPlan {
         meta: meta(windows),
     };
     ViewPlan { root: Node::Aggregate(Box::new(aggregate)), sort: vec![1, 0] }
+}
+
+#[test]
+fn window_functions_survive_a_round_trip() {
+    let base = schema(&[("a", SqlType::TimestampTz), ("b", SqlType::BigInt)]);
+    let kind = LeafKind::View(ObjectId(2));
+    let input = Node::Leaf(Leaf { kind, columns: vec![0, 1], meta: meta(Arc::clone(&base)) });
+    let context = SessionContext::new().task_ctx();
+    let sum = datafusion::functions_aggregate::sum::sum_udaf();
+    let lag = datafusion::functions_window::lead_lag::lag_udwf();
+    let five = datafusion::common::ScalarValue::UInt64(Some(5));
+    let frame = WindowFrame::new_bounds(
+        WindowFrameUnits::Rows,
+        WindowFrameBound::Preceding(five),
+        WindowFrameBound::CurrentRow,
+    );
+    let call = |function: WindowFunctionDefinition| OverCall {
+        output: Arc::new(Field::new(function.name(), SqlType::BigInt.arrow(), true)),
+        function,
+        args: vec![scalar(col("b"), &base), scalar(lit(1i64), &base)],
+        filter: Some(1),
+        order: 1,
+        frame: frame.clone(),
+        ignore_nulls: true,
+        distinct: false,
+    };
+    let calls = vec![call(sum.into()), call(lag.into())];
+    let meta = Meta { schema: Over::output_schema(&base, &calls), ..meta(base.clone()) };
+    let order = vec![Order { column: 0, descending: true, nulls_first: false }];
+    let over = Over { input, group: vec![1], order, calls, meta };
+    let plan = ViewPlan { root: Node::Over(Box::new(over)), sort: vec![1, 0] };
+    let read = decode_plan(&encode_plan(&plan).unwrap(), &context).unwrap();
+    assert_eq!(format!("{plan:?}"), format!("{read:?}"));
 }
 
 #[test]
@@ -188,6 +225,30 @@ fn an_upsert_survives_a_round_trip() {
         upsert.origin.1 = 4;
         let bytes = encode_plan(&plan(&upsert)).unwrap();
         assert!(decode_plan(&bytes, &functions()).is_err());
+    }
+}
+
+#[test]
+fn rows_that_stay_survive_a_round_trip() {
+    let schema = schema(&[("a", SqlType::TimestampTz), ("b", SqlType::TimestampTz)]);
+    let leaf = Leaf {
+        kind: LeafKind::View(ObjectId(2)),
+        columns: vec![0, 1],
+        meta: meta(Arc::clone(&schema)),
+    };
+    let watermark = Clock::Watermark { shift: -7, sources: vec![ObjectId(1), ObjectId(4)] };
+    for (clock, from, until) in
+        [(Clock::Now, Some(1), Some(0)), (Clock::Now, None, Some(1)), (watermark, Some(0), None)]
+    {
+        let input = Node::Leaf(leaf.clone());
+        let stay = Stay { input, clock, from, until, meta: meta(Arc::clone(&schema)) };
+        let plan = ViewPlan { root: Node::Stay(Box::new(stay.clone())), sort: vec![0] };
+        let read = decode_plan(&encode_plan(&plan).unwrap(), &functions()).unwrap();
+        assert_eq!(format!("{plan:#?}"), format!("{read:#?}"));
+        let timeless = Stay { from: None, until: None, ..stay };
+        let plan = ViewPlan { root: Node::Stay(Box::new(timeless)), sort: vec![0] };
+        let error = decode_plan(&encode_plan(&plan).unwrap(), &functions()).unwrap_err();
+        assert!(matches!(error, PlanError::Damaged(_)), "{error}");
     }
 }
 

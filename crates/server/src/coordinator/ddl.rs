@@ -226,6 +226,7 @@ impl Coordinator {
             self.view_tables(object, &graph).map_err(|error| internal(error.to_string()))?;
         let start = self.open.previous().ts().next();
         let install = Install {
+            now: self.last_now,
             view: object.id,
             name: object.name.clone(),
             graph: Arc::new(graph),
@@ -274,6 +275,7 @@ impl Coordinator {
             tables: install.tables.clone(),
             sources,
             live_from: install.live.then(|| install.start.epoch()),
+            turns: vec![None; self.runtime.workers()],
         };
         self.views.insert(install.view, view);
         self.runtime.broadcast(&Command::Install(Arc::new(install)));

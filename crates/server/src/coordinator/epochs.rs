@@ -1,7 +1,8 @@
 //! Sealing and completing epochs.
 //!
 //! A seal is due when rows have come and the interval has passed, when a gate is full, when a timer
-//! of an idle source moves its watermark, or when a commit waits for a checkpoint. The interval
+//! of an idle source moves its watermark, when a view has changes by the clock or by a watermark that the
+//! last seal has moved, or when a commit waits for a checkpoint. The interval
 //! stretches so that the seal's own cost stays under 5% of the time.
 
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use millrace_dataflow::runtime::Command;
 use millrace_storage::{EpochRecord, PartitionRecord, SourceRecord};
 use millrace_types::{Epoch, ObjectId};
 
-use super::{Coordinator, IN_FLIGHT_MAX, watermark};
+use super::{Coordinator, IN_FLIGHT_MAX, View, watermark};
 use crate::clock::micros;
 use crate::error::ServerError;
 use crate::shared::EpochStatus;
@@ -40,8 +41,25 @@ impl Coordinator {
         let changed = self.sources.values().any(|source| source.feed.gate.peek_changed());
         let rested = self.shared.config.epoch_interval.min(std::time::Duration::from_millis(20));
         (full && since >= micros(rested) / 4)
+            || (since >= self.interval() && self.turn_due(now))
             || (changed && since >= self.interval())
             || (since >= CLOCK_STEP_US && self.clock_moves(now))
+    }
+
+    /// True if a view has changes at this time, though no rows have come.
+    fn turn_due(&self, now: i64) -> bool {
+        let closes = |view: &View| self.moved && view.graph.follows_watermarks();
+        let mut live = self.views.values().filter(|view| view.live_from.is_some());
+        live.any(|view| closes(view) || view.turn().is_some_and(|at| at <= now))
+    }
+
+    /// The time at which the next view has changes, if no rows come.
+    pub(super) fn next_turn(&self, now: i64) -> Option<i64> {
+        if self.turn_due(now) {
+            return Some(now);
+        }
+        let live = self.views.values().filter(|view| view.live_from.is_some());
+        live.filter_map(View::turn).min()
     }
 
     /// True if the clock alone would move a watermark now.
@@ -66,7 +84,7 @@ impl Coordinator {
         let (changes, changed) = self.logged_changes();
         let mut record = EpochRecord { epoch, now, sources: Vec::new(), changes };
         let mut watermarks = BTreeMap::new();
-        let mut bytes = 0;
+        let (mut bytes, mut moved) = (0, false);
         for (id, source) in &mut self.sources {
             let (rule, opened, before) = (source.rule, source.opened, source.watermark);
             let mut after = before;
@@ -77,6 +95,7 @@ impl Coordinator {
                 (next.ts(), after)
             });
             source.watermark = after;
+            moved |= after > before;
             if let Some(after) = after {
                 watermarks.insert(*id, after);
             }
@@ -98,9 +117,10 @@ impl Coordinator {
         self.tails_after_cut(&record);
         self.checkpoints.sealed(epoch, record, cost, hand_over, now);
         let watermarks = Arc::new(watermarks);
-        self.runtime.broadcast(&Command::Seal { epoch, watermarks, hand_over });
+        self.runtime.broadcast(&Command::Seal { epoch, watermarks, now, hand_over });
         self.open = next;
         self.last_seal_at = now;
+        self.moved = moved;
         self.last_now = now;
         self.in_flight.push_back((epoch, now));
         let status = EpochStatus {

@@ -78,11 +78,18 @@ struct View {
     sources: Vec<ObjectId>,
     /// Follows the seals from this epoch on; None while hydrating.
     live_from: Option<Epoch>,
+    /// By worker, the time at which it has changes without rows.
+    turns: Vec<Option<i64>>,
 }
 
 impl View {
     fn upper(&self) -> Ts {
         self.uppers.iter().copied().min().unwrap_or_default()
+    }
+
+    /// The time at which it has changes, if no rows come.
+    fn turn(&self) -> Option<i64> {
+        self.turns.iter().flatten().min().copied()
     }
 }
 
@@ -116,6 +123,8 @@ pub struct Coordinator {
     replay: VecDeque<recover::Logged>,
     next_feed: u64,
     last_seal_at: i64,
+    /// The last seal has moved a watermark.
+    moved: bool,
     last_post_at: i64,
     /// Bytes of resident memory at the last look.
     resident: usize,
@@ -166,6 +175,7 @@ impl Coordinator {
             replay: VecDeque::new(),
             next_feed: 1,
             last_seal_at: 0,
+            moved: false,
             last_post_at: 0,
             resident: 0,
             staged: 0,
@@ -232,6 +242,11 @@ impl Coordinator {
                     found.uppers[worker] = found.uppers[worker].max(upper);
                 }
             }
+            Event::Turn { view, worker, at } => {
+                if let Some(found) = self.views.get_mut(&view) {
+                    found.turns[worker] = at;
+                }
+            }
             Event::HandedOver { view, worker, mark, changes, bytes } => {
                 self.handed_over(view, worker, mark, changes, bytes);
             }
@@ -271,7 +286,14 @@ impl Coordinator {
                 let due = u64::try_from(due).unwrap_or(0).clamp(200, 20_000);
                 Duration::from_micros(due)
             }
-            false => IDLE_WAIT,
+            false => match self.next_turn(now) {
+                Some(at) => {
+                    let due = at.max(self.last_seal_at.saturating_add(self.interval()));
+                    let due = u64::try_from(due.saturating_sub(now)).unwrap_or(0);
+                    Duration::from_micros(due.max(1_000)).min(IDLE_WAIT)
+                }
+                None => IDLE_WAIT,
+            },
         }
     }
 

@@ -34,6 +34,7 @@ const MAX_FUTURE_US: i64 = 3_600_000_000;
 pub(super) struct Logged {
     epoch: millrace_types::Epoch,
     watermarks: Arc<BTreeMap<ObjectId, i64>>,
+    now: i64,
     changes: Vec<ChangeRecord>,
 }
 
@@ -154,6 +155,7 @@ impl Coordinator {
                 leaves.filter_map(source_of).filter(|_| !is_table).collect();
             read.extend(sources.iter().copied());
             let install = Install {
+                now: record.as_ref().map_or(0, |record| record.now),
                 view: object.id,
                 name: object.name.clone(),
                 tables,
@@ -176,6 +178,7 @@ impl Coordinator {
         let logged = |record: EpochRecord| Logged {
             epoch: record.epoch,
             watermarks: Arc::new(watermarks_of(&record)),
+            now: record.now,
             changes: record.changes,
         };
         self.replay = log.into_iter().map(logged).collect();
@@ -283,9 +286,11 @@ impl Coordinator {
             if !self.sources.values().all(|source| source.feed.gate.replayed(epoch)) {
                 return;
             }
-            let Some(Logged { watermarks, changes, .. }) = self.replay.pop_front() else { return };
+            let Some(logged) = self.replay.pop_front() else { return };
+            let Logged { watermarks, changes, .. } = logged;
             changes.iter().for_each(|change| self.send_logged(epoch, change));
-            self.runtime.broadcast(&Command::Seal { epoch, watermarks, hand_over: false });
+            let seal = Command::Seal { epoch, watermarks, now: logged.now, hand_over: false };
+            self.runtime.broadcast(&seal);
             self.in_flight.push_back((epoch, now));
             if self.replay.is_empty() {
                 tracing::info!(%epoch, "the log has been read again, live from here");

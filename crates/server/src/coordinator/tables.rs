@@ -130,6 +130,7 @@ impl Coordinator {
         let graph = Graph::new(&object.stored().expect("it is a table").plan);
         let watermarks = self.sources.iter().filter_map(|(id, s)| Some((*id, s.watermark?)));
         let install = Install {
+            now: self.last_now,
             view: object.id,
             name: object.name.clone(),
             tables: self.view_tables(&object, &graph)?,

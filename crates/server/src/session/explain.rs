@@ -4,7 +4,7 @@ use datafusion::physical_plan::displayable;
 use millrace_pg::session::Outcome;
 use millrace_plan::ViewPlan;
 use millrace_sql::ast::{self, Name, Statement};
-use millrace_sql::stream::{InputInfo, ViewOptions};
+use millrace_sql::stream::InputInfo;
 use millrace_sql::{Binder, BoundView, Catalog, CatalogTables, Kind, Object, Parameters, View};
 use millrace_types::{ObjectId, Report};
 
@@ -58,7 +58,7 @@ impl Conn {
         let tables = CatalogTables(&catalog);
         let bound =
             Binder::new(&catalog, &tables, &state).bind_materialized_view(create, &create.text)?;
-        let options = ViewOptions { allowed_lateness_us: bound.allowed_lateness_us };
+        let options = bound.stream_options();
         let inputs = |id: ObjectId| input(&catalog, id);
         let plan = millrace_sql::stream::plan(bound.plan.clone(), &state, &inputs, &options)?;
         Ok((plan, bound))

@@ -7,7 +7,7 @@ use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Int32Type, Int64Type};
 use millrace_plan::{LeafKind, ViewPlan};
-use millrace_sql::stream::explain;
+use millrace_sql::stream::{ViewOptions, explain};
 use millrace_types::{OFFSET_COLUMN, ObjectId, PARTITION_COLUMN, SqlType};
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -63,15 +63,25 @@ impl Case {
                 [.., last] if !random.random_ratio(2, 5) => query::query(last, random),
                 _ => query::joined(&inputs, random),
             };
+            let query = case.emitting(query, random);
             case.add(query);
             inputs.push(case.input());
         }
         case
     }
 
+    /// The query with `EMIT ON WINDOW CLOSE`, sometimes and where rows become final.
+    fn emitting(&self, query: Query, random: &mut StdRng) -> Query {
+        let closes = query.closes.is_some() && !query.text.contains("now()");
+        let emits = closes && self.sql.has_event_time() && random.random_ratio(2, 5);
+        Query { emits, ..query }
+    }
+
     fn add(&mut self, query: Query) {
         let name = format!("v{}", self.plans.len() + 1);
-        let plan = self.sql.plan(&query.text, self.lateness).unwrap_or_else(|report| {
+        let options =
+            ViewOptions { allowed_lateness_us: self.lateness, emit_on_window_close: query.emits };
+        let plan = self.sql.plan_with(&query.text, &options).unwrap_or_else(|report| {
             panic!("{report:?}\n{}", query.text);
         });
         let id = ObjectId(TABLE_ID.0 + 1 + u32::try_from(self.plans.len()).expect("few views"));
@@ -98,7 +108,9 @@ impl Case {
         let mut text = format!("times {:?}, lateness {} us\n", self.times, self.lateness);
         for ((name, query), (_, plan)) in self.queries.iter().zip(&self.plans) {
             let explained = explain(plan, &|id| format!("object {id}"));
-            writeln!(text, "{name}: {}\n{explained}", query.text).expect("a String takes it");
+            let emits = if query.emits { " EMIT ON WINDOW CLOSE" } else { "" };
+            writeln!(text, "{name}: {}{emits}\n{explained}", query.text)
+                .expect("a String takes it");
         }
         text
     }
@@ -140,7 +152,7 @@ impl Case {
                 Some(&unfollowed.epoch(number, &rows)),
                 "epoch {number}: the content is another if nobody follows it"
             );
-            self.compare(&told, number, coverage);
+            self.compare(&told, &rows, number, coverage);
             log.push((number, rows, said));
             if random.random_ratio(1, 3) {
                 running.checkpoint();
@@ -178,7 +190,7 @@ impl Case {
     }
 
     /// Compares each view with the batch answer, where late rows do not make that impossible.
-    fn compare(&self, told: &Told, number: u64, coverage: &mut Coverage) {
+    fn compare(&self, told: &Told, at: &EpochRows, number: u64, coverage: &mut Coverage) {
         if !told.late.is_empty() && !self.leaves_late_rows_out() {
             return;
         }
@@ -188,7 +200,11 @@ impl Case {
         batch.set(TABLE, &self.sql.table_schema(), vec![told.table.clone()]);
         let each = self.queries.iter().zip(&self.plans).zip(&told.contents);
         for (((name, query), (_, plan)), content) in each {
-            let (schema, answer) = batch.answer(&self.sql, &query.text);
+            let closed = at.watermark.map(|watermark| watermark - self.lateness);
+            let answer = batch.answer(&self.sql, &query.at(at.now, closed));
+            let Some((schema, answer)) = answer else {
+                return coverage.hit("no batch answer");
+            };
             let columns = schema.fields().len();
             assert_eq!(columns, visible(plan), "columns of {name}");
             let rows: Vec<_> =

@@ -148,6 +148,9 @@ fn a_change_costs_the_same_in_a_group_of_a_thousand_values_and_of_a_million() {
         "SELECT c0 FROM v ORDER BY c0 DESC LIMIT 10 OFFSET 2",
         "SELECT c0, r FROM (SELECT *, row_number() OVER (PARTITION BY c1 ORDER BY c0) AS r FROM v) \
          AS q WHERE r <= 10",
+        // Of the touched partition, which is small.
+        "SELECT c0, rank() OVER (PARTITION BY c0 / 4 ORDER BY c0) AS r, \
+         sum(c0) OVER (PARTITION BY c0 / 4 ORDER BY c0) AS s FROM v",
     ] {
         let small = touched_in_one_group(text, 1_000);
         let large = touched_in_one_group(text, 1_000_000);
@@ -156,4 +159,35 @@ fn a_change_costs_the_same_in_a_group_of_a_thousand_values_and_of_a_million() {
             "{small} state rows a change, then {large}: {text}"
         );
     }
+}
+
+/// State rows read and written for each of a thousand rows that leave a temporal filter by the clock,
+/// beside others that stay.
+fn touched_per_leaving_row(staying: i64) -> u64 {
+    const LEAVING: i64 = 1000;
+    let sql = Sql::new(true);
+    let text = "SELECT u AS c0 FROM s WHERE to_timestamp(u) > now() - INTERVAL '1 hour'";
+    let plan = sql.plan(text, 0).expect("a plan");
+    let schema = sql.source_schema();
+    let mut driver = Driver::new(&plan, 2).expect("operators");
+    driver.set_now(0);
+    for from in (0..LEAVING + staying).step_by(100_000) {
+        let delta = rows(&schema, from..(LEAVING + staying).min(from + 100_000));
+        driver.push(0, 0, &delta, Epoch(1).ts()).expect("columns of the leaf");
+    }
+    driver.finish(Epoch(1).ts(), &BTreeMap::new()).expect("an epoch");
+    driver.discard().expect("a hand-over");
+    let before = driver.touched();
+    driver.set_now((LEAVING - 1 + 3600) * 1_000_000);
+    let out = driver.finish(Epoch(2).ts(), &BTreeMap::new()).expect("an epoch");
+    let left: usize = out.deltas.iter().map(Delta::len).sum();
+    assert_eq!(left, 1000, "they leave by themselves");
+    driver.checkpoint(&mut Store::default()).expect("a hand-over");
+    (driver.touched() - before) / LEAVING.cast_unsigned()
+}
+
+#[test]
+fn a_row_that_leaves_by_the_clock_costs_the_same_beside_a_thousand_and_a_million() {
+    let (small, large) = (touched_per_leaving_row(1_000), touched_per_leaving_row(1_000_000));
+    assert!(small > 0 && large <= 2 * small, "{small} state rows a row, then {large}");
 }

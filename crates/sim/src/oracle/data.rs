@@ -50,6 +50,8 @@ pub(super) struct EpochRows {
     pub(super) partitions: Vec<RecordBatch>,
     /// The watermark before this epoch.
     pub(super) watermark: Option<i64>,
+    /// What `now()` is.
+    pub(super) now: i64,
     /// What statements do to the table: rows that go, then rows that come.
     pub(super) table: Vec<Delta>,
 }
@@ -64,6 +66,7 @@ pub(super) struct Rows {
     nulls: f64,
     delay: i64,
     greatest: Option<i64>,
+    now: i64,
     next: i64,
     offsets: Vec<i64>,
 }
@@ -78,6 +81,7 @@ impl Rows {
             nulls: [0.0, 0.1, 0.6][random.random_range(0..3)],
             delay: random.random_range(0..4) * SECOND,
             greatest: None,
+            now: START,
             next: 0,
             offsets: vec![0; random.random_range(1..=3)],
         }
@@ -101,7 +105,9 @@ impl Rows {
             partitions.push(self.batch(partition, &times, random));
             self.greatest = self.greatest.max(times.into_iter().flatten().max());
         }
-        EpochRows { partitions, watermark, table: Vec::new() }
+        let passed = i64::try_from(number).expect("few epochs") * 4 * SECOND;
+        self.now = self.now.max(START + passed + random.random_range(-3 * SECOND..3 * SECOND));
+        EpochRows { partitions, watermark, now: self.now, table: Vec::new() }
     }
 
     fn time(&self, epoch: u64, watermark: Option<i64>, random: &mut StdRng) -> Option<i64> {

@@ -20,6 +20,7 @@ mod cost;
 mod coverage;
 mod data;
 mod join;
+mod over;
 mod query;
 mod ranked;
 mod running;

@@ -146,6 +146,7 @@ impl<'a> Running<'a> {
                     driver.push(leaf, delta.dest as usize, &delta, ts).expect("columns of a leaf");
                 }
             }
+            driver.set_now(rows.now);
             let mut out = driver.finish(ts, &watermarks).expect("an epoch ends");
             assert!(out.errors.is_empty(), "errors: {:?}", out.errors);
             out.late.sort();

@@ -86,6 +86,11 @@ impl Sql {
         Sql { catalog: Catalog::new().with(object).with(table), state, event_time }
     }
 
+    /// True if the source has an event time.
+    pub(super) fn has_event_time(&self) -> bool {
+        self.event_time
+    }
+
     /// The session, for the batch answer.
     pub(super) fn state(&self) -> &SessionState {
         &self.state
@@ -111,6 +116,11 @@ impl Sql {
 
     /// The plan of a maintained view.
     pub(super) fn plan(&self, text: &str, allowed_lateness_us: i64) -> Result<ViewPlan, Report> {
+        self.plan_with(text, &ViewOptions { allowed_lateness_us, ..ViewOptions::default() })
+    }
+
+    /// The same with all options.
+    pub(super) fn plan_with(&self, text: &str, options: &ViewOptions) -> Result<ViewPlan, Report> {
         let logical = self.bind(text, &CatalogTables(&self.catalog))?;
         let input = |id: ObjectId| {
             let object = self.catalog.get(id).expect("the binder named it");
@@ -125,7 +135,7 @@ impl Sql {
                 Kind::View(_) => panic!("a view is a macro"),
             }
         };
-        stream::plan(logical, &self.state, &input, &ViewOptions { allowed_lateness_us })
+        stream::plan(logical, &self.state, &input, options)
     }
 
     /// Adds a view for others to read.

@@ -14,6 +14,7 @@ use crate::catalog::View;
 use crate::error::report;
 use crate::functions::type_name;
 use crate::names::Quoted;
+use crate::stream::ViewOptions;
 use crate::typenames::is_storable;
 
 /// A materialized view, ready for the stream planner.
@@ -25,8 +26,20 @@ pub struct BoundView {
     pub depends_on: Vec<ObjectId>,
     /// How long after its end a window still takes rows, microseconds.
     pub allowed_lateness_us: i64,
+    /// Only final rows are shown.
+    pub emit_on_window_close: bool,
     /// `WITH (...)` as it was written.
     pub options: BTreeMap<String, String>,
+}
+
+impl BoundView {
+    /// What changes its plan.
+    pub fn stream_options(&self) -> ViewOptions {
+        ViewOptions {
+            allowed_lateness_us: self.allowed_lateness_us,
+            emit_on_window_close: self.emit_on_window_close,
+        }
+    }
 }
 
 impl Binder<'_> {
@@ -39,12 +52,6 @@ impl Binder<'_> {
         view: &CreateMaterializedView,
         text: &str,
     ) -> Result<BoundView, Report> {
-        if view.emit_on_window_close {
-            let report = Report::unsupported("EMIT ON WINDOW CLOSE");
-            let position = crate::text::Text::new(text).find_name("emit");
-            let report = report.hint("Without it the view shows the windows as they fill.");
-            return Err(Report { position, ..report });
-        }
         let allowed_lateness_us = view_options(&view.options)?;
         let bound = self.bind_query(&view.query, text, &Parameters::none())?;
         let (plan, _) = named(bound.plan, &view.columns)?;
@@ -53,6 +60,7 @@ impl Binder<'_> {
             plan,
             depends_on: bound.depends_on,
             allowed_lateness_us,
+            emit_on_window_close: view.emit_on_window_close,
             options: options.collect(),
         })
     }

@@ -39,7 +39,7 @@ use datafusion::logical_expr::{AggregateUDF, Expr, Operator, ScalarUDF, lit};
 use millrace_types::{Report, SqlState, SqlType};
 
 pub(crate) use cast::{CONVERT, differs as cast_differs, exists as cast_exists, value_as};
-pub(crate) use operator::Arithmetic;
+pub(crate) use operator::{Arithmetic, TIME_BETWEEN};
 pub use version::VERSION;
 pub(crate) use widened::widened;
 pub use window::{HOP, TUMBLE};

@@ -28,6 +28,9 @@ use super::no_function;
 
 const DAY: i64 = 86_400_000_000;
 
+/// The name of [`Arithmetic::TimeBetween`].
+pub(crate) const TIME_BETWEEN: &str = "timestamp_mi";
+
 /// Which operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Arithmetic {
@@ -66,7 +69,7 @@ impl Arithmetic {
         match self {
             Arithmetic::TimesInterval => "interval_mul",
             Arithmetic::DivideInterval => "interval_div",
-            Arithmetic::TimeBetween => "timestamp_mi",
+            Arithmetic::TimeBetween => TIME_BETWEEN,
             Arithmetic::DaysBetween => "date_mi",
             Arithmetic::PlusDays => "date_pli",
             Arithmetic::MinusDays => "date_mii",

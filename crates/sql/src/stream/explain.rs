@@ -8,11 +8,12 @@ use std::sync::Arc;
 use arrow::datatypes::Schema;
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::logical_expr::WindowFrame;
 use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use millrace_plan::{
-    Aggregate, Call, Class, Hop, Join, JoinPair, LateCheck, Leaf, LeafKind, Meta, Node, Order,
-    Scalar, Step, TopN, ViewPlan, Watermark,
+    Aggregate, Call, Class, Clock, Hop, Join, JoinPair, LateCheck, Leaf, LeafKind, Meta, Node,
+    Order, Over, OverCall, Scalar, Stay, Step, TopN, ViewPlan, Watermark,
 };
 use millrace_types::ObjectId;
 
@@ -76,14 +77,7 @@ impl Printer<'_> {
                 let mut depth = depth;
                 let mut schemas = vec![&chain.input.meta().schema];
                 for step in &chain.steps {
-                    match step {
-                        Step::Project { schema, .. } | Step::Hop { schema, .. } => {
-                            schemas.push(schema)
-                        }
-                        Step::Filter(_) | Step::Late(_) => {
-                            schemas.extend(schemas.last().copied());
-                        }
-                    }
+                    schemas.extend(step.schema().or(schemas.last().copied()));
                 }
                 for (step, input) in chain.steps.iter().zip(&schemas).rev() {
                     let line = self.step(step, input);
@@ -95,6 +89,10 @@ impl Printer<'_> {
             Node::Aggregate(aggregate) => {
                 self.aggregate(depth, aggregate);
                 self.node(depth + 1, &aggregate.input);
+            }
+            Node::Stay(stay) => {
+                self.stay(depth, stay);
+                self.node(depth + 1, &stay.input);
             }
             Node::Join(join) => {
                 self.join(depth, join);
@@ -114,6 +112,10 @@ impl Printer<'_> {
             Node::TopN(top) => {
                 self.top_n(depth, top);
                 self.node(depth + 1, &top.input);
+            }
+            Node::Over(over) => {
+                self.over(depth, over);
+                self.node(depth + 1, &over.input);
             }
             Node::Union(union) => {
                 let key = columns(&union.meta.schema, &union.meta.key);
@@ -176,6 +178,46 @@ impl Printer<'_> {
         self.line(depth + 1, &kept);
     }
 
+    fn over(&mut self, depth: usize, over: &Over) {
+        let input = &over.input.meta().schema;
+        let partition = columns(input, &over.group);
+        let calls: Vec<String> = over.calls.iter().map(|call| shown_over(call, input)).collect();
+        let mut line = format!("Window: {}", calls.join(", "));
+        if !over.group.is_empty() {
+            line.push_str(&format!(", partition {partition}"));
+        }
+        if !over.order.is_empty() {
+            line.push_str(&format!(" by {}", ordered(&over.order, input)));
+        }
+        line.push_str(&format!(", key {}", columns(&over.meta.schema, &over.meta.key)));
+        self.line(depth, &line);
+        let state = "state: all rows with their results, each stays until it is retracted";
+        self.line(depth + 1, state);
+    }
+
+    fn stay(&mut self, depth: usize, stay: &Stay) {
+        let schema = &stay.input.meta().schema;
+        let name = |column: &usize| schema.field(*column).name().clone();
+        let (line, goes) = match &stay.clock {
+            Clock::Now => {
+                let from = stay.from.iter().map(|from| format!("now() >= {}", name(from)));
+                let until = stay.until.iter().map(|until| format!("now() < {}", name(until)));
+                let shown: Vec<String> = from.chain(until).collect();
+                let last = stay.until.or(stay.from).map(|last| name(&last)).unwrap_or_default();
+                let line = format!("Temporal filter: rows while {}", shown.join(" and "));
+                (line, format!("now() reaches {last}"))
+            }
+            Clock::Watermark { shift, sources } => {
+                let column = stay.from.unwrap_or_default();
+                let close = Watermark { column, shift: *shift, sources: sources.clone() };
+                let passed = self.passed(&close, schema, 0);
+                (format!("Final rows: each once when {passed}"), passed)
+            }
+        };
+        self.line(depth, &line);
+        self.line(depth + 1, &format!("state: rows whose time is to come, each goes when {goes}"));
+    }
+
     fn leaf(&mut self, depth: usize, leaf: &Leaf) {
         let (kind, id) = match leaf.kind {
             LeafKind::Source(id) => ("Source", id),
@@ -204,6 +246,9 @@ impl Printer<'_> {
             Step::Hop { hop, .. } => {
                 let name = input.field(hop.column).name();
                 format!("Windows: rows copied by {name} into {}", windows(hop))
+            }
+            Step::Unnest { lists, .. } => {
+                format!("Unnest: rows copied by the places of {}", columns(input, lists))
             }
             Step::Late(check) => self.late(check, input),
         }
@@ -317,6 +362,25 @@ fn shown_call(call: &Call, input: &Schema) -> String {
         Class::Recompute => "recompute",
     };
     format!("{shown} {class}")
+}
+
+/// `sum(value) ROWS BETWEEN ...`; the frame that stands for none is left out.
+fn shown_over(call: &OverCall, input: &Schema) -> String {
+    let args: Vec<String> = call.args.iter().map(argument).collect();
+    let distinct = if call.distinct { "DISTINCT " } else { "" };
+    let mut shown = format!("{}({distinct}{})", call.function.name(), args.join(", "));
+    if call.ignore_nulls {
+        shown.push_str(" IGNORE NULLS");
+    }
+    if let Some(filter) = call.filter {
+        shown.push_str(&format!(" FILTER ({})", input.field(filter).name()));
+    }
+    let frame = call.frame.to_string();
+    let defaults = [WindowFrame::new(Some(false)), WindowFrame::new(None)];
+    if !defaults.iter().any(|default| default.to_string() == frame) {
+        shown.push_str(&format!(" {frame}"));
+    }
+    shown
 }
 
 /// `a DESC, b NULLS FIRST`, where PostgreSQL has NULLs otherwise.

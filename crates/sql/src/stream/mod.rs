@@ -14,8 +14,10 @@
 
 mod aggregate;
 mod call;
+mod close;
 mod explain;
 mod group;
+mod grouping;
 mod hop;
 mod input;
 mod join;
@@ -23,6 +25,7 @@ mod optimize;
 mod refuse;
 mod relation;
 mod root;
+mod temporal;
 #[cfg(test)]
 mod tests;
 mod tidy;
@@ -30,6 +33,7 @@ mod time;
 mod topn;
 mod translate;
 mod union;
+mod unnest;
 mod using;
 mod values;
 mod window;
@@ -47,6 +51,8 @@ pub use input::InputInfo;
 pub struct ViewOptions {
     /// Microseconds that a window stays open after the watermark has passed its end.
     pub allowed_lateness_us: i64,
+    /// `EMIT ON WINDOW CLOSE`: only final rows are shown.
+    pub emit_on_window_close: bool,
 }
 
 /// Plans a maintained view. `inputs` knows the tables that the logical plan scans.

@@ -20,6 +20,7 @@ use millrace_plan::{Chain, Hop, Meta, Node, Scalar, Step};
 use millrace_types::{OFFSET_COLUMN, PARTITION_COLUMN, Report, SqlType, is_hidden};
 
 use super::refuse::{failure, internal};
+use super::temporal::uses_now;
 use super::time::{affine, bound};
 use super::translate::Planner;
 
@@ -117,7 +118,7 @@ pub(super) fn uses_window(expr: &Expr) -> bool {
     refers(expr, &|column| column.name == WINDOW)
 }
 
-fn refers(expr: &Expr, wanted: &dyn Fn(&Column) -> bool) -> bool {
+pub(super) fn refers(expr: &Expr, wanted: &dyn Fn(&Column) -> bool) -> bool {
     let found = expr.exists(|part| Ok(matches!(part, Expr::Column(column) if wanted(column))));
     found.unwrap_or(false)
 }
@@ -199,12 +200,13 @@ impl Planner<'_> {
         } else if !later.is_empty() {
             return Err(internal("a window's start outlived its window"));
         }
+        let (timed, now): (Vec<Expr>, Vec<Expr>) = now.into_iter().partition(uses_now);
         if let Some(condition) = conjunction(now) {
             let predicate = self.physical(condition, relation.schema())?;
             let meta = relation.node.meta().clone();
             relation.node = step(relation.node, Step::Filter(predicate), meta);
         }
-        Ok(relation)
+        self.temporal(relation, &timed)
     }
 
     /// Computes columns and nothing else but what is carried. The result's columns begin with those
@@ -295,6 +297,14 @@ impl Planner<'_> {
             columns[index] = with_type(column(&schema, position), stored, &seen);
         }
         Ok(Relation { node, columns, event_time, hop })
+    }
+}
+
+/// The name under which a column is carried along: its own if it is one of the node.
+pub(super) fn own_name<'a>(expr: &Expr, from: &'a Schema, name: &'a str) -> &'a str {
+    match as_column(stored_form(expr, from), from) {
+        Some(index) => from.field(index).name(),
+        None => name,
     }
 }
 

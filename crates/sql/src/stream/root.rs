@@ -8,6 +8,7 @@ use datafusion::common::DFSchema;
 use millrace_plan::{Meta, Node, ViewPlan};
 use millrace_types::{Report, SqlState, SqlType};
 
+use super::close::on_close;
 use super::refuse::reads_nothing;
 use super::relation::{Carry, Columns, Relation};
 use super::tidy::tidy;
@@ -34,7 +35,10 @@ impl Planner<'_> {
         if relation.node.leaves().is_empty() {
             return Err(reads_nothing());
         }
-        let (node, _) = self.project(relation, wanted, Carry::Key)?;
+        let (mut node, _) = self.project(relation, wanted, Carry::Key)?;
+        if self.options.emit_on_window_close {
+            node = on_close(node)?;
+        }
         let mut root = tidy(node);
         let meta = meta_mut(&mut root);
         // A row of a source keeps its event time: with it in the key, rows are stored by time.
@@ -60,6 +64,8 @@ pub(super) fn meta_mut(node: &mut Node) -> &mut Meta {
         Node::Upsert(upsert) => &mut upsert.meta,
         Node::Values(values) => &mut values.meta,
         Node::TopN(top) => &mut top.meta,
+        Node::Over(over) => &mut over.meta,
+        Node::Stay(stay) => &mut stay.meta,
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use millrace_plan::{ViewPlan, decode_plan, encode_plan};
 use millrace_types::{ObjectId, Report, TableId};
 
-use super::{InputInfo, ViewOptions, explain, plan};
+use super::{InputInfo, explain, plan};
 use crate::ast::Statement;
 use crate::binder::{Binder, CatalogTables, Connectors, bind_source};
 use crate::catalog::{Catalog, Kind, MaterializedView, Object};
@@ -76,7 +76,7 @@ impl Database {
         };
         let binder = Binder::new(&self.catalog, &tables, &state);
         let bound = binder.bind_materialized_view(&create, text)?;
-        let options = ViewOptions { allowed_lateness_us: bound.allowed_lateness_us };
+        let options = bound.stream_options();
         let inputs = |id| InputInfo::of(self.catalog.get(id).expect("is there")).expect("a table");
         let plan = plan(bound.plan, &state, &inputs, &options)?;
         let stored = encode_plan(&plan).expect("the plan can be stored");

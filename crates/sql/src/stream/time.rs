@@ -101,7 +101,7 @@ pub(super) fn bound(expr: &Expr, schema: &Schema, watermarks: &[Watermark]) -> O
     Some(Bound { shift: inner.shift.checked_sub(shift)?, ..inner })
 }
 
-fn keeps_micros(data_type: &DataType) -> bool {
+pub(super) fn keeps_micros(data_type: &DataType) -> bool {
     match data_type {
         DataType::Timestamp(TimeUnit::Microsecond, zone) => {
             zone.as_deref().is_none_or(|zone| zone == TIME_ZONE)

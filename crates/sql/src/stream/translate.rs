@@ -23,6 +23,7 @@ use millrace_types::{ObjectId, Report};
 use super::input::object_of;
 use super::refuse::{self, failure, internal};
 use super::relation::{Relation, as_column, column, uses_window};
+use super::temporal::{self, uses_now};
 use super::time::affine;
 use super::{InputInfo, ViewOptions};
 use crate::guard::guarded;
@@ -161,6 +162,9 @@ impl Planner<'_> {
 
     /// A physical expression over columns.
     pub(super) fn physical(&self, expr: Expr, schema: &SchemaRef) -> Result<Scalar, Report> {
+        if uses_now(&expr) {
+            return Err(temporal::refused());
+        }
         let options = self.state.config_options();
         let schema = DFSchema::try_from(Arc::clone(schema)).map_err(failure)?;
         let context = SimplifyContext::builder()
@@ -257,7 +261,7 @@ pub(super) fn used_twice(
         let inner = if let Expr::Cast(cast) = expr { &cast.expr } else { expr };
         let (core, _) = affine(inner);
         let cheap = as_column(core, schema).is_some() || matches!(core, Expr::Literal(..));
-        !cheap && !uses_window(expr)
+        !cheap && !uses_window(expr) && !uses_now(expr)
     };
     Ok(counts.into_iter().filter(|(_, n)| *n > 1).map(|(index, _)| index).filter(costs).collect())
 }

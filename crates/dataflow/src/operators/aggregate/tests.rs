@@ -17,7 +17,7 @@ const SOURCE: ObjectId = ObjectId(1);
 
 fn context(epoch: u64, watermark: Option<i64>) -> Context {
     let watermarks = watermark.map(|w| (SOURCE, w)).into_iter().collect();
-    Context { ts: Epoch(epoch).ts(), worker: 0, workers: 1, watermarks, changelog: true }
+    Context { ts: Epoch(epoch).ts(), worker: 0, workers: 1, watermarks, now: None, changelog: true }
 }
 
 fn timestamp() -> DataType {
