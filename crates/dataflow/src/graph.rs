@@ -148,6 +148,8 @@ pub struct JoinSpec {
     pub on: Vec<JoinPair>,
     /// See [`Join::filter`].
     pub filter: Option<Scalar>,
+    /// See [`Join::clean`].
+    pub clean: [Option<Watermark>; 2],
     /// What is known of the rows that come in, left and right.
     pub inputs: [Meta; 2],
     /// See [`Join::pair_schema`].
@@ -468,6 +470,7 @@ impl Builder {
             kind: join.kind,
             on: join.on.clone(),
             filter: join.filter.clone(),
+            clean: join.clean.clone(),
             inputs: [join.left.meta().clone(), join.right.meta().clone()],
             pairs: join.pair_schema(),
             output: Arc::clone(&join.meta.schema),

@@ -117,7 +117,12 @@ impl Decoder<'_> {
         let kind = join_kind(from.kind)?;
         let on = from.on.iter().map(|pair| join_pair(pair, &left, &right));
         let on = on.collect::<Result<_, _>>()?;
-        let mut join = Join { left, right, kind, on, filter: None, meta };
+        let clean = |from: Option<proto::Watermark>, input: &Node| {
+            let columns = input.meta().schema.fields().len();
+            from.map(|from| watermark(from, columns)).transpose()
+        };
+        let clean = [clean(from.clean_left, &left)?, clean(from.clean_right, &right)?];
+        let mut join = Join { left, right, kind, on, filter: None, clean, meta };
         let (left, right) = (&join.left.meta().schema, &join.right.meta().schema);
         let width = Join::output_schema(kind, left, right).fields().len();
         if join.meta.schema.fields().len() != width {
@@ -330,8 +335,12 @@ fn hop(hop: &proto::Hop, columns: usize) -> Result<Hop, PlanError> {
     if hop.slide <= 0 || hop.size <= 0 {
         return Err(damaged("a window has a positive slide and size"));
     }
+    if hop.cumulates && hop.size % hop.slide != 0 {
+        return Err(damaged("cumulating windows have a whole number of steps"));
+    }
     let column = index(hop.column, columns)?;
-    Ok(Hop { column, slide: hop.slide, size: hop.size, offset: hop.offset })
+    let (slide, size, offset) = (hop.slide, hop.size, hop.offset);
+    Ok(Hop { column, slide, size, offset, cumulates: hop.cumulates })
 }
 
 fn watermark(watermark: proto::Watermark, columns: usize) -> Result<Watermark, PlanError> {

@@ -130,6 +130,8 @@ fn join(join: &Join) -> Result<proto::Join, PlanError> {
         kind: kind.into(),
         on: on.collect(),
         filter: join.filter.as_ref().map(scalar).transpose()?,
+        clean_left: join.clean[0].as_ref().map(watermark),
+        clean_right: join.clean[1].as_ref().map(watermark),
     })
 }
 
@@ -212,7 +214,13 @@ fn rebuild(rebuild: &Rebuild) -> Result<proto::Rebuild, PlanError> {
 }
 
 fn hop(hop: &Hop) -> proto::Hop {
-    proto::Hop { column: index(hop.column), slide: hop.slide, size: hop.size, offset: hop.offset }
+    proto::Hop {
+        column: index(hop.column),
+        slide: hop.slide,
+        size: hop.size,
+        offset: hop.offset,
+        cumulates: hop.cumulates,
+    }
 }
 
 fn watermark(watermark: &Watermark) -> proto::Watermark {

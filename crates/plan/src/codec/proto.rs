@@ -155,6 +155,8 @@ pub(super) struct Hop {
     pub(super) size: i64,
     #[prost(sint64, tag = "4")]
     pub(super) offset: i64,
+    #[prost(bool, tag = "5")]
+    pub(super) cumulates: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -245,6 +247,10 @@ pub(super) struct Join {
     pub(super) on: Vec<JoinPair>,
     #[prost(bytes = "vec", optional, tag = "5")]
     pub(super) filter: Option<Vec<u8>>,
+    #[prost(message, optional, tag = "6")]
+    pub(super) clean_left: Option<Watermark>,
+    #[prost(message, optional, tag = "7")]
+    pub(super) clean_right: Option<Watermark>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

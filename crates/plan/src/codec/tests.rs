@@ -73,7 +73,7 @@ fn plan() -> ViewPlan {
         inputs: vec![leaf(LeafKind::Source(ObjectId(1))), leaf(LeafKind::View(ObjectId(2)))],
         meta: meta(base.clone()),
     });
-    let hop = Hop { column: 0, slide: 5, size: 10, offset: -3 };
+    let hop = Hop { column: 0, slide: 5, size: 10, offset: -3, cumulates: true };
     let windows = schema(&[("a", SqlType::TimestampTz), ("b", SqlType::Bytea)]);
     let interval = lit(datafusion::common::ScalarValue::DurationMicrosecond(Some(7)));
     let steps = vec![
@@ -180,6 +180,7 @@ fn joins_of_every_kind_survive_a_round_trip() {
             kind,
             on: vec![pair, JoinPair { left: 0, right: 1, null_equal: false }],
             filter: None,
+            clean: [Some(Watermark { column: 1, shift: 3, sources: vec![ObjectId(1)] }), None],
             meta: meta(Join::output_schema(kind, &left, &right)),
         };
         join.filter = Some(scalar(col("b").lt(col("c")), &join.pair_schema()));
@@ -192,6 +193,30 @@ fn joins_of_every_kind_survive_a_round_trip() {
         }
         join.on[0].right = 1;
         let plan = ViewPlan { root: Node::Join(Box::new(join)), sort: vec![0] };
+        let error = decode_plan(&encode_plan(&plan).unwrap(), &functions()).unwrap_err();
+        assert!(matches!(error, PlanError::Damaged(_)), "{error}");
+    }
+}
+
+#[test]
+fn rows_that_stay_survive_a_round_trip() {
+    let schema = schema(&[("a", SqlType::TimestampTz), ("b", SqlType::TimestampTz)]);
+    let leaf = Leaf {
+        kind: LeafKind::View(ObjectId(2)),
+        columns: vec![0, 1],
+        meta: meta(Arc::clone(&schema)),
+    };
+    let watermark = Clock::Watermark { shift: -7, sources: vec![ObjectId(1), ObjectId(4)] };
+    for (clock, from, until) in
+        [(Clock::Now, Some(1), Some(0)), (Clock::Now, None, Some(1)), (watermark, Some(0), None)]
+    {
+        let input = Node::Leaf(leaf.clone());
+        let stay = Stay { input, clock, from, until, meta: meta(Arc::clone(&schema)) };
+        let plan = ViewPlan { root: Node::Stay(Box::new(stay.clone())), sort: vec![0] };
+        let read = decode_plan(&encode_plan(&plan).unwrap(), &functions()).unwrap();
+        assert_eq!(format!("{plan:#?}"), format!("{read:#?}"));
+        let timeless = Stay { from: None, until: None, ..stay };
+        let plan = ViewPlan { root: Node::Stay(Box::new(timeless)), sort: vec![0] };
         let error = decode_plan(&encode_plan(&plan).unwrap(), &functions()).unwrap_err();
         assert!(matches!(error, PlanError::Damaged(_)), "{error}");
     }
@@ -225,30 +250,6 @@ fn an_upsert_survives_a_round_trip() {
         upsert.origin.1 = 4;
         let bytes = encode_plan(&plan(&upsert)).unwrap();
         assert!(decode_plan(&bytes, &functions()).is_err());
-    }
-}
-
-#[test]
-fn rows_that_stay_survive_a_round_trip() {
-    let schema = schema(&[("a", SqlType::TimestampTz), ("b", SqlType::TimestampTz)]);
-    let leaf = Leaf {
-        kind: LeafKind::View(ObjectId(2)),
-        columns: vec![0, 1],
-        meta: meta(Arc::clone(&schema)),
-    };
-    let watermark = Clock::Watermark { shift: -7, sources: vec![ObjectId(1), ObjectId(4)] };
-    for (clock, from, until) in
-        [(Clock::Now, Some(1), Some(0)), (Clock::Now, None, Some(1)), (watermark, Some(0), None)]
-    {
-        let input = Node::Leaf(leaf.clone());
-        let stay = Stay { input, clock, from, until, meta: meta(Arc::clone(&schema)) };
-        let plan = ViewPlan { root: Node::Stay(Box::new(stay.clone())), sort: vec![0] };
-        let read = decode_plan(&encode_plan(&plan).unwrap(), &functions()).unwrap();
-        assert_eq!(format!("{plan:#?}"), format!("{read:#?}"));
-        let timeless = Stay { from: None, until: None, ..stay };
-        let plan = ViewPlan { root: Node::Stay(Box::new(timeless)), sort: vec![0] };
-        let error = decode_plan(&encode_plan(&plan).unwrap(), &functions()).unwrap_err();
-        assert!(matches!(error, PlanError::Damaged(_)), "{error}");
     }
 }
 

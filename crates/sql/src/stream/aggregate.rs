@@ -360,7 +360,9 @@ fn finish(
     let mut fields: Vec<Field> = (0..width).map(|index| below.field(index).clone()).collect();
     let mut hop = None;
     if let (Some(pane), Some(windows)) = (group.pane, &group.hop) {
-        fields[pane] = fields[pane].clone().with_name("window_start");
+        // A cumulating window is told by its end.
+        let name = if windows.cumulates { "window" } else { "window_start" };
+        fields[pane] = fields[pane].clone().with_name(name);
         fields.push(fields[pane].clone().with_name("window_end"));
         hop = Some(Hop { column: pane, ..windows.clone() });
     }

@@ -145,7 +145,17 @@ impl Printer<'_> {
         }
         line.push_str(&format!(", key {}", columns(&join.meta.schema, &join.meta.key)));
         self.line(depth, &line);
-        self.line(depth + 1, "state: the rows of both inputs, each stays until it is retracted");
+        let [Some(one), Some(other)] = &join.clean else {
+            let state = "state: the rows of both inputs, each stays until it is retracted";
+            return self.line(depth + 1, state);
+        };
+        for (side, clean, schema) in [("left", one, left), ("right", other, right)] {
+            let goes = self.passed(clean, schema, 0);
+            self.line(
+                depth + 1,
+                &format!("state: rows of the {side} input, each goes when {goes}"),
+            );
+        }
     }
 
     fn top_n(&mut self, depth: usize, top: &TopN) {
@@ -327,6 +337,13 @@ fn counts_values(call: &Call, append_only: bool) -> bool {
 }
 
 fn windows(hop: &Hop) -> String {
+    if hop.cumulates {
+        let shown = format!("up to {} by steps of {}", show(hop.size), show(hop.slide));
+        return match hop.offset {
+            0 => shown,
+            offset => format!("{shown} from {}", show(offset)),
+        };
+    }
     let mut shown = format!("{} every {}", show(hop.size), show(hop.slide));
     if hop.offset != 0 {
         shown.push_str(&format!(" from {}", show(hop.offset)));

@@ -116,7 +116,7 @@ impl Planner<'_> {
         relation.columns.push(time);
         let last = relation.columns.len() - 1;
         // The filters' columns are needed, too; what the windows are does not matter here.
-        let hop = Hop { column: 0, slide: 1, size: 1, offset: 0 };
+        let hop = Hop { column: 0, slide: 1, size: 1, offset: 0, cumulates: false };
         relation.hop = Some(PendingHop { time: window(), hop, filters });
         let mut relation = self.share(relation, &[last])?;
         let filters = relation.hop.take().map(|hop| hop.filters).unwrap_or_default();

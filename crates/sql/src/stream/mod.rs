@@ -20,6 +20,7 @@ mod group;
 mod grouping;
 mod hop;
 mod input;
+mod interval;
 mod join;
 mod optimize;
 mod refuse;

@@ -35,6 +35,7 @@ pub(super) fn tidy(node: Node) -> Node {
                 kind: join.kind,
                 on: join.on,
                 filter: join.filter,
+                clean: join.clean,
                 meta: join.meta,
             }))
         }
