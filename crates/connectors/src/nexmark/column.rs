@@ -286,15 +286,17 @@ fn card(text: &mut Text, bits: u64) {
 #[inline]
 fn price(bits: u64) -> i64 {
     let powers = &*POWERS;
-    let (coarse, fine) = ((bits >> 56) as usize & 255, (bits >> 48) as usize & 255);
-    (100.0 * powers.coarse[coarse] * powers.fine[fine]).round() as i64
+    let byte = |shift: u32| (bits >> shift) as usize & 255;
+    let power = powers.coarse[byte(56)] * powers.fine[byte(48)] * powers.finest[byte(40)];
+    (100.0 * power).round() as i64
 }
 
-/// Powers of a million: `coarse[i] * fine[j]` is `10^(6 * (256 i + j) / 65536)`. From roots and products,
-/// which are the same on every machine; `powf` need not be.
+/// Powers of a million: `coarse[i] * fine[j] * finest[k]` is `10^(6 x)` for the fraction `x` whose bytes
+/// are `i`, `j` and `k`. From roots and products, which are the same on every machine; `powf` need not be.
 struct Powers {
     coarse: [f64; 256],
     fine: [f64; 256],
+    finest: [f64; 256],
 }
 
 static POWERS: LazyLock<Powers> = LazyLock::new(|| {
@@ -307,14 +309,15 @@ static POWERS: LazyLock<Powers> = LazyLock::new(|| {
             power
         })
     };
-    Powers { coarse: powers(root(8)), fine: powers(root(16)) }
+    Powers { coarse: powers(root(8)), fine: powers(root(16)), finest: powers(root(24)) }
 });
 
 /// Three of four bids come through one of the hot channels, which stand behind the others.
 #[inline]
 fn channel(draws: Draws) -> usize {
     let bits = draws.bits(draw::CHANNEL);
-    let hot = below(bits << 8, 4) > 0;
+    // The lower half, as the upper one decides which.
+    let hot = below(bits << 32, 4) > 0;
     let number = match hot {
         true => CHANNELS + below(bits, 4),
         false => below(bits, CHANNELS),

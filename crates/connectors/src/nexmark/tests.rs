@@ -121,6 +121,8 @@ fn proportions_and_hot_ones_are_those_of_the_public_generator() {
     let hot = channels.as_string::<i32>().iter().flatten();
     let hot = hot.filter(|channel| !channel.starts_with("channel-")).count();
     assert!((73..=77).contains(&share(hot, &bids)), "{hot}");
+    let distinct: std::collections::BTreeSet<_> = channels.as_string::<i32>().iter().collect();
+    assert!((8_500..=9_500).contains(&distinct.len()), "{} channels", distinct.len());
 }
 
 #[test]
