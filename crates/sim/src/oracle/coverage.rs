@@ -22,6 +22,32 @@ const FORMS: [&str; 9] = [
     " OR ",
 ];
 
+/// What is known of rankings and window functions.
+const RANKINGS: [&str; 22] = [
+    "top-n of all rows",
+    "top-n of groups",
+    "top-n of one row",
+    "top-n after others",
+    "top-n with positions",
+    "top-n of changing rows",
+    "top-n of rows that only come",
+    "window with a filter",
+    "window of all rows",
+    "window that settles",
+    "top-n that settles",
+    "window of partitions",
+    "windows of one order",
+    "window over a window",
+    "window of changing rows",
+    "sliding frame of ROWS",
+    "sliding frame of RANGE",
+    "sliding frame of GROUPS",
+    "growing frame of ROWS",
+    "growing frame of RANGE",
+    "growing frame of GROUPS",
+    "whole frame of ROWS",
+];
+
 /// How often each thing was planned or happened.
 #[derive(Debug, Default)]
 pub(super) struct Coverage(BTreeMap<String, u64>);
@@ -99,6 +125,7 @@ impl Coverage {
             }
         }
         for (what, there) in [
+            ("window that settles", over.settled.is_some()),
             ("window of all rows", over.group.is_empty()),
             ("window of partitions", !over.group.is_empty()),
             ("windows of one order", over.calls.len() > 1),
@@ -114,6 +141,7 @@ impl Coverage {
     fn top_n(&mut self, top: &TopN) {
         let changes = !top.input.meta().append_only;
         for (what, there) in [
+            ("top-n that settles", top.settled.is_some()),
             ("top-n of all rows", top.group.is_empty()),
             ("top-n of groups", !top.group.is_empty()),
             ("top-n of one row", top.limit == 1),
@@ -199,26 +227,6 @@ impl Coverage {
             "join with itself",
             "join of changing rows",
             "join that only appends",
-            "top-n of all rows",
-            "top-n of groups",
-            "top-n of one row",
-            "top-n after others",
-            "top-n with positions",
-            "top-n of changing rows",
-            "top-n of rows that only come",
-            "window with a filter",
-            "window of all rows",
-            "window of partitions",
-            "windows of one order",
-            "window over a window",
-            "window of changing rows",
-            "sliding frame of ROWS",
-            "sliding frame of RANGE",
-            "sliding frame of GROUPS",
-            "growing frame of ROWS",
-            "growing frame of RANGE",
-            "growing frame of GROUPS",
-            "whole frame of ROWS",
             "final rows",
             "temporal filter on both sides",
             "temporal filter until",
@@ -232,7 +240,7 @@ impl Coverage {
         let joins = JoinKind::ALL.into_iter().map(join_name);
         let windows = state.window_functions().values();
         let windows = windows.map(|function| over_name(function.name()));
-        let others = others.iter().chain(&FORMS).map(ToString::to_string);
+        let others = others.iter().chain(&FORMS).chain(&RANKINGS).map(ToString::to_string);
         let wanted = functions.chain(joins).chain(windows).chain(others);
         let never: Vec<String> = wanted.filter(|what| !self.0.contains_key(what)).collect();
         assert!(never.is_empty(), "never reached: {never:?}; reached: {:#?}", self.0);
