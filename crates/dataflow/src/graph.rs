@@ -188,6 +188,8 @@ pub struct TopNSpec {
     pub limit: u64,
     /// See [`TopN::position`].
     pub position: bool,
+    /// See [`TopN::settled`].
+    pub settled: Option<Watermark>,
     /// What is known of the rows that come in.
     pub input: Meta,
     /// What is known of the rows that leave.
@@ -205,6 +207,8 @@ pub struct OverSpec {
     pub order: Vec<Order>,
     /// See [`Over::calls`].
     pub calls: Vec<OverCall>,
+    /// See [`Over::settled`].
+    pub settled: Option<Watermark>,
     /// What is known of the rows that come in.
     pub input: Meta,
     /// The columns of the rows that leave.
@@ -401,6 +405,7 @@ impl Builder {
             offset: top.offset,
             limit: top.limit,
             position: top.position.is_some(),
+            settled: top.settled.clone(),
             input: top.input.meta().clone(),
             output: top.meta.clone(),
         };
@@ -421,6 +426,7 @@ impl Builder {
             group: over.group.clone(),
             order: over.order.clone(),
             calls: over.calls.clone(),
+            settled: over.settled.clone(),
             input: over.input.meta().clone(),
             output: Arc::clone(&over.meta.schema),
         };

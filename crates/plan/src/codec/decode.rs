@@ -157,8 +157,9 @@ impl Decoder<'_> {
             return Err(damaged("a Top-N has the columns of its input"));
         }
         let (group, order) = (indexes(&from.group, columns)?, orders(&from.order, columns)?);
+        let settled = from.settled.map(|from| watermark(from, columns)).transpose()?;
         let proto::TopN { offset, limit, position, .. } = from;
-        Ok(TopN { input, group, order, offset, limit, position, meta })
+        Ok(TopN { input, group, order, offset, limit, position, settled, meta })
     }
 
     fn over(&self, from: proto::Over, meta: Meta) -> Result<Over, PlanError> {
@@ -171,7 +172,8 @@ impl Decoder<'_> {
         if meta.schema.fields().len() != columns + calls.len() {
             return Err(damaged("window functions have a column each"));
         }
-        Ok(Over { input, group, order, calls, meta })
+        let settled = from.settled.map(|from| watermark(from, columns)).transpose()?;
+        Ok(Over { input, group, order, calls, settled, meta })
     }
 
     fn over_call(

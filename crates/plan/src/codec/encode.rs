@@ -143,6 +143,7 @@ fn top_n(top: &TopN) -> Result<proto::TopN, PlanError> {
         offset: top.offset,
         limit: top.limit,
         position: top.position.clone(),
+        settled: top.settled.as_ref().map(watermark),
     })
 }
 
@@ -152,6 +153,7 @@ fn over(over: &Over) -> Result<proto::Over, PlanError> {
         group: indexes(&over.group),
         order: orders(&over.order),
         calls: over.calls.iter().map(over_call).collect::<Result<_, _>>()?,
+        settled: over.settled.as_ref().map(watermark),
     })
 }
 

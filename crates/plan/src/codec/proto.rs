@@ -326,6 +326,8 @@ pub(super) struct TopN {
     pub(super) limit: u64,
     #[prost(string, optional, tag = "6")]
     pub(super) position: Option<String>,
+    #[prost(message, optional, tag = "7")]
+    pub(super) settled: Option<Watermark>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -338,6 +340,8 @@ pub(super) struct Over {
     pub(super) order: Vec<Order>,
     #[prost(message, repeated, tag = "4")]
     pub(super) calls: Vec<OverCall>,
+    #[prost(message, optional, tag = "5")]
+    pub(super) settled: Option<Watermark>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

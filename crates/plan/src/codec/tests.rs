@@ -134,7 +134,8 @@ fn window_functions_survive_a_round_trip() {
     let calls = vec![call(sum.into()), call(lag.into())];
     let meta = Meta { schema: Over::output_schema(&base, &calls), ..meta(base.clone()) };
     let order = vec![Order { column: 0, descending: true, nulls_first: false }];
-    let over = Over { input, group: vec![1], order, calls, meta };
+    let settled = Some(Watermark { column: 1, shift: 10, sources: vec![] });
+    let over = Over { input, group: vec![1], order, calls, settled, meta };
     let plan = ViewPlan { root: Node::Over(Box::new(over)), sort: vec![1, 0] };
     let read = decode_plan(&encode_plan(&plan).unwrap(), &context).unwrap();
     assert_eq!(format!("{plan:?}"), format!("{read:?}"));
@@ -155,6 +156,7 @@ fn top_n_survives_a_round_trip() {
             offset: 2,
             limit: u64::MAX,
             position,
+            settled: Some(Watermark { column: 1, shift: 10, sources: vec![] }),
             meta: meta(output),
         };
         let plan = ViewPlan { root: Node::TopN(Box::new(top)), sort: vec![1, 0] };

@@ -28,7 +28,9 @@ const FORMS: [&str; 14] = [
 ];
 
 /// Steps, operators and happenings that a run must have reached.
-const WANTED: [&str; 61] = [
+const WANTED: [&str; 63] = [
+    "window that settles",
+    "top-n that settles",
     "leaf source",
     "leaf table",
     "leaf view",
@@ -178,6 +180,7 @@ impl Coverage {
             }
         }
         for (what, there) in [
+            ("window that settles", over.settled.is_some()),
             ("window of all rows", over.group.is_empty()),
             ("window of partitions", !over.group.is_empty()),
             ("windows of one order", over.calls.len() > 1),
@@ -193,6 +196,7 @@ impl Coverage {
     fn top_n(&mut self, top: &TopN) {
         let changes = !top.input.meta().append_only;
         for (what, there) in [
+            ("top-n that settles", top.settled.is_some()),
             ("top-n of all rows", top.group.is_empty()),
             ("top-n of groups", !top.group.is_empty()),
             ("top-n of one row", top.limit == 1),

@@ -183,9 +183,17 @@ impl Printer<'_> {
                     if top.group.is_empty() { String::new() } else { format!(" per {group}") };
                 format!("state: the first {kept} rows{per}")
             }
-            false => "state: all rows, each stays until it is retracted".to_owned(),
+            false => format!("state: all rows, each {}", self.goes(&top.settled, &meta.schema)),
         };
         self.line(depth + 1, &kept);
+    }
+
+    /// When a row of a group goes.
+    fn goes(&self, settled: &Option<Watermark>, schema: &Schema) -> String {
+        match settled {
+            Some(settled) => format!("goes when {}", self.passed(settled, schema, 0)),
+            None => "stays until it is retracted".to_owned(),
+        }
     }
 
     fn over(&mut self, depth: usize, over: &Over) {
@@ -201,8 +209,8 @@ impl Printer<'_> {
         }
         line.push_str(&format!(", key {}", columns(&over.meta.schema, &over.meta.key)));
         self.line(depth, &line);
-        let state = "state: all rows with their results, each stays until it is retracted";
-        self.line(depth + 1, state);
+        let goes = self.goes(&over.settled, input);
+        self.line(depth + 1, &format!("state: all rows with their results, each {goes}"));
     }
 
     fn stay(&mut self, depth: usize, stay: &Stay) {
