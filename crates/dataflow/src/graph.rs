@@ -14,8 +14,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt32Array};
 use arrow::datatypes::SchemaRef;
 use millrace_plan::{
-    Aggregate, Call, Clock, Hop, Join, JoinKind, JoinPair, Leaf, Meta, Node, Order, Scalar, Stay,
-    Step, TopN, ViewPlan, Watermark,
+    Aggregate, Call, Clock, Hop, Join, JoinKind, JoinPair, Leaf, Meta, Node, Order, Scalar,
+    Session, Stay, Step, TopN, ViewPlan, Watermark,
 };
 use millrace_types::{Delta, vnodes, worker_of};
 
@@ -110,6 +110,8 @@ pub enum Spec {
     Join(Arc<JoinSpec>),
     /// Rows that are shown for a time.
     Stay(Arc<StaySpec>),
+    /// Rows with the bounds of their session.
+    Session(Arc<SessionSpec>),
     /// The first rows of each group.
     TopN(Arc<TopNSpec>),
 }
@@ -150,6 +152,25 @@ pub struct JoinSpec {
     pub inputs: [Meta; 2],
     /// See [`Join::pair_schema`].
     pub pairs: SchemaRef,
+    /// The columns of its rows.
+    pub output: SchemaRef,
+}
+
+/// Sessions without what is below; the fields are those of [`Session`].
+#[derive(Clone, Debug)]
+pub struct SessionSpec {
+    /// For messages.
+    pub name: String,
+    /// See [`Session::key`].
+    pub key: Vec<usize>,
+    /// See [`Session::time`].
+    pub time: usize,
+    /// See [`Session::gap`].
+    pub gap: i64,
+    /// See [`Session::settled`].
+    pub settled: Option<Watermark>,
+    /// What is known of the rows that come in.
+    pub input: Meta,
     /// The columns of its rows.
     pub output: SchemaRef,
 }
@@ -196,6 +217,7 @@ impl fmt::Display for Spec {
             Spec::Aggregate(spec) => f.write_str(&spec.name),
             Spec::Join(spec) => f.write_str(&spec.name),
             Spec::Stay(spec) => f.write_str(&spec.name),
+            Spec::Session(spec) => f.write_str(&spec.name),
             Spec::TopN(spec) => f.write_str(&spec.name),
         }
     }
@@ -242,7 +264,9 @@ impl Graph {
     pub fn copies_rows(&self) -> bool {
         let hops = |stage: &Stage| match &stage.spec {
             Spec::Aggregate(spec) => spec.hop.is_some() || stage.chain.copies_rows(),
-            Spec::Join(_) | Spec::Stay(_) | Spec::TopN(_) => stage.chain.copies_rows(),
+            Spec::Join(_) | Spec::Stay(_) | Spec::Session(_) | Spec::TopN(_) => {
+                stage.chain.copies_rows()
+            }
         };
         self.leaves.iter().any(|leaf| leaf.chain.copies_rows())
             || self.constants.iter().any(|constant| constant.chain.copies_rows())
@@ -253,7 +277,7 @@ impl Graph {
     pub fn follows_watermarks(&self) -> bool {
         let follows = |stage: &Stage| match &stage.spec {
             Spec::Stay(spec) => matches!(spec.clock, Clock::Watermark { .. }),
-            Spec::Aggregate(_) | Spec::Join(_) | Spec::TopN(_) => false,
+            Spec::Aggregate(_) | Spec::Join(_) | Spec::Session(_) | Spec::TopN(_) => false,
         };
         self.stages.iter().any(follows)
     }
@@ -277,6 +301,7 @@ pub fn build(stage: &Stage) -> Result<Box<dyn Operator>, Error> {
         Spec::Aggregate(spec) => Ok(Box::new(operators::Aggregate::new(Arc::clone(spec))?)),
         Spec::Join(spec) => Ok(Box::new(operators::Join::new(Arc::clone(spec))?)),
         Spec::Stay(spec) => Ok(Box::new(operators::Stay::new(Arc::clone(spec))?)),
+        Spec::Session(spec) => Ok(Box::new(operators::Session::new(Arc::clone(spec))?)),
         Spec::TopN(spec) => Ok(Box::new(operators::TopN::new(Arc::clone(spec))?)),
     }
 }
@@ -308,6 +333,7 @@ impl Builder {
             Node::Aggregate(aggregate) => self.aggregate(aggregate, &after),
             Node::Join(join) => self.join(join, &after),
             Node::Stay(stay) => self.stay(stay, &after),
+            Node::Session(session) => self.session(session, &after),
             Node::Values(values) => {
                 let chain = Runner::new(&after, &values.meta);
                 self.constants.push(ConstantStage { rows: values.rows.clone(), chain });
@@ -338,6 +364,28 @@ impl Builder {
             spec: Spec::Aggregate(Arc::new(spec)),
             inputs: from.into_iter().map(edge).collect(),
             chain: Runner::new(after, &aggregate.meta),
+        });
+        vec![Upstream::Stage(number)]
+    }
+
+    fn session(&mut self, session: &Session, after: &[Step]) -> Vec<Upstream> {
+        let from = self.flatten(&session.input, Vec::new());
+        let exchange = Some(session.key.clone());
+        let edge = |from| Edge { from, port: 0, exchange: exchange.clone() };
+        let number = self.stages.len();
+        let spec = SessionSpec {
+            name: format!("session {number}"),
+            key: session.key.clone(),
+            time: session.time,
+            gap: session.gap,
+            settled: session.settled.clone(),
+            input: session.input.meta().clone(),
+            output: Arc::clone(&session.meta.schema),
+        };
+        self.stages.push(Stage {
+            spec: Spec::Session(Arc::new(spec)),
+            inputs: from.into_iter().map(edge).collect(),
+            chain: Runner::new(after, &session.meta),
         });
         vec![Upstream::Stage(number)]
     }

@@ -9,6 +9,7 @@ mod codec;
 mod join;
 mod node;
 mod scalar;
+mod session;
 mod stay;
 mod topn;
 
@@ -19,5 +20,6 @@ pub use node::{
     Chain, LateCheck, Leaf, LeafKind, Meta, Node, Step, Union, Values, ViewPlan, Watermark,
 };
 pub use scalar::Scalar;
+pub use session::Session;
 pub use stay::{Clock, Stay};
 pub use topn::TopN;

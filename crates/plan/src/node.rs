@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use millrace_types::ObjectId;
 
-use crate::{Aggregate, Hop, Join, Scalar, Stay, TopN};
+use crate::{Aggregate, Hop, Join, Scalar, Session, Stay, TopN};
 
 /// The whole plan of one materialized view.
 #[derive(Clone, Debug)]
@@ -35,6 +35,8 @@ pub enum Node {
     Join(Box<Join>),
     /// Rows that are shown for a time.
     Stay(Box<Stay>),
+    /// Rows with the bounds of their session.
+    Session(Box<Session>),
     /// Constant rows.
     Values(Values),
     /// The first rows of each group.
@@ -173,6 +175,7 @@ impl Node {
             Node::Union(union) => &union.meta,
             Node::Join(join) => &join.meta,
             Node::Stay(stay) => &stay.meta,
+            Node::Session(session) => &session.meta,
             Node::Values(values) => &values.meta,
             Node::TopN(top) => &top.meta,
         }
@@ -187,6 +190,7 @@ impl Node {
             Node::Union(union) => union.inputs.iter().collect(),
             Node::Join(join) => vec![&join.left, &join.right],
             Node::Stay(stay) => vec![&stay.input],
+            Node::Session(session) => vec![&session.input],
             Node::TopN(top) => vec![&top.input],
         }
     }

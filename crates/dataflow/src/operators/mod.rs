@@ -2,11 +2,13 @@
 
 mod aggregate;
 mod join;
+mod session;
 mod sorted;
 mod stay;
 mod topn;
 
 pub(crate) use aggregate::Aggregate;
 pub(crate) use join::Join;
+pub(crate) use session::Session;
 pub(crate) use stay::Stay;
 pub(crate) use topn::TopN;

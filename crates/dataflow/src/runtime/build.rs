@@ -210,32 +210,7 @@ pub(super) fn install(
         followed: Rc::default(),
         turns: Rc::default(),
     };
-    let mut stages = Vec::new();
-    let mut first_table = 0;
-    for stage in &spec.graph.stages {
-        let mut operator = graph::build(stage)?;
-        let count = operator.tables().len();
-        if let Some(checkpoint) = spec.restore {
-            let tables = &spec.tables.state[first_table..first_table + count];
-            restore(operator.as_mut(), tables, checkpoint, shared)?;
-        }
-        stages.push(Stateful {
-            name: stage.spec.to_string(),
-            operator,
-            chain: stage.chain.clone(),
-            route: route_of(&spec.graph, Upstream::Stage(stages.len())),
-            is_last: spec.graph.is_last(stages.len()),
-            first_table,
-            pending: BTreeMap::new(),
-            start: spec.start,
-            keeps_time: stage.keeps_time(),
-            idle: None,
-            looked: spec.start.epoch(),
-            handed_over: None,
-            cells: cells.clone(),
-        });
-        first_table += count;
-    }
+    let stages = stages(shared, spec, &cells)?;
     let count = stages.len();
     let published = Rc::new(Cell::new(true));
     let changes = Changes::default();
@@ -273,6 +248,37 @@ pub(super) fn install(
         handed: cells.handed,
         stages: count,
     })
+}
+
+/// The operators, with their state if it is a recovery.
+fn stages(shared: &Shared, spec: &Install, cells: &Cells) -> Result<Vec<Stateful>, Error> {
+    let mut stages = Vec::new();
+    let mut first_table = 0;
+    for stage in &spec.graph.stages {
+        let mut operator = graph::build(stage)?;
+        let count = operator.tables().len();
+        if let Some(checkpoint) = spec.restore {
+            let tables = &spec.tables.state[first_table..first_table + count];
+            restore(operator.as_mut(), tables, checkpoint, shared)?;
+        }
+        stages.push(Stateful {
+            name: stage.spec.to_string(),
+            operator,
+            chain: stage.chain.clone(),
+            route: route_of(&spec.graph, Upstream::Stage(stages.len())),
+            is_last: spec.graph.is_last(stages.len()),
+            first_table,
+            pending: BTreeMap::new(),
+            start: spec.start,
+            keeps_time: stage.keeps_time(),
+            idle: None,
+            looked: spec.start.epoch(),
+            handed_over: None,
+            cells: cells.clone(),
+        });
+        first_table += count;
+    }
+    Ok(stages)
 }
 
 /// The columns that the one consumer of some rows routes them by.

@@ -15,8 +15,8 @@ use prost::Message;
 use super::{PlanError, damaged, proto};
 use crate::{
     Aggregate, Call, Chain, Clock, Function, Hop, Join, JoinKind, JoinPair, LateCheck, Leaf,
-    LeafKind, Meta, Node, Order, Rebuild, Scalar, Stay, Step, TopN, Union, Values, ViewPlan,
-    Watermark,
+    LeafKind, Meta, Node, Order, Rebuild, Scalar, Session, Stay, Step, TopN, Union, Values,
+    ViewPlan, Watermark,
 };
 
 /// Decodes one plan; expressions resolve their functions in the context.
@@ -58,6 +58,7 @@ impl Decoder<'_> {
                 Node::Union(Union { inputs: inputs.collect::<Result<_, _>>()?, meta })
             }
             proto::Kind::Join(join) => Node::Join(Box::new(self.join(*join, meta)?)),
+            proto::Kind::Session(from) => Node::Session(Box::new(self.session(*from, meta)?)),
             proto::Kind::Stay(stay) => Node::Stay(Box::new(self.stay(*stay, meta)?)),
             proto::Kind::Values(bytes) => {
                 let rows = decode_delta(&bytes)?.rows;
@@ -121,6 +122,17 @@ impl Decoder<'_> {
         let pairs = join.pair_schema();
         join.filter = from.filter.map(|bytes| self.scalar(&bytes, &pairs)).transpose()?;
         Ok(join)
+    }
+
+    fn session(&self, from: proto::Session, meta: Meta) -> Result<Session, PlanError> {
+        let input = self.node(*required(from.input, "input")?)?;
+        let columns = input.meta().schema.fields().len();
+        if meta.schema.fields().len() != columns + 2 || from.gap <= 0 {
+            return Err(damaged("sessions have a gap and two columns more than their input"));
+        }
+        let settled = from.settled.map(|from| watermark(from, columns + 2)).transpose()?;
+        let (key, time) = (indexes(&from.key, columns)?, index(from.time, columns)?);
+        Ok(Session { input, key, time, gap: from.gap, settled, meta })
     }
 
     fn stay(&self, from: proto::Stay, meta: Meta) -> Result<Stay, PlanError> {

@@ -15,7 +15,7 @@ use prost::Message;
 use super::{PlanError, proto};
 use crate::{
     Aggregate, Call, Clock, Hop, Join, JoinKind, LateCheck, LeafKind, Meta, Node, Order, Rebuild,
-    Scalar, Stay, Step, TopN, ViewPlan, Watermark,
+    Scalar, Session, Stay, Step, TopN, ViewPlan, Watermark,
 };
 
 pub(super) fn view(plan: &ViewPlan) -> Result<proto::ViewPlan, PlanError> {
@@ -40,6 +40,7 @@ fn node(node: &Node) -> Result<proto::Node, PlanError> {
             inputs: union.inputs.iter().map(self::node).collect::<Result<_, _>>()?,
         }),
         Node::Join(join) => proto::Kind::Join(Box::new(self::join(join)?)),
+        Node::Session(session) => proto::Kind::Session(Box::new(self::session(session)?)),
         Node::Stay(stay) => proto::Kind::Stay(Box::new(self::stay(stay)?)),
         Node::Values(values) => {
             let weights = Int64Array::from(vec![1; values.rows.num_rows()]);
@@ -119,6 +120,16 @@ fn join(join: &Join) -> Result<proto::Join, PlanError> {
         filter: join.filter.as_ref().map(scalar).transpose()?,
         clean_left: join.clean[0].as_ref().map(watermark),
         clean_right: join.clean[1].as_ref().map(watermark),
+    })
+}
+
+fn session(session: &Session) -> Result<proto::Session, PlanError> {
+    Ok(proto::Session {
+        input: Some(Box::new(node(&session.input)?)),
+        key: indexes(&session.key),
+        time: index(session.time),
+        gap: session.gap,
+        settled: session.settled.as_ref().map(watermark),
     })
 }
 

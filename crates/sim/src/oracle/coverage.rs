@@ -60,6 +60,10 @@ impl Coverage {
             Node::Values(_) => self.hit("values"),
             Node::Join(join) => self.join(join),
             Node::Stay(stay) => self.hit(stay_name(stay)),
+            Node::Session(session) => self.hit(match session.settled {
+                Some(_) => "sessions that close",
+                None => "sessions that stay",
+            }),
             Node::TopN(top) => self.top_n(top),
         }
         node.inputs().into_iter().for_each(|input| self.node(input));
@@ -182,6 +186,8 @@ impl Coverage {
             "join whose state is cleaned",
             "cleaned join of changing rows",
             "final rows",
+            "sessions that close",
+            "sessions that stay",
             "cumulating panes",
             "copies for cumulating windows",
             "calendar windows",

@@ -25,6 +25,7 @@ mod optimize;
 mod refuse;
 mod relation;
 mod root;
+mod session;
 mod temporal;
 #[cfg(test)]
 mod tests;

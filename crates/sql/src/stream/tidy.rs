@@ -11,7 +11,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{Column, Literal};
 use millrace_plan::{
-    Aggregate, Chain, Join, Leaf, Meta, Node, Scalar, Stay, Step, TopN, Union, Watermark,
+    Aggregate, Chain, Join, Leaf, Meta, Node, Scalar, Session, Stay, Step, TopN, Union, Watermark,
 };
 
 type Expression = Arc<dyn PhysicalExpr>;
@@ -37,6 +37,9 @@ pub(super) fn tidy(node: Node) -> Node {
                 clean: join.clean,
                 meta: join.meta,
             }))
+        }
+        Node::Session(session) => {
+            Node::Session(Box::new(Session { input: tidy(session.input), ..*session }))
         }
         Node::Stay(stay) => Node::Stay(Box::new(Stay { input: tidy(stay.input), ..*stay })),
         Node::TopN(top) => Node::TopN(Box::new(TopN { input: tidy(top.input), ..*top })),
