@@ -216,7 +216,6 @@ impl Coverage {
             "join with itself",
             "join of changing rows",
             "join that only appends",
-<<<<<<< HEAD
             "top-n of all rows",
             "top-n of groups",
             "top-n of one row",
@@ -237,10 +236,8 @@ impl Coverage {
             "growing frame of RANGE",
             "growing frame of GROUPS",
             "whole frame of ROWS",
-=======
             "join whose state is cleaned",
             "cleaned join of changing rows",
->>>>>>> ae8b5d6 (time: CUMULATE, windows of the calendar, joins that clean their state)
             "final rows",
             "cumulating panes",
             "copies for cumulating windows",

@@ -77,11 +77,7 @@ pub(super) fn changing(input: &Input, random: &mut StdRng) -> Query {
 pub(super) fn query(input: &Input, random: &mut StdRng) -> Query {
     let mut writer = Writer { input, random };
     if input.append_only {
-<<<<<<< HEAD
         match writer.random.random_range(0..18) {
-=======
-        match writer.random.random_range(0..15) {
->>>>>>> ae8b5d6 (time: CUMULATE, windows of the calendar, joins that clean their state)
             0 => Query::new(writer.rows(&input.name)),
             1 => Query::new(writer.distinct()),
             2 | 3 => Query::new(writer.groups()),

@@ -10,12 +10,8 @@ use millrace_plan::{Meta, Node, ViewPlan};
 use millrace_types::{Report, SqlState, SqlType};
 
 use super::close::on_close;
-<<<<<<< HEAD
 use super::refuse::reads_nothing;
-use super::relation::{Carry, Columns, Relation};
-=======
 use super::relation::{Carry, Columns, Relation, column, hidden_name};
->>>>>>> ae8b5d6 (time: CUMULATE, windows of the calendar, joins that clean their state)
 use super::tidy::tidy;
 use super::time::bound;
 use super::translate::Planner;
@@ -38,7 +34,6 @@ impl Planner<'_> {
             }
             wanted.push(expr.clone(), name);
         }
-<<<<<<< HEAD
         if relation.node.leaves().is_empty() {
             return Err(reads_nothing());
         }
