@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use millrace_types::ObjectId;
 
-use crate::{Aggregate, Hop, Join, Over, Scalar, Stay, TopN};
+use crate::{Aggregate, Hop, Join, Over, Scalar, Session, Stay, TopN};
 
 /// The whole plan of one materialized view.
 #[derive(Clone, Debug)]
@@ -41,6 +41,8 @@ pub enum Node {
     Over(Box<Over>),
     /// Rows that are shown for a time.
     Stay(Box<Stay>),
+    /// Rows with the bounds of their session.
+    Session(Box<Session>),
 }
 
 /// What is known of the rows that leave a node.
@@ -198,6 +200,7 @@ impl Node {
             Node::TopN(top) => &top.meta,
             Node::Over(over) => &over.meta,
             Node::Stay(stay) => &stay.meta,
+            Node::Session(session) => &session.meta,
         }
     }
 
@@ -212,6 +215,7 @@ impl Node {
             Node::TopN(top) => vec![&top.input],
             Node::Over(over) => vec![&over.input],
             Node::Stay(stay) => vec![&stay.input],
+            Node::Session(session) => vec![&session.input],
         }
     }
 

@@ -69,6 +69,10 @@ impl Coverage {
             Node::TopN(top) => self.top_n(top),
             Node::Over(over) => self.over(over),
             Node::Stay(stay) => self.hit(stay_name(stay)),
+            Node::Session(session) => self.hit(match session.settled {
+                Some(_) => "sessions that close",
+                None => "sessions that stay",
+            }),
         }
         node.inputs().into_iter().for_each(|input| self.node(input));
     }
@@ -239,6 +243,8 @@ impl Coverage {
             "join whose state is cleaned",
             "cleaned join of changing rows",
             "final rows",
+            "sessions that close",
+            "sessions that stay",
             "cumulating panes",
             "copies for cumulating windows",
             "calendar windows",
