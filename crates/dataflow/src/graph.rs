@@ -14,8 +14,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt32Array};
 use arrow::datatypes::SchemaRef;
 use millrace_plan::{
-    Aggregate, Call, Clock, Hop, Join, JoinKind, JoinPair, Leaf, Meta, Node, Order, Scalar,
-    Session, Stay, Step, TopN, ViewPlan, Watermark,
+    Aggregate, Call, Clock, Hop, Join, JoinKind, JoinPair, Leaf, Meta, Node, Order, Over, OverCall,
+    Scalar, Session, Stay, Step, TopN, ViewPlan, Watermark,
 };
 use millrace_types::{Delta, vnodes, worker_of};
 
@@ -108,12 +108,14 @@ pub enum Spec {
     Aggregate(Arc<AggregateSpec>),
     /// A join.
     Join(Arc<JoinSpec>),
+    /// The first rows of each group.
+    TopN(Arc<TopNSpec>),
+    /// Window functions.
+    Over(Arc<OverSpec>),
     /// Rows that are shown for a time.
     Stay(Arc<StaySpec>),
     /// Rows with the bounds of their session.
     Session(Arc<SessionSpec>),
-    /// The first rows of each group.
-    TopN(Arc<TopNSpec>),
 }
 
 /// An aggregation without what is below it; the fields are those of [`Aggregate`].
@@ -156,6 +158,44 @@ pub struct JoinSpec {
     pub output: SchemaRef,
 }
 
+/// A Top-N without what is below it; the fields are those of [`TopN`].
+#[derive(Clone, Debug)]
+pub struct TopNSpec {
+    /// For messages.
+    pub name: String,
+    /// See [`TopN::group`].
+    pub group: Vec<usize>,
+    /// See [`TopN::order`].
+    pub order: Vec<Order>,
+    /// See [`TopN::offset`].
+    pub offset: u64,
+    /// See [`TopN::limit`].
+    pub limit: u64,
+    /// See [`TopN::position`].
+    pub position: bool,
+    /// What is known of the rows that come in.
+    pub input: Meta,
+    /// What is known of the rows that leave.
+    pub output: Meta,
+}
+
+/// Window functions without what is below them; the fields are those of [`Over`].
+#[derive(Clone, Debug)]
+pub struct OverSpec {
+    /// For messages.
+    pub name: String,
+    /// See [`Over::group`].
+    pub group: Vec<usize>,
+    /// See [`Over::order`].
+    pub order: Vec<Order>,
+    /// See [`Over::calls`].
+    pub calls: Vec<OverCall>,
+    /// What is known of the rows that come in.
+    pub input: Meta,
+    /// The columns of the rows that leave.
+    pub output: SchemaRef,
+}
+
 /// Sessions without what is below; the fields are those of [`Session`].
 #[derive(Clone, Debug)]
 pub struct SessionSpec {
@@ -190,35 +230,15 @@ pub struct StaySpec {
     pub input: Meta,
 }
 
-/// A Top-N without what is below it; the fields are those of [`TopN`].
-#[derive(Clone, Debug)]
-pub struct TopNSpec {
-    /// For messages.
-    pub name: String,
-    /// See [`TopN::group`].
-    pub group: Vec<usize>,
-    /// See [`TopN::order`].
-    pub order: Vec<Order>,
-    /// See [`TopN::offset`].
-    pub offset: u64,
-    /// See [`TopN::limit`].
-    pub limit: u64,
-    /// See [`TopN::position`].
-    pub position: bool,
-    /// What is known of the rows that come in.
-    pub input: Meta,
-    /// What is known of the rows that leave.
-    pub output: Meta,
-}
-
 impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Spec::Aggregate(spec) => f.write_str(&spec.name),
             Spec::Join(spec) => f.write_str(&spec.name),
+            Spec::TopN(spec) => f.write_str(&spec.name),
+            Spec::Over(spec) => f.write_str(&spec.name),
             Spec::Stay(spec) => f.write_str(&spec.name),
             Spec::Session(spec) => f.write_str(&spec.name),
-            Spec::TopN(spec) => f.write_str(&spec.name),
         }
     }
 }
@@ -264,7 +284,7 @@ impl Graph {
     pub fn copies_rows(&self) -> bool {
         let hops = |stage: &Stage| match &stage.spec {
             Spec::Aggregate(spec) => spec.hop.is_some() || stage.chain.copies_rows(),
-            Spec::Join(_) | Spec::Stay(_) | Spec::Session(_) | Spec::TopN(_) => {
+            Spec::Join(_) | Spec::TopN(_) | Spec::Over(_) | Spec::Stay(_) | Spec::Session(_) => {
                 stage.chain.copies_rows()
             }
         };
@@ -277,7 +297,11 @@ impl Graph {
     pub fn follows_watermarks(&self) -> bool {
         let follows = |stage: &Stage| match &stage.spec {
             Spec::Stay(spec) => matches!(spec.clock, Clock::Watermark { .. }),
-            Spec::Aggregate(_) | Spec::Join(_) | Spec::Session(_) | Spec::TopN(_) => false,
+            Spec::Aggregate(_)
+            | Spec::Join(_)
+            | Spec::TopN(_)
+            | Spec::Over(_)
+            | Spec::Session(_) => false,
         };
         self.stages.iter().any(follows)
     }
@@ -300,9 +324,10 @@ pub fn build(stage: &Stage) -> Result<Box<dyn Operator>, Error> {
     match &stage.spec {
         Spec::Aggregate(spec) => Ok(Box::new(operators::Aggregate::new(Arc::clone(spec))?)),
         Spec::Join(spec) => Ok(Box::new(operators::Join::new(Arc::clone(spec))?)),
+        Spec::TopN(spec) => Ok(Box::new(operators::TopN::new(Arc::clone(spec))?)),
+        Spec::Over(spec) => Ok(Box::new(operators::Over::new(Arc::clone(spec))?)),
         Spec::Stay(spec) => Ok(Box::new(operators::Stay::new(Arc::clone(spec))?)),
         Spec::Session(spec) => Ok(Box::new(operators::Session::new(Arc::clone(spec))?)),
-        Spec::TopN(spec) => Ok(Box::new(operators::TopN::new(Arc::clone(spec))?)),
     }
 }
 
@@ -332,14 +357,15 @@ impl Builder {
             }
             Node::Aggregate(aggregate) => self.aggregate(aggregate, &after),
             Node::Join(join) => self.join(join, &after),
-            Node::Stay(stay) => self.stay(stay, &after),
-            Node::Session(session) => self.session(session, &after),
             Node::Values(values) => {
                 let chain = Runner::new(&after, &values.meta);
                 self.constants.push(ConstantStage { rows: values.rows.clone(), chain });
                 vec![Upstream::Constant(self.constants.len() - 1)]
             }
             Node::TopN(top) => self.top_n(top, &after),
+            Node::Over(over) => self.over(over, &after),
+            Node::Stay(stay) => self.stay(stay, &after),
+            Node::Session(session) => self.session(session, &after),
         }
     }
 
@@ -364,6 +390,48 @@ impl Builder {
             spec: Spec::Aggregate(Arc::new(spec)),
             inputs: from.into_iter().map(edge).collect(),
             chain: Runner::new(after, &aggregate.meta),
+        });
+        vec![Upstream::Stage(number)]
+    }
+
+    fn top_n(&mut self, top: &TopN, after: &[Step]) -> Vec<Upstream> {
+        let from = self.flatten(&top.input, Vec::new());
+        let edge = |from| Edge { from, port: 0, exchange: Some(top.group.clone()) };
+        let number = self.stages.len();
+        let spec = TopNSpec {
+            name: format!("top-n {number}"),
+            group: top.group.clone(),
+            order: top.order.clone(),
+            offset: top.offset,
+            limit: top.limit,
+            position: top.position.is_some(),
+            input: top.input.meta().clone(),
+            output: top.meta.clone(),
+        };
+        self.stages.push(Stage {
+            spec: Spec::TopN(Arc::new(spec)),
+            inputs: from.into_iter().map(edge).collect(),
+            chain: Runner::new(after, &top.meta),
+        });
+        vec![Upstream::Stage(number)]
+    }
+
+    fn over(&mut self, over: &Over, after: &[Step]) -> Vec<Upstream> {
+        let from = self.flatten(&over.input, Vec::new());
+        let edge = |from| Edge { from, port: 0, exchange: Some(over.group.clone()) };
+        let number = self.stages.len();
+        let spec = OverSpec {
+            name: format!("window {number}"),
+            group: over.group.clone(),
+            order: over.order.clone(),
+            calls: over.calls.clone(),
+            input: over.input.meta().clone(),
+            output: Arc::clone(&over.meta.schema),
+        };
+        self.stages.push(Stage {
+            spec: Spec::Over(Arc::new(spec)),
+            inputs: from.into_iter().map(edge).collect(),
+            chain: Runner::new(after, &over.meta),
         });
         vec![Upstream::Stage(number)]
     }
@@ -406,28 +474,6 @@ impl Builder {
             spec: Spec::Stay(Arc::new(spec)),
             inputs: from.into_iter().map(edge).collect(),
             chain: Runner::new(after, &stay.meta),
-        });
-        vec![Upstream::Stage(number)]
-    }
-
-    fn top_n(&mut self, top: &TopN, after: &[Step]) -> Vec<Upstream> {
-        let from = self.flatten(&top.input, Vec::new());
-        let edge = |from| Edge { from, port: 0, exchange: Some(top.group.clone()) };
-        let number = self.stages.len();
-        let spec = TopNSpec {
-            name: format!("top-n {number}"),
-            group: top.group.clone(),
-            order: top.order.clone(),
-            offset: top.offset,
-            limit: top.limit,
-            position: top.position.is_some(),
-            input: top.input.meta().clone(),
-            output: top.meta.clone(),
-        };
-        self.stages.push(Stage {
-            spec: Spec::TopN(Arc::new(spec)),
-            inputs: from.into_iter().map(edge).collect(),
-            chain: Runner::new(after, &top.meta),
         });
         vec![Upstream::Stage(number)]
     }

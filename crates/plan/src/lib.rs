@@ -8,6 +8,7 @@ mod aggregate;
 mod codec;
 mod join;
 mod node;
+mod over;
 mod scalar;
 mod session;
 mod stay;
@@ -19,6 +20,7 @@ pub use join::{Join, JoinKind, JoinPair};
 pub use node::{
     Chain, LateCheck, Leaf, LeafKind, Meta, Node, Step, Union, Values, ViewPlan, Watermark,
 };
+pub use over::{Over, OverCall};
 pub use scalar::Scalar;
 pub use session::Session;
 pub use stay::{Clock, Stay};

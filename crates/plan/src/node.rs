@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use millrace_types::ObjectId;
 
-use crate::{Aggregate, Hop, Join, Scalar, Session, Stay, TopN};
+use crate::{Aggregate, Hop, Join, Over, Scalar, Session, Stay, TopN};
 
 /// The whole plan of one materialized view.
 #[derive(Clone, Debug)]
@@ -33,14 +33,16 @@ pub enum Node {
     Union(Union),
     /// A join.
     Join(Box<Join>),
-    /// Rows that are shown for a time.
-    Stay(Box<Stay>),
-    /// Rows with the bounds of their session.
-    Session(Box<Session>),
     /// Constant rows.
     Values(Values),
     /// The first rows of each group.
     TopN(Box<TopN>),
+    /// Window functions.
+    Over(Box<Over>),
+    /// Rows that are shown for a time.
+    Stay(Box<Stay>),
+    /// Rows with the bounds of their session.
+    Session(Box<Session>),
 }
 
 /// What is known of the rows that leave a node.
@@ -126,8 +128,28 @@ pub enum Step {
         /// The columns that result: the input's and the two bounds.
         schema: SchemaRef,
     },
+    /// Copies each row for every place of its lists, the longest of them; appends a column per list,
+    /// NULL behind its end, and the place, from 1.
+    Unnest {
+        /// The columns that are lists.
+        lists: Vec<usize>,
+        /// The columns that result.
+        schema: SchemaRef,
+    },
     /// Turns rows away whose window has closed, and lists them.
     Late(LateCheck),
+}
+
+impl Step {
+    /// The columns after the step; None for one that keeps them.
+    pub fn schema(&self) -> Option<&SchemaRef> {
+        match self {
+            Step::Project { schema, .. }
+            | Step::Hop { schema, .. }
+            | Step::Unnest { schema, .. } => Some(schema),
+            Step::Filter(_) | Step::Late(_) => None,
+        }
+    }
 }
 
 /// Decides which rows of an append-only stream are late.
@@ -174,10 +196,11 @@ impl Node {
             Node::Aggregate(aggregate) => &aggregate.meta,
             Node::Union(union) => &union.meta,
             Node::Join(join) => &join.meta,
-            Node::Stay(stay) => &stay.meta,
-            Node::Session(session) => &session.meta,
             Node::Values(values) => &values.meta,
             Node::TopN(top) => &top.meta,
+            Node::Over(over) => &over.meta,
+            Node::Stay(stay) => &stay.meta,
+            Node::Session(session) => &session.meta,
         }
     }
 
@@ -189,9 +212,10 @@ impl Node {
             Node::Aggregate(aggregate) => vec![&aggregate.input],
             Node::Union(union) => union.inputs.iter().collect(),
             Node::Join(join) => vec![&join.left, &join.right],
+            Node::TopN(top) => vec![&top.input],
+            Node::Over(over) => vec![&over.input],
             Node::Stay(stay) => vec![&stay.input],
             Node::Session(session) => vec![&session.input],
-            Node::TopN(top) => vec![&top.input],
         }
     }
 

@@ -66,12 +66,16 @@ fn list(
     let (partition, offset) = check.origin;
     let time = check.event_time.map(|column| delta.rows.column(column));
     let time = time.filter(|column| column.is_valid(row));
-    out.late.push(LateRow {
+    let late = LateRow {
         source: ObjectId::default(),
         partition: delta.rows.column(partition).as_primitive::<Int32Type>().value(row),
         offset: delta.rows.column(offset).as_primitive::<Int64Type>().value(row),
         window_end,
         event_time: time.map(|column| natives::values::<i64>(column)[row]),
         watermark,
-    });
+    };
+    // The copies of one row are listed once.
+    if out.late.last() != Some(&late) {
+        out.late.push(late);
+    }
 }

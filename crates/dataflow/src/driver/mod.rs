@@ -24,9 +24,9 @@ pub struct Driver {
     /// What was pushed for times not finished: leaf, worker, rows.
     pushed: BTreeMap<Ts, Vec<(usize, usize, Delta)>>,
     followed: bool,
-    now: Option<i64>,
     /// The constant rows have not been given yet.
     starts: bool,
+    now: Option<i64>,
 }
 
 /// What passes through one time.

@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod join;
+mod over;
 mod session;
 mod sorted;
 mod stay;
@@ -9,6 +10,7 @@ mod topn;
 
 pub(crate) use aggregate::Aggregate;
 pub(crate) use join::Join;
+pub(crate) use over::Over;
 pub(crate) use session::Session;
 pub(crate) use stay::Stay;
 pub(crate) use topn::TopN;

@@ -210,7 +210,7 @@ pub(super) fn install(
         followed: Rc::default(),
         turns: Rc::default(),
     };
-    let stages = stages(shared, spec, &cells)?;
+    let stages = stateful_stages(spec, shared, &cells)?;
     let count = stages.len();
     let published = Rc::new(Cell::new(true));
     let changes = Changes::default();
@@ -251,7 +251,7 @@ pub(super) fn install(
 }
 
 /// The operators, with their state if it is a recovery.
-fn stages(shared: &Shared, spec: &Install, cells: &Cells) -> Result<Vec<Stateful>, Error> {
+fn stateful_stages(spec: &Install, shared: &Shared, cells: &Cells) -> Result<Vec<Stateful>, Error> {
     let mut stages = Vec::new();
     let mut first_table = 0;
     for stage in &spec.graph.stages {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
+use datafusion::logical_expr::{WindowFrame, WindowFunctionDefinition};
 use datafusion_proto::physical_plan::DefaultPhysicalExtensionCodec;
 use datafusion_proto::physical_plan::from_proto::parse_physical_expr;
 use datafusion_proto::protobuf;
@@ -15,8 +16,8 @@ use prost::Message;
 use super::{PlanError, damaged, proto};
 use crate::{
     Aggregate, Call, Chain, Clock, Function, Hop, Join, JoinKind, JoinPair, LateCheck, Leaf,
-    LeafKind, Meta, Node, Order, Rebuild, Scalar, Session, Stay, Step, TopN, Union, Values,
-    ViewPlan, Watermark,
+    LeafKind, Meta, Node, Order, Over, OverCall, Rebuild, Scalar, Session, Stay, Step, TopN, Union,
+    Values, ViewPlan, Watermark,
 };
 
 /// Decodes one plan; expressions resolve their functions in the context.
@@ -41,9 +42,7 @@ impl Decoder<'_> {
                 let mut steps = Vec::with_capacity(chain.steps.len());
                 for step in chain.steps {
                     let step = self.step(step, &schema)?;
-                    if let Step::Project { schema: next, .. } | Step::Hop { schema: next, .. } =
-                        &step
-                    {
+                    if let Some(next) = step.schema() {
                         schema = Arc::clone(next);
                     }
                     steps.push(step);
@@ -58,8 +57,6 @@ impl Decoder<'_> {
                 Node::Union(Union { inputs: inputs.collect::<Result<_, _>>()?, meta })
             }
             proto::Kind::Join(join) => Node::Join(Box::new(self.join(*join, meta)?)),
-            proto::Kind::Session(from) => Node::Session(Box::new(self.session(*from, meta)?)),
-            proto::Kind::Stay(stay) => Node::Stay(Box::new(self.stay(*stay, meta)?)),
             proto::Kind::Values(bytes) => {
                 let rows = decode_delta(&bytes)?.rows;
                 if rows.schema() != meta.schema {
@@ -68,6 +65,9 @@ impl Decoder<'_> {
                 Node::Values(Values { rows, meta })
             }
             proto::Kind::TopN(top) => Node::TopN(Box::new(self.top_n(*top, meta)?)),
+            proto::Kind::Over(over) => Node::Over(Box::new(self.over(*over, meta)?)),
+            proto::Kind::Session(from) => Node::Session(Box::new(self.session(*from, meta)?)),
+            proto::Kind::Stay(stay) => Node::Stay(Box::new(self.stay(*stay, meta)?)),
         })
     }
 
@@ -85,6 +85,15 @@ impl Decoder<'_> {
                 hop: hop(&required(step.hop, "hop")?, columns)?,
                 schema: schema(&step.schema)?,
             },
+            proto::StepKind::Unnest(step) => {
+                let lists = indexes(&step.lists, columns)?;
+                let is_list =
+                    |list: &usize| matches!(input.field(*list).data_type(), DataType::List(_));
+                if !lists.iter().all(is_list) {
+                    return Err(damaged("what is unnested is a list"));
+                }
+                Step::Unnest { lists, schema: schema(&step.schema)? }
+            }
             proto::StepKind::Late(check) => Step::Late(late(check, columns)?),
         })
     }
@@ -124,6 +133,59 @@ impl Decoder<'_> {
         Ok(join)
     }
 
+    fn top_n(&self, from: proto::TopN, meta: Meta) -> Result<TopN, PlanError> {
+        let input = self.node(*required(from.input, "input")?)?;
+        let columns = input.meta().schema.fields().len();
+        let width = columns + usize::from(from.position.is_some());
+        if meta.schema.fields().len() != width {
+            return Err(damaged("a Top-N has the columns of its input"));
+        }
+        let (group, order) = (indexes(&from.group, columns)?, orders(&from.order, columns)?);
+        let proto::TopN { offset, limit, position, .. } = from;
+        Ok(TopN { input, group, order, offset, limit, position, meta })
+    }
+
+    fn over(&self, from: proto::Over, meta: Meta) -> Result<Over, PlanError> {
+        let input = self.node(*required(from.input, "input")?)?;
+        let schema = &input.meta().schema;
+        let columns = schema.fields().len();
+        let (group, order) = (indexes(&from.group, columns)?, orders(&from.order, columns)?);
+        let calls = from.calls.into_iter().map(|call| self.over_call(call, schema, order.len()));
+        let calls: Vec<OverCall> = calls.collect::<Result<_, _>>()?;
+        if meta.schema.fields().len() != columns + calls.len() {
+            return Err(damaged("window functions have a column each"));
+        }
+        Ok(Over { input, group, order, calls, meta })
+    }
+
+    fn over_call(
+        &self,
+        from: proto::OverCall,
+        input: &SchemaRef,
+        order: usize,
+    ) -> Result<OverCall, PlanError> {
+        let name = from.function.as_str();
+        let function = match from.aggregate {
+            true => self.functions.aggregate_functions().get(name).cloned().map(Into::into),
+            false => self.functions.window_functions().get(name).cloned().map(Into::into),
+        };
+        let function: Option<WindowFunctionDefinition> = function;
+        let args = from.args.iter().map(|bytes| self.scalar(bytes, input));
+        let output = schema(&from.output)?;
+        let output: Option<&FieldRef> = output.fields().first();
+        let frame = protobuf::WindowFrame::decode(from.frame.as_slice())?;
+        Ok(OverCall {
+            function: function.ok_or_else(|| damaged(format!("no function {name}")))?,
+            args: args.collect::<Result<_, _>>()?,
+            filter: from.filter.map(|at| index(at, input.fields().len())).transpose()?,
+            order: index(from.order, order + 1)?,
+            frame: WindowFrame::try_from(frame).map_err(|e| damaged(e.to_string()))?,
+            ignore_nulls: from.ignore_nulls,
+            distinct: from.distinct,
+            output: Arc::clone(required(output, "output")?),
+        })
+    }
+
     fn session(&self, from: proto::Session, meta: Meta) -> Result<Session, PlanError> {
         let input = self.node(*required(from.input, "input")?)?;
         let columns = input.meta().schema.fields().len();
@@ -151,18 +213,6 @@ impl Decoder<'_> {
             return Err(damaged("rows that stay have a time and the columns of their input"));
         }
         Ok(Stay { input, clock, from, until, meta })
-    }
-
-    fn top_n(&self, from: proto::TopN, meta: Meta) -> Result<TopN, PlanError> {
-        let input = self.node(*required(from.input, "input")?)?;
-        let columns = input.meta().schema.fields().len();
-        let width = columns + usize::from(from.position.is_some());
-        if meta.schema.fields().len() != width {
-            return Err(damaged("a Top-N has the columns of its input"));
-        }
-        let (group, order) = (indexes(&from.group, columns)?, orders(&from.order, columns)?);
-        let proto::TopN { offset, limit, position, .. } = from;
-        Ok(TopN { input, group, order, offset, limit, position, meta })
     }
 
     fn call(&self, call: proto::Call, input: &SchemaRef) -> Result<Call, PlanError> {

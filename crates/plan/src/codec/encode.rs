@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::Int64Array;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::error::DataFusionError;
+use datafusion::logical_expr::WindowFunctionDefinition;
 use datafusion_proto::physical_plan::DefaultPhysicalExtensionCodec;
 use datafusion_proto::physical_plan::to_proto::serialize_physical_expr;
 use datafusion_proto::protobuf;
@@ -14,8 +15,8 @@ use prost::Message;
 
 use super::{PlanError, proto};
 use crate::{
-    Aggregate, Call, Clock, Hop, Join, JoinKind, LateCheck, LeafKind, Meta, Node, Order, Rebuild,
-    Scalar, Session, Stay, Step, TopN, ViewPlan, Watermark,
+    Aggregate, Call, Clock, Hop, Join, JoinKind, LateCheck, LeafKind, Meta, Node, Order, Over,
+    OverCall, Rebuild, Scalar, Session, Stay, Step, TopN, ViewPlan, Watermark,
 };
 
 pub(super) fn view(plan: &ViewPlan) -> Result<proto::ViewPlan, PlanError> {
@@ -40,14 +41,15 @@ fn node(node: &Node) -> Result<proto::Node, PlanError> {
             inputs: union.inputs.iter().map(self::node).collect::<Result<_, _>>()?,
         }),
         Node::Join(join) => proto::Kind::Join(Box::new(self::join(join)?)),
-        Node::Session(session) => proto::Kind::Session(Box::new(self::session(session)?)),
-        Node::Stay(stay) => proto::Kind::Stay(Box::new(self::stay(stay)?)),
         Node::Values(values) => {
             let weights = Int64Array::from(vec![1; values.rows.num_rows()]);
             let rows = Delta::new(values.rows.clone(), weights);
             proto::Kind::Values(encode_delta(&rows)?)
         }
         Node::TopN(top) => proto::Kind::TopN(Box::new(self::top_n(top)?)),
+        Node::Over(over) => proto::Kind::Over(Box::new(self::over(over)?)),
+        Node::Session(session) => proto::Kind::Session(Box::new(self::session(session)?)),
+        Node::Stay(stay) => proto::Kind::Stay(Box::new(self::stay(stay)?)),
     };
     Ok(proto::Node { meta: Some(meta(node.meta())?), kind: Some(kind) })
 }
@@ -70,6 +72,10 @@ fn step(step: &Step) -> Result<proto::Step, PlanError> {
         }),
         Step::Hop { hop, schema } => proto::StepKind::Hop(proto::HopStep {
             hop: Some(self::hop(hop)),
+            schema: self::schema(schema)?,
+        }),
+        Step::Unnest { lists, schema } => proto::StepKind::Unnest(proto::UnnestStep {
+            lists: indexes(lists),
             schema: self::schema(schema)?,
         }),
         Step::Late(check) => proto::StepKind::Late(late(check)),
@@ -123,6 +129,51 @@ fn join(join: &Join) -> Result<proto::Join, PlanError> {
     })
 }
 
+fn top_n(top: &TopN) -> Result<proto::TopN, PlanError> {
+    Ok(proto::TopN {
+        input: Some(Box::new(node(&top.input)?)),
+        group: indexes(&top.group),
+        order: orders(&top.order),
+        offset: top.offset,
+        limit: top.limit,
+        position: top.position.clone(),
+    })
+}
+
+fn over(over: &Over) -> Result<proto::Over, PlanError> {
+    Ok(proto::Over {
+        input: Some(Box::new(node(&over.input)?)),
+        group: indexes(&over.group),
+        order: orders(&over.order),
+        calls: over.calls.iter().map(over_call).collect::<Result<_, _>>()?,
+    })
+}
+
+fn over_call(call: &OverCall) -> Result<proto::OverCall, PlanError> {
+    let frame = protobuf::WindowFrame::try_from(&call.frame);
+    let frame = frame.map_err(|error| DataFusionError::External(Box::new(error)))?;
+    Ok(proto::OverCall {
+        function: call.function.name().to_owned(),
+        aggregate: matches!(call.function, WindowFunctionDefinition::AggregateUDF(_)),
+        args: call.args.iter().map(scalar).collect::<Result<_, _>>()?,
+        filter: call.filter.map(index),
+        order: index(call.order),
+        frame: frame.encode_to_vec(),
+        ignore_nulls: call.ignore_nulls,
+        distinct: call.distinct,
+        output: schema(&Arc::new(Schema::new(vec![Arc::clone(&call.output)])))?,
+    })
+}
+
+fn orders(order: &[Order]) -> Vec<proto::Order> {
+    let each = order.iter().map(|order| proto::Order {
+        column: index(order.column),
+        descending: order.descending,
+        nulls_first: order.nulls_first,
+    });
+    each.collect()
+}
+
 fn session(session: &Session) -> Result<proto::Session, PlanError> {
     Ok(proto::Session {
         input: Some(Box::new(node(&session.input)?)),
@@ -147,26 +198,6 @@ fn stay(stay: &Stay) -> Result<proto::Stay, PlanError> {
         from: stay.from.map(index),
         until: stay.until.map(index),
     })
-}
-
-fn top_n(top: &TopN) -> Result<proto::TopN, PlanError> {
-    Ok(proto::TopN {
-        input: Some(Box::new(node(&top.input)?)),
-        group: indexes(&top.group),
-        order: orders(&top.order),
-        offset: top.offset,
-        limit: top.limit,
-        position: top.position.clone(),
-    })
-}
-
-fn orders(order: &[Order]) -> Vec<proto::Order> {
-    let each = order.iter().map(|order| proto::Order {
-        column: index(order.column),
-        descending: order.descending,
-        nulls_first: order.nulls_first,
-    });
-    each.collect()
 }
 
 fn call(call: &Call) -> Result<proto::Call, PlanError> {

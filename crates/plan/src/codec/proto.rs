@@ -26,7 +26,7 @@ pub(super) struct ViewPlan {
 pub(super) struct Node {
     #[prost(message, optional, tag = "1")]
     pub(super) meta: Option<Meta>,
-    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 10, 11, 20, 30")]
+    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 10, 11, 20, 21, 30")]
     pub(super) kind: Option<Kind>,
 }
 
@@ -42,15 +42,17 @@ pub(super) enum Kind {
     Union(Union),
     #[prost(message, tag = "6")]
     Join(Box<Join>),
-    #[prost(message, tag = "10")]
-    Stay(Box<Stay>),
-    #[prost(message, tag = "11")]
-    Session(Box<Session>),
     /// A delta's bytes.
     #[prost(bytes, tag = "30")]
     Values(Vec<u8>),
     #[prost(message, tag = "20")]
     TopN(Box<TopN>),
+    #[prost(message, tag = "21")]
+    Over(Box<Over>),
+    #[prost(message, tag = "10")]
+    Stay(Box<Stay>),
+    #[prost(message, tag = "11")]
+    Session(Box<Session>),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -101,7 +103,7 @@ pub(super) struct Chain {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Step {
-    #[prost(oneof = "StepKind", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "StepKind", tags = "1, 2, 3, 4, 5")]
     pub(super) kind: Option<StepKind>,
 }
 
@@ -115,6 +117,16 @@ pub(super) enum StepKind {
     Hop(HopStep),
     #[prost(message, tag = "4")]
     Late(LateCheck),
+    #[prost(message, tag = "5")]
+    Unnest(UnnestStep),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct UnnestStep {
+    #[prost(uint64, repeated, tag = "1")]
+    pub(super) lists: Vec<u64>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) schema: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -314,4 +326,42 @@ pub(super) struct TopN {
     pub(super) limit: u64,
     #[prost(string, optional, tag = "6")]
     pub(super) position: Option<String>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Over {
+    #[prost(message, optional, boxed, tag = "1")]
+    pub(super) input: Option<Box<Node>>,
+    #[prost(uint64, repeated, tag = "2")]
+    pub(super) group: Vec<u64>,
+    #[prost(message, repeated, tag = "3")]
+    pub(super) order: Vec<Order>,
+    #[prost(message, repeated, tag = "4")]
+    pub(super) calls: Vec<OverCall>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct OverCall {
+    /// The library's name of the function.
+    #[prost(string, tag = "1")]
+    pub(super) function: String,
+    /// It is an aggregate.
+    #[prost(bool, tag = "2")]
+    pub(super) aggregate: bool,
+    #[prost(bytes = "vec", repeated, tag = "3")]
+    pub(super) args: Vec<Vec<u8>>,
+    #[prost(uint64, optional, tag = "4")]
+    pub(super) filter: Option<u64>,
+    #[prost(uint64, tag = "5")]
+    pub(super) order: u64,
+    /// DataFusion's message of a frame.
+    #[prost(bytes = "vec", tag = "6")]
+    pub(super) frame: Vec<u8>,
+    #[prost(bool, tag = "7")]
+    pub(super) ignore_nulls: bool,
+    #[prost(bool, tag = "8")]
+    pub(super) distinct: bool,
+    /// A schema of one field.
+    #[prost(bytes = "vec", tag = "9")]
+    pub(super) output: Vec<u8>,
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::ToDFSchema;
 use datafusion::execution::TaskContext;
-use datafusion::logical_expr::{Expr, lit};
+use datafusion::logical_expr::{
+    Expr, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition, lit,
+};
 use datafusion::prelude::{SessionContext, col};
 use millrace_types::{ObjectId, SqlType};
 use prost::Message;
@@ -13,7 +15,8 @@ use prost::Message;
 use super::*;
 use crate::{
     Aggregate, Call, Chain, Clock, Function, Hop, Join, JoinKind, JoinPair, LateCheck, Leaf,
-    LeafKind, Meta, Node, Order, Rebuild, Scalar, Session, Stay, Step, TopN, Union, Watermark,
+    LeafKind, Meta, Node, Order, Over, OverCall, Rebuild, Scalar, Session, Stay, Step, TopN, Union,
+    Watermark,
 };
 
 fn schema(columns: &[(&str, SqlType)]) -> SchemaRef {
@@ -82,6 +85,7 @@ fn plan() -> ViewPlan {
             ],
             schema: schema(&[("ts", SqlType::TimestampTz), ("text", SqlType::Text)]),
         },
+        Step::Unnest { lists: Vec::new(), schema: windows.clone() },
         Step::Hop { hop: hop.clone(), schema: windows.clone() },
         Step::Late(LateCheck {
             close: Watermark { column: 1, shift: i64::MIN, sources: vec![ObjectId(1)] },
@@ -101,6 +105,39 @@ fn plan() -> ViewPlan {
         meta: meta(windows),
     };
     ViewPlan { root: Node::Aggregate(Box::new(aggregate)), sort: vec![1, 0] }
+}
+
+#[test]
+fn window_functions_survive_a_round_trip() {
+    let base = schema(&[("a", SqlType::TimestampTz), ("b", SqlType::BigInt)]);
+    let kind = LeafKind::View(ObjectId(2));
+    let input = Node::Leaf(Leaf { kind, columns: vec![0, 1], meta: meta(Arc::clone(&base)) });
+    let context = SessionContext::new().task_ctx();
+    let sum = datafusion::functions_aggregate::sum::sum_udaf();
+    let lag = datafusion::functions_window::lead_lag::lag_udwf();
+    let five = datafusion::common::ScalarValue::UInt64(Some(5));
+    let frame = WindowFrame::new_bounds(
+        WindowFrameUnits::Rows,
+        WindowFrameBound::Preceding(five),
+        WindowFrameBound::CurrentRow,
+    );
+    let call = |function: WindowFunctionDefinition| OverCall {
+        output: Arc::new(Field::new(function.name(), SqlType::BigInt.arrow(), true)),
+        function,
+        args: vec![scalar(col("b"), &base), scalar(lit(1i64), &base)],
+        filter: Some(1),
+        order: 1,
+        frame: frame.clone(),
+        ignore_nulls: true,
+        distinct: false,
+    };
+    let calls = vec![call(sum.into()), call(lag.into())];
+    let meta = Meta { schema: Over::output_schema(&base, &calls), ..meta(base.clone()) };
+    let order = vec![Order { column: 0, descending: true, nulls_first: false }];
+    let over = Over { input, group: vec![1], order, calls, meta };
+    let plan = ViewPlan { root: Node::Over(Box::new(over)), sort: vec![1, 0] };
+    let read = decode_plan(&encode_plan(&plan).unwrap(), &context).unwrap();
+    assert_eq!(format!("{plan:?}"), format!("{read:?}"));
 }
 
 #[test]

@@ -148,6 +148,9 @@ fn a_change_costs_the_same_in_a_group_of_a_thousand_values_and_of_a_million() {
         "SELECT c0 FROM v ORDER BY c0 DESC LIMIT 10 OFFSET 2",
         "SELECT c0, r FROM (SELECT *, row_number() OVER (PARTITION BY c1 ORDER BY c0) AS r FROM v) \
          AS q WHERE r <= 10",
+        // Of the touched partition, which is small.
+        "SELECT c0, rank() OVER (PARTITION BY c0 / 4 ORDER BY c0) AS r, \
+         sum(c0) OVER (PARTITION BY c0 / 4 ORDER BY c0) AS s FROM v",
     ] {
         let small = touched_in_one_group(text, 1_000);
         let large = touched_in_one_group(text, 1_000_000);

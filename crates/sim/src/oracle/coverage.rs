@@ -3,12 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use datafusion::execution::SessionState;
-use millrace_plan::{Aggregate, Clock, Join, JoinKind, LeafKind, Node, Stay, Step, TopN, ViewPlan};
+use millrace_plan::{
+    Aggregate, Clock, Join, JoinKind, LeafKind, Node, Over, Stay, Step, TopN, ViewPlan,
+};
 
 use super::sql::TABLE_ID;
 
 /// Forms of a statement that become other operators, by what stands in its text.
-const FORMS: [&str; 9] = [
+const FORMS: [&str; 14] = [
+    " INTERSECT ALL ",
+    " EXCEPT ALL ",
+    " GROUPING SETS ",
+    " ROLLUP ",
+    " CUBE ",
     "(SELECT count(*)",
     "(SELECT max(",
     " LIMIT 1)",
@@ -59,12 +66,13 @@ impl Coverage {
             Node::Union(_) => self.hit("union"),
             Node::Values(_) => self.hit("values"),
             Node::Join(join) => self.join(join),
+            Node::TopN(top) => self.top_n(top),
+            Node::Over(over) => self.over(over),
             Node::Stay(stay) => self.hit(stay_name(stay)),
             Node::Session(session) => self.hit(match session.settled {
                 Some(_) => "sessions that close",
                 None => "sessions that stay",
             }),
-            Node::TopN(top) => self.top_n(top),
         }
         node.inputs().into_iter().for_each(|input| self.node(input));
     }
@@ -86,6 +94,33 @@ impl Coverage {
                 "cleaned join of changing rows",
                 join.clean.iter().any(Option::is_some) && changes(&join.left),
             ),
+        ] {
+            if there {
+                self.hit(what);
+            }
+        }
+    }
+
+    fn over(&mut self, over: &Over) {
+        for call in &over.calls {
+            self.hit(over_name(call.function.name()));
+            let (from, to) = (&call.frame.start_bound, &call.frame.end_bound);
+            let kind = match (from.is_unbounded(), to.is_unbounded()) {
+                (true, true) => "whole",
+                (true, false) | (false, true) => "growing",
+                (false, false) => "sliding",
+            };
+            self.hit(format!("{kind} frame of {}", call.frame.units));
+            if call.filter.is_some() {
+                self.hit("window with a filter");
+            }
+        }
+        for (what, there) in [
+            ("window of all rows", over.group.is_empty()),
+            ("window of partitions", !over.group.is_empty()),
+            ("windows of one order", over.calls.len() > 1),
+            ("window over a window", matches!(over.input, Node::Over(_))),
+            ("window of changing rows", !over.input.meta().append_only),
         ] {
             if there {
                 self.hit(what);
@@ -116,6 +151,7 @@ impl Coverage {
             Step::Project { .. } => "project",
             Step::Hop { hop, .. } if hop.cumulates => "copies for cumulating windows",
             Step::Hop { .. } => "copies for windows",
+            Step::Unnest { .. } => "unnest",
             Step::Late(check) if check.hop.is_some() => "late check of panes",
             Step::Late(_) => "late check",
         });
@@ -160,6 +196,7 @@ impl Coverage {
             "filter",
             "project",
             "copies for windows",
+            "unnest",
             "late check",
             "late check of panes",
             "filter of a call",
@@ -183,6 +220,26 @@ impl Coverage {
             "join with itself",
             "join of changing rows",
             "join that only appends",
+            "top-n of all rows",
+            "top-n of groups",
+            "top-n of one row",
+            "top-n after others",
+            "top-n with positions",
+            "top-n of changing rows",
+            "top-n of rows that only come",
+            "window with a filter",
+            "window of all rows",
+            "window of partitions",
+            "windows of one order",
+            "window over a window",
+            "window of changing rows",
+            "sliding frame of ROWS",
+            "sliding frame of RANGE",
+            "sliding frame of GROUPS",
+            "growing frame of ROWS",
+            "growing frame of RANGE",
+            "growing frame of GROUPS",
+            "whole frame of ROWS",
             "join whose state is cleaned",
             "cleaned join of changing rows",
             "final rows",
@@ -194,13 +251,6 @@ impl Coverage {
             "temporal filter on both sides",
             "temporal filter until",
             "temporal filter from",
-            "top-n of all rows",
-            "top-n of groups",
-            "top-n of one row",
-            "top-n after others",
-            "top-n with positions",
-            "top-n of changing rows",
-            "top-n of rows that only come",
         ];
         let adding = ["count", "sum", "avg", "var_pop", "var_samp", "stddev_pop", "stddev_samp"];
         let distinct = adding.iter().map(|name| format!("{name} of distinct values"));
@@ -208,8 +258,10 @@ impl Coverage {
         let functions =
             functions.flat_map(|name| [format!("{name} over changing rows"), name]).chain(distinct);
         let joins = JoinKind::ALL.into_iter().map(join_name);
-        let wanted =
-            functions.chain(joins).chain(others.iter().chain(&FORMS).map(ToString::to_string));
+        let windows = state.window_functions().values();
+        let windows = windows.map(|function| over_name(function.name()));
+        let others = others.iter().chain(&FORMS).map(ToString::to_string);
+        let wanted = functions.chain(joins).chain(windows).chain(others);
         let never: Vec<String> = wanted.filter(|what| !self.0.contains_key(what)).collect();
         assert!(never.is_empty(), "never reached: {never:?}; reached: {:#?}", self.0);
     }
@@ -226,6 +278,10 @@ fn stay_name(stay: &Stay) -> &'static str {
 
 fn join_name(kind: JoinKind) -> String {
     format!("{} join", kind.name())
+}
+
+fn over_name(function: &str) -> String {
+    format!("{function} of a window")
 }
 
 /// The aggregate functions of a session, but for `grouping`, which the planner replaces.

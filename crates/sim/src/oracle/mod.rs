@@ -21,6 +21,7 @@ mod coverage;
 mod data;
 mod endless;
 mod join;
+mod over;
 mod query;
 mod ranked;
 mod running;

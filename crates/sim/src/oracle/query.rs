@@ -77,7 +77,7 @@ pub(super) fn changing(input: &Input, random: &mut StdRng) -> Query {
 pub(super) fn query(input: &Input, random: &mut StdRng) -> Query {
     let mut writer = Writer { input, random };
     if input.append_only {
-        match writer.random.random_range(0..19) {
+        match writer.random.random_range(0..20) {
             0 => Query::new(writer.rows(&input.name)),
             1 => Query::new(writer.distinct()),
             2 | 3 => Query::new(writer.groups()),
@@ -85,11 +85,12 @@ pub(super) fn query(input: &Input, random: &mut StdRng) -> Query {
             5 | 6 => Query { one_window: true, ..writer.tumbling() },
             7 | 8 => writer.hopping(),
             9 => Query::new(writer.copied()),
+            11 => Query { one_window: true, ..writer.calendar() },
+            12 => writer.cumulating(),
             10 => Query { one_window: true, ..writer.binned() },
-            11..14 => Query::new(writer.ranked()),
-            14 => Query { one_window: true, ..writer.calendar() },
-            15 => writer.cumulating(),
-            16 => Query { one_window: true, ..writer.sessions("ts") },
+            13..16 => Query::new(writer.ranked()),
+            16 | 17 => Query::new(writer.windowed()),
+            18 => Query { one_window: true, ..writer.sessions("ts") },
             _ => Query::new(writer.union()),
         }
     } else {
@@ -99,12 +100,13 @@ pub(super) fn query(input: &Input, random: &mut StdRng) -> Query {
         if let Some(time) = time.filter(|_| is_table && writer.chance(2)) {
             return Query { closes: None, ..writer.sessions(&time) };
         }
-        match writer.random.random_range(0..8) {
+        match writer.random.random_range(0..10) {
             0 => Query::new(writer.rows(&input.name)),
             1 => Query::new(writer.distinct()),
             2 => Query::new(writer.global()),
             3 => Query::new(writer.union()),
             4 | 5 => Query::new(writer.ranked()),
+            6 | 7 => Query::new(writer.windowed()),
             _ => Query::new(writer.groups()),
         }
     }
@@ -126,7 +128,7 @@ impl Writer<'_> {
         if fitting.is_empty() { None } else { Some(self.pick(&fitting).clone()) }
     }
 
-    fn number(&mut self) -> String {
+    pub(super) fn number(&mut self) -> String {
         self.column(is_number).unwrap_or_else(|| "(1 + 0)".into())
     }
 
@@ -160,7 +162,7 @@ impl Writer<'_> {
         }
     }
 
-    fn condition(&mut self) -> String {
+    pub(super) fn condition(&mut self) -> String {
         let integer = self.column(is_integer).unwrap_or_else(|| "(1 + 0)".into());
         let number = self.number();
         let compared = *self.pick(&COMPARED);
@@ -262,7 +264,8 @@ impl Writer<'_> {
             6 | 7 => self.ordered(),
             _ => self.rebuilt(),
         };
-        let call = match self.chance(2) {
+        // DataFusion's last_value fails where the filter leaves nothing of a batch.
+        let call = match self.chance(2) && !call.starts_with("last_value(") {
             true => format!("{call} FILTER (WHERE {})", self.condition()),
             false => call,
         };
@@ -394,7 +397,21 @@ impl Writer<'_> {
         keys.extend(self.keys(least));
         let items: Vec<String> = keys.iter().cloned().chain(self.calls()).collect();
         let (filter, having) = (self.filter(), self.having());
-        let group = keys.join(", ");
+        let own = &keys[bounds.len()..];
+        let shared: String = bounds.iter().map(|bound| format!("{bound}, ")).collect();
+        let named =
+            |key: &String| !["'k'", "true", "0.5"].contains(&key.as_str()) && !key.contains('+');
+        let form = if own.iter().all(named) { self.random.random_range(0..12) } else { 3 };
+        let group = match form {
+            0 if !own.is_empty() => format!("{shared}ROLLUP ({})", own.join(", ")),
+            1 if !own.is_empty() => format!("{shared}CUBE ({})", own.join(", ")),
+            2 => {
+                let (all, first) = (own.join(", "), own.first().cloned().unwrap_or_default());
+                let empty = if self.chance(5) { ", ()" } else { "" };
+                format!("{shared}GROUPING SETS (({all}), ({first}), ({first}){empty})")
+            }
+            _ => keys.join(", "),
+        };
         format!("SELECT {} FROM {from}{filter} GROUP BY {group}{having}", Self::named(&items))
     }
 

@@ -51,7 +51,7 @@ impl Writer<'_> {
     }
 
     /// A letter with which no column begins: an ORDER BY then means what it names.
-    fn letter(&self) -> &'static str {
+    pub(super) fn letter(&self) -> &'static str {
         let begins = |letter: &&str| {
             let mut names = self.input.columns.iter().map(|(name, _)| name.rsplit('.').next());
             names.any(|name| name.is_some_and(|name| name.starts_with(*letter)))
@@ -60,13 +60,13 @@ impl Writer<'_> {
     }
 
     /// Items with the names `c0`, `c1`, ..., or with another letter.
-    fn lettered(&self, items: &[String]) -> String {
+    pub(super) fn lettered(&self, items: &[String]) -> String {
         let letter = self.letter();
         let named = items.iter().enumerate().map(|(i, item)| format!("{item} AS {letter}{i}"));
         named.collect::<Vec<_>>().join(", ")
     }
 
-    fn some_items(&mut self) -> Vec<String> {
+    pub(super) fn some_items(&mut self) -> Vec<String> {
         (0..self.random.random_range(1..4)).map(|_| self.scalar()).collect()
     }
 
@@ -96,7 +96,12 @@ impl Writer<'_> {
     }
 
     /// What stands behind OVER.
-    pub(super) fn over(&mut self, partition: &[String], order: &[String]) -> String {
+    pub(super) fn over(&self, partition: &[String], order: &[String]) -> String {
+        self.framed(partition, order, "")
+    }
+
+    /// The same with a frame.
+    pub(super) fn framed(&self, partition: &[String], order: &[String], frame: &str) -> String {
         let mut parts = Vec::new();
         if !partition.is_empty() {
             parts.push(format!("PARTITION BY {}", partition.join(", ")));
@@ -104,7 +109,7 @@ impl Writer<'_> {
         if !order.is_empty() {
             parts.push(format!("ORDER BY {}", order.join(", ")));
         }
-        format!("({})", parts.join(" "))
+        format!("({}{frame})", parts.join(" "))
     }
 
     /// Rows whose number is in a range, with the number or without.

@@ -20,6 +20,10 @@ use datafusion::logical_expr::{
     WindowFunctionDefinition,
 };
 
+/// Aggregates whose result depends on the order of all rows.
+const ORDERED: [&str; 6] =
+    ["array_agg", "string_agg", "first_value", "last_value", "nth_value", "any_value"];
+
 /// Adds what decides to one node of a plan.
 pub(super) fn decide(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     match plan {
@@ -120,14 +124,18 @@ pub(crate) fn call(expr: &Expr) -> Option<&WindowFunction> {
 
 /// True if the value differs between rows that tie, or depends on their order.
 fn tells_ties(call: &WindowFunction) -> bool {
-    let by_rows = call.params.window_frame.units == WindowFrameUnits::Rows;
+    let frame = &call.params.window_frame;
+    let by_rows = frame.units == WindowFrameUnits::Rows;
+    let is_whole = frame.start_bound.is_unbounded() && frame.end_bound.is_unbounded();
     match &call.fun {
         WindowFunctionDefinition::WindowUDF(function) => match function.name() {
             "row_number" | "ntile" | "lag" | "lead" => true,
             "rank" | "dense_rank" | "percent_rank" | "cume_dist" => false,
             _ => by_rows,
         },
-        WindowFunctionDefinition::AggregateUDF(_) => by_rows,
+        WindowFunctionDefinition::AggregateUDF(function) => {
+            by_rows && (!is_whole || ORDERED.contains(&function.name()))
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::Span;
 use millrace_types::{Report, SqlState, input};
 
-use super::{grouping, literal, similar};
+use super::{fetch, grouping, literal, similar};
 use crate::names::{self, Quoted, fold};
 use crate::text::Text;
 
@@ -52,7 +52,10 @@ impl VisitorMut for Normalizer {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Wrong> {
         literal::type_rows(&mut query.body);
-        ControlFlow::Continue(())
+        match fetch::as_limit(query) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(wrong) => ControlFlow::Break(wrong),
+        }
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Wrong> {

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use arrow::datatypes::Schema;
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::logical_expr::WindowFrame;
 use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use millrace_plan::{
     Aggregate, Call, Class, Clock, Hop, Join, JoinPair, LateCheck, Leaf, LeafKind, Meta, Node,
-    Order, Scalar, Session, Stay, Step, TopN, ViewPlan, Watermark,
+    Order, Over, OverCall, Scalar, Session, Stay, Step, TopN, ViewPlan, Watermark,
 };
 use millrace_types::ObjectId;
 
@@ -76,14 +77,7 @@ impl Printer<'_> {
                 let mut depth = depth;
                 let mut schemas = vec![&chain.input.meta().schema];
                 for step in &chain.steps {
-                    match step {
-                        Step::Project { schema, .. } | Step::Hop { schema, .. } => {
-                            schemas.push(schema)
-                        }
-                        Step::Filter(_) | Step::Late(_) => {
-                            schemas.extend(schemas.last().copied());
-                        }
-                    }
+                    schemas.extend(step.schema().or(schemas.last().copied()));
                 }
                 for (step, input) in chain.steps.iter().zip(&schemas).rev() {
                     let line = self.step(step, input);
@@ -116,6 +110,10 @@ impl Printer<'_> {
             Node::TopN(top) => {
                 self.top_n(depth, top);
                 self.node(depth + 1, &top.input);
+            }
+            Node::Over(over) => {
+                self.over(depth, over);
+                self.node(depth + 1, &over.input);
             }
             Node::Union(union) => {
                 let key = columns(&union.meta.schema, &union.meta.key);
@@ -158,6 +156,53 @@ impl Printer<'_> {
         }
     }
 
+    fn top_n(&mut self, depth: usize, top: &TopN) {
+        let meta = top.input.meta();
+        let group = columns(&meta.schema, &top.group);
+        let mut line = format!("Top-N: {} rows", top.limit);
+        if top.offset > 0 {
+            line.push_str(&format!(" after {}", top.offset));
+        }
+        if !top.group.is_empty() {
+            line.push_str(&format!(" per {group}"));
+        }
+        if !top.order.is_empty() {
+            line.push_str(&format!(" by {}", ordered(&top.order, &meta.schema)));
+        }
+        if let Some(position) = &top.position {
+            line.push_str(&format!(", position {position}"));
+        }
+        line.push_str(&format!(", key {}", columns(&top.meta.schema, &top.meta.key)));
+        self.line(depth, &line);
+        let kept = match meta.append_only {
+            true => {
+                let kept = top.offset.saturating_add(top.limit);
+                let per =
+                    if top.group.is_empty() { String::new() } else { format!(" per {group}") };
+                format!("state: the first {kept} rows{per}")
+            }
+            false => "state: all rows, each stays until it is retracted".to_owned(),
+        };
+        self.line(depth + 1, &kept);
+    }
+
+    fn over(&mut self, depth: usize, over: &Over) {
+        let input = &over.input.meta().schema;
+        let partition = columns(input, &over.group);
+        let calls: Vec<String> = over.calls.iter().map(|call| shown_over(call, input)).collect();
+        let mut line = format!("Window: {}", calls.join(", "));
+        if !over.group.is_empty() {
+            line.push_str(&format!(", partition {partition}"));
+        }
+        if !over.order.is_empty() {
+            line.push_str(&format!(" by {}", ordered(&over.order, input)));
+        }
+        line.push_str(&format!(", key {}", columns(&over.meta.schema, &over.meta.key)));
+        self.line(depth, &line);
+        let state = "state: all rows with their results, each stays until it is retracted";
+        self.line(depth + 1, state);
+    }
+
     fn session(&mut self, depth: usize, session: &Session) {
         let input = &session.input.meta().schema;
         let (key, time) = (columns(input, &session.key), input.field(session.time).name());
@@ -195,36 +240,6 @@ impl Printer<'_> {
         self.line(depth + 1, &format!("state: rows whose time is to come, each goes when {goes}"));
     }
 
-    fn top_n(&mut self, depth: usize, top: &TopN) {
-        let meta = top.input.meta();
-        let group = columns(&meta.schema, &top.group);
-        let mut line = format!("Top-N: {} rows", top.limit);
-        if top.offset > 0 {
-            line.push_str(&format!(" after {}", top.offset));
-        }
-        if !top.group.is_empty() {
-            line.push_str(&format!(" per {group}"));
-        }
-        if !top.order.is_empty() {
-            line.push_str(&format!(" by {}", ordered(&top.order, &meta.schema)));
-        }
-        if let Some(position) = &top.position {
-            line.push_str(&format!(", position {position}"));
-        }
-        line.push_str(&format!(", key {}", columns(&top.meta.schema, &top.meta.key)));
-        self.line(depth, &line);
-        let kept = match meta.append_only {
-            true => {
-                let kept = top.offset.saturating_add(top.limit);
-                let per =
-                    if top.group.is_empty() { String::new() } else { format!(" per {group}") };
-                format!("state: the first {kept} rows{per}")
-            }
-            false => "state: all rows, each stays until it is retracted".to_owned(),
-        };
-        self.line(depth + 1, &kept);
-    }
-
     fn leaf(&mut self, depth: usize, leaf: &Leaf) {
         let (kind, id) = match leaf.kind {
             LeafKind::Source(id) => ("Source", id),
@@ -253,6 +268,9 @@ impl Printer<'_> {
             Step::Hop { hop, .. } => {
                 let name = input.field(hop.column).name();
                 format!("Windows: rows copied by {name} into {}", windows(hop))
+            }
+            Step::Unnest { lists, .. } => {
+                format!("Unnest: rows copied by the places of {}", columns(input, lists))
             }
             Step::Late(check) => self.late(check, input),
         }
@@ -373,6 +391,25 @@ fn shown_call(call: &Call, input: &Schema) -> String {
         Class::Recompute => "recompute",
     };
     format!("{shown} {class}")
+}
+
+/// `sum(value) ROWS BETWEEN ...`; the frame that stands for none is left out.
+fn shown_over(call: &OverCall, input: &Schema) -> String {
+    let args: Vec<String> = call.args.iter().map(argument).collect();
+    let distinct = if call.distinct { "DISTINCT " } else { "" };
+    let mut shown = format!("{}({distinct}{})", call.function.name(), args.join(", "));
+    if call.ignore_nulls {
+        shown.push_str(" IGNORE NULLS");
+    }
+    if let Some(filter) = call.filter {
+        shown.push_str(&format!(" FILTER ({})", input.field(filter).name()));
+    }
+    let frame = call.frame.to_string();
+    let defaults = [WindowFrame::new(Some(false)), WindowFrame::new(None)];
+    if !defaults.iter().any(|default| default.to_string() == frame) {
+        shown.push_str(&format!(" {frame}"));
+    }
+    shown
 }
 
 /// `a DESC, b NULLS FIRST`, where PostgreSQL has NULLs otherwise.

@@ -300,6 +300,14 @@ impl Planner<'_> {
     }
 }
 
+/// The name under which a column is carried along: its own if it is one of the node.
+pub(super) fn own_name<'a>(expr: &Expr, from: &'a Schema, name: &'a str) -> &'a str {
+    match as_column(stored_form(expr, from), from) {
+        Some(index) => from.field(index).name(),
+        None => name,
+    }
+}
+
 /// The name of a key column that was not asked for.
 pub(super) fn hidden_name(name: &str, position: usize) -> String {
     let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');

@@ -79,10 +79,11 @@ pub(super) fn meta_mut(node: &mut Node) -> &mut Meta {
         Node::Aggregate(aggregate) => &mut aggregate.meta,
         Node::Union(union) => &mut union.meta,
         Node::Join(join) => &mut join.meta,
-        Node::Stay(stay) => &mut stay.meta,
-        Node::Session(session) => &mut session.meta,
         Node::Values(values) => &mut values.meta,
         Node::TopN(top) => &mut top.meta,
+        Node::Over(over) => &mut over.meta,
+        Node::Stay(stay) => &mut stay.meta,
+        Node::Session(session) => &mut session.meta,
     }
 }
 

@@ -11,7 +11,8 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{Column, Literal};
 use millrace_plan::{
-    Aggregate, Chain, Join, Leaf, Meta, Node, Scalar, Session, Stay, Step, TopN, Union, Watermark,
+    Aggregate, Chain, Join, Leaf, Meta, Node, Over, Scalar, Session, Stay, Step, TopN, Union,
+    Watermark,
 };
 
 type Expression = Arc<dyn PhysicalExpr>;
@@ -38,11 +39,12 @@ pub(super) fn tidy(node: Node) -> Node {
                 meta: join.meta,
             }))
         }
+        Node::TopN(top) => Node::TopN(Box::new(TopN { input: tidy(top.input), ..*top })),
+        Node::Over(over) => Node::Over(Box::new(Over { input: tidy(over.input), ..*over })),
         Node::Session(session) => {
             Node::Session(Box::new(Session { input: tidy(session.input), ..*session }))
         }
         Node::Stay(stay) => Node::Stay(Box::new(Stay { input: tidy(stay.input), ..*stay })),
-        Node::TopN(top) => Node::TopN(Box::new(TopN { input: tidy(top.input), ..*top })),
         Node::Chain(Chain { input, steps, meta }) => {
             let input = without_position(tidy(*input), &steps);
             let mut before = Arc::clone(&input.meta().schema);
@@ -57,7 +59,7 @@ pub(super) fn tidy(node: Node) -> Node {
                     None => step,
                 };
                 if !is_identity(&step, &before) {
-                    if let Step::Project { schema, .. } | Step::Hop { schema, .. } = &step {
+                    if let Some(schema) = step.schema() {
                         before = Arc::clone(schema);
                     }
                     kept.push(step);
@@ -72,10 +74,7 @@ pub(super) fn tidy(node: Node) -> Node {
 }
 
 fn schema_before(steps: &[Step], input: &Node) -> SchemaRef {
-    let last = steps.iter().rev().find_map(|step| match step {
-        Step::Project { schema, .. } | Step::Hop { schema, .. } => Some(schema),
-        Step::Filter(_) | Step::Late(_) => None,
-    });
+    let last = steps.iter().rev().find_map(Step::schema);
     Arc::clone(last.unwrap_or(&input.meta().schema))
 }
 
@@ -165,7 +164,7 @@ fn without_position(input: Node, steps: &[Step]) -> Node {
                 }
                 break;
             }
-            Step::Hop { .. } | Step::Late(_) => break,
+            Step::Hop { .. } | Step::Unnest { .. } | Step::Late(_) => break,
         }
     }
     Node::TopN(top)
@@ -206,7 +205,7 @@ fn pruned(chain: Chain) -> Node {
             let expressions = expressions.iter().map(remap).collect::<Option<_>>()?;
             Some(Step::Project { expressions, schema: Arc::clone(schema) })
         }
-        Step::Hop { .. } | Step::Late(_) => None,
+        Step::Hop { .. } | Step::Unnest { .. } | Step::Late(_) => None,
     });
     match steps.collect::<Option<Vec<_>>>() {
         None => Node::Chain(chain),

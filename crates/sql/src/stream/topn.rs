@@ -25,7 +25,7 @@ use millrace_plan::{Meta, Node, Order, TopN};
 use millrace_types::Report;
 
 use super::refuse::{failure, internal, not_yet};
-use super::relation::{Carry, Columns, Relation, column, with_type};
+use super::relation::{Carry, Columns, Relation, column, own_name, with_type};
 use super::translate::Planner;
 use crate::analyze::window_call;
 use crate::functions;
@@ -157,7 +157,7 @@ impl Planner<'_> {
         let relation = self.copied(relation)?;
         let mut wanted = Columns::default();
         for (expr, field) in relation.columns.iter().zip(schema.fields()) {
-            wanted.push(expr.clone(), field.name());
+            wanted.push(expr.clone(), own_name(expr, relation.schema(), field.name()));
         }
         let mut place = |expr: &Expr| -> Result<usize, Report> {
             let inlined = relation.inline(expr, schema)?;

@@ -221,6 +221,9 @@ impl TopN {
             }
         }
         changes.truncate(kept);
+        if !changelog {
+            replacing(changes, from);
+        }
     }
 
     fn emit(&self, changes: &mut Vec<Shown>, out: &mut Output) -> Result<(), Error> {
@@ -246,6 +249,23 @@ impl TopN {
             self.gone.extend(self.rows.remove(slot));
         }
     }
+}
+
+/// Of the changes from a place on, a row that only moves replaces itself by its key.
+fn replacing(changes: &mut Vec<Shown>, from: usize) {
+    let mut kept = from;
+    for at in from..changes.len() {
+        let shown = changes[at];
+        match changes[from..kept].last_mut() {
+            Some(last) if last.slot == shown.slot && last.weight < 0 => *last = shown,
+            Some(last) if last.slot == shown.slot && shown.weight < 0 => {}
+            _ => {
+                changes[kept] = shown;
+                kept += 1;
+            }
+        }
+    }
+    changes.truncate(kept);
 }
 
 impl Operator for TopN {

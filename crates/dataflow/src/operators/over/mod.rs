@@ -1,0 +1,326 @@
+//! The operator of window functions: `rank()`, `lag(x)`, `sum(x) OVER (...)` and all others.
+//!
+//! The rows of each partition are kept in order (`sorted`), each with what the functions last said of it.
+//! The rows of one time are added up first; then the functions run again over each touched partition
+//! ([`calls`]), and the rows for which they say something else leave. Partitions that no row touched are
+//! not looked at.
+//!
+//! Under retraction: rows are exact, and what was said before is remembered, never computed again. A
+//! partition for which a function fails (a sum out of range) has no rows but an error row, until it
+//! succeeds again.
+//!
+//! State: a table keyed by the partition and the input's key. A row stays until it is retracted.
+//!
+//! Invariants: 1. a row counts once: the input has a key ([`Over::change`]). 2. the rows of a list ascend
+//! strictly (`sorted`). 3. either all rows of a partition show results, or it has a failure.
+
+mod calls;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field};
+use arrow::row::Rows as Encoded;
+use millrace_types::{Delta, Ts, concat_deltas};
+
+use self::calls::{Calls, Said};
+use super::aggregate::index::{self, Index};
+use super::aggregate::state::Marks;
+use super::sorted::{Layout, List, Rows, by_group, group_of, row_of};
+use crate::failure::print_key;
+use crate::graph::OverSpec;
+use crate::operator::{Context, Error, ErrorRow, Operator, Output, StateChange, StateSpec};
+
+/// Changed rows that leave together.
+const CHANGES: usize = 1 << 14;
+
+/// Why a partition has no results: code and message.
+type Failed = (String, String);
+
+/// Rows on their way out.
+#[derive(Default)]
+struct Leaving {
+    /// Rows that go, with what they showed.
+    gone: (Vec<u32>, Vec<Said>),
+    /// Rows that come, or show something else.
+    come: Vec<u32>,
+}
+
+/// See the head of the file.
+pub(crate) struct Over {
+    spec: Arc<OverSpec>,
+    calls: Calls,
+    absorbed: BTreeMap<Ts, Vec<Delta>>,
+    groups: Box<dyn Index>,
+    /// By slot of the group.
+    lists: Vec<List>,
+    rows: Rows,
+    /// What was said of each row, by its slot; None if it is not shown.
+    said: Vec<Option<Said>>,
+    /// By slot of the group.
+    failures: BTreeMap<u32, Failed>,
+    layout: Layout,
+    marks: Marks,
+    /// Slots that are in no list any more, until their rows have left.
+    removed: Vec<u32>,
+    /// Stored rows that are gone since the last hand-over.
+    gone: Vec<Box<[u8]>>,
+}
+
+impl Over {
+    /// The operator, without rows.
+    ///
+    /// # Errors
+    /// A function or a column type that it does not take.
+    pub(crate) fn new(spec: Arc<OverSpec>) -> Result<Over, Error> {
+        let schema = &spec.input.schema;
+        let group: Vec<&Field> = spec.group.iter().map(|column| schema.field(*column)).collect();
+        let results = spec.calls.iter().enumerate().map(|(number, call)| {
+            Field::new(format!("result_{number}"), call.output.data_type().clone(), true)
+        });
+        let texts = ["error_code", "error"].map(|name| Field::new(name, DataType::Utf8, true));
+        let added = results.chain(texts).collect();
+        Ok(Over {
+            calls: Calls::new(&spec)?,
+            absorbed: BTreeMap::new(),
+            groups: index::index(&group)?,
+            lists: Vec::new(),
+            rows: Rows::new(schema, &spec.order)?,
+            said: Vec::new(),
+            failures: BTreeMap::new(),
+            layout: Layout::new(&spec.input, &spec.group, added),
+            marks: Marks::default(),
+            removed: Vec::new(),
+            gone: Vec::new(),
+            spec,
+        })
+    }
+
+    /// The slots of the groups of rows; all rows are one group if there are no columns.
+    fn groups(&mut self, columns: &[ArrayRef], rows: usize) -> Result<Vec<u32>, Error> {
+        let keys: Vec<ArrayRef> =
+            self.spec.group.iter().map(|column| Arc::clone(&columns[*column])).collect();
+        let mut slots = Vec::new();
+        if keys.is_empty() {
+            self.groups.assign(&keys, rows.min(1), &mut slots)?;
+            slots.resize(rows, 0);
+        } else {
+            self.groups.assign(&keys, rows, &mut slots)?;
+        }
+        self.lists.resize_with(self.groups.capacity(), List::default);
+        Ok(slots)
+    }
+
+    /// Keeps a row where its list does not have it yet; gives its slot.
+    fn keep(&mut self, row: &[u8]) -> u32 {
+        let slot = self.rows.add(row, 1);
+        if self.said.len() <= slot as usize {
+            self.said.resize_with(slot as usize + 1, || None);
+        }
+        slot
+    }
+
+    /// A row of a group comes or goes.
+    fn change(&mut self, group: u32, row: &[u8], weight: i64, leaving: &mut Leaving) {
+        let name = &self.spec.name;
+        let found = self.lists[group as usize].find(row, &self.rows);
+        self.marks.count(self.lists[group as usize].steps());
+        match found {
+            Ok(place) => {
+                assert_eq!(weight, -1, "{name}: a row that is there changes by {weight}");
+                let slot = self.lists[group as usize].at(place);
+                self.lists[group as usize].remove(place);
+                if let Some(said) = self.said[slot as usize].take() {
+                    leaving.gone.0.push(slot);
+                    leaving.gone.1.push(said);
+                }
+                self.removed.push(slot);
+            }
+            Err(place) => {
+                assert_eq!(weight, 1, "{name}: a row that is not there changes by {weight}");
+                let slot = self.keep(row);
+                self.lists[group as usize].insert(place, slot);
+                self.marks.set(slot);
+            }
+        }
+    }
+
+    /// Runs the functions again over one partition.
+    fn run(
+        &mut self,
+        group: u32,
+        changelog: bool,
+        leaving: &mut Leaving,
+    ) -> Result<Option<Failed>, Error> {
+        let slots: Vec<u32> = self.lists[group as usize].iter().collect();
+        self.marks.count(slots.len());
+        if slots.is_empty() {
+            return Ok(None);
+        }
+        let said = match self.calls.run(self.rows.decode(&slots)?)? {
+            Ok(said) => said,
+            Err(failure) => {
+                for slot in slots {
+                    self.marks.set(slot);
+                    if let Some(said) = self.said[slot as usize].take() {
+                        leaving.gone.0.push(slot);
+                        leaving.gone.1.push(said);
+                    }
+                }
+                return Ok(Some((failure.code.code().to_owned(), failure.message)));
+            }
+        };
+        for (row, slot) in slots.into_iter().enumerate() {
+            let new = said.row(row);
+            let shown = &mut self.said[slot as usize];
+            if shown.as_deref() == Some(new.as_ref()) {
+                continue;
+            }
+            self.marks.set(slot);
+            if let Some(old) = shown.replace(new.as_ref().into()).filter(|_| changelog) {
+                leaving.gone.0.push(slot);
+                leaving.gone.1.push(old);
+            }
+            leaving.come.push(slot);
+        }
+        Ok(None)
+    }
+
+    /// The changes of one group.
+    fn touch(
+        &mut self,
+        own: &[u64],
+        (encoded, weights): (&Encoded, &Int64Array),
+        context: &Context,
+        (leaving, out): (&mut Leaving, &mut Output),
+    ) -> Result<(), Error> {
+        let group = group_of(own[0]);
+        for packed in own {
+            let row = row_of(*packed);
+            self.change(group, encoded.row(row).as_ref(), weights.value(row), leaving);
+        }
+        let new = self.run(group, context.changelog, leaving)?;
+        let old = match &new {
+            Some(new) => self.failures.insert(group, new.clone()),
+            None => self.failures.remove(&group),
+        };
+        if old != new {
+            let key = self.key(encoded.row(row_of(own[0])).as_ref())?;
+            for ((code, message), weight) in
+                old.into_iter().map(|old| (old, -1)).chain(new.map(|new| (new, 1)))
+            {
+                out.errors.push(ErrorRow { key: key.clone(), code, message, weight });
+            }
+        }
+        if self.lists[group as usize].is_empty() {
+            self.groups.remove(group);
+        }
+        Ok(())
+    }
+
+    /// The columns of a row's partition, printed.
+    fn key(&self, row: &[u8]) -> Result<String, Error> {
+        let columns = self.rows.decode_bytes(std::iter::once(row))?;
+        let schema = &self.spec.input.schema;
+        let named = self.spec.group.iter();
+        let named = named.map(|at| (schema.field(*at).name().as_str(), &columns[*at]));
+        Ok(print_key(named, 0))
+    }
+
+    fn emit(&self, leaving: &mut Leaving, out: &mut Output) -> Result<(), Error> {
+        let Leaving { gone: (slots, said), come } = std::mem::take(leaving);
+        for (slots, said) in slots.chunks(CHANGES).zip(said.chunks(CHANGES)) {
+            let said = self.calls.columns(said.iter().map(AsRef::as_ref))?;
+            self.send(slots, said, -1, out)?;
+        }
+        for slots in come.chunks(CHANGES) {
+            let said = slots.iter().map(|slot| self.said[*slot as usize].as_deref());
+            let said =
+                self.calls.columns(said.map(|said| said.expect("a row that came is shown")))?;
+            self.send(slots, said, 1, out)?;
+        }
+        Ok(())
+    }
+
+    fn send(
+        &self,
+        slots: &[u32],
+        said: Vec<ArrayRef>,
+        weight: i64,
+        out: &mut Output,
+    ) -> Result<(), Error> {
+        let mut columns = self.rows.decode(slots)?;
+        columns.extend(said);
+        let rows = RecordBatch::try_new(Arc::clone(&self.spec.output), columns)?;
+        out.deltas.push(Delta::constant(rows, weight));
+        Ok(())
+    }
+}
+
+impl Operator for Over {
+    fn absorb(&mut self, _port: usize, delta: Delta, context: &Context) -> Result<(), Error> {
+        if !delta.is_empty() {
+            self.absorbed.entry(context.ts).or_default().push(delta);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, context: &Context, out: &mut Output) -> Result<(), Error> {
+        let absorbed = self.absorbed.remove(&context.ts).unwrap_or_default();
+        let Some(delta) = concat_deltas(&absorbed)? else { return Ok(()) };
+        drop(absorbed);
+        let delta = delta.consolidate()?;
+        let columns = delta.rows.columns();
+        let encoded = self.rows.encode(columns)?;
+        let groups = self.groups(columns, delta.len())?;
+        let order = by_group(&groups);
+        let mut leaving = Leaving::default();
+        for own in order.chunk_by(|one, other| group_of(*one) == group_of(*other)) {
+            self.touch(own, (&encoded, &delta.weights), context, (&mut leaving, out))?;
+            if leaving.gone.0.len() + leaving.come.len() >= CHANGES {
+                self.emit(&mut leaving, out)?;
+            }
+        }
+        self.emit(&mut leaving, out)?;
+        for slot in std::mem::take(&mut self.removed) {
+            self.marks.unset(slot);
+            self.gone.extend(self.rows.remove(slot));
+        }
+        Ok(())
+    }
+
+    fn tables(&self) -> Vec<StateSpec> {
+        vec![self.layout.spec()]
+    }
+
+    fn settle(&mut self, _: &Context) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn hand_over(&mut self) -> Result<Vec<Option<StateChange>>, Error> {
+        Ok(vec![self.changes()?])
+    }
+
+    fn restore(&mut self, table: usize, rows: RecordBatch) -> Result<(), Error> {
+        assert_eq!(table, 0, "{}: window functions have one table", self.spec.name);
+        self.take_back(&rows)
+    }
+
+    fn bytes(&self) -> usize {
+        let absorbed = self.absorbed.values().flatten().map(Delta::bytes).sum::<usize>();
+        let gone = self.gone.iter().map(|row| row.len()).sum::<usize>();
+        let lists = self.lists.capacity() * size_of::<List>();
+        let said = self.said.iter().flatten().map(|said| said.len()).sum::<usize>()
+            + self.said.capacity() * size_of::<Option<Said>>();
+        let rows = self.rows.bytes() + self.marks.bytes() + said;
+        absorbed + gone + lists + self.groups.bytes() + rows
+    }
+
+    fn touched(&self) -> u64 {
+        self.marks.touched()
+    }
+}

@@ -1,0 +1,37 @@
+//! `FETCH FIRST n ROWS ONLY`, as LIMIT.
+
+use datafusion::sql::sqlparser::ast::{Expr, LimitClause, Query, Spanned, Value};
+use datafusion::sql::sqlparser::tokenizer::Span;
+use millrace_types::{Report, SqlState};
+
+/// Writes a FETCH clause as LIMIT.
+///
+/// # Errors
+/// WITH TIES, PERCENT, and a LIMIT beside it.
+pub(super) fn as_limit(query: &mut Query) -> Result<(), Box<(Report, Span)>> {
+    let Some(fetch) = query.fetch.take() else { return Ok(()) };
+    let span = query.body.span();
+    if fetch.with_ties || fetch.percent {
+        let word = if fetch.with_ties { "WITH TIES" } else { "PERCENT" };
+        let report = Report::unsupported(format!("FETCH FIRST ... {word}"));
+        return Err(Box::new((report.hint("Use rank() in a subquery."), span)));
+    }
+    let one = || Expr::Value(Value::Number("1".into(), false).into());
+    let count = fetch.quantity.unwrap_or_else(one);
+    let twice = || {
+        let message = "multiple LIMIT clauses not allowed";
+        Box::new((Report::new(SqlState::SYNTAX_ERROR, message), span))
+    };
+    match &mut query.limit_clause {
+        None => {
+            let limit = Some(count);
+            query.limit_clause =
+                Some(LimitClause::LimitOffset { limit, offset: None, limit_by: Vec::new() });
+        }
+        Some(LimitClause::LimitOffset { limit: limit @ None, .. }) => *limit = Some(count),
+        Some(LimitClause::LimitOffset { .. } | LimitClause::OffsetCommaLimit { .. }) => {
+            return Err(twice());
+        }
+    }
+    Ok(())
+}
