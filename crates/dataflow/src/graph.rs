@@ -15,7 +15,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt32Array};
 use arrow::datatypes::SchemaRef;
 use millrace_plan::{
     Aggregate, Call, Clock, Hop, Join, JoinKind, JoinPair, Leaf, Meta, Node, Order, Over, OverCall,
-    Scalar, Stay, Step, TopN, Upsert, ViewPlan, Watermark,
+    Scalar, Session, Stay, Step, TopN, Upsert, ViewPlan, Watermark,
 };
 use millrace_types::{Delta, vnodes, worker_of};
 
@@ -116,6 +116,8 @@ pub enum Spec {
     Over(Arc<OverSpec>),
     /// Rows that are shown for a time.
     Stay(Arc<StaySpec>),
+    /// Rows with the bounds of their session.
+    Session(Arc<SessionSpec>),
 }
 
 /// An aggregation without what is below it; the fields are those of [`Aggregate`].
@@ -215,6 +217,25 @@ pub struct OverSpec {
     pub output: SchemaRef,
 }
 
+/// Sessions without what is below; the fields are those of [`Session`].
+#[derive(Clone, Debug)]
+pub struct SessionSpec {
+    /// For messages.
+    pub name: String,
+    /// See [`Session::key`].
+    pub key: Vec<usize>,
+    /// See [`Session::time`].
+    pub time: usize,
+    /// See [`Session::gap`].
+    pub gap: i64,
+    /// See [`Session::settled`].
+    pub settled: Option<Watermark>,
+    /// What is known of the rows that come in.
+    pub input: Meta,
+    /// The columns of its rows.
+    pub output: SchemaRef,
+}
+
 /// Rows that are shown for a time, without what is below; the fields are those of [`Stay`].
 #[derive(Clone, Debug)]
 pub struct StaySpec {
@@ -239,6 +260,7 @@ impl fmt::Display for Spec {
             Spec::TopN(spec) => f.write_str(&spec.name),
             Spec::Over(spec) => f.write_str(&spec.name),
             Spec::Stay(spec) => f.write_str(&spec.name),
+            Spec::Session(spec) => f.write_str(&spec.name),
         }
     }
 }
@@ -284,9 +306,12 @@ impl Graph {
     pub fn copies_rows(&self) -> bool {
         let hops = |stage: &Stage| match &stage.spec {
             Spec::Aggregate(spec) => spec.hop.is_some() || stage.chain.copies_rows(),
-            Spec::Join(_) | Spec::TopN(_) | Spec::Over(_) | Spec::Stay(_) | Spec::Upsert(_) => {
-                stage.chain.copies_rows()
-            }
+            Spec::Join(_)
+            | Spec::TopN(_)
+            | Spec::Over(_)
+            | Spec::Stay(_)
+            | Spec::Upsert(_)
+            | Spec::Session(_) => stage.chain.copies_rows(),
         };
         self.leaves.iter().any(|leaf| leaf.chain.copies_rows())
             || self.constants.iter().any(|constant| constant.chain.copies_rows())
@@ -301,7 +326,8 @@ impl Graph {
             | Spec::Join(_)
             | Spec::TopN(_)
             | Spec::Over(_)
-            | Spec::Upsert(_) => false,
+            | Spec::Upsert(_)
+            | Spec::Session(_) => false,
         };
         self.stages.iter().any(follows)
     }
@@ -328,6 +354,7 @@ pub fn build(stage: &Stage) -> Result<Box<dyn Operator>, Error> {
         Spec::TopN(spec) => Ok(Box::new(operators::TopN::new(Arc::clone(spec))?)),
         Spec::Over(spec) => Ok(Box::new(operators::Over::new(Arc::clone(spec))?)),
         Spec::Stay(spec) => Ok(Box::new(operators::Stay::new(Arc::clone(spec))?)),
+        Spec::Session(spec) => Ok(Box::new(operators::Session::new(Arc::clone(spec))?)),
     }
 }
 
@@ -366,6 +393,7 @@ impl Builder {
             Node::TopN(top) => self.top_n(top, &after),
             Node::Over(over) => self.over(over, &after),
             Node::Stay(stay) => self.stay(stay, &after),
+            Node::Session(session) => self.session(session, &after),
         }
     }
 
@@ -434,6 +462,28 @@ impl Builder {
             spec: Spec::Over(Arc::new(spec)),
             inputs: from.into_iter().map(edge).collect(),
             chain: Runner::new(after, &over.meta),
+        });
+        vec![Upstream::Stage(number)]
+    }
+
+    fn session(&mut self, session: &Session, after: &[Step]) -> Vec<Upstream> {
+        let from = self.flatten(&session.input, Vec::new());
+        let exchange = Some(session.key.clone());
+        let edge = |from| Edge { from, port: 0, exchange: exchange.clone() };
+        let number = self.stages.len();
+        let spec = SessionSpec {
+            name: format!("session {number}"),
+            key: session.key.clone(),
+            time: session.time,
+            gap: session.gap,
+            settled: session.settled.clone(),
+            input: session.input.meta().clone(),
+            output: Arc::clone(&session.meta.schema),
+        };
+        self.stages.push(Stage {
+            spec: Spec::Session(Arc::new(spec)),
+            inputs: from.into_iter().map(edge).collect(),
+            chain: Runner::new(after, &session.meta),
         });
         vec![Upstream::Stage(number)]
     }

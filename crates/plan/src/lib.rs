@@ -10,6 +10,7 @@ mod join;
 mod node;
 mod over;
 mod scalar;
+mod session;
 mod stay;
 mod topn;
 mod upsert;
@@ -22,6 +23,7 @@ pub use node::{
 };
 pub use over::{Over, OverCall};
 pub use scalar::Scalar;
+pub use session::Session;
 pub use stay::{Clock, Stay};
 pub use topn::TopN;
 pub use upsert::Upsert;

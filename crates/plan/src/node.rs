@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use millrace_types::ObjectId;
 
-use crate::{Aggregate, Hop, Join, Over, Scalar, Stay, TopN, Upsert};
+use crate::{Aggregate, Hop, Join, Over, Scalar, Session, Stay, TopN, Upsert};
 
 /// The whole plan of one materialized view.
 #[derive(Clone, Debug)]
@@ -43,6 +43,8 @@ pub enum Node {
     Over(Box<Over>),
     /// Rows that are shown for a time.
     Stay(Box<Stay>),
+    /// Rows with the bounds of their session.
+    Session(Box<Session>),
 }
 
 /// What is known of the rows that leave a node.
@@ -201,6 +203,7 @@ impl Node {
             Node::TopN(top) => &top.meta,
             Node::Over(over) => &over.meta,
             Node::Stay(stay) => &stay.meta,
+            Node::Session(session) => &session.meta,
         }
     }
 
@@ -216,6 +219,7 @@ impl Node {
             Node::TopN(top) => vec![&top.input],
             Node::Over(over) => vec![&over.input],
             Node::Stay(stay) => vec![&stay.input],
+            Node::Session(session) => vec![&session.input],
         }
     }
 

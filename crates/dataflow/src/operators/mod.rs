@@ -3,6 +3,7 @@
 mod aggregate;
 mod join;
 mod over;
+mod session;
 mod sorted;
 mod stay;
 mod topn;
@@ -11,6 +12,7 @@ mod upsert;
 pub(crate) use aggregate::Aggregate;
 pub(crate) use join::Join;
 pub(crate) use over::Over;
+pub(crate) use session::Session;
 pub(crate) use stay::Stay;
 pub(crate) use topn::TopN;
 pub(crate) use upsert::Upsert;

@@ -16,8 +16,8 @@ use prost::Message;
 use super::{PlanError, damaged, proto};
 use crate::{
     Aggregate, Call, Chain, Clock, Function, Hop, Join, JoinKind, JoinPair, LateCheck, Leaf,
-    LeafKind, Meta, Node, Order, Over, OverCall, Rebuild, Scalar, Stay, Step, TopN, Union, Upsert,
-    Values, ViewPlan, Watermark,
+    LeafKind, Meta, Node, Order, Over, OverCall, Rebuild, Scalar, Session, Stay, Step, TopN, Union,
+    Upsert, Values, ViewPlan, Watermark,
 };
 
 /// Decodes one plan; expressions resolve their functions in the context.
@@ -67,6 +67,7 @@ impl Decoder<'_> {
             }
             proto::Kind::TopN(top) => Node::TopN(Box::new(self.top_n(*top, meta)?)),
             proto::Kind::Over(over) => Node::Over(Box::new(self.over(*over, meta)?)),
+            proto::Kind::Session(from) => Node::Session(Box::new(self.session(*from, meta)?)),
             proto::Kind::Stay(stay) => Node::Stay(Box::new(self.stay(*stay, meta)?)),
         })
     }
@@ -202,6 +203,17 @@ impl Decoder<'_> {
             distinct: from.distinct,
             output: Arc::clone(required(output, "output")?),
         })
+    }
+
+    fn session(&self, from: proto::Session, meta: Meta) -> Result<Session, PlanError> {
+        let input = self.node(*required(from.input, "input")?)?;
+        let columns = input.meta().schema.fields().len();
+        if meta.schema.fields().len() != columns + 2 || from.gap <= 0 {
+            return Err(damaged("sessions have a gap and two columns more than their input"));
+        }
+        let settled = from.settled.map(|from| watermark(from, columns + 2)).transpose()?;
+        let (key, time) = (indexes(&from.key, columns)?, index(from.time, columns)?);
+        Ok(Session { input, key, time, gap: from.gap, settled, meta })
     }
 
     fn stay(&self, from: proto::Stay, meta: Meta) -> Result<Stay, PlanError> {

@@ -16,7 +16,7 @@ use prost::Message;
 use super::{PlanError, proto};
 use crate::{
     Aggregate, Call, Clock, Hop, Join, JoinKind, LateCheck, LeafKind, Meta, Node, Order, Over,
-    OverCall, Rebuild, Scalar, Stay, Step, TopN, ViewPlan, Watermark,
+    OverCall, Rebuild, Scalar, Session, Stay, Step, TopN, ViewPlan, Watermark,
 };
 
 pub(super) fn view(plan: &ViewPlan) -> Result<proto::ViewPlan, PlanError> {
@@ -55,6 +55,7 @@ fn node(node: &Node) -> Result<proto::Node, PlanError> {
         }
         Node::TopN(top) => proto::Kind::TopN(Box::new(self::top_n(top)?)),
         Node::Over(over) => proto::Kind::Over(Box::new(self::over(over)?)),
+        Node::Session(session) => proto::Kind::Session(Box::new(self::session(session)?)),
         Node::Stay(stay) => proto::Kind::Stay(Box::new(self::stay(stay)?)),
     };
     Ok(proto::Node { meta: Some(meta(node.meta())?), kind: Some(kind) })
@@ -180,6 +181,16 @@ fn orders(order: &[Order]) -> Vec<proto::Order> {
         nulls_first: order.nulls_first,
     });
     each.collect()
+}
+
+fn session(session: &Session) -> Result<proto::Session, PlanError> {
+    Ok(proto::Session {
+        input: Some(Box::new(node(&session.input)?)),
+        key: indexes(&session.key),
+        time: index(session.time),
+        gap: session.gap,
+        settled: session.settled.as_ref().map(watermark),
+    })
 }
 
 fn stay(stay: &Stay) -> Result<proto::Stay, PlanError> {

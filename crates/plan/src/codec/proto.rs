@@ -26,7 +26,7 @@ pub(super) struct ViewPlan {
 pub(super) struct Node {
     #[prost(message, optional, tag = "1")]
     pub(super) meta: Option<Meta>,
-    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 10, 15, 20, 21, 30")]
+    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 10, 11, 15, 20, 21, 30")]
     pub(super) kind: Option<Kind>,
 }
 
@@ -53,6 +53,8 @@ pub(super) enum Kind {
     Over(Box<Over>),
     #[prost(message, tag = "10")]
     Stay(Box<Stay>),
+    #[prost(message, tag = "11")]
+    Session(Box<Session>),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -264,6 +266,20 @@ pub(super) struct Stay {
     pub(super) from: Option<u64>,
     #[prost(uint64, optional, tag = "4")]
     pub(super) until: Option<u64>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Session {
+    #[prost(message, optional, boxed, tag = "1")]
+    pub(super) input: Option<Box<Node>>,
+    #[prost(uint64, repeated, tag = "2")]
+    pub(super) key: Vec<u64>,
+    #[prost(uint64, tag = "3")]
+    pub(super) time: u64,
+    #[prost(sint64, tag = "4")]
+    pub(super) gap: i64,
+    #[prost(message, optional, tag = "5")]
+    pub(super) settled: Option<Watermark>,
 }
 
 /// The least watermark of sources, less a shift.

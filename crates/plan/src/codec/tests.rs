@@ -15,8 +15,8 @@ use prost::Message;
 use super::*;
 use crate::{
     Aggregate, Call, Chain, Clock, Function, Hop, Join, JoinKind, JoinPair, LateCheck, Leaf,
-    LeafKind, Meta, Node, Order, Over, OverCall, Rebuild, Scalar, Stay, Step, TopN, Union, Upsert,
-    Watermark,
+    LeafKind, Meta, Node, Order, Over, OverCall, Rebuild, Scalar, Session, Stay, Step, TopN, Union,
+    Upsert, Watermark,
 };
 
 fn schema(columns: &[(&str, SqlType)]) -> SchemaRef {
@@ -198,6 +198,28 @@ fn joins_of_every_kind_survive_a_round_trip() {
         let error = decode_plan(&encode_plan(&plan).unwrap(), &functions()).unwrap_err();
         assert!(matches!(error, PlanError::Damaged(_)), "{error}");
     }
+}
+
+#[test]
+fn sessions_survive_a_round_trip() {
+    let columns = [("ts", SqlType::TimestampTz), ("k", SqlType::BigInt)];
+    let bounds = [("start", SqlType::TimestampTz), ("end", SqlType::TimestampTz)];
+    let all = schema(&[columns.clone(), bounds].concat());
+    let leaf = Leaf {
+        kind: LeafKind::Source(ObjectId(2)),
+        columns: vec![0, 1],
+        meta: meta(schema(&columns)),
+    };
+    let settled = Some(Watermark { column: 3, shift: 9, sources: vec![ObjectId(2)] });
+    let input = Node::Leaf(leaf);
+    let session = Session { input, key: vec![1], time: 0, gap: 5, settled, meta: meta(all) };
+    let plan = ViewPlan { root: Node::Session(Box::new(session.clone())), sort: vec![0] };
+    let read = decode_plan(&encode_plan(&plan).unwrap(), &functions()).unwrap();
+    assert_eq!(format!("{plan:#?}"), format!("{read:#?}"));
+    let endless = Session { gap: 0, ..session };
+    let plan = ViewPlan { root: Node::Session(Box::new(endless)), sort: vec![0] };
+    let error = decode_plan(&encode_plan(&plan).unwrap(), &functions()).unwrap_err();
+    assert!(matches!(error, PlanError::Damaged(_)), "{error}");
 }
 
 #[test]

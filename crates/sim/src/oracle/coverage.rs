@@ -28,7 +28,9 @@ const FORMS: [&str; 14] = [
 ];
 
 /// Steps, operators and happenings that a run must have reached.
-const WANTED: [&str; 63] = [
+const WANTED: [&str; 65] = [
+    "sessions that close",
+    "sessions that stay",
     "window that settles",
     "top-n that settles",
     "leaf source",
@@ -137,6 +139,10 @@ impl Coverage {
             Node::TopN(top) => self.top_n(top),
             Node::Over(over) => self.over(over),
             Node::Stay(stay) => self.hit(stay_name(stay)),
+            Node::Session(session) => self.hit(match session.settled {
+                Some(_) => "sessions that close",
+                None => "sessions that stay",
+            }),
         }
         node.inputs().into_iter().for_each(|input| self.node(input));
     }

@@ -103,6 +103,13 @@ fn state_stays_flat_while_days_pass() {
                 .to_owned(),
             true,
         ),
+        (
+            "SELECT window_end, i, count(*) AS n \
+             FROM SESSION((SELECT * FROM s WHERE u % 720 < 600) PARTITION BY i, ts, \
+             INTERVAL '30 minutes') GROUP BY window_start, window_end, i"
+                .to_owned(),
+            true,
+        ),
         (format!("SELECT a.ts AS one, b.ts AS other, a.u FROM s AS a {joined}"), true),
         (format!("SELECT a.ts AS one, b.ts AS other, a.u FROM s AS a LEFT {joined}"), false),
         (

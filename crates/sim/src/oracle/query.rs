@@ -90,9 +90,16 @@ pub(super) fn query(input: &Input, random: &mut StdRng) -> Query {
             10 => Query { one_window: true, ..writer.binned() },
             13..16 => Query::new(writer.ranked()),
             16 | 17 => Query::new(writer.windowed()),
+            18 => Query { one_window: true, ..writer.sessions("ts") },
             _ => Query::new(writer.union()),
         }
     } else {
+        let time = writer.column(|t| *t == SqlType::TimestampTz);
+        let taken = input.columns.iter().any(|(name, _)| name.starts_with("window_"));
+        let is_table = !input.name.contains(' ') && !taken;
+        if let Some(time) = time.filter(|_| is_table && writer.chance(2)) {
+            return Query { closes: None, ..writer.sessions(&time) };
+        }
         match writer.random.random_range(0..10) {
             0 => Query::new(writer.rows(&input.name)),
             1 => Query::new(writer.distinct()),
@@ -453,6 +460,30 @@ impl Writer<'_> {
             }
             _ => self.by_bounds(&from),
         }
+    }
+
+    /// Sessions by a column of times.
+    fn sessions(&mut self, time: &str) -> Query {
+        let gap = *self.pick(&["500 milliseconds", "1 second", "2 seconds", "5 seconds"]);
+        let mut keys: Vec<String> = Vec::new();
+        for _ in 0..self.random.random_range(0..3) {
+            keys.extend(self.column(|t| is_integer(t) || *t == SqlType::Text));
+        }
+        keys.dedup();
+        let by = match keys.is_empty() {
+            true => String::new(),
+            false => format!(" PARTITION BY {}", keys.join(", ")),
+        };
+        let from = format!("SESSION({}{by}, {time}, INTERVAL '{gap}')", self.input.name);
+        if self.chance(2) {
+            let row = self.scalar();
+            let row = ["window_start".to_owned(), "window_end".to_owned(), row];
+            let text = format!("SELECT {} FROM {from}", Self::named(&row));
+            return Query::closing(text, "c1".into());
+        }
+        let mut group = vec!["window_start", "window_end"];
+        group.extend(keys.first().map(String::as_str));
+        Query::closing(self.grouped(&from, &group, 0), "c1".into())
     }
 
     /// Groups by a window's bounds, or by its end alone.

@@ -8,17 +8,23 @@
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::{Column, DFSchema, DataFusionError, Result, ScalarValue, UnnestOptions};
+use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
 };
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, lit};
+use datafusion::logical_expr::{
+    Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, WindowFrame, WindowFunctionDefinition,
+    lit,
+};
 use datafusion::sql::sqlparser::ast::{
     Expr as SqlExpr, FunctionArg, FunctionArgExpr, Ident, ObjectName, ObjectNamePart, Spanned,
     TableFactor, TableFunctionArgs,
 };
 use millrace_types::{Report, SqlState, SqlType};
 
-use crate::functions::{self, CALENDAR_END, CALENDAR_START, Calendar, type_name};
+use crate::functions::{
+    self, CALENDAR_END, CALENDAR_START, Calendar, SESSION_END, SESSION_START, type_name,
+};
 use crate::names::Quoted;
 use crate::text::Text;
 
@@ -39,6 +45,7 @@ enum Kind {
     Tumble,
     Hop,
     Cumulate,
+    Session,
 }
 
 /// A call with its arguments in hand.
@@ -67,10 +74,7 @@ impl Windows {
             "TUMBLE" => (Kind::Tumble, "TUMBLE"),
             "HOP" => (Kind::Hop, "HOP"),
             "CUMULATE" => (Kind::Cumulate, "CUMULATE"),
-            "SESSION" => {
-                let report = Report::unsupported("SESSION windows");
-                return fail(report.hint("TUMBLE, HOP and CUMULATE are there."), position);
-            }
+            "SESSION" => (Kind::Session, "SESSION"),
             _ => return Ok(None),
         };
         let mut taken = Vec::with_capacity(args.args.len());
@@ -81,7 +85,11 @@ impl Windows {
             }
         }
         let intervals = if kind == Kind::Tumble { 1 } else { 2 };
-        if !(2 + intervals..=3 + intervals).contains(&taken.len()) {
+        if kind == Kind::Session {
+            if taken.len() < 3 {
+                return fail(usage(kind), position);
+            }
+        } else if !(2 + intervals..=3 + intervals).contains(&taken.len()) {
             return fail(usage(kind), position);
         }
         Ok(Some(Call { kind, name, args: taken, position }))
@@ -99,6 +107,9 @@ impl Windows {
         };
         let input = context.plan(table)?;
         self.check_names(&call, &input)?;
+        if call.kind == Kind::Session {
+            return self.session(&call, input, context);
+        }
         let time = args.next().expect("the number of arguments has been checked");
         let time = self.time(&call, time, &input, context)?;
         if let Some(windows) = self.calendar(&call, context)? {
@@ -172,6 +183,43 @@ impl Windows {
         }
     }
 
+    /// The bounds of each row's session, over the rows of one key in the order of time.
+    fn session(
+        &self,
+        call: &Call,
+        input: LogicalPlan,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<LogicalPlan> {
+        let [_, keys @ .., time, gap] = call.args.as_slice() else {
+            return fail(usage(call.kind), call.position);
+        };
+        let time = self.time(call, time, &input, context)?;
+        let gap = self.interval(call, gap, false, context)?;
+        let keys = keys.iter().map(|key| context.sql_to_expr(key.clone(), input.schema()));
+        let keys = keys.collect::<Result<Vec<_>>>()?;
+        let bound = |name| {
+            let params = WindowFunctionParams {
+                args: vec![time.clone(), lit(gap)],
+                partition_by: keys.clone(),
+                order_by: vec![time.clone().sort(true, false)],
+                window_frame: WindowFrame::new(Some(false)),
+                filter: None,
+                null_treatment: None,
+                distinct: false,
+            };
+            let fun = WindowFunctionDefinition::WindowUDF(functions::session_bound(name));
+            Expr::WindowFunction(Box::new(WindowFunction { fun, params }))
+        };
+        let all = columns(&input);
+        let calls = [(START, bound(SESSION_START)), (END, bound(SESSION_END))];
+        let told = calls.iter().map(|(_, call)| call.clone());
+        let shown = calls.iter().map(|(name, call)| {
+            Expr::Column(Column::new_unqualified(call.schema_name().to_string())).alias(*name)
+        });
+        let shown: Vec<Expr> = all.into_iter().chain(shown).collect();
+        LogicalPlanBuilder::from(input).window(told)?.project(shown)?.build()
+    }
+
     /// The windows of a call that follow the calendar: those of months, or with a time zone.
     fn calendar(
         &self,
@@ -241,7 +289,7 @@ impl Call {
     fn sizes(&self) -> usize {
         match self.kind {
             Kind::Tumble => 1,
-            Kind::Hop | Kind::Cumulate => 2,
+            Kind::Hop | Kind::Cumulate | Kind::Session => 2,
         }
     }
 }
@@ -291,6 +339,7 @@ fn usage(kind: Kind) -> Report {
     let (name, usage) = match kind {
         Kind::Tumble => ("tumble", "TUMBLE(table, time column, size [, offset or time zone])"),
         Kind::Hop => ("hop", "HOP(table, time column, slide, size [, offset])"),
+        Kind::Session => ("session", "SESSION(table [PARTITION BY columns], time column, gap)"),
         Kind::Cumulate => {
             ("cumulate", "CUMULATE(table, time column, step, greatest size [, offset])")
         }

@@ -353,7 +353,9 @@ fn windows_say_what_is_wrong_with_them() {
         ("CUMULATE(readings, ts, INTERVAL '2 s', INTERVAL '3 s')", "22023", "CUMULATE"),
         ("HOP(readings, ts, INTERVAL '-1 s', INTERVAL '1 s')", "22023", "'-1 s'"),
         ("TUMBLE(readings, ts)", "42883", "TUMBLE"),
-        ("SESSION(readings, ts, INTERVAL '1 s')", "0A000", "SESSION"),
+        ("SESSION(readings, ts)", "42883", "SESSION"),
+        ("SESSION(readings PARTITION BY nowhere, ts, INTERVAL '1 s')", "42703", "nowhere"),
+        ("SESSION(readings, ts, INTERVAL '0 s')", "22023", "'0 s'"),
         (
             "TUMBLE((SELECT ts AS window_start FROM readings), window_start, INTERVAL '1 s')",
             "42701",

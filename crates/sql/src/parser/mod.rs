@@ -18,6 +18,7 @@ mod show;
 mod table;
 mod unsupported;
 mod view;
+mod window;
 
 #[cfg(test)]
 mod tests;
@@ -80,7 +81,8 @@ pub(crate) fn parse_expression(text: &str) -> Result<Expr, Report> {
 
 fn tokens(text: &str, whole: &Text<'_>) -> Result<Vec<TokenWithSpan>, Report> {
     let tokens = Tokenizer::new(&SqlDialect, text).tokenize_with_location();
-    tokens.map_err(|error| fail::from_tokenizer(&error, text, whole))
+    let tokens = tokens.map_err(|error| fail::from_tokenizer(&error, text, whole))?;
+    Ok(window::without_partition(tokens))
 }
 
 fn pieces(text: &str, whole: &Text<'_>) -> Result<Vec<Piece>, Report> {

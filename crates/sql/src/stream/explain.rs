@@ -13,7 +13,7 @@ use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use millrace_plan::{
     Aggregate, Call, Class, Clock, Hop, Join, JoinPair, LateCheck, Leaf, LeafKind, Meta, Node,
-    Order, Over, OverCall, Scalar, Stay, Step, TopN, ViewPlan, Watermark,
+    Order, Over, OverCall, Scalar, Session, Stay, Step, TopN, ViewPlan, Watermark,
 };
 use millrace_types::ObjectId;
 
@@ -89,6 +89,10 @@ impl Printer<'_> {
             Node::Aggregate(aggregate) => {
                 self.aggregate(depth, aggregate);
                 self.node(depth + 1, &aggregate.input);
+            }
+            Node::Session(session) => {
+                self.session(depth, session);
+                self.node(depth + 1, &session.input);
             }
             Node::Stay(stay) => {
                 self.stay(depth, stay);
@@ -211,6 +215,20 @@ impl Printer<'_> {
         self.line(depth, &line);
         let goes = self.goes(&over.settled, input);
         self.line(depth + 1, &format!("state: all rows with their results, each {goes}"));
+    }
+
+    fn session(&mut self, depth: usize, session: &Session) {
+        let input = &session.input.meta().schema;
+        let (key, time) = (columns(input, &session.key), input.field(session.time).name());
+        let gap = show(session.gap);
+        self.line(depth, &format!("Sessions: of {time}, key {key}, with pauses below {gap}"));
+        let goes = match &session.settled {
+            Some(settled) => {
+                format!("goes when {}", self.passed(settled, &session.meta.schema, 0))
+            }
+            None => "stays until it is retracted".to_owned(),
+        };
+        self.line(depth + 1, &format!("state: rows by {key} and {time}, each {goes}"));
     }
 
     fn stay(&mut self, depth: usize, stay: &Stay) {

@@ -26,6 +26,7 @@ mod optimize;
 mod refuse;
 mod relation;
 mod root;
+mod session;
 mod temporal;
 #[cfg(test)]
 mod tests;

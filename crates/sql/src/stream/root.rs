@@ -84,6 +84,7 @@ pub(super) fn meta_mut(node: &mut Node) -> &mut Meta {
         Node::TopN(top) => &mut top.meta,
         Node::Over(over) => &mut over.meta,
         Node::Stay(stay) => &mut stay.meta,
+        Node::Session(session) => &mut session.meta,
     }
 }
 

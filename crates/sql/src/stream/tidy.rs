@@ -11,7 +11,8 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{Column, Literal};
 use millrace_plan::{
-    Aggregate, Chain, Join, Leaf, Meta, Node, Over, Scalar, Stay, Step, TopN, Union, Watermark,
+    Aggregate, Chain, Join, Leaf, Meta, Node, Over, Scalar, Session, Stay, Step, TopN, Union,
+    Watermark,
 };
 
 type Expression = Arc<dyn PhysicalExpr>;
@@ -41,6 +42,9 @@ pub(super) fn tidy(node: Node) -> Node {
         }
         Node::TopN(top) => Node::TopN(Box::new(TopN { input: tidy(top.input), ..*top })),
         Node::Over(over) => Node::Over(Box::new(Over { input: tidy(over.input), ..*over })),
+        Node::Session(session) => {
+            Node::Session(Box::new(Session { input: tidy(session.input), ..*session }))
+        }
         Node::Stay(stay) => Node::Stay(Box::new(Stay { input: tidy(stay.input), ..*stay })),
         Node::Chain(Chain { input, steps, meta }) => {
             let input = without_position(tidy(*input), &steps);

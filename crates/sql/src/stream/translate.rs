@@ -23,6 +23,7 @@ use millrace_types::{ObjectId, Report};
 use super::input::object_of;
 use super::refuse::{self, failure, internal};
 use super::relation::{Relation, as_column, column, uses_window};
+use super::session;
 use super::temporal::{self, uses_now};
 use super::time::affine;
 use super::{InputInfo, ViewOptions};
@@ -53,7 +54,10 @@ impl Planner<'_> {
                 }
             },
             LogicalPlan::Limit(limit) => self.limit(limit),
-            LogicalPlan::Window(window) => self.window(window),
+            LogicalPlan::Window(window) => match session::calls(window) {
+                Some(calls) => self.session(window, &calls),
+                None => self.window(window),
+            },
             LogicalPlan::SubqueryAlias(alias) => self.translate(&alias.input),
             LogicalPlan::Unnest(unnest) => self.unnest(unnest, plan),
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate, &Names::new()),

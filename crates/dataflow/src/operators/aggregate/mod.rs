@@ -181,7 +181,7 @@ impl Aggregate {
             .map(|call| Outcome::new(call, incoming, &mut parts))
             .collect::<Result<_, _>>()?;
         let state = Groups::new(&spec, &parts)?;
-        let windows = Windows::new(Settle::new(&spec)?);
+        let windows = Windows::new(Settle::new(&spec)?, spec.input.append_only);
         let counts = |call: &Call| {
             let counts = matches!(call.function, Function::Count | Function::Sum | Function::Avg);
             counts && call.filter.is_none()

@@ -50,6 +50,8 @@ impl Settle {
 pub(super) struct Windows {
     settle: Option<Settle>,
     slots: BTreeMap<i64, Vec<u32>>,
+    /// Groups go before their window closes: a listed slot may be another group's by then.
+    reuses: bool,
     listed: usize,
     /// Groups whose first state column is below this have gone since the last hand-over.
     trim: Option<i64>,
@@ -57,8 +59,9 @@ pub(super) struct Windows {
 
 impl Windows {
     /// Without slots.
-    pub(super) fn new(settle: Option<Settle>) -> Windows {
-        Windows { settle, slots: BTreeMap::new(), listed: 0, trim: None }
+    pub(super) fn new(settle: Option<Settle>, append_only: bool) -> Windows {
+        let (slots, reuses) = (BTreeMap::new(), !append_only);
+        Windows { settle, slots, reuses, listed: 0, trim: None }
     }
 
     /// The position in the group columns of the column that settles.
@@ -106,7 +109,7 @@ impl Windows {
             let (window, slots) = first.remove_entry();
             self.listed -= slots.len();
             self.trim = Some(closed.saturating_add(1));
-            if index.is_new() {
+            if !self.reuses && index.is_new() {
                 settled.extend(slots);
                 continue;
             }
