@@ -15,7 +15,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt32Array};
 use arrow::datatypes::SchemaRef;
 use millrace_plan::{
     Aggregate, Call, Clock, Hop, Join, JoinKind, JoinPair, Leaf, Meta, Node, Order, Over, OverCall,
-    Scalar, Stay, Step, TopN, ViewPlan, Watermark,
+    Scalar, Stay, Step, TopN, Upsert, ViewPlan, Watermark,
 };
 use millrace_types::{Delta, vnodes, worker_of};
 
@@ -108,6 +108,8 @@ pub enum Spec {
     Aggregate(Arc<AggregateSpec>),
     /// A join.
     Join(Arc<JoinSpec>),
+    /// The newest row of each key.
+    Upsert(Arc<UpsertSpec>),
     /// The first rows of each group.
     TopN(Arc<TopNSpec>),
     /// Window functions.
@@ -146,10 +148,27 @@ pub struct JoinSpec {
     pub on: Vec<JoinPair>,
     /// See [`Join::filter`].
     pub filter: Option<Scalar>,
+    /// See [`Join::clean`].
+    pub clean: [Option<Watermark>; 2],
     /// What is known of the rows that come in, left and right.
     pub inputs: [Meta; 2],
     /// See [`Join::pair_schema`].
     pub pairs: SchemaRef,
+    /// The columns of its rows.
+    pub output: SchemaRef,
+}
+
+/// An upsert without what is below it; the fields are those of [`Upsert`].
+#[derive(Clone, Debug)]
+pub struct UpsertSpec {
+    /// For messages.
+    pub name: String,
+    /// See [`Upsert::key`].
+    pub key: Vec<usize>,
+    /// See [`Upsert::deleted`].
+    pub deleted: Option<usize>,
+    /// See [`Upsert::origin`].
+    pub origin: (usize, usize),
     /// The columns of its rows.
     pub output: SchemaRef,
 }
@@ -216,6 +235,7 @@ impl fmt::Display for Spec {
         match self {
             Spec::Aggregate(spec) => f.write_str(&spec.name),
             Spec::Join(spec) => f.write_str(&spec.name),
+            Spec::Upsert(spec) => f.write_str(&spec.name),
             Spec::TopN(spec) => f.write_str(&spec.name),
             Spec::Over(spec) => f.write_str(&spec.name),
             Spec::Stay(spec) => f.write_str(&spec.name),
@@ -264,7 +284,7 @@ impl Graph {
     pub fn copies_rows(&self) -> bool {
         let hops = |stage: &Stage| match &stage.spec {
             Spec::Aggregate(spec) => spec.hop.is_some() || stage.chain.copies_rows(),
-            Spec::Join(_) | Spec::TopN(_) | Spec::Over(_) | Spec::Stay(_) => {
+            Spec::Join(_) | Spec::TopN(_) | Spec::Over(_) | Spec::Stay(_) | Spec::Upsert(_) => {
                 stage.chain.copies_rows()
             }
         };
@@ -277,7 +297,11 @@ impl Graph {
     pub fn follows_watermarks(&self) -> bool {
         let follows = |stage: &Stage| match &stage.spec {
             Spec::Stay(spec) => matches!(spec.clock, Clock::Watermark { .. }),
-            Spec::Aggregate(_) | Spec::Join(_) | Spec::TopN(_) | Spec::Over(_) => false,
+            Spec::Aggregate(_)
+            | Spec::Join(_)
+            | Spec::TopN(_)
+            | Spec::Over(_)
+            | Spec::Upsert(_) => false,
         };
         self.stages.iter().any(follows)
     }
@@ -300,6 +324,7 @@ pub fn build(stage: &Stage) -> Result<Box<dyn Operator>, Error> {
     match &stage.spec {
         Spec::Aggregate(spec) => Ok(Box::new(operators::Aggregate::new(Arc::clone(spec))?)),
         Spec::Join(spec) => Ok(Box::new(operators::Join::new(Arc::clone(spec))?)),
+        Spec::Upsert(spec) => Ok(Box::new(operators::Upsert::new(Arc::clone(spec))?)),
         Spec::TopN(spec) => Ok(Box::new(operators::TopN::new(Arc::clone(spec))?)),
         Spec::Over(spec) => Ok(Box::new(operators::Over::new(Arc::clone(spec))?)),
         Spec::Stay(spec) => Ok(Box::new(operators::Stay::new(Arc::clone(spec))?)),
@@ -332,6 +357,7 @@ impl Builder {
             }
             Node::Aggregate(aggregate) => self.aggregate(aggregate, &after),
             Node::Join(join) => self.join(join, &after),
+            Node::Upsert(upsert) => self.upsert(upsert, &after),
             Node::Values(values) => {
                 let chain = Runner::new(&after, &values.meta);
                 self.constants.push(ConstantStage { rows: values.rows.clone(), chain });
@@ -450,6 +476,7 @@ impl Builder {
             kind: join.kind,
             on: join.on.clone(),
             filter: join.filter.clone(),
+            clean: join.clean.clone(),
             inputs: [join.left.meta().clone(), join.right.meta().clone()],
             pairs: join.pair_schema(),
             output: Arc::clone(&join.meta.schema),
@@ -458,6 +485,27 @@ impl Builder {
             spec: Spec::Join(Arc::new(spec)),
             inputs,
             chain: Runner::new(after, &join.meta),
+        });
+        vec![Upstream::Stage(number)]
+    }
+}
+
+impl Builder {
+    fn upsert(&mut self, upsert: &Upsert, after: &[Step]) -> Vec<Upstream> {
+        let from = self.flatten(&upsert.input, Vec::new());
+        let edge = |from| Edge { from, port: 0, exchange: Some(upsert.key.clone()) };
+        let number = self.stages.len();
+        let spec = UpsertSpec {
+            name: format!("upsert {number}"),
+            key: upsert.key.clone(),
+            deleted: upsert.deleted,
+            origin: upsert.origin,
+            output: Arc::clone(&upsert.meta.schema),
+        };
+        self.stages.push(Stage {
+            spec: Spec::Upsert(Arc::new(spec)),
+            inputs: from.into_iter().map(edge).collect(),
+            chain: Runner::new(after, &upsert.meta),
         });
         vec![Upstream::Stage(number)]
     }

@@ -33,6 +33,10 @@ pub struct Aggregate {
 
 /// Hopping windows over a timestamp column (microseconds): window k is
 /// `[offset + k * slide, offset + k * slide + size)`.
+///
+/// Or cumulating windows: each stretch of `size` has a window for each whole number of slides from its
+/// beginning. Such a window is told by its end: `size` before it is taken for its start, so that all
+/// that asks for ends does not ask which kind it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hop {
     /// The column, see where it is used.
@@ -43,6 +47,8 @@ pub struct Hop {
     pub size: i64,
     /// Microseconds by which the windows are shifted from the epoch of 1970.
     pub offset: i64,
+    /// The windows cumulate; the size is a whole number of slides.
+    pub cumulates: bool,
 }
 
 impl Hop {
@@ -59,10 +65,18 @@ impl Hop {
     /// reach is in no window.
     pub fn windows(&self, time: i64) -> impl Iterator<Item = i64> + use<> {
         let (slide, size) = (self.slide, self.size);
-        let last = time
-            .checked_sub(self.offset)
-            .and_then(|t| t.div_euclid(slide).checked_mul(slide)?.checked_add(self.offset));
-        let count = last.map_or(0, |last| (size - (time - last) + slide - 1).max(0) / slide);
+        let floor = |step: i64| {
+            let since = time.checked_sub(self.offset)?;
+            since.div_euclid(step).checked_mul(step)?.checked_add(self.offset)
+        };
+        let (last, count) = if self.cumulates {
+            // The last window ends with the stretch, the first one with the slide.
+            let last = floor(size).filter(|last| last.checked_add(size).is_some());
+            (last, last.map_or(0, |last| (size - (time - last) + slide - 1) / slide))
+        } else {
+            let last = floor(slide);
+            (last, last.map_or(0, |last| (size - (time - last) + slide - 1).max(0) / slide))
+        };
         (0..count).rev().filter_map(move |back| last?.checked_sub(back * slide))
     }
 }
@@ -234,7 +248,7 @@ mod tests {
 
     #[test]
     fn windows_of_a_time_are_all_that_contain_it() {
-        let hop = Hop { column: 0, slide: 4, size: 10, offset: 1 };
+        let hop = Hop { column: 0, slide: 4, size: 10, offset: 1, cumulates: false };
         assert_eq!(hop.pane(), 2);
         for time in -30..30 {
             let found: Vec<i64> = hop.windows(time).collect();
@@ -247,15 +261,26 @@ mod tests {
     }
 
     #[test]
+    fn cumulating_windows_of_a_time_end_after_it_within_its_stretch() {
+        let hop = Hop { column: 0, slide: 3, size: 12, offset: 1, cumulates: true };
+        for time in -30i64..30 {
+            let stretch = 1 + 12 * (time - 1).div_euclid(12);
+            let ends = (1..=4).map(|step| stretch + 3 * step);
+            let wanted: Vec<i64> = ends.filter(|end| time < *end).map(|end| end - 12).collect();
+            assert_eq!(hop.windows(time).collect::<Vec<_>>(), wanted, "windows of {time}");
+        }
+    }
+
+    #[test]
     fn a_slide_above_the_size_leaves_gaps() {
-        let hop = Hop { column: 0, slide: 10, size: 4, offset: 0 };
+        let hop = Hop { column: 0, slide: 10, size: 4, offset: 0, cumulates: false };
         assert_eq!(hop.windows(3).collect::<Vec<_>>(), [0]);
         assert_eq!(hop.windows(4).count(), 0);
     }
 
     #[test]
     fn times_at_the_end_of_the_range_do_not_wrap() {
-        let hop = Hop { column: 0, slide: 7, size: 14, offset: 3 };
+        let hop = Hop { column: 0, slide: 7, size: 14, offset: 3, cumulates: false };
         assert_eq!(hop.windows(i64::MIN).count(), 0);
         assert!(hop.windows(i64::MAX).all(|start| start > i64::MAX - 14));
     }

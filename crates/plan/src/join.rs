@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 
-use crate::{Meta, Node, Scalar};
+use crate::{Meta, Node, Scalar, Watermark};
 
 /// A join.
 #[derive(Clone, Debug)]
@@ -24,6 +24,9 @@ pub struct Join {
     /// What else must be true of a pair of rows, over the columns of the left input and then those
     /// of the right one.
     pub filter: Option<Scalar>,
+    /// When a row of the left input, and of the right one, can have no new pair and does not change any
+    /// more: its state goes. The column is one of that input; a row where it is NULL has no pairs.
+    pub clean: [Option<Watermark>; 2],
     /// The rows that leave: the left input's columns, then the right input's, each nullable where
     /// rows are padded; of a semi or anti join the left input's alone.
     pub meta: Meta,

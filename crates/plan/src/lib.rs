@@ -12,6 +12,7 @@ mod over;
 mod scalar;
 mod stay;
 mod topn;
+mod upsert;
 
 pub use aggregate::{Aggregate, Call, Class, Function, Hop, Order, Rebuild};
 pub use codec::{PLAN_VERSION, PlanError, decode_plan, encode_plan};
@@ -23,3 +24,4 @@ pub use over::{Over, OverCall};
 pub use scalar::Scalar;
 pub use stay::{Clock, Stay};
 pub use topn::TopN;
+pub use upsert::Upsert;

@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use millrace_types::ObjectId;
 
-use crate::{Aggregate, Hop, Join, Over, Scalar, Stay, TopN};
+use crate::{Aggregate, Hop, Join, Over, Scalar, Stay, TopN, Upsert};
 
 /// The whole plan of one materialized view.
 #[derive(Clone, Debug)]
@@ -33,6 +33,8 @@ pub enum Node {
     Union(Union),
     /// A join.
     Join(Box<Join>),
+    /// The newest row of each key.
+    Upsert(Box<Upsert>),
     /// Constant rows.
     Values(Values),
     /// The first rows of each group.
@@ -126,8 +128,28 @@ pub enum Step {
         /// The columns that result: the input's and the two bounds.
         schema: SchemaRef,
     },
+    /// Copies each row for every place of its lists, the longest of them; appends a column per list,
+    /// NULL behind its end, and the place, from 1.
+    Unnest {
+        /// The columns that are lists.
+        lists: Vec<usize>,
+        /// The columns that result.
+        schema: SchemaRef,
+    },
     /// Turns rows away whose window has closed, and lists them.
     Late(LateCheck),
+}
+
+impl Step {
+    /// The columns after the step; None for one that keeps them.
+    pub fn schema(&self) -> Option<&SchemaRef> {
+        match self {
+            Step::Project { schema, .. }
+            | Step::Hop { schema, .. }
+            | Step::Unnest { schema, .. } => Some(schema),
+            Step::Filter(_) | Step::Late(_) => None,
+        }
+    }
 }
 
 /// Decides which rows of an append-only stream are late.
@@ -174,6 +196,7 @@ impl Node {
             Node::Aggregate(aggregate) => &aggregate.meta,
             Node::Union(union) => &union.meta,
             Node::Join(join) => &join.meta,
+            Node::Upsert(upsert) => &upsert.meta,
             Node::Values(values) => &values.meta,
             Node::TopN(top) => &top.meta,
             Node::Over(over) => &over.meta,
@@ -189,6 +212,7 @@ impl Node {
             Node::Aggregate(aggregate) => vec![&aggregate.input],
             Node::Union(union) => union.inputs.iter().collect(),
             Node::Join(join) => vec![&join.left, &join.right],
+            Node::Upsert(upsert) => vec![&upsert.input],
             Node::TopN(top) => vec![&top.input],
             Node::Over(over) => vec![&over.input],
             Node::Stay(stay) => vec![&stay.input],

@@ -21,7 +21,9 @@ pub(super) fn turn_away(
     context: &Context,
     out: &mut Output,
 ) -> Result<Delta, Error> {
-    let Some(watermark) = context.watermark(&check.close.sources) else { return Ok(delta) };
+    // A leaf knows the watermark of its own source alone, which is no less than the least of several.
+    let known = check.close.sources.iter().filter_map(|source| context.watermarks.get(source));
+    let Some(watermark) = known.min().copied() else { return Ok(delta) };
     let Some(bound) = watermark.checked_sub(check.close.shift) else { return Ok(delta) };
     let column = delta.rows.column(check.close.column);
     let values = natives::values::<i64>(column);
@@ -64,12 +66,16 @@ fn list(
     let (partition, offset) = check.origin;
     let time = check.event_time.map(|column| delta.rows.column(column));
     let time = time.filter(|column| column.is_valid(row));
-    out.late.push(LateRow {
+    let late = LateRow {
         source: ObjectId::default(),
         partition: delta.rows.column(partition).as_primitive::<Int32Type>().value(row),
         offset: delta.rows.column(offset).as_primitive::<Int64Type>().value(row),
         window_end,
         event_time: time.map(|column| natives::values::<i64>(column)[row]),
         watermark,
-    });
+    };
+    // The copies of one row are listed once.
+    if out.late.last() != Some(&late) {
+        out.late.push(late);
+    }
 }

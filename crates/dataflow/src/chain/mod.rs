@@ -14,6 +14,7 @@ mod hop;
 mod late;
 #[cfg(test)]
 mod tests;
+mod unnest;
 
 use std::sync::Arc;
 
@@ -42,6 +43,7 @@ enum Ready {
     Filter(Scalar, Naming),
     Project(Vec<Scalar>, SchemaRef, Naming),
     Hop(Hop, SchemaRef),
+    Unnest(Vec<usize>, SchemaRef),
     Late(LateCheck),
 }
 
@@ -73,6 +75,7 @@ impl Runner {
                 Ready::Project(expressions.clone(), Arc::clone(schema), before)
             }
             Step::Hop { hop, schema } => Ready::Hop(hop.clone(), Arc::clone(schema)),
+            Step::Unnest { lists, schema } => Ready::Unnest(lists.clone(), Arc::clone(schema)),
             Step::Late(check) => Ready::Late(check.clone()),
         });
         Runner { steps: steps.collect() }
@@ -91,6 +94,7 @@ impl Runner {
                     project(&delta, (expressions, schema), naming, out)?
                 }
                 Ready::Hop(hop, schema) => hop::copy(&delta, hop, schema)?,
+                Ready::Unnest(lists, schema) => unnest::copy(&delta, lists, schema)?,
                 Ready::Late(check) => late::turn_away(delta, check, context, out)?,
             };
         }
@@ -101,13 +105,13 @@ impl Runner {
     pub fn keeps_rows(&self) -> bool {
         self.steps.iter().all(|step| match step {
             Ready::Project(expressions, ..) => expressions.iter().all(|e| never_fails(&e.0)),
-            Ready::Filter(..) | Ready::Hop(..) | Ready::Late(_) => false,
+            Ready::Filter(..) | Ready::Hop(..) | Ready::Unnest(..) | Ready::Late(_) => false,
         })
     }
 
     /// True if one row may become several.
     pub fn copies_rows(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step, Ready::Hop(..)))
+        self.steps.iter().any(|step| matches!(step, Ready::Hop(..) | Ready::Unnest(..)))
     }
 
     /// True if rows leave as they came.

@@ -157,7 +157,7 @@ fn a_row_is_late_exactly_when_its_window_had_closed() {
 
 #[test]
 fn a_row_of_a_pane_is_listed_for_each_closed_window_and_leaves_with_the_last() {
-    let hop = Hop { column: 1, slide: 10, size: 30, offset: 0 };
+    let hop = Hop { column: 1, slide: 10, size: 30, offset: 0, cumulates: false };
     let panes = [Some(50), Some(60), Some(80), Some(90), None];
     let input = delta(&[Some(1); 5], &panes, &[1; 5]);
     let mut out = Output::default();
@@ -174,7 +174,7 @@ fn a_copy_is_made_for_each_window() {
     for name in ["window_start", "window_end"] {
         fields.push(Arc::new(Field::new(name, time(), true)));
     }
-    let hop = Hop { column: 1, slide: 10, size: 20, offset: 0 };
+    let hop = Hop { column: 1, slide: 10, size: 20, offset: 0, cumulates: false };
     let step = Step::Hop { hop, schema: Arc::new(Schema::new(fields)) };
     let input = delta(&[Some(1); 3], &[Some(5), None, Some(20)], &[1, 1, -2]);
     let mut out = Output::default();

@@ -6,9 +6,11 @@ mod over;
 mod sorted;
 mod stay;
 mod topn;
+mod upsert;
 
 pub(crate) use aggregate::Aggregate;
 pub(crate) use join::Join;
 pub(crate) use over::Over;
 pub(crate) use stay::Stay;
 pub(crate) use topn::TopN;
+pub(crate) use upsert::Upsert;

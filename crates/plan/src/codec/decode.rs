@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{WindowFrame, WindowFunctionDefinition};
@@ -16,8 +16,8 @@ use prost::Message;
 use super::{PlanError, damaged, proto};
 use crate::{
     Aggregate, Call, Chain, Clock, Function, Hop, Join, JoinKind, JoinPair, LateCheck, Leaf,
-    LeafKind, Meta, Node, Order, Over, OverCall, Rebuild, Scalar, Stay, Step, TopN, Union, Values,
-    ViewPlan, Watermark,
+    LeafKind, Meta, Node, Order, Over, OverCall, Rebuild, Scalar, Stay, Step, TopN, Union, Upsert,
+    Values, ViewPlan, Watermark,
 };
 
 /// Decodes one plan; expressions resolve their functions in the context.
@@ -42,9 +42,7 @@ impl Decoder<'_> {
                 let mut steps = Vec::with_capacity(chain.steps.len());
                 for step in chain.steps {
                     let step = self.step(step, &schema)?;
-                    if let Step::Project { schema: next, .. } | Step::Hop { schema: next, .. } =
-                        &step
-                    {
+                    if let Some(next) = step.schema() {
                         schema = Arc::clone(next);
                     }
                     steps.push(step);
@@ -59,6 +57,7 @@ impl Decoder<'_> {
                 Node::Union(Union { inputs: inputs.collect::<Result<_, _>>()?, meta })
             }
             proto::Kind::Join(join) => Node::Join(Box::new(self.join(*join, meta)?)),
+            proto::Kind::Upsert(upsert) => Node::Upsert(Box::new(self.upsert(*upsert, meta)?)),
             proto::Kind::Values(bytes) => {
                 let rows = decode_delta(&bytes)?.rows;
                 if rows.schema() != meta.schema {
@@ -86,6 +85,15 @@ impl Decoder<'_> {
                 hop: hop(&required(step.hop, "hop")?, columns)?,
                 schema: schema(&step.schema)?,
             },
+            proto::StepKind::Unnest(step) => {
+                let lists = indexes(&step.lists, columns)?;
+                let is_list =
+                    |list: &usize| matches!(input.field(*list).data_type(), DataType::List(_));
+                if !lists.iter().all(is_list) {
+                    return Err(damaged("what is unnested is a list"));
+                }
+                Step::Unnest { lists, schema: schema(&step.schema)? }
+            }
             proto::StepKind::Late(check) => Step::Late(late(check, columns)?),
         })
     }
@@ -109,7 +117,12 @@ impl Decoder<'_> {
         let kind = join_kind(from.kind)?;
         let on = from.on.iter().map(|pair| join_pair(pair, &left, &right));
         let on = on.collect::<Result<_, _>>()?;
-        let mut join = Join { left, right, kind, on, filter: None, meta };
+        let clean = |from: Option<proto::Watermark>, input: &Node| {
+            let columns = input.meta().schema.fields().len();
+            from.map(|from| watermark(from, columns)).transpose()
+        };
+        let clean = [clean(from.clean_left, &left)?, clean(from.clean_right, &right)?];
+        let mut join = Join { left, right, kind, on, filter: None, clean, meta };
         let (left, right) = (&join.left.meta().schema, &join.right.meta().schema);
         let width = Join::output_schema(kind, left, right).fields().len();
         if join.meta.schema.fields().len() != width {
@@ -118,6 +131,22 @@ impl Decoder<'_> {
         let pairs = join.pair_schema();
         join.filter = from.filter.map(|bytes| self.scalar(&bytes, &pairs)).transpose()?;
         Ok(join)
+    }
+
+    fn upsert(&self, from: proto::Upsert, meta: Meta) -> Result<Upsert, PlanError> {
+        let input = self.node(*required(from.input, "input")?)?;
+        let columns = input.meta().schema.fields().len();
+        let width = meta.schema.fields().len();
+        if width > columns {
+            return Err(damaged("an upsert has columns that its input has not"));
+        }
+        Ok(Upsert {
+            key: indexes(&from.key, width)?,
+            deleted: from.deleted.map(|column| index(column, columns)).transpose()?,
+            origin: (index(from.partition, columns)?, index(from.offset, columns)?),
+            input,
+            meta,
+        })
     }
 
     fn top_n(&self, from: proto::TopN, meta: Meta) -> Result<TopN, PlanError> {
@@ -308,8 +337,12 @@ fn hop(hop: &proto::Hop, columns: usize) -> Result<Hop, PlanError> {
     if hop.slide <= 0 || hop.size <= 0 {
         return Err(damaged("a window has a positive slide and size"));
     }
+    if hop.cumulates && hop.size % hop.slide != 0 {
+        return Err(damaged("cumulating windows have a whole number of steps"));
+    }
     let column = index(hop.column, columns)?;
-    Ok(Hop { column, slide: hop.slide, size: hop.size, offset: hop.offset })
+    let (slide, size, offset) = (hop.slide, hop.size, hop.offset);
+    Ok(Hop { column, slide, size, offset, cumulates: hop.cumulates })
 }
 
 fn watermark(watermark: proto::Watermark, columns: usize) -> Result<Watermark, PlanError> {

@@ -41,6 +41,13 @@ fn node(node: &Node) -> Result<proto::Node, PlanError> {
             inputs: union.inputs.iter().map(self::node).collect::<Result<_, _>>()?,
         }),
         Node::Join(join) => proto::Kind::Join(Box::new(self::join(join)?)),
+        Node::Upsert(upsert) => proto::Kind::Upsert(Box::new(proto::Upsert {
+            input: Some(Box::new(self::node(&upsert.input)?)),
+            key: indexes(&upsert.key),
+            deleted: upsert.deleted.map(index),
+            partition: index(upsert.origin.0),
+            offset: index(upsert.origin.1),
+        })),
         Node::Values(values) => {
             let weights = Int64Array::from(vec![1; values.rows.num_rows()]);
             let rows = Delta::new(values.rows.clone(), weights);
@@ -71,6 +78,10 @@ fn step(step: &Step) -> Result<proto::Step, PlanError> {
         }),
         Step::Hop { hop, schema } => proto::StepKind::Hop(proto::HopStep {
             hop: Some(self::hop(hop)),
+            schema: self::schema(schema)?,
+        }),
+        Step::Unnest { lists, schema } => proto::StepKind::Unnest(proto::UnnestStep {
+            lists: indexes(lists),
             schema: self::schema(schema)?,
         }),
         Step::Late(check) => proto::StepKind::Late(late(check)),
@@ -119,6 +130,8 @@ fn join(join: &Join) -> Result<proto::Join, PlanError> {
         kind: kind.into(),
         on: on.collect(),
         filter: join.filter.as_ref().map(scalar).transpose()?,
+        clean_left: join.clean[0].as_ref().map(watermark),
+        clean_right: join.clean[1].as_ref().map(watermark),
     })
 }
 
@@ -203,7 +216,13 @@ fn rebuild(rebuild: &Rebuild) -> Result<proto::Rebuild, PlanError> {
 }
 
 fn hop(hop: &Hop) -> proto::Hop {
-    proto::Hop { column: index(hop.column), slide: hop.slide, size: hop.size, offset: hop.offset }
+    proto::Hop {
+        column: index(hop.column),
+        slide: hop.slide,
+        size: hop.size,
+        offset: hop.offset,
+        cumulates: hop.cumulates,
+    }
 }
 
 fn watermark(watermark: &Watermark) -> proto::Watermark {

@@ -26,7 +26,7 @@ pub(super) struct ViewPlan {
 pub(super) struct Node {
     #[prost(message, optional, tag = "1")]
     pub(super) meta: Option<Meta>,
-    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 10, 20, 21, 30")]
+    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 10, 15, 20, 21, 30")]
     pub(super) kind: Option<Kind>,
 }
 
@@ -42,6 +42,8 @@ pub(super) enum Kind {
     Union(Union),
     #[prost(message, tag = "6")]
     Join(Box<Join>),
+    #[prost(message, tag = "15")]
+    Upsert(Box<Upsert>),
     /// A delta's bytes.
     #[prost(bytes, tag = "30")]
     Values(Vec<u8>),
@@ -101,7 +103,7 @@ pub(super) struct Chain {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Step {
-    #[prost(oneof = "StepKind", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "StepKind", tags = "1, 2, 3, 4, 5")]
     pub(super) kind: Option<StepKind>,
 }
 
@@ -115,6 +117,16 @@ pub(super) enum StepKind {
     Hop(HopStep),
     #[prost(message, tag = "4")]
     Late(LateCheck),
+    #[prost(message, tag = "5")]
+    Unnest(UnnestStep),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct UnnestStep {
+    #[prost(uint64, repeated, tag = "1")]
+    pub(super) lists: Vec<u64>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) schema: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -143,6 +155,8 @@ pub(super) struct Hop {
     pub(super) size: i64,
     #[prost(sint64, tag = "4")]
     pub(super) offset: i64,
+    #[prost(bool, tag = "5")]
+    pub(super) cumulates: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -233,6 +247,10 @@ pub(super) struct Join {
     pub(super) on: Vec<JoinPair>,
     #[prost(bytes = "vec", optional, tag = "5")]
     pub(super) filter: Option<Vec<u8>>,
+    #[prost(message, optional, tag = "6")]
+    pub(super) clean_left: Option<Watermark>,
+    #[prost(message, optional, tag = "7")]
+    pub(super) clean_right: Option<Watermark>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -278,6 +296,20 @@ pub(super) struct JoinPair {
     pub(super) right: u64,
     #[prost(bool, tag = "3")]
     pub(super) null_equal: bool,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Upsert {
+    #[prost(message, optional, boxed, tag = "1")]
+    pub(super) input: Option<Box<Node>>,
+    #[prost(uint64, repeated, tag = "2")]
+    pub(super) key: Vec<u64>,
+    #[prost(uint64, optional, tag = "3")]
+    pub(super) deleted: Option<u64>,
+    #[prost(uint64, tag = "4")]
+    pub(super) partition: u64,
+    #[prost(uint64, tag = "5")]
+    pub(super) offset: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -15,7 +15,7 @@ use prost::Message;
 use super::*;
 use crate::{
     Aggregate, Call, Chain, Clock, Function, Hop, Join, JoinKind, JoinPair, LateCheck, Leaf,
-    LeafKind, Meta, Node, Order, Over, OverCall, Rebuild, Scalar, Stay, Step, TopN, Union,
+    LeafKind, Meta, Node, Order, Over, OverCall, Rebuild, Scalar, Stay, Step, TopN, Union, Upsert,
     Watermark,
 };
 
@@ -73,7 +73,7 @@ fn plan() -> ViewPlan {
         inputs: vec![leaf(LeafKind::Source(ObjectId(1))), leaf(LeafKind::View(ObjectId(2)))],
         meta: meta(base.clone()),
     });
-    let hop = Hop { column: 0, slide: 5, size: 10, offset: -3 };
+    let hop = Hop { column: 0, slide: 5, size: 10, offset: -3, cumulates: true };
     let windows = schema(&[("a", SqlType::TimestampTz), ("b", SqlType::Bytea)]);
     let interval = lit(datafusion::common::ScalarValue::DurationMicrosecond(Some(7)));
     let steps = vec![
@@ -85,6 +85,7 @@ fn plan() -> ViewPlan {
             ],
             schema: schema(&[("ts", SqlType::TimestampTz), ("text", SqlType::Text)]),
         },
+        Step::Unnest { lists: Vec::new(), schema: windows.clone() },
         Step::Hop { hop: hop.clone(), schema: windows.clone() },
         Step::Late(LateCheck {
             close: Watermark { column: 1, shift: i64::MIN, sources: vec![ObjectId(1)] },
@@ -181,6 +182,7 @@ fn joins_of_every_kind_survive_a_round_trip() {
             kind,
             on: vec![pair, JoinPair { left: 0, right: 1, null_equal: false }],
             filter: None,
+            clean: [Some(Watermark { column: 1, shift: 3, sources: vec![ObjectId(1)] }), None],
             meta: meta(Join::output_schema(kind, &left, &right)),
         };
         join.filter = Some(scalar(col("b").lt(col("c")), &join.pair_schema()));
@@ -219,6 +221,37 @@ fn rows_that_stay_survive_a_round_trip() {
         let plan = ViewPlan { root: Node::Stay(Box::new(timeless)), sort: vec![0] };
         let error = decode_plan(&encode_plan(&plan).unwrap(), &functions()).unwrap_err();
         assert!(matches!(error, PlanError::Damaged(_)), "{error}");
+    }
+}
+
+#[test]
+fn an_upsert_survives_a_round_trip() {
+    let input = schema(&[
+        ("a", SqlType::Text),
+        ("d", SqlType::Boolean),
+        ("p", SqlType::Integer),
+        ("o", SqlType::BigInt),
+    ]);
+    let kind = LeafKind::Source(ObjectId(2));
+    let leaf = Leaf { kind, columns: vec![0, 1, 2, 3], meta: meta(input) };
+    for deleted in [None, Some(1)] {
+        let mut upsert = Upsert {
+            input: Node::Leaf(leaf.clone()),
+            key: vec![0],
+            deleted,
+            origin: (2, 3),
+            meta: Meta { key: vec![0], ..meta(schema(&[("a", SqlType::Text)])) },
+        };
+        let plan = |upsert: &Upsert| ViewPlan {
+            root: Node::Upsert(Box::new(upsert.clone())),
+            sort: vec![0],
+        };
+        let bytes = encode_plan(&plan(&upsert)).unwrap();
+        let read = decode_plan(&bytes, &functions()).unwrap();
+        assert_eq!(format!("{:#?}", plan(&upsert)), format!("{read:#?}"));
+        upsert.origin.1 = 4;
+        let bytes = encode_plan(&plan(&upsert)).unwrap();
+        assert!(decode_plan(&bytes, &functions()).is_err());
     }
 }
 

@@ -10,7 +10,12 @@ use millrace_plan::{
 use super::sql::TABLE_ID;
 
 /// Forms of a statement that become other operators, by what stands in its text.
-const FORMS: [&str; 9] = [
+const FORMS: [&str; 14] = [
+    " INTERSECT ALL ",
+    " EXCEPT ALL ",
+    " GROUPING SETS ",
+    " ROLLUP ",
+    " CUBE ",
     "(SELECT count(*)",
     "(SELECT max(",
     " LIMIT 1)",
@@ -22,8 +27,40 @@ const FORMS: [&str; 9] = [
     " OR ",
 ];
 
-/// What is known of rankings and window functions.
-const RANKINGS: [&str; 22] = [
+/// Steps, operators and happenings that a run must have reached.
+const WANTED: [&str; 63] = [
+    "leaf source",
+    "leaf table",
+    "leaf view",
+    "union",
+    "values",
+    "filter",
+    "project",
+    "copies for windows",
+    "unnest",
+    "late check",
+    "late check of panes",
+    "filter of a call",
+    "Linear",
+    "Ordered",
+    "Distinct",
+    "Recompute",
+    "panes",
+    "settled",
+    "global",
+    "no calls",
+    "over changing rows",
+    "late rows",
+    "stops",
+    "compared",
+    "compared without late rows",
+    "join with NULLs equal",
+    "join without equality",
+    "join on several columns",
+    "join with a condition",
+    "join with itself",
+    "join of changing rows",
+    "join that only appends",
     "top-n of all rows",
     "top-n of groups",
     "top-n of one row",
@@ -46,6 +83,15 @@ const RANKINGS: [&str; 22] = [
     "growing frame of RANGE",
     "growing frame of GROUPS",
     "whole frame of ROWS",
+    "join whose state is cleaned",
+    "cleaned join of changing rows",
+    "final rows",
+    "cumulating panes",
+    "copies for cumulating windows",
+    "calendar windows",
+    "temporal filter on both sides",
+    "temporal filter until",
+    "temporal filter from",
 ];
 
 /// How often each thing was planned or happened.
@@ -60,6 +106,9 @@ impl Coverage {
 
     /// Counts what a plan is made of.
     pub(super) fn plan(&mut self, plan: &ViewPlan) {
+        if format!("{plan:?}").contains("millrace_calendar") {
+            self.hit("calendar windows");
+        }
         self.node(&plan.root);
     }
 
@@ -84,6 +133,7 @@ impl Coverage {
             Node::Union(_) => self.hit("union"),
             Node::Values(_) => self.hit("values"),
             Node::Join(join) => self.join(join),
+            Node::Upsert(_) => self.hit("upsert"),
             Node::TopN(top) => self.top_n(top),
             Node::Over(over) => self.over(over),
             Node::Stay(stay) => self.hit(stay_name(stay)),
@@ -103,6 +153,11 @@ impl Coverage {
             ("join with itself", kinds(&join.left) == kinds(&join.right)),
             ("join of changing rows", changes(&join.left) && changes(&join.right)),
             ("join that only appends", join.meta.append_only),
+            ("join whose state is cleaned", join.clean.iter().any(Option::is_some)),
+            (
+                "cleaned join of changing rows",
+                join.clean.iter().any(Option::is_some) && changes(&join.left),
+            ),
         ] {
             if there {
                 self.hit(what);
@@ -160,7 +215,9 @@ impl Coverage {
         self.hit(match step {
             Step::Filter(_) => "filter",
             Step::Project { .. } => "project",
+            Step::Hop { hop, .. } if hop.cumulates => "copies for cumulating windows",
             Step::Hop { .. } => "copies for windows",
+            Step::Unnest { .. } => "unnest",
             Step::Late(check) if check.hop.is_some() => "late check of panes",
             Step::Late(_) => "late check",
         });
@@ -182,6 +239,7 @@ impl Coverage {
         }
         for (what, there) in [
             ("panes", aggregate.hop.is_some()),
+            ("cumulating panes", aggregate.hop.as_ref().is_some_and(|hop| hop.cumulates)),
             ("settled", aggregate.settled.is_some()),
             ("global", aggregate.group.is_empty()),
             ("no calls", aggregate.calls.is_empty()),
@@ -195,43 +253,6 @@ impl Coverage {
 
     /// Panics unless everything was reached, every aggregate function of the session among it.
     pub(super) fn check(&self, state: &SessionState) {
-        let others = [
-            "leaf source",
-            "leaf table",
-            "leaf view",
-            "union",
-            "values",
-            "filter",
-            "project",
-            "copies for windows",
-            "late check",
-            "late check of panes",
-            "filter of a call",
-            "Linear",
-            "Ordered",
-            "Distinct",
-            "Recompute",
-            "panes",
-            "settled",
-            "global",
-            "no calls",
-            "over changing rows",
-            "late rows",
-            "stops",
-            "compared",
-            "compared without late rows",
-            "join with NULLs equal",
-            "join without equality",
-            "join on several columns",
-            "join with a condition",
-            "join with itself",
-            "join of changing rows",
-            "join that only appends",
-            "final rows",
-            "temporal filter on both sides",
-            "temporal filter until",
-            "temporal filter from",
-        ];
         let adding = ["count", "sum", "avg", "var_pop", "var_samp", "stddev_pop", "stddev_samp"];
         let distinct = adding.iter().map(|name| format!("{name} of distinct values"));
         let functions = functions(state).into_iter();
@@ -240,7 +261,7 @@ impl Coverage {
         let joins = JoinKind::ALL.into_iter().map(join_name);
         let windows = state.window_functions().values();
         let windows = windows.map(|function| over_name(function.name()));
-        let others = others.iter().chain(&FORMS).chain(&RANKINGS).map(ToString::to_string);
+        let others = WANTED.iter().chain(&FORMS).map(ToString::to_string);
         let wanted = functions.chain(joins).chain(windows).chain(others);
         let never: Vec<String> = wanted.filter(|what| !self.0.contains_key(what)).collect();
         assert!(never.is_empty(), "never reached: {never:?}; reached: {:#?}", self.0);

@@ -231,7 +231,7 @@ impl Joined<'_> {
             items.collect::<Vec<_>>().join(", ")
         };
         let (one, other) = (list(&|pair| pair.0.clone()), list(&|pair| pair.1.clone()));
-        let word = *self.pick(&["INTERSECT", "EXCEPT"]);
+        let word = *self.pick(&["INTERSECT", "EXCEPT", "INTERSECT ALL", "EXCEPT ALL"]);
         let (a, b) = (&left.text, &right.text);
         let name = format!("(SELECT {one} FROM {a} {word} SELECT {other} FROM {b}) AS c");
         let typed = pairs.iter().enumerate().filter_map(|(at, pair)| {

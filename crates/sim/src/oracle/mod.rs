@@ -19,12 +19,14 @@ mod content;
 mod cost;
 mod coverage;
 mod data;
+mod endless;
 mod join;
 mod over;
 mod query;
 mod ranked;
 mod running;
 mod sql;
+mod timed;
 
 use std::time::{Duration, Instant};
 

@@ -26,7 +26,7 @@ pub(super) struct Query {
 }
 
 impl Query {
-    fn new(text: String) -> Query {
+    pub(super) fn new(text: String) -> Query {
         Query { text, one_window: false, closes: None, emits: false }
     }
 
@@ -54,6 +54,11 @@ const COMPARED: [&str; 6] = ["=", "<>", "<", "<=", ">", ">="];
 
 /// A random query over a join of some inputs.
 pub(super) fn joined(inputs: &[Input], random: &mut StdRng) -> Query {
+    if random.random_ratio(1, 4)
+        && let Some(query) = super::timed::joined(inputs, random)
+    {
+        return query;
+    }
     query(&super::join::join(inputs, random), random)
 }
 
@@ -72,7 +77,7 @@ pub(super) fn changing(input: &Input, random: &mut StdRng) -> Query {
 pub(super) fn query(input: &Input, random: &mut StdRng) -> Query {
     let mut writer = Writer { input, random };
     if input.append_only {
-        match writer.random.random_range(0..18) {
+        match writer.random.random_range(0..20) {
             0 => Query::new(writer.rows(&input.name)),
             1 => Query::new(writer.distinct()),
             2 | 3 => Query::new(writer.groups()),
@@ -80,9 +85,12 @@ pub(super) fn query(input: &Input, random: &mut StdRng) -> Query {
             5 | 6 => Query { one_window: true, ..writer.tumbling() },
             7 | 8 => writer.hopping(),
             9 => Query::new(writer.copied()),
+            11 => Query { one_window: true, ..writer.calendar() },
+            12 => writer.cumulating(),
             10 => Query { one_window: true, ..writer.binned() },
-            11..14 => Query::new(writer.ranked()),
-            14 | 15 => Query::new(writer.windowed()),
+            13 => Query { one_window: true, ..Query::new(writer.best_of_windows()) },
+            14 | 15 => Query::new(writer.ranked()),
+            16 | 17 => Query::new(writer.windowed()),
             _ => Query::new(writer.union()),
         }
     } else {
@@ -383,7 +391,21 @@ impl Writer<'_> {
         keys.extend(self.keys(least));
         let items: Vec<String> = keys.iter().cloned().chain(self.calls()).collect();
         let (filter, having) = (self.filter(), self.having());
-        let group = keys.join(", ");
+        let own = &keys[bounds.len()..];
+        let shared: String = bounds.iter().map(|bound| format!("{bound}, ")).collect();
+        let named =
+            |key: &String| !["'k'", "true", "0.5"].contains(&key.as_str()) && !key.contains('+');
+        let form = if own.iter().all(named) { self.random.random_range(0..12) } else { 3 };
+        let group = match form {
+            0 if !own.is_empty() => format!("{shared}ROLLUP ({})", own.join(", ")),
+            1 if !own.is_empty() => format!("{shared}CUBE ({})", own.join(", ")),
+            2 => {
+                let (all, first) = (own.join(", "), own.first().cloned().unwrap_or_default());
+                let empty = if self.chance(5) { ", ()" } else { "" };
+                format!("{shared}GROUPING SETS (({all}), ({first}), ({first}){empty})")
+            }
+            _ => keys.join(", "),
+        };
         format!("SELECT {} FROM {from}{filter} GROUP BY {group}{having}", Self::named(&items))
     }
 
@@ -403,9 +425,42 @@ impl Writer<'_> {
         let offset = if self.chance(3) { ", INTERVAL '700 milliseconds'" } else { "" };
         let name = &self.input.name;
         let from = format!("TUMBLE({name}, ts, INTERVAL '{size} seconds'{offset})");
+        self.by_bounds(&from)
+    }
+
+    /// Windows that follow the calendar; midnight is near, in London.
+    fn calendar(&mut self) -> Query {
+        let zones = ["Europe/London", "Africa/Abidjan", "Asia/Kolkata", "America/New_York"];
+        let size = *self.pick(&["1 day", "1 day", "3 days", "1 month"]);
+        let (zone, name) = (*self.pick(&zones), &self.input.name);
+        let from = format!("TUMBLE({name}, ts, INTERVAL '{size}', '{zone}')");
+        match self.chance(2) {
+            true => Query::new(self.grouped(&from, &["window_start"], 0)),
+            false => self.by_bounds(&from),
+        }
+    }
+
+    fn cumulating(&mut self) -> Query {
+        let (step, size) = *self.pick(&[(2, 6), (3, 3), (1, 5), (4, 12)]);
+        let name = &self.input.name;
+        let from =
+            format!("CUMULATE({name}, ts, INTERVAL '{step} seconds', INTERVAL '{size} seconds')");
+        match self.random.random_range(0..6) {
+            0 => Query::new(self.grouped(&from, &["window_start"], 0)),
+            1 => {
+                let row = self.scalar();
+                let row = format!("SELECT window_start, window_end, {row} AS c2 FROM {from}");
+                Query::new(row)
+            }
+            _ => self.by_bounds(&from),
+        }
+    }
+
+    /// Groups by a window's bounds, or by its end alone.
+    fn by_bounds(&mut self, from: &str) -> Query {
         let (bounds, end) =
             *self.pick(&[(&["window_start", "window_end"][..], "c1"), (&["window_end"], "c0")]);
-        Query::closing(self.grouped(&from, bounds, 0), end.into())
+        Query::closing(self.grouped(from, bounds, 0), end.into())
     }
 
     fn hop_table(&mut self) -> (String, i64) {

@@ -11,6 +11,7 @@
 
 mod arithmetic;
 mod casts;
+mod multisets;
 mod operators;
 mod subqueries;
 mod ties;
@@ -21,12 +22,14 @@ use std::sync::Arc;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result};
+use datafusion::logical_expr::expr::GroupingSet;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 
+pub(crate) use multisets::as_counts;
 pub(crate) use operators::Operators;
 pub(crate) use subqueries::{Scalars, as_values};
 pub(crate) use ties::call as window_call;
@@ -118,10 +121,27 @@ impl Rule {
             schema.merge(input.schema());
         }
         let names = NamePreserver::new(&plan);
-        plan.map_expressions(|expr| {
+        let named = |expr: Expr| {
             let saved = names.save(&expr);
             let changed = expr.transform_up(|expr| (self.change)(expr, &schema))?;
             Ok(changed.update_data(|expr| saved.restore(expr)))
+        };
+        plan.map_expressions(|expr| match expr {
+            // What is above names the columns inside.
+            Expr::GroupingSet(set) => {
+                let each =
+                    |exprs: Vec<Expr>| exprs.into_iter().map(|e| Ok(named(e)?.data)).collect();
+                let set = match set {
+                    GroupingSet::Rollup(exprs) => GroupingSet::Rollup(each(exprs)?),
+                    GroupingSet::Cube(exprs) => GroupingSet::Cube(each(exprs)?),
+                    GroupingSet::GroupingSets(sets) => {
+                        let sets = sets.into_iter().map(each).collect::<Result<_>>()?;
+                        GroupingSet::GroupingSets(sets)
+                    }
+                };
+                Ok(Transformed::yes(Expr::GroupingSet(set)))
+            }
+            expr => named(expr),
         })
     }
 }

@@ -40,12 +40,12 @@ use millrace_types::{ObjectId, Report, SqlState, is_hidden};
 
 pub use change::{ChangeKind, ChangePlan, Conflict, EXCLUDED, plan_change};
 pub use parameters::Parameters;
-pub use source::bind_source;
+pub use source::{Connectors, FindColumns, FixedColumns, bind_source, source_to_infer};
 pub use table::{CatalogTable, CatalogTables, TableLookup};
 pub use table_def::bind_table;
 pub use view::BoundView;
 
-use crate::analyze::{Scalars, as_values};
+use crate::analyze::{Scalars, as_counts, as_values};
 use crate::ast::Name;
 use crate::catalog::Catalog;
 use crate::error::report_in;
@@ -116,6 +116,7 @@ impl<'a> Binder<'a> {
     fn analyze(&self, plan: LogicalPlan, text: &str) -> Result<LogicalPlan, Report> {
         let options = self.state.config_options();
         let analyzed = crate::analyze::check_casts(plan)
+            .and_then(as_counts)
             .and_then(|plan| as_values(plan, Scalars::Correlated))
             .and_then(|plan| self.state.analyzer().execute_and_check(plan, options, |_, _| {}));
         analyzed.map_err(|error| report_in(&error, text))

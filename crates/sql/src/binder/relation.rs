@@ -1,7 +1,7 @@
-//! `TUMBLE(table, time, size [, offset])` and `HOP(table, time, slide, size [, offset])` in FROM.
+//! `TUMBLE`, `HOP` and `CUMULATE` in FROM.
 //!
-//! Both become ordinary plans: TUMBLE a projection of [`TUMBLE`](crate::functions::TUMBLE), HOP an
-//! unnested list of window starts. So the same plan runs in batch, and the stream planner finds the
+//! They become ordinary plans: TUMBLE a projection of [`TUMBLE`](crate::functions::TUMBLE) or, where the
+//! calendar decides, of both bounds; HOP and CUMULATE an unnested list of windows. So the same plan runs in batch, and the stream planner finds the
 //! windows by their functions. `window_end` is the start plus a constant.
 //!
 //! A row without a time belongs to no window; it stays once, with NULL bounds.
@@ -11,17 +11,19 @@ use datafusion::common::{Column, DFSchema, DataFusionError, Result, ScalarValue,
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
 };
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, lit};
 use datafusion::sql::sqlparser::ast::{
     Expr as SqlExpr, FunctionArg, FunctionArgExpr, Ident, ObjectName, ObjectNamePart, Spanned,
     TableFactor, TableFunctionArgs,
 };
 use millrace_types::{Report, SqlState, SqlType};
 
-use crate::functions::{self, type_name};
+use crate::functions::{self, CALENDAR_END, CALENDAR_START, Calendar, type_name};
 use crate::names::Quoted;
 use crate::text::Text;
 
+/// The zone of windows that name none.
+const UTC: &str = "UTC";
 const START: &str = "window_start";
 const END: &str = "window_end";
 
@@ -36,6 +38,7 @@ pub(super) struct Windows {
 enum Kind {
     Tumble,
     Hop,
+    Cumulate,
 }
 
 /// A call with its arguments in hand.
@@ -63,9 +66,10 @@ impl Windows {
         let (kind, name) = match ident.value.to_ascii_uppercase().as_str() {
             "TUMBLE" => (Kind::Tumble, "TUMBLE"),
             "HOP" => (Kind::Hop, "HOP"),
-            word @ ("SESSION" | "CUMULATE") => {
-                let report = Report::unsupported(format!("{word} windows"));
-                return fail(report.hint("TUMBLE and HOP are there."), position);
+            "CUMULATE" => (Kind::Cumulate, "CUMULATE"),
+            "SESSION" => {
+                let report = Report::unsupported("SESSION windows");
+                return fail(report.hint("TUMBLE, HOP and CUMULATE are there."), position);
             }
             _ => return Ok(None),
         };
@@ -97,19 +101,32 @@ impl Windows {
         self.check_names(&call, &input)?;
         let time = args.next().expect("the number of arguments has been checked");
         let time = self.time(&call, time, &input, context)?;
+        if let Some(windows) = self.calendar(&call, context)? {
+            let data_type = time.get_type(input.schema())?;
+            if windows.zone != UTC && matches!(data_type, DataType::Timestamp(_, None)) {
+                let message = "windows in a time zone need a time of type timestamp with time zone";
+                let report = Report::new(SqlState::DATATYPE_MISMATCH, message);
+                return fail(report, self.at(&call.args[1]).or(call.position));
+            }
+            return calendar(input, &time, &windows);
+        }
         let mut intervals = Vec::new();
         for (at, arg) in args.enumerate() {
             let may_be_any = at + 1 == call.args.len() - 2 && at >= call.sizes();
             intervals.push(self.interval(&call, arg, may_be_any, context)?);
         }
-        if let (Kind::Hop, [slide, size, ..]) = (call.kind, intervals.as_slice()) {
-            limit(*slide, *size).or_else(|report| fail(report, call.position))?;
+        if let (Kind::Hop | Kind::Cumulate, [slide, size, ..]) = (call.kind, intervals.as_slice()) {
+            limit(&call, *slide, *size).or_else(|report| fail(report, call.position))?;
         }
         match (call.kind, intervals.as_slice()) {
             (Kind::Tumble, [size]) => tumble(input, time, *size, 0),
             (Kind::Tumble, [size, offset]) => tumble(input, time, *size, *offset),
             (Kind::Hop, [slide, size]) => hop(input, time, (*slide, *size, 0)),
             (Kind::Hop, [slide, size, offset]) => hop(input, time, (*slide, *size, *offset)),
+            (Kind::Cumulate, [step, size]) => cumulate(input, time, (*step, *size, 0)),
+            (Kind::Cumulate, [step, size, offset]) => {
+                cumulate(input, time, (*step, *size, *offset))
+            }
             _ => fail(usage(call.kind), call.position),
         }
     }
@@ -155,6 +172,38 @@ impl Windows {
         }
     }
 
+    /// The windows of a call that follow the calendar: those of months, or with a time zone.
+    fn calendar(
+        &self,
+        call: &Call,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<Option<Calendar>> {
+        let [_, _, size, more @ ..] = call.args.as_slice() else { return Ok(None) };
+        let mut value = |arg: &SqlExpr| {
+            context.sql_to_expr(arg.clone(), &DFSchema::empty()).map(|expr| constant(&expr))
+        };
+        let Some(ScalarValue::IntervalMonthDayNano(Some(size))) = value(size)? else {
+            return Ok(None);
+        };
+        let zone = match more.first().map(&mut value).transpose()?.flatten() {
+            Some(ScalarValue::Utf8(Some(zone))) => Some(zone),
+            _ => None,
+        };
+        if call.kind != Kind::Tumble || zone.is_none() && (size.months == 0 || !more.is_empty()) {
+            return Ok(None);
+        }
+        let position = more.first().and_then(|arg| self.at(arg)).or(call.position);
+        let whole = size.nanoseconds == 0 && (size.months == 0) != (size.days == 0);
+        if !whole || size.months < 0 || size.days < 0 {
+            let message = "windows that follow the calendar are whole months or whole days";
+            return fail(Report::new(SqlState::INVALID_PARAMETER_VALUE, message), position);
+        }
+        let (months, days) = (i64::from(size.months), i64::from(size.days));
+        let calendar = Calendar { months, days, zone: zone.unwrap_or_else(|| UTC.to_owned()) };
+        calendar.check().or_else(|report| fail(report, position))?;
+        Ok(Some(calendar))
+    }
+
     /// The microseconds of a constant interval.
     fn interval(
         &self,
@@ -167,10 +216,6 @@ impl Windows {
         let expr = context.sql_to_expr(arg.clone(), &DFSchema::empty())?;
         let value = match constant(&expr) {
             Some(ScalarValue::IntervalMonthDayNano(Some(value))) => value,
-            Some(ScalarValue::Utf8(Some(_))) if may_be_any => {
-                let report = Report::unsupported("a window that follows a time zone");
-                return fail(report.hint("Windows are cut in UTC."), position);
-            }
             _ => {
                 let message = format!("the windows of {} must be constant intervals", call.name);
                 let report = Report::new(SqlState::DATATYPE_MISMATCH, message);
@@ -178,8 +223,8 @@ impl Windows {
             }
         };
         if value.months != 0 {
-            let report = Report::unsupported("a window of months or years");
-            return fail(report.hint("Use days, hours or less."), position);
+            let report = Report::unsupported(format!("{} with months or years", call.name));
+            return fail(report.hint("TUMBLE takes them."), position);
         }
         let days = i64::from(value.days) * 86_400_000_000;
         let micros = days.checked_add(value.nanoseconds / 1_000).unwrap_or(0);
@@ -196,7 +241,7 @@ impl Call {
     fn sizes(&self) -> usize {
         match self.kind {
             Kind::Tumble => 1,
-            Kind::Hop => 2,
+            Kind::Hop | Kind::Cumulate => 2,
         }
     }
 }
@@ -226,21 +271,29 @@ fn fail<T>(report: Report, position: Option<usize>) -> Result<T> {
 /// The most windows that a row may be in: each of its groups has a row of state in all of them.
 const WINDOWS_MAX: i64 = 5_000;
 
-fn limit(slide: i64, size: i64) -> Result<(), Report> {
+fn limit(call: &Call, slide: i64, size: i64) -> Result<(), Report> {
+    let name = call.name;
+    if call.kind == Kind::Cumulate && size % slide != 0 {
+        let message = format!("{name}: the greatest size is not a whole number of steps");
+        return Err(Report::new(SqlState::INVALID_PARAMETER_VALUE, message));
+    }
     let windows = if slide > 0 { size / slide } else { 0 };
     if windows <= WINDOWS_MAX {
         return Ok(());
     }
     let message =
-        format!("HOP: each row would be in {windows} windows, the limit is {WINDOWS_MAX}");
+        format!("{name}: each row would be in {windows} windows, the limit is {WINDOWS_MAX}");
     let hint = "Choose a longer slide or a shorter size.";
     Err(Report::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message).hint(hint))
 }
 
 fn usage(kind: Kind) -> Report {
     let (name, usage) = match kind {
-        Kind::Tumble => ("tumble", "TUMBLE(table, time column, size [, offset])"),
+        Kind::Tumble => ("tumble", "TUMBLE(table, time column, size [, offset or time zone])"),
         Kind::Hop => ("hop", "HOP(table, time column, slide, size [, offset])"),
+        Kind::Cumulate => {
+            ("cumulate", "CUMULATE(table, time column, step, greatest size [, offset])")
+        }
     };
     let message = format!("function {name} does not exist with these arguments");
     Report::new(SqlState::UNDEFINED_FUNCTION, message).hint(format!("It is written {usage}."))
@@ -305,6 +358,31 @@ fn hop(input: LogicalPlan, time: Expr, windows: (i64, i64, i64)) -> Result<Logic
     let options = UnnestOptions::new().with_preserve_nulls(true);
     let unnested = starts.unnest_column_with_options(Column::new_unqualified(START), options)?;
     with_end(unnested, size)
+}
+
+/// Windows are told by their ends, see [`CUMULATE`](functions::CUMULATE).
+fn cumulate(input: LogicalPlan, time: Expr, windows: (i64, i64, i64)) -> Result<LogicalPlan> {
+    let (step, size, offset) = windows;
+    let mut with_list = columns(&input);
+    with_list.push(functions::cumulate(time, step, size, offset).alias(END));
+    let lists = LogicalPlanBuilder::from(input.clone()).project(with_list)?;
+    let options = UnnestOptions::new().with_preserve_nulls(true);
+    let unnested = lists.unnest_column_with_options(Column::new_unqualified(END), options)?;
+    let micros = |micros| lit(ScalarValue::DurationMicrosecond(Some(micros)));
+    let told = || Expr::Column(Column::new_unqualified(END));
+    let last = told() + micros(size - 1);
+    let mut all = columns(&input);
+    all.push(functions::tumble(last, size, offset).alias(START));
+    all.push((told() + micros(size)).alias(END));
+    unnested.project(all)?.build()
+}
+
+fn calendar(input: LogicalPlan, time: &Expr, windows: &Calendar) -> Result<LogicalPlan> {
+    let mut all = columns(&input);
+    for (name, bound) in [(START, CALENDAR_START), (END, CALENDAR_END)] {
+        all.push(functions::calendar(bound, time.clone(), windows).alias(name));
+    }
+    LogicalPlanBuilder::from(input).project(all)?.build()
 }
 
 fn with_end(plan: LogicalPlanBuilder, size: i64) -> Result<LogicalPlan> {

@@ -7,6 +7,7 @@
 //! value is a [`Report`] inside `DataFusionError::External`, so that it keeps its SQLSTATE.
 
 mod aggregate;
+mod calendar;
 mod cast;
 mod checked;
 mod date_bin;
@@ -38,11 +39,12 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{AggregateUDF, Expr, Operator, ScalarUDF, lit};
 use millrace_types::{Report, SqlState, SqlType};
 
+pub(crate) use calendar::{CALENDAR_END, CALENDAR_START, Calendar};
 pub(crate) use cast::{CONVERT, differs as cast_differs, exists as cast_exists, value_as};
 pub(crate) use operator::{Arithmetic, TIME_BETWEEN};
 pub use version::VERSION;
 pub(crate) use widened::widened;
-pub use window::{HOP, TUMBLE};
+pub use window::{CUMULATE, HOP, TUMBLE};
 
 /// Our scalar functions.
 pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
@@ -54,6 +56,9 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         udf(date_trunc::DateTrunc::new()),
         udf(window::Tumble::new()),
         udf(window::Hop::new()),
+        udf(window::Cumulate::new()),
+        udf(calendar::CalendarBound::new(calendar::CALENDAR_START)),
+        udf(calendar::CalendarBound::new(calendar::CALENDAR_END)),
         udf(version::Version::new()),
         udf(only::Only::new()),
         udf(cast::Convert::new()),
@@ -147,6 +152,18 @@ pub(crate) fn tumble(time: Expr, size_us: i64, offset_us: i64) -> Expr {
 /// The list of the starts of the hopping windows of `time`, all in microseconds.
 pub(crate) fn hop(time: Expr, slide_us: i64, size_us: i64, offset_us: i64) -> Expr {
     call(udf(window::Hop::new()), vec![time, lit(slide_us), lit(size_us), lit(offset_us)])
+}
+
+/// The list of what [`CUMULATE`] gives for `time`, all in microseconds.
+pub(crate) fn cumulate(time: Expr, step_us: i64, size_us: i64, offset_us: i64) -> Expr {
+    call(udf(window::Cumulate::new()), vec![time, lit(step_us), lit(size_us), lit(offset_us)])
+}
+
+/// A bound of the calendar window of `time`.
+pub(crate) fn calendar(bound: &'static str, time: Expr, calendar: &Calendar) -> Expr {
+    let Calendar { months, days, zone } = calendar;
+    let args = vec![time, lit(*months), lit(*days), lit(zone.as_str())];
+    call(udf(calendar::CalendarBound::new(bound)), args)
 }
 
 fn call(function: Arc<ScalarUDF>, args: Vec<Expr>) -> Expr {

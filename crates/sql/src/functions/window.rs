@@ -20,6 +20,8 @@ use super::{no_function, user_error};
 
 /// `(time, size_us, offset_us)`: the start of the tumbling window.
 pub const TUMBLE: &str = "millrace_tumble";
+/// `(time, step_us, size_us, offset_us)`: of each cumulating window its end less `size_us`, ascending.
+pub const CUMULATE: &str = "millrace_cumulate";
 /// `(time, slide_us, size_us, offset_us)`: the starts of the hopping windows, ascending.
 pub const HOP: &str = "millrace_hop";
 
@@ -100,18 +102,53 @@ impl ScalarUDFImpl for Hop {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let windows = millrace_plan::Hop {
-            column: 0,
-            slide: positive(&args.args, 1)?,
-            size: positive(&args.args, 2)?,
-            offset: constant(&args.args, 3)?,
-        };
-        match &args.args[0] {
-            ColumnarValue::Array(times) => Ok(ColumnarValue::Array(starts(times, &windows)?)),
-            ColumnarValue::Scalar(time) => {
-                let list = starts(&time.to_array()?, &windows)?;
-                Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&list, 0)?))
-            }
+        lists(&args.args, false)
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Cumulate {
+    signature: Signature,
+}
+
+impl Cumulate {
+    pub(super) fn new() -> Cumulate {
+        Cumulate { signature: Signature::any(4, Volatility::Immutable) }
+    }
+}
+
+impl ScalarUDFImpl for Cumulate {
+    fn name(&self) -> &'static str {
+        CUMULATE
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        let time = types.first().ok_or_else(|| no_function(CUMULATE, types))?;
+        Ok(DataType::new_list(time.clone(), true))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        lists(&args.args, true)
+    }
+}
+
+fn lists(args: &[ColumnarValue], cumulates: bool) -> Result<ColumnarValue> {
+    let windows = millrace_plan::Hop {
+        column: 0,
+        slide: positive(args, 1)?,
+        size: positive(args, 2)?,
+        offset: constant(args, 3)?,
+        cumulates,
+    };
+    match &args[0] {
+        ColumnarValue::Array(times) => Ok(ColumnarValue::Array(starts(times, &windows)?)),
+        ColumnarValue::Scalar(time) => {
+            let list = starts(&time.to_array()?, &windows)?;
+            Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&list, 0)?))
         }
     }
 }

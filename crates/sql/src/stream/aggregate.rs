@@ -27,7 +27,7 @@ use crate::functions::tumble;
 
 use super::call::{self, CallExpr, Rebuilt};
 use super::group::Group;
-use super::refuse::{failure, not_yet};
+use super::refuse::failure;
 use super::relation::{
     Carry, Columns, PendingHop, Relation, canonical, column, origin, step, unique,
 };
@@ -35,12 +35,12 @@ use super::time::{Bound, bound};
 use super::translate::{Names, Planner, used_twice};
 
 /// What an aggregation of the logical plan asks for, over the columns of its input.
-struct Asked<'a> {
-    group: &'a [Expr],
-    calls: &'a [Expr],
-    input: &'a DFSchema,
+pub(super) struct Asked<'a> {
+    pub(super) group: &'a [Expr],
+    pub(super) calls: &'a [Expr],
+    pub(super) input: &'a DFSchema,
     /// The group's columns, then one per call.
-    output: &'a [FieldRef],
+    pub(super) output: &'a [FieldRef],
 }
 
 /// When a group closes.
@@ -57,10 +57,6 @@ impl Planner<'_> {
         aggregate: &LogicalAggregate,
         names: &Names,
     ) -> Result<Relation, Report> {
-        if aggregate.group_expr.iter().any(|expr| matches!(expr, Expr::GroupingSet(_))) {
-            return Err(not_yet("grouping sets in a materialized view are"));
-        }
-        let relation = self.translate(&aggregate.input)?;
         let fields = aggregate.schema.fields().iter().enumerate();
         let output: Vec<FieldRef> = fields
             .map(|(index, field)| match names.get(&index) {
@@ -68,6 +64,10 @@ impl Planner<'_> {
                 None => Arc::clone(field),
             })
             .collect();
+        if let [Expr::GroupingSet(grouping)] = aggregate.group_expr.as_slice() {
+            return self.grouping_sets(aggregate, grouping, &output);
+        }
+        let relation = self.translate(&aggregate.input)?;
         let asked = Asked {
             group: &aggregate.group_expr,
             calls: &aggregate.aggr_expr,
@@ -87,7 +87,11 @@ impl Planner<'_> {
         self.grouped(relation, &asked)
     }
 
-    fn grouped(&self, mut relation: Relation, asked: &Asked) -> Result<Relation, Report> {
+    pub(super) fn grouped(
+        &self,
+        mut relation: Relation,
+        asked: &Asked,
+    ) -> Result<Relation, Report> {
         let all: Vec<Expr> = asked.group.iter().chain(asked.calls).cloned().collect();
         let shared = used_twice(&all, &relation, asked.input)?;
         if !shared.is_empty() {
@@ -356,7 +360,9 @@ fn finish(
     let mut fields: Vec<Field> = (0..width).map(|index| below.field(index).clone()).collect();
     let mut hop = None;
     if let (Some(pane), Some(windows)) = (group.pane, &group.hop) {
-        fields[pane] = fields[pane].clone().with_name("window_start");
+        // A cumulating window is told by its end.
+        let name = if windows.cumulates { "window" } else { "window_start" };
+        fields[pane] = fields[pane].clone().with_name(name);
         fields.push(fields[pane].clone().with_name("window_end"));
         hop = Some(Hop { column: pane, ..windows.clone() });
     }

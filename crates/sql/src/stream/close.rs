@@ -32,6 +32,9 @@ fn unbounded(meta: &Meta) -> Report {
             .hint("Leave EMIT ON WINDOW CLOSE out, or group by a window."),
         false => report
             .detail("No column of the rows is bounded by the watermark of a source.")
-            .hint("Group by window_start or window_end of TUMBLE or HOP over a source with WATERMARK FOR."),
+            .hint(
+                "Group by window_start or window_end of TUMBLE or HOP over a source with WATERMARK FOR; \
+                 a full join has rows without either side.",
+            ),
     }
 }

@@ -77,14 +77,7 @@ impl Printer<'_> {
                 let mut depth = depth;
                 let mut schemas = vec![&chain.input.meta().schema];
                 for step in &chain.steps {
-                    match step {
-                        Step::Project { schema, .. } | Step::Hop { schema, .. } => {
-                            schemas.push(schema)
-                        }
-                        Step::Filter(_) | Step::Late(_) => {
-                            schemas.extend(schemas.last().copied());
-                        }
-                    }
+                    schemas.extend(step.schema().or(schemas.last().copied()));
                 }
                 for (step, input) in chain.steps.iter().zip(&schemas).rev() {
                     let line = self.step(step, input);
@@ -105,6 +98,12 @@ impl Printer<'_> {
                 self.join(depth, join);
                 self.node(depth + 1, &join.left);
                 self.node(depth + 1, &join.right);
+            }
+            Node::Upsert(upsert) => {
+                let key = columns(&upsert.meta.schema, &upsert.key);
+                self.line(depth, &format!("Upsert: the newest row of each {key}"));
+                self.line(depth + 1, "state: a row of each key, until it is deleted");
+                self.node(depth + 1, &upsert.input);
             }
             Node::Values(values) => {
                 let key = columns(&values.meta.schema, &values.meta.key);
@@ -146,7 +145,17 @@ impl Printer<'_> {
         }
         line.push_str(&format!(", key {}", columns(&join.meta.schema, &join.meta.key)));
         self.line(depth, &line);
-        self.line(depth + 1, "state: the rows of both inputs, each stays until it is retracted");
+        let [Some(one), Some(other)] = &join.clean else {
+            let state = "state: the rows of both inputs, each stays until it is retracted";
+            return self.line(depth + 1, state);
+        };
+        for (side, clean, schema) in [("left", one, left), ("right", other, right)] {
+            let goes = self.passed(clean, schema, 0);
+            self.line(
+                depth + 1,
+                &format!("state: rows of the {side} input, each goes when {goes}"),
+            );
+        }
     }
 
     fn top_n(&mut self, depth: usize, top: &TopN) {
@@ -256,6 +265,9 @@ impl Printer<'_> {
                 let name = input.field(hop.column).name();
                 format!("Windows: rows copied by {name} into {}", windows(hop))
             }
+            Step::Unnest { lists, .. } => {
+                format!("Unnest: rows copied by the places of {}", columns(input, lists))
+            }
             Step::Late(check) => self.late(check, input),
         }
     }
@@ -333,6 +345,13 @@ fn counts_values(call: &Call, append_only: bool) -> bool {
 }
 
 fn windows(hop: &Hop) -> String {
+    if hop.cumulates {
+        let shown = format!("up to {} by steps of {}", show(hop.size), show(hop.slide));
+        return match hop.offset {
+            0 => shown,
+            offset => format!("{shown} from {}", show(offset)),
+        };
+    }
     let mut shown = format!("{} every {}", show(hop.size), show(hop.slide));
     if hop.offset != 0 {
         shown.push_str(&format!(" from {}", show(hop.offset)));

@@ -59,21 +59,21 @@ impl Bounds {
 
 impl Planner<'_> {
     pub(super) fn unnest(&self, unnest: &Unnest, plan: &LogicalPlan) -> Result<Relation, Report> {
-        let [(list, described)] = unnest.list_type_columns.as_slice() else {
-            return Err(refuse::node(plan));
-        };
-        if described.depth != 1 || !unnest.struct_type_columns.is_empty() {
-            return Err(refuse::node(plan));
-        }
         let mut relation = self.copied(self.translate(&unnest.input)?)?;
-        let list_expr = relation.columns[*list].clone();
-        let (time, hop) = hopping(&list_expr).ok_or_else(|| refuse::node(plan))?;
+        let windows = match unnest.list_type_columns.as_slice() {
+            [(list, _)] => Some((*list, relation.columns[*list].clone())),
+            _ => None,
+        };
+        let found = windows.as_ref().and_then(|(list, expr)| Some((*list, hopping(expr)?)));
+        let Some((list, (time, hop))) = found else {
+            return self.unnested(relation, unnest, plan);
+        };
         match unnest.options.null_handling {
             NullHandling::Preserve => {}
             NullHandling::Drop => relation = self.filter(relation, time.clone().is_not_null())?,
             NullHandling::PreserveAndExpandEmpty => return Err(refuse::node(plan)),
         }
-        let outputs = unnest.dependency_indices.iter().map(|from| match from == list {
+        let outputs = unnest.dependency_indices.iter().map(|from| match *from == list {
             true => window(),
             false => relation.columns[*from].clone(),
         });
@@ -116,7 +116,7 @@ impl Planner<'_> {
         relation.columns.push(time);
         let last = relation.columns.len() - 1;
         // The filters' columns are needed, too; what the windows are does not matter here.
-        let hop = Hop { column: 0, slide: 1, size: 1, offset: 0 };
+        let hop = Hop { column: 0, slide: 1, size: 1, offset: 0, cumulates: false };
         relation.hop = Some(PendingHop { time: window(), hop, filters });
         let mut relation = self.share(relation, &[last])?;
         let filters = relation.hop.take().map(|hop| hop.filters).unwrap_or_default();

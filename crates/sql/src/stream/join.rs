@@ -10,7 +10,7 @@
 //!
 //! Invariants: 1. the columns of both inputs have different names together. 2. a row of a join is
 //! told by its key even where it is padded with NULLs (`presence`). 3. a watermark passes a join only
-//! on columns that are equal and that both inputs bound in fact.
+//! on columns that bound every row: those that are equal or near each other, and never padded.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,6 +24,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, lit};
 use millrace_plan::{Aggregate, Join, JoinKind, JoinPair, Meta, Node, Step, Watermark};
 use millrace_types::{OFFSET_COLUMN, PARTITION_COLUMN, Report};
 
+use super::interval::Cleaning;
 use super::refuse::{self, failure, internal, not_yet};
 use super::relation::{Carry, Columns, Relation, canonical, column, with_type};
 use super::root::meta_mut;
@@ -131,26 +132,28 @@ impl Planner<'_> {
             true => self.input(right, right_schema, &on_right)?,
             false => self.deciding(right, right_schema, &on_right, &asked.conditions)?,
         };
+        let keys = left.keys.iter().zip(&right.keys);
+        let null_equal = asked.null_equal;
+        let on = keys.map(|(left, right)| JoinPair { left: *left, right: *right, null_equal });
+        let on: Vec<JoinPair> = on.collect();
+        let both = left_schema.join(right_schema).map_err(failure)?;
+        let cleaning = self.cleaned(&asked, &mut left, &mut right, (&on, &both))?;
         let mut taken = BTreeSet::new();
         rename(&mut left.node, &mut taken)?;
         rename(&mut right.node, &mut taken)?;
         if asked.kind == JoinKind::Full {
             left.node = presence(left.node, &right.node, &mut taken)?;
         }
-        let keys = left.keys.iter().zip(&right.keys);
-        let null_equal = asked.null_equal;
-        let on = keys.map(|(left, right)| JoinPair { left: *left, right: *right, null_equal });
-        let on: Vec<JoinPair> = on.collect();
-        let meta = meta(&asked, &on, (&left.node, &right.node), append_only);
-        let filter = None;
+        let mut meta = meta(&asked, &on, (&left.node, &right.node), append_only);
+        let width = left.node.meta().schema.fields().len();
+        let clean = cleaning.map(|cleaning| promised(cleaning, &mut meta, asked.kind, width));
+        let (filter, clean) = (None, clean.unwrap_or_default());
         let mut node =
-            Join { left: left.node, right: right.node, kind: asked.kind, on, filter, meta };
-        let width = node.left.meta().schema.fields().len();
+            Join { left: left.node, right: right.node, kind: asked.kind, on, filter, clean, meta };
         let pairs = node.pair_schema();
         let places = shifted(&left.places, &right.places, width);
         if let Some(condition) = conjunction(asked.conditions) {
-            let schema = left_schema.join(right_schema).map_err(failure)?;
-            let condition = over(&node, &pairs, &schema, &places).inline(&condition, &schema)?;
+            let condition = over(&node.left, &pairs, &both, &places).inline(&condition, &both)?;
             node.filter = Some(self.physical(condition, &pairs)?);
         }
         let schema = Arc::clone(&node.meta.schema);
@@ -162,6 +165,33 @@ impl Planner<'_> {
         });
         let columns = columns.collect::<Result<_, Report>>()?;
         Ok(Relation { node, columns, event_time: None, hop: None })
+    }
+
+    /// When the rows of the inputs are done; rows that are late for that are taken out of them.
+    fn cleaned(
+        &self,
+        asked: &Asked,
+        left: &mut Input,
+        right: &mut Input,
+        (on, both): (&[JoinPair], &DFSchema),
+    ) -> Result<Option<Cleaning>, Report> {
+        let (one, other) = (left.node.meta().clone(), right.node.meta().clone());
+        let width = one.schema.fields().len();
+        // Under names that both inputs together have once each.
+        let fields = one.schema.fields().iter().chain(other.schema.fields()).enumerate();
+        let named = fields.map(|(at, field)| field.as_ref().clone().with_name(format!("c{at}")));
+        let pairs = Arc::new(Schema::new(named.collect::<Vec<_>>()));
+        let places = shifted(&left.places, &right.places, width);
+        let over = over(&left.node, &pairs, both, &places);
+        let conditions = asked.conditions.iter().map(|condition| over.inline(condition, both));
+        let conditions = conditions.collect::<Result<Vec<_>, _>>()?;
+        let Some(cleaning) = self.cleaning((&one, &other), on, &conditions, &pairs) else {
+            return Ok(None);
+        };
+        for (side, input) in [left, right].into_iter().enumerate() {
+            input.node = self.punctual(input.node.clone(), &cleaning, side)?;
+        }
+        Ok(Some(cleaning))
     }
 
     fn asked(&self, join: &LogicalJoin) -> Result<Asked, Report> {
@@ -249,8 +279,9 @@ impl Planner<'_> {
         let group: Vec<usize> = (0..width).collect();
         let schema = Arc::clone(&from.schema);
         let meta = Meta { schema, key: group.clone(), append_only: false, watermarks };
-        let calls = Vec::new();
-        let distinct = Aggregate { input, group, hop: None, calls, settled: None, meta };
+        // What a view promises holds: a group that it does not change any more goes.
+        let (calls, settled) = (Vec::new(), meta.watermarks.first().cloned());
+        let distinct = Aggregate { input, group, hop: None, calls, settled, meta };
         Ok(Input { node: Node::Aggregate(Box::new(distinct)), places, keys })
     }
 }
@@ -362,7 +393,7 @@ fn shifted(left: &[Option<usize>], right: &[Option<usize>], width: usize) -> Vec
 }
 
 /// The logical columns of both inputs over the columns of a pair.
-fn over(node: &Join, pairs: &SchemaRef, logical: &DFSchema, places: &[Option<usize>]) -> Relation {
+fn over(node: &Node, pairs: &SchemaRef, logical: &DFSchema, places: &[Option<usize>]) -> Relation {
     let columns = places.iter().zip(logical.fields()).map(|(place, field)| match place {
         Some(place) => {
             let stored = pairs.field(*place).data_type();
@@ -372,7 +403,7 @@ fn over(node: &Join, pairs: &SchemaRef, logical: &DFSchema, places: &[Option<usi
         None => lit(false),
     });
     let columns = columns.collect();
-    Relation { node: node.left.clone(), columns, event_time: None, hop: None }
+    Relation { node: node.clone(), columns, event_time: None, hop: None }
 }
 
 fn meta(asked: &Asked, on: &[JoinPair], (left, right): (&Node, &Node), append_only: bool) -> Meta {
@@ -387,8 +418,10 @@ fn meta(asked: &Asked, on: &[JoinPair], (left, right): (&Node, &Node), append_on
     if !left.append_only && !right.append_only {
         for pair in on {
             let Some(both) = bounded(left, right, pair) else { continue };
-            watermarks.push(Watermark { column: pair.left, ..both.clone() });
-            if kind.gives_pairs() {
+            if !kind.keeps_right() {
+                watermarks.push(Watermark { column: pair.left, ..both.clone() });
+            }
+            if kind.gives_pairs() && !kind.keeps_left() {
                 watermarks.push(Watermark { column: width + pair.right, ..both });
             }
         }
@@ -400,6 +433,28 @@ fn meta(asked: &Asked, on: &[JoinPair], (left, right): (&Node, &Node), append_on
         append_only: append_only && grows,
         watermarks,
     }
+}
+
+/// Adds what is known of the rows of a join whose state is cleaned.
+fn promised(
+    cleaning: Cleaning,
+    meta: &mut Meta,
+    kind: JoinKind,
+    width: usize,
+) -> [Option<Watermark>; 2] {
+    let [one, other] = cleaning.pairs;
+    let other = Watermark { column: width + other.column, ..other };
+    // Where rows are padded with NULLs a column does not bound them.
+    let left = (!kind.keeps_right()).then_some(one);
+    let right = (kind.gives_pairs() && !kind.keeps_left()).then_some(other);
+    for bound in left.into_iter().chain(right) {
+        if !meta.watermarks.iter().any(|known| known.column == bound.column) {
+            meta.watermarks.push(bound);
+        }
+    }
+    // Its promise holds, which a stream that only appends does not say.
+    meta.append_only = false;
+    cleaning.clean.map(Some)
 }
 
 /// The promise that both inputs make on a pair of columns.

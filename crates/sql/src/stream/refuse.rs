@@ -1,7 +1,6 @@
 //! What a materialized view cannot have: for good, or not yet.
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{JoinType, NullEquality};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Subquery, Volatility};
 use millrace_types::{Report, SqlState};
@@ -39,9 +38,6 @@ pub(super) fn check_bound(plan: &LogicalPlan) -> Result<(), Report> {
         if tells_rows_apart(node)? {
             let what = "window functions and DISTINCT ON in a correlated subquery of a materialized view are";
             found = Some(not_yet(what).hint("Write a join."));
-        } else if keeps_duplicates(node) {
-            let what = "INTERSECT ALL and EXCEPT ALL in a materialized view are";
-            found = Some(not_yet(what).hint(READ));
         } else if using::is_ambiguous(node) {
             let what = "USING and NATURAL in this outer join of a materialized view are";
             found = Some(not_yet(what).hint("Use ON, and name the columns in the select list."));
@@ -82,15 +78,6 @@ fn tells_rows_apart(node: &LogicalPlan) -> Result<bool, DataFusionError> {
         })
     })?;
     Ok(found)
-}
-
-/// True for INTERSECT ALL and EXCEPT ALL: a join would give each left row, however often it is on
-/// the right.
-fn keeps_duplicates(node: &LogicalPlan) -> bool {
-    let LogicalPlan::Join(join) = node else { return false };
-    join.null_equality == NullEquality::NullEqualsNull
-        && matches!(join.join_type, JoinType::LeftSemi | JoinType::LeftAnti)
-        && !matches!(join.left.as_ref(), LogicalPlan::Distinct(Distinct::All(_)))
 }
 
 /// The first report about an expression of a plan.

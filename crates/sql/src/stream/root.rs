@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
+use datafusion::logical_expr::Expr;
 use millrace_plan::{Meta, Node, ViewPlan};
 use millrace_types::{Report, SqlState, SqlType};
 
 use super::close::on_close;
 use super::refuse::reads_nothing;
-use super::relation::{Carry, Columns, Relation};
+use super::relation::{Carry, Columns, Relation, column, hidden_name};
 use super::tidy::tidy;
+use super::time::bound;
 use super::translate::Planner;
 
 impl Planner<'_> {
@@ -35,6 +37,9 @@ impl Planner<'_> {
         if relation.node.leaves().is_empty() {
             return Err(reads_nothing());
         }
+        if self.options.emit_on_window_close {
+            carry_bound(&relation, &mut wanted);
+        }
         let (mut node, _) = self.project(relation, wanted, Carry::Key)?;
         if self.options.emit_on_window_close {
             node = on_close(node)?;
@@ -53,6 +58,19 @@ impl Planner<'_> {
     }
 }
 
+/// Adds a column that bounds the rows, hidden, if none of those asked for does.
+fn carry_bound(relation: &Relation, wanted: &mut Columns) {
+    let meta = relation.node.meta();
+    let is_bounded = |expr: &Expr| bound(expr, &meta.schema, &meta.watermarks).is_some();
+    let Some(first) = meta.watermarks.iter().min_by_key(|watermark| watermark.shift) else {
+        return;
+    };
+    if !meta.append_only && !wanted.exprs().any(is_bounded) {
+        let name = hidden_name(meta.schema.field(first.column).name(), wanted.len());
+        wanted.push(column(&meta.schema, first.column), &name);
+    }
+}
+
 /// What is known of a node's rows, to change.
 pub(super) fn meta_mut(node: &mut Node) -> &mut Meta {
     match node {
@@ -61,6 +79,7 @@ pub(super) fn meta_mut(node: &mut Node) -> &mut Meta {
         Node::Aggregate(aggregate) => &mut aggregate.meta,
         Node::Union(union) => &mut union.meta,
         Node::Join(join) => &mut join.meta,
+        Node::Upsert(upsert) => &mut upsert.meta,
         Node::Values(values) => &mut values.meta,
         Node::TopN(top) => &mut top.meta,
         Node::Over(over) => &mut over.meta,

@@ -19,7 +19,8 @@ type Expression = Arc<dyn PhysicalExpr>;
 /// The same plan with fewer steps.
 pub(super) fn tidy(node: Node) -> Node {
     match node {
-        Node::Leaf(_) | Node::Values(_) => node,
+        // An upsert stands in tables only, over their leaf.
+        Node::Leaf(_) | Node::Values(_) | Node::Upsert(_) => node,
         Node::Aggregate(aggregate) => {
             Node::Aggregate(Box::new(Aggregate { input: tidy(aggregate.input), ..*aggregate }))
         }
@@ -34,6 +35,7 @@ pub(super) fn tidy(node: Node) -> Node {
                 kind: join.kind,
                 on: join.on,
                 filter: join.filter,
+                clean: join.clean,
                 meta: join.meta,
             }))
         }
@@ -54,7 +56,7 @@ pub(super) fn tidy(node: Node) -> Node {
                     None => step,
                 };
                 if !is_identity(&step, &before) {
-                    if let Step::Project { schema, .. } | Step::Hop { schema, .. } = &step {
+                    if let Some(schema) = step.schema() {
                         before = Arc::clone(schema);
                     }
                     kept.push(step);
@@ -69,10 +71,7 @@ pub(super) fn tidy(node: Node) -> Node {
 }
 
 fn schema_before(steps: &[Step], input: &Node) -> SchemaRef {
-    let last = steps.iter().rev().find_map(|step| match step {
-        Step::Project { schema, .. } | Step::Hop { schema, .. } => Some(schema),
-        Step::Filter(_) | Step::Late(_) => None,
-    });
+    let last = steps.iter().rev().find_map(Step::schema);
     Arc::clone(last.unwrap_or(&input.meta().schema))
 }
 
@@ -162,7 +161,7 @@ fn without_position(input: Node, steps: &[Step]) -> Node {
                 }
                 break;
             }
-            Step::Hop { .. } | Step::Late(_) => break,
+            Step::Hop { .. } | Step::Unnest { .. } | Step::Late(_) => break,
         }
     }
     Node::TopN(top)
@@ -203,7 +202,7 @@ fn pruned(chain: Chain) -> Node {
             let expressions = expressions.iter().map(remap).collect::<Option<_>>()?;
             Some(Step::Project { expressions, schema: Arc::clone(schema) })
         }
-        Step::Hop { .. } | Step::Late(_) => None,
+        Step::Hop { .. } | Step::Unnest { .. } | Step::Late(_) => None,
     });
     match steps.collect::<Option<Vec<_>>>() {
         None => Node::Chain(chain),

@@ -10,7 +10,7 @@ use datafusion::logical_expr::{BinaryExpr, Cast, Expr, Operator};
 use millrace_plan::{Hop, Watermark};
 use millrace_types::{ObjectId, TIME_ZONE};
 
-use crate::functions::{HOP, TUMBLE};
+use crate::functions::{CALENDAR_END, CALENDAR_START, CUMULATE, HOP, TUMBLE};
 
 const SECOND: i64 = 1_000_000;
 const DAY: i64 = 86_400 * SECOND;
@@ -93,8 +93,8 @@ pub(super) fn bound(expr: &Expr, schema: &Schema, watermarks: &[Watermark]) -> O
             bound(expr, schema, watermarks)?
         }
         Expr::ScalarFunction(call) => {
-            let (size, time) = window(call)?;
-            Bound { window: true, ..bound(time, schema, watermarks)?.lowered(size - 1)? }
+            let (below, time) = window(call)?;
+            Bound { window: true, ..bound(time, schema, watermarks)?.lowered(below)? }
         }
         _ => return None,
     };
@@ -110,15 +110,22 @@ pub(super) fn keeps_micros(data_type: &DataType) -> bool {
     }
 }
 
-/// The size of the windows that a function cuts time into, and the time.
+/// By how much at most the window's bound that a function gives is below the time, and the time.
 fn window(call: &ScalarFunction) -> Option<(i64, &Expr)> {
     let (size, time) = match (call.name(), call.args.as_slice()) {
         (TUMBLE, [time, size, _]) => (integer(size)?, time),
         ("date_bin", [size, time] | [size, time, _]) => (constant(size)?, time),
+        // An end lies above the time.
+        (CALENDAR_END, [time, ..]) => return Some((-1, time)),
+        (CALENDAR_START, [time, months, days, _]) => {
+            let days = integer(months)?.checked_mul(31)?.checked_add(integer(days)?)?;
+            // A clock is set back by no more than a day.
+            (days.checked_add(1)?.checked_mul(DAY)?, time)
+        }
         ("date_trunc", [unit, time]) => (unit_micros(unit)?, time),
         _ => return None,
     };
-    (size > 0).then_some((size, time))
+    (size > 0).then_some((size - 1, time))
 }
 
 /// The length of a unit of `date_trunc`; None for months and longer.
@@ -144,14 +151,14 @@ fn integer(expr: &Expr) -> Option<i64> {
     }
 }
 
-/// The time and windows of a call of [`HOP`]; `column` is left at 0.
+/// The time and windows of a call of [`HOP`] or [`CUMULATE`]; `column` is left at 0.
 pub(super) fn hopping(expr: &Expr) -> Option<(&Expr, Hop)> {
     let Expr::ScalarFunction(call) = expr else { return None };
-    let (HOP, [time, slide, size, offset]) = (call.name(), call.args.as_slice()) else {
+    let (HOP | CUMULATE, [time, slide, size, offset]) = (call.name(), call.args.as_slice()) else {
         return None;
     };
-    let hop =
-        Hop { column: 0, slide: integer(slide)?, size: integer(size)?, offset: integer(offset)? };
+    let (slide, size, offset) = (integer(slide)?, integer(size)?, integer(offset)?);
+    let hop = Hop { column: 0, slide, size, offset, cumulates: call.name() == CUMULATE };
     (hop.slide > 0 && hop.size > 0).then_some((time, hop))
 }
 

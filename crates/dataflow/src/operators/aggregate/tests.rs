@@ -504,7 +504,7 @@ fn closed_windows_leave_the_state_without_a_word() {
 #[test]
 fn panes_feed_the_windows_that_are_still_open() {
     let mut spec = windowed();
-    spec.hop = Some(Hop { column: 1, slide: 10, size: 30, offset: 0 });
+    spec.hop = Some(Hop { column: 1, slide: 10, size: 30, offset: 0, cumulates: false });
     spec.settled = Some(Watermark { column: 2, shift: 0, sources: vec![SOURCE] });
     let mut fields = spec.output.fields().to_vec();
     fields.insert(2, Arc::new(Field::new("window_end", timestamp(), false)));

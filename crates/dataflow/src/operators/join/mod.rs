@@ -16,7 +16,9 @@
 //! fails is no match but an error row with the pair's weight.
 //!
 //! State: a table a side, keyed by the whole row. A row goes with its weight; its slot stays until
-//! the next hand-over has written that.
+//! the next hand-over has written that. Where the condition bounds the times of both sides against each
+//! other, a row goes when the watermark says that nothing it could meet will change ([`Side::let_go`]),
+//! without output: what it has shown stands.
 //!
 //! Invariants: those of [`side`]. 1. the join key of a row that is kept has a slot while any row of
 //! it is kept on either side ([`Join::forget`]).
@@ -81,7 +83,7 @@ impl Join {
         let keys: Vec<Field> = keys.collect();
         let side = |name: &str, input: usize, counts| {
             let name = format!("{}, {name} side", spec.name);
-            Side::new(name, &spec.inputs[input].schema, counts)
+            Side::new(name, &spec.inputs[input].schema, counts, spec.clean[input].clone())
         };
         let counts_left = spec.kind.keeps_left() || spec.kind == JoinKind::Semi;
         let sides =
@@ -116,8 +118,11 @@ impl Join {
     /// True where a row can have matches; None if all can.
     fn matchable(&self, side: usize, delta: &Delta) -> Option<BooleanArray> {
         let strict = self.spec.on.iter().zip(&self.on[side]).filter(|(pair, _)| !pair.null_equal);
+        let time = self.sides[side].clean_column();
         let columns: Vec<&ArrayRef> = strict
-            .map(|(_, column)| delta.rows.column(*column))
+            .map(|(_, column)| *column)
+            .chain(time)
+            .map(|column| delta.rows.column(column))
             .filter(|column| column.null_count() > 0)
             .collect();
         if columns.is_empty() {
@@ -260,10 +265,10 @@ impl Join {
     }
 
     /// Forgets the keys that no row has any more.
-    fn forget(&mut self, changes: &[Change]) {
-        for Change { key, .. } in changes {
-            if self.sides.iter().all(|side| side.first(*key) == NONE) {
-                self.keys.remove(*key);
+    fn forget(&mut self, keys: impl IntoIterator<Item = u32>) {
+        for key in keys {
+            if self.sides.iter().all(|side| side.first(key) == NONE) {
+                self.keys.remove(key);
             }
         }
     }
@@ -294,7 +299,9 @@ impl Operator for Join {
     }
 
     fn finish(&mut self, context: &Context, out: &mut Output) -> Result<(), Error> {
-        let Some([left, right]) = self.absorbed.remove(&context.ts) else { return Ok(()) };
+        let Some([left, right]) = self.absorbed.remove(&context.ts) else {
+            return self.settle(context);
+        };
         let left = self.incoming(LEFT, &left, out)?;
         let right = self.incoming(RIGHT, &right, out)?;
         let mut pairs = Vec::new();
@@ -304,16 +311,19 @@ impl Operator for Join {
         self.let_out(pairs, (context, out))?;
         self.show_alone(LEFT, out)?;
         self.show_alone(RIGHT, out)?;
-        self.forget(&left);
-        self.forget(&right);
-        Ok(())
+        self.forget(left.iter().chain(&right).map(|change| change.key));
+        self.settle(context)
     }
 
     fn tables(&self) -> Vec<StateSpec> {
         vec![self.table(LEFT), self.table(RIGHT)]
     }
 
-    fn settle(&mut self, _: &Context) -> Result<(), Error> {
+    fn settle(&mut self, context: &Context) -> Result<(), Error> {
+        for side in [LEFT, RIGHT] {
+            let keys = self.sides[side].let_go(context);
+            self.forget(keys);
+        }
         Ok(())
     }
 

@@ -3,20 +3,24 @@
 //! A row is kept whole, once, under a slot number that addresses columns of what is known of it: its
 //! weight, the weight of its matches, its neighbours in the list of rows with the same join key.
 //! Lists are linked through the slots, so that a row comes and goes at one price however many share
-//! its key.
+//! its key. Where a watermark says when rows are done, they are listed by their time, too.
 //!
 //! Invariants: 1. the rows with a weight above 0, and only those, are in the list of their key
 //! ([`Side::apply`]). 2. no weight is below 0, nor is that of the matches ([`Side::apply`],
 //! [`Side::shown`]). 3. a slot is used for another row only after a hand-over, so that within one time
 //! a slot is a row.
 
+use std::collections::BTreeSet;
+
 use arrow::array::ArrayRef;
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use millrace_plan::Watermark;
 
 use super::super::aggregate::index::{self, Index};
 use super::super::aggregate::slot_table::NONE;
 use super::super::aggregate::state::Marks;
-use crate::operator::Error;
+use crate::natives;
+use crate::operator::{Context, Error};
 
 /// The change of one row in one time, net.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +41,17 @@ struct Before {
     matches: i64,
 }
 
+/// When rows of a side are done.
+struct Done {
+    clean: Watermark,
+    /// By slot: the time of the row and its join key.
+    of: Vec<(i64, u32)>,
+    /// The rows with a weight above 0.
+    listed: BTreeSet<(i64, u32)>,
+    /// Rows whose time is below this have gone since the last hand-over.
+    trim: Option<i64>,
+}
+
 /// See the head of the file.
 pub(super) struct Side {
     /// For messages.
@@ -50,6 +65,7 @@ pub(super) struct Side {
     previous: Vec<u32>,
     /// By slot of the join key.
     heads: Vec<u32>,
+    done: Option<Done>,
     pub(super) marks: Marks,
     /// Every row that was touched, the first of each being what it was.
     before: Vec<Before>,
@@ -60,7 +76,18 @@ impl Side {
     ///
     /// # Errors
     /// A column type that cannot be kept.
-    pub(super) fn new(name: String, schema: &Schema, counts: bool) -> Result<Side, Error> {
+    pub(super) fn new(
+        name: String,
+        schema: &Schema,
+        counts: bool,
+        clean: Option<Watermark>,
+    ) -> Result<Side, Error> {
+        let time = clean.as_ref().map(|clean| schema.field(clean.column).data_type());
+        if time.is_some_and(|t| !matches!(t, DataType::Timestamp(TimeUnit::Microsecond, _))) {
+            return Err(Error::Unsupported("rows that are done by what is no time".into()));
+        }
+        let done =
+            clean.map(|clean| Done { clean, of: Vec::new(), listed: BTreeSet::new(), trim: None });
         let fields: Vec<&Field> = schema.fields().iter().map(AsRef::as_ref).collect();
         Ok(Side {
             name,
@@ -71,6 +98,7 @@ impl Side {
             next: Vec::new(),
             previous: Vec::new(),
             heads: Vec::new(),
+            done,
             marks: Marks::default(),
             before: Vec::new(),
         })
@@ -87,6 +115,13 @@ impl Side {
         }
         self.next.resize(capacity, NONE);
         self.previous.resize(capacity, NONE);
+        if let Some(done) = &mut self.done {
+            done.of.resize(capacity, (0, NONE));
+            let times = natives::values::<i64>(&columns[done.clean.column]);
+            for (slot, time) in slots.iter().zip(times.iter()) {
+                done.of[*slot as usize].0 = *time;
+            }
+        }
         Ok(slots)
     }
 
@@ -151,6 +186,11 @@ impl Side {
         if first != NONE {
             self.previous[first as usize] = row;
         }
+        if let Some(done) = &mut self.done {
+            let of = &mut done.of[row as usize];
+            of.1 = key;
+            done.listed.insert((of.0, row));
+        }
     }
 
     fn unlink(&mut self, key: u32, row: u32) {
@@ -162,6 +202,46 @@ impl Side {
         if after != NONE {
             self.previous[after as usize] = before;
         }
+        if let Some(done) = &mut self.done {
+            done.listed.remove(&(done.of[row as usize].0, row));
+        }
+    }
+
+    /// Lets go of the rows that are done; gives their join keys.
+    pub(super) fn let_go(&mut self, context: &Context) -> Vec<u32> {
+        let Some(done) = &mut self.done else { return Vec::new() };
+        let watermark = context.watermark(&done.clean.sources);
+        let Some(bound) = watermark.and_then(|w| w.checked_sub(done.clean.shift)) else {
+            return Vec::new();
+        };
+        let mut rows = Vec::new();
+        while let Some((_, row)) = done.listed.first().filter(|(time, _)| *time <= bound) {
+            rows.push((*row, done.of[*row as usize].1));
+            done.listed.pop_first();
+        }
+        if rows.is_empty() {
+            return Vec::new();
+        }
+        done.trim = Some(bound.saturating_add(1));
+        self.marks.count(rows.len());
+        for (row, key) in &rows {
+            self.unlink(*key, *row);
+            self.weights[*row as usize] = 0;
+            self.marks.unset(*row);
+        }
+        let (slots, keys) = rows.into_iter().unzip();
+        self.rows.remove_all(slots);
+        keys
+    }
+
+    /// What has gone since this was asked last.
+    pub(super) fn take_trim(&mut self) -> Option<i64> {
+        self.done.as_mut()?.trim.take()
+    }
+
+    /// The column by which rows are done.
+    pub(super) fn clean_column(&self) -> Option<usize> {
+        self.done.as_ref().map(|done| done.clean.column)
     }
 
     /// Adds to the weight of a row's matches.
@@ -206,7 +286,12 @@ impl Side {
     pub(super) fn bytes(&self) -> usize {
         let words = self.weights.capacity() + self.matches.capacity();
         let halves = self.next.capacity() + self.previous.capacity() + self.heads.capacity();
+        let done = self.done.as_ref().map_or(0, |done| {
+            done.of.capacity() * size_of::<(i64, u32)>()
+                + done.listed.len() * size_of::<(i64, u32)>()
+        });
         self.rows.bytes()
+            + done
             + words * size_of::<i64>()
             + halves * size_of::<u32>()
             + self.marks.bytes()

@@ -1,6 +1,6 @@
 //! The state tables of a join, one a side: hand-over and the way back.
 //!
-//! Columns of a table: those of the join key, the row's others, its weight and, where what leaves
+//! Columns of a table: the time by which rows are done, if they ever are, those of the join key, the row's others, its weight and, where what leaves
 //! depends on it, the weight of its matches. All of the row is the table's key.
 
 use std::sync::Arc;
@@ -18,7 +18,8 @@ impl Join {
     fn order(&self, side: usize) -> Vec<usize> {
         let mut order = Vec::new();
         let all = 0..self.spec.inputs[side].schema.fields().len();
-        for column in self.on[side].iter().copied().chain(all) {
+        let time = self.sides[side].clean_column();
+        for column in time.into_iter().chain(self.on[side].iter().copied()).chain(all) {
             if !order.contains(&column) {
                 order.push(column);
             }
@@ -46,8 +47,9 @@ impl Join {
 
     /// The changed rows of a side since the last hand-over; those without weight go.
     pub(super) fn changes(&mut self, side: usize) -> Result<Option<StateChange>, Error> {
+        let trim = self.sides[side].take_trim();
         let slots = self.sides[side].marks.drain();
-        if slots.is_empty() {
+        if slots.is_empty() && trim.is_none() {
             return Ok(None);
         }
         let (spec, order) = (self.table(side), self.order(side));
@@ -66,7 +68,7 @@ impl Join {
             rows.rows.remove(*slot);
         }
         let rows = RecordBatch::try_new(spec.schema, columns)?;
-        Ok(Some(StateChange { rows, gone: BooleanArray::from(gone), trim: None }))
+        Ok(Some(StateChange { rows, gone: BooleanArray::from(gone), trim }))
     }
 
     /// Stored rows of a side come back.

@@ -38,7 +38,8 @@ fn plan(kind: JoinKind, filter: Option<Arc<dyn PhysicalExpr>>) -> ViewPlan {
     let meta =
         Meta { schema: output, key: key.clone(), append_only: false, watermarks: Vec::new() };
     let on = vec![JoinPair { left: 0, right: 0, null_equal: false }];
-    let join = Node { left, right, kind, on, filter: filter.map(Scalar), meta };
+    let (filter, clean) = (filter.map(Scalar), [None, None]);
+    let join = Node { left, right, kind, on, filter, clean, meta };
     ViewPlan { root: Input::Join(Box::new(join)), sort: key }
 }
 

@@ -1,0 +1,105 @@
+//! Random joins that bound the times of their sides against each other: their state goes with the
+//! watermark.
+//!
+//! Sides are the source, whose rows can then be late, and what has windows: views of groups.
+
+use millrace_types::SqlType;
+use rand::Rng;
+use rand::rngs::StdRng;
+
+use super::query::{Input, Query, is_integer};
+
+/// A join on times, if two of the inputs have a time; one of them is the last.
+pub(super) fn joined(inputs: &[Input], random: &mut StdRng) -> Option<Query> {
+    let timed: Vec<&Input> = inputs.iter().filter(|input| time(input).is_some()).collect();
+    let last = inputs.last().filter(|input| time(input).is_some())?;
+    let mut sides = [last, timed[random.random_range(0..timed.len())]];
+    if random.random() {
+        sides.reverse();
+    }
+    let [left, right] = sides;
+    let (one, other) = (time(left)?, time(right)?);
+    let key = |input: &Input| {
+        let found = input.columns.iter().find(|(_, t)| is_integer(t));
+        found.map_or_else(|| "1".to_owned(), |(name, _)| name.clone())
+    };
+    let keys = format!("a.{} = b.{}", key(left), key(right)).replace("a.1 = b.1", "true");
+    let keys = keys.replace("a.1", "1").replace("b.1", "1");
+    let (before, after) = (random.random_range(0..6), random.random_range(0..6));
+    let (times, width) = match random.random_range(0..4) {
+        0 => (format!("a.{one} = b.{other}"), (0, 0)),
+        1 => (
+            format!(
+                "b.{other} >= a.{one} - INTERVAL '{after} s' \
+                 AND b.{other} <= a.{one} + INTERVAL '{before} s'"
+            ),
+            (before, after),
+        ),
+        2 => (
+            format!(
+                "a.{one} + INTERVAL '{before} s' > b.{other} \
+                 AND a.{one} - INTERVAL '{after} s' < b.{other}"
+            ),
+            (before, after),
+        ),
+        _ => (
+            format!(
+                "a.{one} BETWEEN b.{other} - INTERVAL '{before} s' \
+                 AND b.{other} + INTERVAL '{after} s'"
+            ),
+            (before, after),
+        ),
+    };
+    let (a, b) = (thinned(left, random), thinned(right, random));
+    let from = format!("{a} AS a");
+    let condition = format!("{keys} AND {times}");
+    let own = format!("a.{one} AS c0, {} AS c1", show(left, "a", random));
+    let text = match random.random_range(0..8) {
+        0 => format!(
+            "SELECT {own} FROM {from} WHERE EXISTS (SELECT 1 FROM {b} AS b WHERE {condition})"
+        ),
+        1 => format!(
+            "SELECT {own} FROM {from} WHERE NOT EXISTS (SELECT 1 FROM {b} AS b WHERE {condition})"
+        ),
+        which => {
+            let kind = ["JOIN", "JOIN", "JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"][which - 2];
+            let others = format!("b.{other} AS c2, {} AS c3", show(right, "b", random));
+            format!("SELECT {own}, {others} FROM {from} {kind} {b} AS b ON {condition}")
+        }
+    };
+    let both_sources = left.append_only && right.append_only;
+    let mut query = Query { one_window: both_sources, ..Query::new(text) };
+    // What is strict is strict by a microsecond, which the promise on the pairs takes off.
+    if both_sources && !query.text.contains("EXISTS") && !query.text.contains(" > b.") {
+        let padded = |side: &str| {
+            query.text.contains("FULL JOIN") || query.text.contains(&format!("{side} JOIN"))
+        };
+        let one = (!padded("RIGHT")).then_some(("c0", width.0));
+        let other = (!padded("LEFT")).then_some(("c2", width.1));
+        let first = one.into_iter().chain(other).min_by_key(|(_, width)| *width);
+        query.closes =
+            first.map(|(column, width)| format!("{column} + INTERVAL '{width} s 1 microsecond'"));
+    }
+    Some(query)
+}
+
+/// The first column that is a time.
+fn time(input: &Input) -> Option<String> {
+    let found = input.columns.iter().find(|(_, t)| *t == SqlType::TimestampTz);
+    found.map(|(name, _)| name.clone())
+}
+
+fn show(input: &Input, alias: &str, random: &mut StdRng) -> String {
+    let (name, _) = &input.columns[random.random_range(0..input.columns.len())];
+    format!("{alias}.{name}")
+}
+
+/// The source without most of its rows, so that a join stays small.
+fn thinned(input: &Input, random: &mut StdRng) -> String {
+    match input.append_only {
+        true => {
+            format!("(SELECT * FROM {} WHERE u % 3 <> {})", input.name, random.random_range(0..4))
+        }
+        false => input.name.clone(),
+    }
+}
