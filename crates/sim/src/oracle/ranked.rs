@@ -84,8 +84,8 @@ impl Writer<'_> {
     pub(super) fn partition(&mut self) -> Vec<String> {
         let mut keys: Vec<String> = Vec::new();
         for _ in 0..self.random.random_range(0..3) {
-            let key = match self.random.random_range(0..5) {
-                4 => self.column(|t| *t == SqlType::TimestampTz),
+            let key = match self.random.random_range(0..7) {
+                4..7 => self.column(|t| *t == SqlType::TimestampTz),
                 0 => self.column(|t| *t == SqlType::Text),
                 1 => self.column(|t| *t == SqlType::Boolean),
                 2 => Some(format!("{} % 3", self.integer())),
@@ -140,6 +140,28 @@ impl Writer<'_> {
         let more =
             if self.chance(3) { format!(" AND {letter}0 IS NOT NULL") } else { String::new() };
         format!("SELECT {} FROM ({inner}) AS q WHERE {range}{more}", shown.join(", "))
+    }
+
+    /// The groups of each window, ranked.
+    pub(super) fn best_of_windows(&mut self) -> String {
+        let size = self.random.random_range(1..9);
+        let (key, direction, filter) = (self.integer(), self.direction(), self.filter());
+        let name = &self.input.name;
+        let groups = format!(
+            "SELECT window_start AS w, {key} AS k, count(*) AS n FROM TUMBLE({name}, ts, \
+             INTERVAL '{size} seconds'){filter} GROUP BY window_start, {key}"
+        );
+        let over = format!("OVER (PARTITION BY w ORDER BY n{direction})");
+        match self.random.random_range(0..3) {
+            0 => format!(
+                "SELECT w AS c0, k AS c1, (rank() {over})::bigint AS c2, sum(n) {over} AS c3 FROM \
+                 ({groups}) AS g"
+            ),
+            last => format!(
+                "SELECT w AS c0, k AS c1, n AS c2 FROM (SELECT *, row_number() {over} AS r FROM \
+                 ({groups}) AS g) AS q WHERE r <= {last}"
+            ),
+        }
     }
 
     fn distinct_on(&mut self) -> String {
