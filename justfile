@@ -20,7 +20,7 @@ slt *FILES:
 crash *ROUNDS:
     scripts/crash {{ROUNDS}}
 
-# Benchmarks: sensor, freshness
+# Benchmarks: sensor, freshness, nexmark
 bench *ARGS:
     scripts/bench {{ARGS}}
 

@@ -6,13 +6,16 @@
 
 mod connect;
 pub mod datagen;
+mod decode;
 mod include;
 mod json;
 pub mod kafka;
+mod nexmark;
 mod options;
 mod random;
 mod rows;
 
-pub use connect::{Definition, connect, known_options, names};
+pub use connect::{Definition, NAMES, connect, fixed_columns, infer, known_options};
+pub use decode::{Encoding, Format};
 pub use include::{Include, IncludeKind};
 pub use json::{JsonDecoder, UnknownType};

@@ -10,10 +10,11 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
-use millrace_dataflow::source::{BadRow, Chunk};
-use millrace_types::{OFFSET_COLUMN, PARTITION_COLUMN, PartitionId, TIME_ZONE};
+use millrace_dataflow::source::{BadRow, Chunk, SourceError};
+use millrace_types::{DELETED_COLUMN, OFFSET_COLUMN, PARTITION_COLUMN, PartitionId, TIME_ZONE};
 
-use crate::{Include, IncludeKind, JsonDecoder, UnknownType};
+use crate::decode::{Decoder, Decoding};
+use crate::{Include, IncludeKind};
 
 /// How much of a bad message is kept.
 const RAW_MAX: usize = 1024;
@@ -28,8 +29,27 @@ pub(crate) struct Layout {
 
 impl Layout {
     pub(crate) fn new(columns: &[FieldRef], include: &[Include]) -> Layout {
-        let mut fields = columns.to_vec();
+        Layout::with(columns, include, columns.to_vec(), None)
+    }
+
+    /// Of rows that change: what is no key is NULL in a row that is deleted.
+    pub(crate) fn of_changes(columns: &[FieldRef], include: &[Include], key: &[String]) -> Layout {
+        let open = |column: &FieldRef| {
+            let nullable = column.is_nullable() || !key.contains(column.name());
+            Arc::new(column.as_ref().clone().with_nullable(nullable))
+        };
+        let deleted = Arc::new(Field::new(DELETED_COLUMN, DataType::Boolean, false));
+        Layout::with(columns, include, columns.iter().map(open).collect(), Some(deleted))
+    }
+
+    fn with(
+        columns: &[FieldRef],
+        include: &[Include],
+        mut fields: Vec<FieldRef>,
+        deleted: Option<FieldRef>,
+    ) -> Layout {
         fields.extend(include.iter().map(|column| Arc::new(column.field())));
+        fields.extend(deleted);
         fields.push(Arc::new(Field::new(PARTITION_COLUMN, DataType::Int32, false)));
         fields.push(Arc::new(Field::new(OFFSET_COLUMN, DataType::Int64, false)));
         Layout {
@@ -81,7 +101,7 @@ pub(crate) struct Rows {
     topic: Arc<str>,
     partition: PartitionId,
     message_max: usize,
-    decoder: JsonDecoder,
+    decoder: Decoder,
     extra: Vec<Extra>,
     offsets: Vec<i64>,
     bad: Vec<BadRow>,
@@ -94,7 +114,8 @@ impl Rows {
         topic: &Arc<str>,
         partition: PartitionId,
         message_max: usize,
-    ) -> Result<Rows, UnknownType> {
+        decoding: &Decoding,
+    ) -> Result<Rows, SourceError> {
         let extra = |include: &Include| match include.kind {
             IncludeKind::Timestamp => Extra::Timestamp(Int64Builder::new()),
             IncludeKind::Key => Extra::Key(BinaryBuilder::new()),
@@ -108,7 +129,7 @@ impl Rows {
             topic: topic.clone(),
             partition,
             message_max,
-            decoder: JsonDecoder::new(&layout.columns)?,
+            decoder: decoding.decoder(layout)?,
             extra: layout.include.iter().map(extra).collect(),
             offsets: Vec::new(),
             bad: Vec::new(),
@@ -122,19 +143,18 @@ impl Rows {
         let payload = message.payload();
         self.bytes += payload.map_or(0, <[u8]>::len);
         let decoded = match payload {
-            None => Err("the message has no payload".to_owned()),
             Some(payload) if payload.len() > self.message_max => Err(format!(
                 "the message has {} bytes, more than max.message.bytes = {}",
                 payload.len(),
                 self.message_max
             )),
-            Some(payload) => self.decoder.push(payload),
+            _ => self.decoder.push(message),
         };
         match decoded {
-            Ok(()) => {
-                self.offsets.push(message.offset());
-                for extra in &mut self.extra {
-                    extra.push(message);
+            Ok(rows) => {
+                for _ in 0..rows {
+                    self.offsets.push(message.offset());
+                    self.extra.iter_mut().for_each(|extra| extra.push(message));
                 }
             }
             Err(reason) => self.refuse(message.offset(), reason, payload.unwrap_or_default()),
@@ -156,10 +176,10 @@ impl Rows {
     pub(crate) fn finish(&mut self, from: i64, to: i64, at_end: bool) -> Result<Chunk, ArrowError> {
         let offsets = std::mem::take(&mut self.offsets);
         self.offsets.reserve(offsets.len());
-        let columns = self.decoder.finish()?;
+        let (columns, deleted) = self.decoder.finish()?;
         let (topic, partition) = (&self.topic, self.partition);
-        let extra =
-            self.extra.iter_mut().map(|extra| extra.finish(topic, partition, &offsets)).collect();
+        let extra = self.extra.iter_mut().map(|extra| extra.finish(topic, partition, &offsets));
+        let extra = extra.chain(deleted).collect();
         let rows = self.layout.finish(columns, extra, partition, offsets)?;
         Ok(Chunk {
             partition,

@@ -15,7 +15,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt32Array};
 use arrow::datatypes::SchemaRef;
 use millrace_plan::{
     Aggregate, Call, Clock, Hop, Join, JoinKind, JoinPair, Leaf, Meta, Node, Order, Over, OverCall,
-    Scalar, Session, Stay, Step, TopN, ViewPlan, Watermark,
+    Scalar, Session, Stay, Step, TopN, Upsert, ViewPlan, Watermark,
 };
 use millrace_types::{Delta, vnodes, worker_of};
 
@@ -108,6 +108,8 @@ pub enum Spec {
     Aggregate(Arc<AggregateSpec>),
     /// A join.
     Join(Arc<JoinSpec>),
+    /// The newest row of each key.
+    Upsert(Arc<UpsertSpec>),
     /// The first rows of each group.
     TopN(Arc<TopNSpec>),
     /// Window functions.
@@ -158,6 +160,21 @@ pub struct JoinSpec {
     pub output: SchemaRef,
 }
 
+/// An upsert without what is below it; the fields are those of [`Upsert`].
+#[derive(Clone, Debug)]
+pub struct UpsertSpec {
+    /// For messages.
+    pub name: String,
+    /// See [`Upsert::key`].
+    pub key: Vec<usize>,
+    /// See [`Upsert::deleted`].
+    pub deleted: Option<usize>,
+    /// See [`Upsert::origin`].
+    pub origin: (usize, usize),
+    /// The columns of its rows.
+    pub output: SchemaRef,
+}
+
 /// A Top-N without what is below it; the fields are those of [`TopN`].
 #[derive(Clone, Debug)]
 pub struct TopNSpec {
@@ -173,6 +190,8 @@ pub struct TopNSpec {
     pub limit: u64,
     /// See [`TopN::position`].
     pub position: bool,
+    /// See [`TopN::settled`].
+    pub settled: Option<Watermark>,
     /// What is known of the rows that come in.
     pub input: Meta,
     /// What is known of the rows that leave.
@@ -190,6 +209,8 @@ pub struct OverSpec {
     pub order: Vec<Order>,
     /// See [`Over::calls`].
     pub calls: Vec<OverCall>,
+    /// See [`Over::settled`].
+    pub settled: Option<Watermark>,
     /// What is known of the rows that come in.
     pub input: Meta,
     /// The columns of the rows that leave.
@@ -235,6 +256,7 @@ impl fmt::Display for Spec {
         match self {
             Spec::Aggregate(spec) => f.write_str(&spec.name),
             Spec::Join(spec) => f.write_str(&spec.name),
+            Spec::Upsert(spec) => f.write_str(&spec.name),
             Spec::TopN(spec) => f.write_str(&spec.name),
             Spec::Over(spec) => f.write_str(&spec.name),
             Spec::Stay(spec) => f.write_str(&spec.name),
@@ -284,9 +306,12 @@ impl Graph {
     pub fn copies_rows(&self) -> bool {
         let hops = |stage: &Stage| match &stage.spec {
             Spec::Aggregate(spec) => spec.hop.is_some() || stage.chain.copies_rows(),
-            Spec::Join(_) | Spec::TopN(_) | Spec::Over(_) | Spec::Stay(_) | Spec::Session(_) => {
-                stage.chain.copies_rows()
-            }
+            Spec::Join(_)
+            | Spec::TopN(_)
+            | Spec::Over(_)
+            | Spec::Stay(_)
+            | Spec::Upsert(_)
+            | Spec::Session(_) => stage.chain.copies_rows(),
         };
         self.leaves.iter().any(|leaf| leaf.chain.copies_rows())
             || self.constants.iter().any(|constant| constant.chain.copies_rows())
@@ -301,6 +326,7 @@ impl Graph {
             | Spec::Join(_)
             | Spec::TopN(_)
             | Spec::Over(_)
+            | Spec::Upsert(_)
             | Spec::Session(_) => false,
         };
         self.stages.iter().any(follows)
@@ -324,6 +350,7 @@ pub fn build(stage: &Stage) -> Result<Box<dyn Operator>, Error> {
     match &stage.spec {
         Spec::Aggregate(spec) => Ok(Box::new(operators::Aggregate::new(Arc::clone(spec))?)),
         Spec::Join(spec) => Ok(Box::new(operators::Join::new(Arc::clone(spec))?)),
+        Spec::Upsert(spec) => Ok(Box::new(operators::Upsert::new(Arc::clone(spec))?)),
         Spec::TopN(spec) => Ok(Box::new(operators::TopN::new(Arc::clone(spec))?)),
         Spec::Over(spec) => Ok(Box::new(operators::Over::new(Arc::clone(spec))?)),
         Spec::Stay(spec) => Ok(Box::new(operators::Stay::new(Arc::clone(spec))?)),
@@ -357,6 +384,7 @@ impl Builder {
             }
             Node::Aggregate(aggregate) => self.aggregate(aggregate, &after),
             Node::Join(join) => self.join(join, &after),
+            Node::Upsert(upsert) => self.upsert(upsert, &after),
             Node::Values(values) => {
                 let chain = Runner::new(&after, &values.meta);
                 self.constants.push(ConstantStage { rows: values.rows.clone(), chain });
@@ -405,6 +433,7 @@ impl Builder {
             offset: top.offset,
             limit: top.limit,
             position: top.position.is_some(),
+            settled: top.settled.clone(),
             input: top.input.meta().clone(),
             output: top.meta.clone(),
         };
@@ -425,6 +454,7 @@ impl Builder {
             group: over.group.clone(),
             order: over.order.clone(),
             calls: over.calls.clone(),
+            settled: over.settled.clone(),
             input: over.input.meta().clone(),
             output: Arc::clone(&over.meta.schema),
         };
@@ -505,6 +535,27 @@ impl Builder {
             spec: Spec::Join(Arc::new(spec)),
             inputs,
             chain: Runner::new(after, &join.meta),
+        });
+        vec![Upstream::Stage(number)]
+    }
+}
+
+impl Builder {
+    fn upsert(&mut self, upsert: &Upsert, after: &[Step]) -> Vec<Upstream> {
+        let from = self.flatten(&upsert.input, Vec::new());
+        let edge = |from| Edge { from, port: 0, exchange: Some(upsert.key.clone()) };
+        let number = self.stages.len();
+        let spec = UpsertSpec {
+            name: format!("upsert {number}"),
+            key: upsert.key.clone(),
+            deleted: upsert.deleted,
+            origin: upsert.origin,
+            output: Arc::clone(&upsert.meta.schema),
+        };
+        self.stages.push(Stage {
+            spec: Spec::Upsert(Arc::new(spec)),
+            inputs: from.into_iter().map(edge).collect(),
+            chain: Runner::new(after, &upsert.meta),
         });
         vec![Upstream::Stage(number)]
     }

@@ -3,6 +3,7 @@
 //! Invariants: 1. offsets of a partition only grow; a chunk covers `[from, to)` and the next one of
 //! that partition starts at `to`. 2. the same range read again gives the same rows.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
@@ -87,6 +88,27 @@ pub struct Limits {
     pub wait: Duration,
 }
 
+/// Columns of a source that somebody reads, by their place in [`Connector::schema`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Columns(Option<BTreeSet<usize>>);
+
+impl Columns {
+    /// All of them.
+    pub fn all() -> Columns {
+        Columns(None)
+    }
+
+    /// These.
+    pub fn some(columns: impl IntoIterator<Item = usize>) -> Columns {
+        Columns(Some(columns.into_iter().collect()))
+    }
+
+    /// True for a column that somebody reads.
+    pub fn has(&self, column: usize) -> bool {
+        self.0.as_ref().is_none_or(|columns| columns.contains(&column))
+    }
+}
+
 /// Reads a fixed set of spans. Used by one thread.
 pub trait Reader: Send {
     /// The next chunks, at most one per partition; empty if nothing came within the wait. A span
@@ -121,4 +143,13 @@ pub trait Connector: Send + Sync {
     /// # Errors
     /// See [`SourceError`].
     fn reader(&self, spans: &[Span]) -> Result<Box<dyn Reader>, SourceError>;
+
+    /// The same for a consumer that reads only some columns: the others may hold any values of
+    /// their types. What a row is, and which ones are bad, does not depend on them.
+    ///
+    /// # Errors
+    /// See [`SourceError`].
+    fn reader_of(&self, spans: &[Span], _: &Columns) -> Result<Box<dyn Reader>, SourceError> {
+        self.reader(spans)
+    }
 }

@@ -13,6 +13,7 @@ mod scalar;
 mod session;
 mod stay;
 mod topn;
+mod upsert;
 
 pub use aggregate::{Aggregate, Call, Class, Function, Hop, Order, Rebuild};
 pub use codec::{PLAN_VERSION, PlanError, decode_plan, encode_plan};
@@ -25,3 +26,4 @@ pub use scalar::Scalar;
 pub use session::Session;
 pub use stay::{Clock, Stay};
 pub use topn::TopN;
+pub use upsert::Upsert;

@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use millrace_types::ObjectId;
 
-use crate::{Aggregate, Hop, Join, Over, Scalar, Session, Stay, TopN};
+use crate::{Aggregate, Hop, Join, Over, Scalar, Session, Stay, TopN, Upsert};
 
 /// The whole plan of one materialized view.
 #[derive(Clone, Debug)]
@@ -33,6 +33,8 @@ pub enum Node {
     Union(Union),
     /// A join.
     Join(Box<Join>),
+    /// The newest row of each key.
+    Upsert(Box<Upsert>),
     /// Constant rows.
     Values(Values),
     /// The first rows of each group.
@@ -196,6 +198,7 @@ impl Node {
             Node::Aggregate(aggregate) => &aggregate.meta,
             Node::Union(union) => &union.meta,
             Node::Join(join) => &join.meta,
+            Node::Upsert(upsert) => &upsert.meta,
             Node::Values(values) => &values.meta,
             Node::TopN(top) => &top.meta,
             Node::Over(over) => &over.meta,
@@ -212,6 +215,7 @@ impl Node {
             Node::Aggregate(aggregate) => vec![&aggregate.input],
             Node::Union(union) => union.inputs.iter().collect(),
             Node::Join(join) => vec![&join.left, &join.right],
+            Node::Upsert(upsert) => vec![&upsert.input],
             Node::TopN(top) => vec![&top.input],
             Node::Over(over) => vec![&over.input],
             Node::Stay(stay) => vec![&stay.input],

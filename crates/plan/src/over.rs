@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use datafusion::logical_expr::{WindowFrame, WindowFunctionDefinition};
 
-use crate::{Meta, Node, Order, Scalar};
+use crate::{Meta, Node, Order, Scalar, Watermark};
 
 /// Calls of window functions over one partition and order.
 #[derive(Clone, Debug)]
@@ -21,6 +21,9 @@ pub struct Over {
     pub order: Vec<Order>,
     /// The calls, at least one.
     pub calls: Vec<OverCall>,
+    /// On a column of the group, by the input's columns: no row of the group will change any more, and its
+    /// state goes.
+    pub settled: Option<Watermark>,
     /// The rows that leave: the input's columns, then one a call.
     pub meta: Meta,
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 
-use crate::{Meta, Node, Order};
+use crate::{Meta, Node, Order, Watermark};
 
 /// Some of the first rows of each group.
 #[derive(Clone, Debug)]
@@ -24,6 +24,9 @@ pub struct TopN {
     pub limit: u64,
     /// The position of each row, from 1, leaves as the last column, a bigint of this name.
     pub position: Option<String>,
+    /// On a column of the group, by the input's columns: no row of the group will change any more, and its
+    /// state goes.
+    pub settled: Option<Watermark>,
     /// The rows that leave.
     pub meta: Meta,
 }

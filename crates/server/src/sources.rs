@@ -6,16 +6,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use millrace_connectors::datagen::Anchor;
-use millrace_connectors::{Definition, Include, IncludeKind};
+use millrace_connectors::{Definition, Encoding, Format, Include, IncludeKind};
 use millrace_dataflow::source::{Connector, SourceError};
 use millrace_sql::Source;
 use millrace_storage::{Op, Store};
-use millrace_types::{ObjectId, Report, SqlState};
+use millrace_types::{ObjectId, Report, SqlState, SqlType};
 
 use crate::clock::Clock;
 use crate::error::ServerError;
+
+/// The connectors, for the binder.
+pub(crate) const CONNECTORS: millrace_sql::Connectors<'static> = millrace_sql::Connectors {
+    names: millrace_connectors::NAMES,
+    columns: &millrace_connectors::fixed_columns,
+};
 
 /// Options of ours, which no connector knows.
 const OWN_OPTIONS: [&str; 2] = ["source_idle_timeout", "max_future"];
@@ -52,19 +59,45 @@ pub(crate) fn connect(
     clock: &Clock,
     source: &Source,
 ) -> Result<Arc<dyn Connector>, SourceError> {
+    Ok(Arc::from(millrace_connectors::connect(&definition(anchors, clock, source)?)?))
+}
+
+/// The columns that the messages of a source without columns seem to have.
+///
+/// # Errors
+/// A topic that cannot be read, or that tells nothing.
+pub(crate) fn infer(
+    clock: &Clock,
+    source: &Source,
+    timeout: Duration,
+) -> Result<Vec<(String, SqlType)>, SourceError> {
+    millrace_connectors::infer(&definition(Vec::new(), clock, source)?, timeout)
+}
+
+fn definition(
+    anchors: Vec<Anchor>,
+    clock: &Clock,
+    source: &Source,
+) -> Result<Definition, SourceError> {
     let include = source.include.iter().filter_map(|include| {
         let kind = IncludeKind::parse(include.kind.word())?;
         Some(Include { kind, name: include.name.clone() })
     });
-    let definition = Definition {
+    Ok(Definition {
         connector: source.connector.clone(),
         options: connector_options(source),
         columns: source.physical_fields().into_iter().map(Arc::new).collect(),
         include: include.collect(),
+        format: Format::parse(&source.format).ok_or_else(|| unknown(&source.format))?,
+        encoding: Encoding::parse(&source.encode).ok_or_else(|| unknown(&source.encode))?,
+        key: source.key.clone(),
         anchors,
         clock: clock.shared(),
-    };
-    Ok(Arc::from(millrace_connectors::connect(&definition)?))
+    })
+}
+
+fn unknown(word: &str) -> SourceError {
+    SourceError::Invalid(format!("{word} is no format that the connector has"))
 }
 
 fn anchors_key(source: ObjectId) -> Vec<u8> {

@@ -11,6 +11,7 @@ mod outage;
 mod retention;
 mod rounds;
 mod tables;
+mod upserts;
 mod workload;
 
 use tokio_postgres::Client;

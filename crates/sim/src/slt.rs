@@ -265,6 +265,19 @@ mod tests {
         assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n\n"));
     }
 
+    #[test]
+    fn what_the_benchmark_measures_is_what_the_suites_check() {
+        let read = |path: &std::path::Path| {
+            let files = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+            files.map(|file| (file.clone(), std::fs::read_to_string(file).unwrap()))
+        };
+        let suites = suites().join("nexmark");
+        let checked: String = read(&suites).map(|(_, text)| text).collect();
+        for (file, query) in read(&suites.join("../../bench/nexmark")) {
+            assert!(checked.contains(query.trim()), "{} is in no suite", file.display());
+        }
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn suites_without_a_broker_pass() {
         all_pass(false, None).await;

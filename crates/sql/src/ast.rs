@@ -76,8 +76,21 @@ pub struct CreateTable {
     pub columns: Vec<TableColumnDef>,
     /// `PRIMARY KEY`; none: rows have no key.
     pub key: Vec<Name>,
+    /// What fills it; none: statements do.
+    pub feed: Option<Feed>,
     /// The statement's own text.
     pub text: String,
+}
+
+/// What fills a table, or what a source reads.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Feed {
+    /// `INCLUDE`
+    pub include: Vec<IncludeItem>,
+    /// `WITH (...)`
+    pub options: Vec<OptionItem>,
+    /// `FORMAT ... ENCODE ...`
+    pub format: Option<Format>,
 }
 
 /// A column of a table.

@@ -22,7 +22,8 @@ mod typenames;
 
 pub use binder::{
     Binder, Bound, BoundView, CatalogTable, CatalogTables, ChangeKind, ChangePlan, Conflict,
-    EXCLUDED, Parameters, TableLookup, bind_source, bind_table, plan_change,
+    Connectors, EXCLUDED, FindColumns, FixedColumns, Parameters, TableLookup, bind_source,
+    bind_table, plan_change, source_to_infer,
 };
 pub use catalog::{
     Catalog, CatalogError, Include, IncludeKind, Kind, MaterializedView, Object, ROW_ID_COLUMN,

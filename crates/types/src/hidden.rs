@@ -5,10 +5,13 @@ pub const PARTITION_COLUMN: &str = "_partition";
 /// The row's offset in its partition, `Int64`, never NULL.
 pub const OFFSET_COLUMN: &str = "_offset";
 
+/// Where messages change rows: this one takes its key's row away, `Boolean`, never NULL.
+pub const DELETED_COLUMN: &str = "_deleted";
+
 /// True for a column that the planner added and that users do not see.
 ///
 /// User columns may not begin with an underscore followed by one of these words; the binder
 /// refuses them.
 pub fn is_hidden(name: &str) -> bool {
-    name == PARTITION_COLUMN || name == OFFSET_COLUMN || name.starts_with("_key_")
+    [PARTITION_COLUMN, OFFSET_COLUMN, DELETED_COLUMN].contains(&name) || name.starts_with("_key_")
 }

@@ -16,7 +16,7 @@ mod wire;
 
 pub use delta::{Delta, DeltaError, concat_deltas};
 pub use epoch::{Epoch, Ts};
-pub use hidden::{OFFSET_COLUMN, PARTITION_COLUMN, is_hidden};
+pub use hidden::{DELETED_COLUMN, OFFSET_COLUMN, PARTITION_COLUMN, is_hidden};
 pub use ids::{ObjectId, PartitionId, TableId, WorkerId};
 pub use order::last_of_each_key;
 pub use report::{Report, SqlState};

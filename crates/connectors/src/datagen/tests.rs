@@ -8,6 +8,7 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::{Field, FieldRef, Float64Type, Int64Type, TimestampMicrosecondType};
 
 use super::*;
+use crate::{Encoding, Format};
 
 const START: i64 = 1_700_000_000_000_000;
 
@@ -30,6 +31,9 @@ fn world(columns: &[(&str, millrace_types::SqlType)], options: &[(&str, &str)]) 
             options,
             columns,
             include: Vec::new(),
+            format: Format::Plain,
+            encoding: Encoding::Json,
+            key: Vec::new(),
             anchors: vec![Anchor { first: 0, at: START }],
             clock: Arc::new(move || clock.load(Ordering::Relaxed)),
         },

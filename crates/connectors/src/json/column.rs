@@ -135,6 +135,11 @@ impl Column {
         self.nulls.len()
     }
 
+    /// True if the value at a place is NULL.
+    pub(super) fn is_null(&self, at: usize) -> bool {
+        !self.nulls.is_valid(at)
+    }
+
     /// Takes back all values from `length` on.
     pub(super) fn truncate(&mut self, length: usize) {
         if self.nulls.len() > length {

@@ -279,6 +279,13 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Skips a value of any kind; gives it as it stands in the text.
+    pub(crate) fn slice(&mut self) -> Result<&'a str, Failure> {
+        let start = self.at;
+        self.skip_value(0)?;
+        Ok(&self.text[start..self.at])
+    }
+
     /// Skips a value of any kind.
     pub(crate) fn skip_value(&mut self, depth: usize) -> Result<(), Failure> {
         if depth > DEPTH_MAX {

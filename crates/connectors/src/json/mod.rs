@@ -15,6 +15,7 @@
 
 mod column;
 mod cursor;
+mod infer;
 mod number;
 mod time;
 
@@ -22,6 +23,7 @@ mod time;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::FieldRef;
@@ -29,6 +31,7 @@ use arrow::error::ArrowError;
 
 use self::column::Column;
 use self::cursor::{Cursor, Failure, unescape};
+pub(crate) use self::infer::Inferred;
 
 /// Keys of the last message that are remembered.
 const KEYS_MAX: usize = 256;
@@ -44,6 +47,10 @@ pub struct JsonDecoder {
     names: BTreeMap<String, usize>,
     fields: Vec<FieldRef>,
     columns: Vec<Column>,
+    /// The key's columns, where rows change.
+    key: Vec<usize>,
+    /// Columns that take no NULL in a row that is kept, the key apart, where rows change.
+    required: Vec<usize>,
     steps: Vec<Step>,
     rows: usize,
     scratch: String,
@@ -66,10 +73,33 @@ impl JsonDecoder {
             names: fields.iter().enumerate().map(|(i, f)| (f.name().clone(), i)).collect(),
             fields: fields.to_vec(),
             columns: fields.iter().map(column).collect::<Result<_, _>>()?,
+            key: Vec::new(),
+            required: Vec::new(),
             steps: Vec::new(),
             rows: 0,
             scratch: String::new(),
         })
+    }
+
+    /// A decoder of rows that change: one that is deleted has its key and nothing else.
+    ///
+    /// # Errors
+    /// A type that no SQL column has.
+    pub(crate) fn of_changes(
+        fields: &[FieldRef],
+        key: &[String],
+    ) -> Result<JsonDecoder, UnknownType> {
+        let is_key = |field: &FieldRef| key.contains(field.name());
+        let open = |field: &FieldRef| match is_key(field) {
+            true => Arc::new(field.as_ref().clone().with_nullable(false)),
+            false => Arc::new(field.as_ref().clone().with_nullable(true)),
+        };
+        let all = || fields.iter().enumerate();
+        let required = all().filter(|(_, field)| !field.is_nullable() && !is_key(field));
+        let mut decoder = JsonDecoder::new(&fields.iter().map(open).collect::<Vec<_>>())?;
+        decoder.key = all().filter(|(_, field)| is_key(field)).map(|(at, _)| at).collect();
+        decoder.required = required.map(|(at, _)| at).collect();
+        Ok(decoder)
     }
 
     /// Rows decoded since the last [`JsonDecoder::finish`].
@@ -90,10 +120,57 @@ impl JsonDecoder {
         let text = std::str::from_utf8(message).map_err(|error| {
             format!("malformed JSON: byte {} is not UTF-8", error.valid_up_to() + 1)
         })?;
-        let read = self.object(&mut Cursor::new(text)).and_then(|set| match set {
+        let read = self.object(&mut Cursor::new(text), false).and_then(|set| match set {
             set if set == self.columns.len() => Ok(()),
             _ => self.fill(),
         });
+        self.done(read, message)
+    }
+
+    /// Decodes the objects of one changed row into one more row. What `key` says of the key counts where
+    /// the objects do not say it. Of a row that is not kept only the key is read.
+    ///
+    /// # Errors
+    /// As [`JsonDecoder::push`].
+    pub(crate) fn push_change(
+        &mut self,
+        objects: &[&str],
+        key: Option<&str>,
+        kept: bool,
+    ) -> Result<(), String> {
+        let read = self.change(objects, key, kept);
+        self.done(read, objects.first().map_or(b"{}", |object| object.as_bytes()))
+    }
+
+    fn change(
+        &mut self,
+        objects: &[&str],
+        key: Option<&str>,
+        kept: bool,
+    ) -> Result<(), (Failure, Option<usize>)> {
+        for object in objects {
+            self.object(&mut Cursor::new(object), !kept)?;
+        }
+        let open = |at: &usize| self.columns[*at].len() == self.rows;
+        if let Some(key) = key
+            && self.key.iter().any(open)
+        {
+            self.object(&mut Cursor::new(key), true)?;
+        }
+        self.fill()?;
+        let required = if kept { self.required.as_slice() } else { &[] };
+        match required.iter().find(|at| self.columns[**at].is_null(self.rows)) {
+            Some(at) => Err((Failure::Null, Some(*at))),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the row that was read, or cuts it off.
+    fn done(
+        &mut self,
+        read: Result<(), (Failure, Option<usize>)>,
+        message: &[u8],
+    ) -> Result<(), String> {
         match read {
             Ok(()) => {
                 self.rows += 1;
@@ -116,8 +193,12 @@ impl JsonDecoder {
     }
 
     /// Reads the one object of a message; how many columns it set. A failure inside a value comes
-    /// with its column.
-    fn object(&mut self, cursor: &mut Cursor<'_>) -> Result<usize, (Failure, Option<usize>)> {
+    /// with its column. Values outside the key may be skipped.
+    fn object(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        only_key: bool,
+    ) -> Result<usize, (Failure, Option<usize>)> {
         let outside = |failure| (failure, None);
         cursor.skip_space();
         if !cursor.take(b'{') {
@@ -130,10 +211,10 @@ impl JsonDecoder {
                 let column = self.key(cursor, position).map_err(outside)?;
                 cursor.colon().map_err(outside)?;
                 match column {
-                    Some(index) => {
+                    Some(index) if !only_key || self.key.contains(&index) => {
                         set += self.value(index, cursor).map_err(|f| (f, Some(index)))?;
                     }
-                    None => cursor.skip_value(0).map_err(outside)?,
+                    _ => cursor.skip_value(0).map_err(outside)?,
                 }
                 if !cursor.goes_on(b'}').map_err(outside)? {
                     break;
@@ -219,6 +300,58 @@ impl JsonDecoder {
             Failure::Null => {
                 format!("null value in column \"{}\" violates not-null constraint", name())
             }
+        }
+    }
+}
+
+/// True for the text of one value.
+pub(crate) fn is_value(text: &str) -> bool {
+    let mut cursor = Cursor::new(text);
+    cursor.skip_value(0).is_ok() && cursor.end().is_ok()
+}
+
+/// The values of some members of an object, as they stand in the text; None where one is missing or
+/// NULL.
+///
+/// # Errors
+/// What is wrong with the text, in one line.
+pub(crate) fn members<'a, const N: usize>(
+    text: &'a str,
+    names: [&str; N],
+) -> Result<[Option<&'a str>; N], String> {
+    let mut found = [None; N];
+    find_members(&mut Cursor::new(text), names, &mut found).map_err(|failure| match failure {
+        Failure::Malformed(wanted, at) => {
+            format!("malformed JSON at byte {at}: expected {wanted}")
+        }
+        Failure::Value(reason) => reason,
+        Failure::Null => "a value is missing".to_owned(),
+    })?;
+    Ok(found)
+}
+
+fn find_members<'a, const N: usize>(
+    cursor: &mut Cursor<'a>,
+    names: [&str; N],
+    found: &mut [Option<&'a str>; N],
+) -> Result<(), Failure> {
+    cursor.skip_space();
+    if !cursor.take(b'{') {
+        return cursor.expected("one object");
+    }
+    cursor.skip_space();
+    if cursor.take(b'}') {
+        return cursor.end();
+    }
+    loop {
+        let (name, _) = cursor.string()?;
+        cursor.colon()?;
+        let value = cursor.slice()?;
+        if let Some(at) = names.iter().position(|known| *known == name) {
+            found[at] = (value != "null").then_some(value);
+        }
+        if !cursor.goes_on(b'}')? {
+            return cursor.end();
         }
     }
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use arrow::datatypes::{FieldRef, SchemaRef};
 use millrace_dataflow::source::{Connector, Extent, Reader, SourceError, Span};
-use millrace_types::PartitionId;
+use millrace_types::{PartitionId, SqlType};
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
@@ -30,6 +30,9 @@ pub use self::settings::OPTIONS;
 use self::settings::{Settings, Start, property};
 use self::witness::Witness;
 use crate::Include;
+use crate::connect::Definition;
+use crate::decode::Decoding;
+use crate::json::Inferred;
 use crate::rows::Layout;
 
 /// One wait for metadata; between two of them it is seen whether a broker answers at all.
@@ -37,10 +40,16 @@ const SLICE: Duration = Duration::from_secs(1);
 /// After so many slices with every broker refusing, waiting on is useless.
 const REFUSED_MAX: u32 = 3;
 
+/// Messages that are looked at to find columns, at most and at once, and waits without one.
+const SAMPLE: i64 = 1_000;
+const BATCH: usize = 256;
+const SILENT_MAX: u32 = 30;
+
 /// One topic of one cluster.
 pub struct Kafka {
     settings: Arc<Settings>,
     layout: Arc<Layout>,
+    decoding: Decoding,
     consumer: BaseConsumer<Witness>,
 }
 
@@ -54,18 +63,29 @@ impl Kafka {
         columns: &[FieldRef],
         include: &[Include],
     ) -> Result<Kafka, SourceError> {
-        Kafka::new(options, Arc::new(Layout::new(columns, include)))
+        Kafka::with(options, Layout::new(columns, include), Decoding::default())
     }
 
-    pub(crate) fn new(
+    pub(crate) fn new(definition: &Definition) -> Result<Kafka, SourceError> {
+        let Definition { columns, include, key, format, encoding, .. } = definition;
+        let layout = match format.deletes() {
+            true => Layout::of_changes(columns, include, key),
+            false => Layout::new(columns, include),
+        };
+        let mut options = definition.options.clone();
+        let decoding = Decoding::new((*format, *encoding), key, &mut options, &layout)?;
+        Kafka::with(&options, layout, decoding)
+    }
+
+    fn with(
         options: &BTreeMap<String, String>,
-        layout: Arc<Layout>,
+        layout: Layout,
+        decoding: Decoding,
     ) -> Result<Kafka, SourceError> {
         let settings = Settings::new(options)?;
-        crate::JsonDecoder::new(&layout.columns)
-            .map_err(|error| SourceError::Invalid(error.to_string()))?;
+        decoding.decoder(&layout)?;
         let consumer = settings.consumer()?;
-        Ok(Kafka { settings: Arc::new(settings), layout, consumer })
+        Ok(Kafka { settings: Arc::new(settings), layout: Arc::new(layout), decoding, consumer })
     }
 
     /// The messages of some spans as they come, with the reader's own settings. For measuring what
@@ -75,6 +95,39 @@ impl Kafka {
     /// See [`SourceError`].
     pub fn raw(&self, spans: &[Span]) -> Result<Queue, SourceError> {
         self.settings.queue(spans)
+    }
+
+    /// The columns that the objects of the topic seem to have, by its first messages.
+    ///
+    /// # Errors
+    /// A topic without objects, or what [`Connector::start`] fails with.
+    pub(crate) fn infer(&self, timeout: Duration) -> Result<Vec<(String, SqlType)>, SourceError> {
+        let extents = self.extents(timeout)?;
+        let held: i64 = extents.iter().map(|extent| extent.end - extent.first).sum();
+        let span = |extent: &Extent| Span {
+            partition: extent.partition,
+            from: extent.first,
+            to: Some(extent.end),
+        };
+        let mut queue = self.raw(&extents.iter().map(span).collect::<Vec<_>>())?;
+        let mut inferred = Inferred::default();
+        let (mut looked, mut objects, mut silent) = (0, 0, 0);
+        while looked < held.min(SAMPLE) && silent < SILENT_MAX {
+            let messages = queue.take(BATCH, SLICE / 10);
+            silent = if messages.is_empty() { silent + 1 } else { 0 };
+            for message in messages.iter().filter(|message| message.error().is_none()) {
+                looked += 1;
+                let payload = message.payload();
+                objects += usize::from(payload.is_some_and(|payload| inferred.look(payload)));
+            }
+        }
+        if objects == 0 {
+            return Err(SourceError::Invalid(format!(
+                "topic \"{}\" holds no JSON object that tells its columns",
+                self.settings.topic
+            )));
+        }
+        Ok(inferred.columns())
     }
 
     /// What librdkafka is told.
@@ -192,7 +245,8 @@ impl Connector for Kafka {
 
     fn reader(&self, spans: &[Span]) -> Result<Box<dyn Reader>, SourceError> {
         let queue = self.settings.queue(spans)?;
-        let reader = KafkaReader::new(self.settings.clone(), &self.layout, queue, spans)?;
+        let reader =
+            KafkaReader::new(self.settings.clone(), (&self.layout, &self.decoding), queue, spans)?;
         Ok(Box::new(reader))
     }
 }

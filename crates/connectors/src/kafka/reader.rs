@@ -20,6 +20,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use super::batch::{Message, Queue};
 use super::listen;
 use super::settings::Settings;
+use crate::decode::Decoding;
 use crate::rows::{self, Layout, Rows};
 
 /// Messages taken at once; between two batches the limit of bytes is looked at.
@@ -58,13 +59,13 @@ pub(super) struct KafkaReader {
 impl KafkaReader {
     pub(super) fn new(
         settings: Arc<Settings>,
-        layout: &Arc<Layout>,
+        (layout, decoding): (&Arc<Layout>, &Decoding),
         queue: Queue,
         spans: &[Span],
     ) -> Result<KafkaReader, SourceError> {
         let part = |span: &Span| {
-            let rows = Rows::new(layout, &settings.topic, span.partition, settings.message_max)
-                .map_err(|error| SourceError::Invalid(error.to_string()))?;
+            let (topic, most) = (&settings.topic, settings.message_max);
+            let rows = Rows::new(layout, topic, span.partition, most, decoding)?;
             Ok(Part {
                 id: span.partition,
                 next: span.from,

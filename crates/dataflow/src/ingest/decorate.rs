@@ -3,14 +3,17 @@
 //! A row for which a computed column cannot be evaluated is a bad row like one that cannot be
 //! decoded: it is counted and kept, and costs only itself.
 
+use std::collections::BTreeSet;
+
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{Int64Type, SchemaRef};
+use datafusion::physical_expr::utils::collect_columns;
 use millrace_plan::Scalar;
 use millrace_types::{OFFSET_COLUMN, PartitionId};
 
 use crate::chain::attempt;
-use crate::source::{BadRow, Chunk};
+use crate::source::{BadRow, Chunk, Columns};
 
 /// A chunk with all columns of the source.
 #[derive(Clone, Debug)]
@@ -64,6 +67,23 @@ impl Decorator {
     /// The full schema.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// The connector's columns for who reads `columns` of the full schema. Those that computed columns
+    /// are made of are always among them: a row for which one fails is bad for everybody.
+    pub fn reads(&self, columns: impl IntoIterator<Item = usize>) -> Columns {
+        let mut read = BTreeSet::new();
+        for column in columns {
+            if let Some(Column::Read(index)) = self.columns.get(column) {
+                read.insert(*index);
+            }
+        }
+        for column in &self.columns {
+            if let Column::Computed(scalar) = column {
+                read.extend(collect_columns(&scalar.0).iter().map(|column| column.index()));
+            }
+        }
+        Columns::some(read)
     }
 
     /// Adds the computed columns.

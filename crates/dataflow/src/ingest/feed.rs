@@ -13,7 +13,7 @@ use millrace_types::PartitionId;
 use parking_lot::Mutex;
 
 use crate::ingest::{Decorator, Gate};
-use crate::source::{BadRow, Connector, Limits, Reader, SourceError, Span};
+use crate::source::{BadRow, Columns, Connector, Limits, Reader, SourceError, Span};
 
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_LONGEST: Duration = Duration::from_secs(10);
@@ -27,6 +27,8 @@ pub struct FeedSpec {
     pub connector: Arc<dyn Connector>,
     /// What to read.
     pub spans: Vec<Span>,
+    /// The columns of the connector that the feed's views read.
+    pub columns: Columns,
     /// Computes computed columns.
     pub decorator: Arc<Decorator>,
     /// Where rows go.
@@ -75,7 +77,7 @@ impl Feed {
         }
         let mut threads = Vec::new();
         for (worker, spans) in groups {
-            let reader = spec.connector.reader(&spans)?;
+            let reader = spec.connector.reader_of(&spans, &spec.columns)?;
             let run = Run { spec: spec.clone(), status: status.clone(), worker };
             let thread = std::thread::Builder::new()
                 .name(format!("reader-{worker}"))

@@ -7,6 +7,7 @@ mod session;
 mod sorted;
 mod stay;
 mod topn;
+mod upsert;
 
 pub(crate) use aggregate::Aggregate;
 pub(crate) use join::Join;
@@ -14,3 +15,4 @@ pub(crate) use over::Over;
 pub(crate) use session::Session;
 pub(crate) use stay::Stay;
 pub(crate) use topn::TopN;
+pub(crate) use upsert::Upsert;

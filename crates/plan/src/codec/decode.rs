@@ -17,7 +17,7 @@ use super::{PlanError, damaged, proto};
 use crate::{
     Aggregate, Call, Chain, Clock, Function, Hop, Join, JoinKind, JoinPair, LateCheck, Leaf,
     LeafKind, Meta, Node, Order, Over, OverCall, Rebuild, Scalar, Session, Stay, Step, TopN, Union,
-    Values, ViewPlan, Watermark,
+    Upsert, Values, ViewPlan, Watermark,
 };
 
 /// Decodes one plan; expressions resolve their functions in the context.
@@ -57,6 +57,7 @@ impl Decoder<'_> {
                 Node::Union(Union { inputs: inputs.collect::<Result<_, _>>()?, meta })
             }
             proto::Kind::Join(join) => Node::Join(Box::new(self.join(*join, meta)?)),
+            proto::Kind::Upsert(upsert) => Node::Upsert(Box::new(self.upsert(*upsert, meta)?)),
             proto::Kind::Values(bytes) => {
                 let rows = decode_delta(&bytes)?.rows;
                 if rows.schema() != meta.schema {
@@ -133,6 +134,22 @@ impl Decoder<'_> {
         Ok(join)
     }
 
+    fn upsert(&self, from: proto::Upsert, meta: Meta) -> Result<Upsert, PlanError> {
+        let input = self.node(*required(from.input, "input")?)?;
+        let columns = input.meta().schema.fields().len();
+        let width = meta.schema.fields().len();
+        if width > columns {
+            return Err(damaged("an upsert has columns that its input has not"));
+        }
+        Ok(Upsert {
+            key: indexes(&from.key, width)?,
+            deleted: from.deleted.map(|column| index(column, columns)).transpose()?,
+            origin: (index(from.partition, columns)?, index(from.offset, columns)?),
+            input,
+            meta,
+        })
+    }
+
     fn top_n(&self, from: proto::TopN, meta: Meta) -> Result<TopN, PlanError> {
         let input = self.node(*required(from.input, "input")?)?;
         let columns = input.meta().schema.fields().len();
@@ -141,8 +158,9 @@ impl Decoder<'_> {
             return Err(damaged("a Top-N has the columns of its input"));
         }
         let (group, order) = (indexes(&from.group, columns)?, orders(&from.order, columns)?);
+        let settled = from.settled.map(|from| watermark(from, columns)).transpose()?;
         let proto::TopN { offset, limit, position, .. } = from;
-        Ok(TopN { input, group, order, offset, limit, position, meta })
+        Ok(TopN { input, group, order, offset, limit, position, settled, meta })
     }
 
     fn over(&self, from: proto::Over, meta: Meta) -> Result<Over, PlanError> {
@@ -155,7 +173,8 @@ impl Decoder<'_> {
         if meta.schema.fields().len() != columns + calls.len() {
             return Err(damaged("window functions have a column each"));
         }
-        Ok(Over { input, group, order, calls, meta })
+        let settled = from.settled.map(|from| watermark(from, columns)).transpose()?;
+        Ok(Over { input, group, order, calls, settled, meta })
     }
 
     fn over_call(

@@ -41,6 +41,13 @@ fn node(node: &Node) -> Result<proto::Node, PlanError> {
             inputs: union.inputs.iter().map(self::node).collect::<Result<_, _>>()?,
         }),
         Node::Join(join) => proto::Kind::Join(Box::new(self::join(join)?)),
+        Node::Upsert(upsert) => proto::Kind::Upsert(Box::new(proto::Upsert {
+            input: Some(Box::new(self::node(&upsert.input)?)),
+            key: indexes(&upsert.key),
+            deleted: upsert.deleted.map(index),
+            partition: index(upsert.origin.0),
+            offset: index(upsert.origin.1),
+        })),
         Node::Values(values) => {
             let weights = Int64Array::from(vec![1; values.rows.num_rows()]);
             let rows = Delta::new(values.rows.clone(), weights);
@@ -137,6 +144,7 @@ fn top_n(top: &TopN) -> Result<proto::TopN, PlanError> {
         offset: top.offset,
         limit: top.limit,
         position: top.position.clone(),
+        settled: top.settled.as_ref().map(watermark),
     })
 }
 
@@ -146,6 +154,7 @@ fn over(over: &Over) -> Result<proto::Over, PlanError> {
         group: indexes(&over.group),
         order: orders(&over.order),
         calls: over.calls.iter().map(over_call).collect::<Result<_, _>>()?,
+        settled: over.settled.as_ref().map(watermark),
     })
 }
 

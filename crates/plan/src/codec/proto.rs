@@ -26,7 +26,7 @@ pub(super) struct ViewPlan {
 pub(super) struct Node {
     #[prost(message, optional, tag = "1")]
     pub(super) meta: Option<Meta>,
-    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 10, 11, 20, 21, 30")]
+    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 10, 11, 15, 20, 21, 30")]
     pub(super) kind: Option<Kind>,
 }
 
@@ -42,6 +42,8 @@ pub(super) enum Kind {
     Union(Union),
     #[prost(message, tag = "6")]
     Join(Box<Join>),
+    #[prost(message, tag = "15")]
+    Upsert(Box<Upsert>),
     /// A delta's bytes.
     #[prost(bytes, tag = "30")]
     Values(Vec<u8>),
@@ -313,6 +315,20 @@ pub(super) struct JoinPair {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Upsert {
+    #[prost(message, optional, boxed, tag = "1")]
+    pub(super) input: Option<Box<Node>>,
+    #[prost(uint64, repeated, tag = "2")]
+    pub(super) key: Vec<u64>,
+    #[prost(uint64, optional, tag = "3")]
+    pub(super) deleted: Option<u64>,
+    #[prost(uint64, tag = "4")]
+    pub(super) partition: u64,
+    #[prost(uint64, tag = "5")]
+    pub(super) offset: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct TopN {
     #[prost(message, optional, boxed, tag = "1")]
     pub(super) input: Option<Box<Node>>,
@@ -326,6 +342,8 @@ pub(super) struct TopN {
     pub(super) limit: u64,
     #[prost(string, optional, tag = "6")]
     pub(super) position: Option<String>,
+    #[prost(message, optional, tag = "7")]
+    pub(super) settled: Option<Watermark>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -338,6 +356,8 @@ pub(super) struct Over {
     pub(super) order: Vec<Order>,
     #[prost(message, repeated, tag = "4")]
     pub(super) calls: Vec<OverCall>,
+    #[prost(message, optional, tag = "5")]
+    pub(super) settled: Option<Watermark>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -16,7 +16,7 @@ use super::*;
 use crate::{
     Aggregate, Call, Chain, Clock, Function, Hop, Join, JoinKind, JoinPair, LateCheck, Leaf,
     LeafKind, Meta, Node, Order, Over, OverCall, Rebuild, Scalar, Session, Stay, Step, TopN, Union,
-    Watermark,
+    Upsert, Watermark,
 };
 
 fn schema(columns: &[(&str, SqlType)]) -> SchemaRef {
@@ -134,7 +134,8 @@ fn window_functions_survive_a_round_trip() {
     let calls = vec![call(sum.into()), call(lag.into())];
     let meta = Meta { schema: Over::output_schema(&base, &calls), ..meta(base.clone()) };
     let order = vec![Order { column: 0, descending: true, nulls_first: false }];
-    let over = Over { input, group: vec![1], order, calls, meta };
+    let settled = Some(Watermark { column: 1, shift: 10, sources: vec![] });
+    let over = Over { input, group: vec![1], order, calls, settled, meta };
     let plan = ViewPlan { root: Node::Over(Box::new(over)), sort: vec![1, 0] };
     let read = decode_plan(&encode_plan(&plan).unwrap(), &context).unwrap();
     assert_eq!(format!("{plan:?}"), format!("{read:?}"));
@@ -155,6 +156,7 @@ fn top_n_survives_a_round_trip() {
             offset: 2,
             limit: u64::MAX,
             position,
+            settled: Some(Watermark { column: 1, shift: 10, sources: vec![] }),
             meta: meta(output),
         };
         let plan = ViewPlan { root: Node::TopN(Box::new(top)), sort: vec![1, 0] };
@@ -241,6 +243,37 @@ fn rows_that_stay_survive_a_round_trip() {
         let plan = ViewPlan { root: Node::Stay(Box::new(timeless)), sort: vec![0] };
         let error = decode_plan(&encode_plan(&plan).unwrap(), &functions()).unwrap_err();
         assert!(matches!(error, PlanError::Damaged(_)), "{error}");
+    }
+}
+
+#[test]
+fn an_upsert_survives_a_round_trip() {
+    let input = schema(&[
+        ("a", SqlType::Text),
+        ("d", SqlType::Boolean),
+        ("p", SqlType::Integer),
+        ("o", SqlType::BigInt),
+    ]);
+    let kind = LeafKind::Source(ObjectId(2));
+    let leaf = Leaf { kind, columns: vec![0, 1, 2, 3], meta: meta(input) };
+    for deleted in [None, Some(1)] {
+        let mut upsert = Upsert {
+            input: Node::Leaf(leaf.clone()),
+            key: vec![0],
+            deleted,
+            origin: (2, 3),
+            meta: Meta { key: vec![0], ..meta(schema(&[("a", SqlType::Text)])) },
+        };
+        let plan = |upsert: &Upsert| ViewPlan {
+            root: Node::Upsert(Box::new(upsert.clone())),
+            sort: vec![0],
+        };
+        let bytes = encode_plan(&plan(&upsert)).unwrap();
+        let read = decode_plan(&bytes, &functions()).unwrap();
+        assert_eq!(format!("{:#?}", plan(&upsert)), format!("{read:#?}"));
+        upsert.origin.1 = 4;
+        let bytes = encode_plan(&plan(&upsert)).unwrap();
+        assert!(decode_plan(&bytes, &functions()).is_err());
     }
 }
 

@@ -31,11 +31,11 @@ pub(super) const OBJECT_PREFIX: &[u8] = b"object/";
 /// The key of the next free object and table ids.
 pub(super) const IDS_KEY: &[u8] = b"ids";
 
-/// A materialized view to create.
+/// A materialized view to create, or a table that a connector fills.
 pub struct NewView {
     /// The object; its id and its tables' ids are given here.
     pub object: Object,
-    /// Its sources, connected.
+    /// Its sources, connected; a table's own under any identifier.
     pub sources: BTreeMap<ObjectId, Arc<BuiltSource>>,
     /// The offsets where the sources end now, for sources that nobody reads yet.
     pub ends: BTreeMap<ObjectId, BTreeMap<millrace_types::PartitionId, i64>>,
@@ -45,7 +45,7 @@ pub struct NewView {
 pub enum Request {
     /// Adds a source, table or view to the catalog.
     Create(Box<Object>, Reply),
-    /// Creates and fills a materialized view.
+    /// Creates and fills a materialized view, or a table that a connector fills.
     CreateMaterializedView(Box<NewView>, Reply),
     /// Drops objects, dependants included where the session says so.
     Drop(Vec<ObjectId>, bool, Reply),
@@ -88,6 +88,7 @@ impl Coordinator {
         }
         match request {
             Request::Create(object, reply) if matches!(object.kind, Kind::Table(_)) => {
+                // One that a connector fills comes as a view does.
                 self.create_table(*object, reply)
             }
             Request::Create(object, reply) => self.create(*object, reply),
@@ -129,7 +130,7 @@ impl Coordinator {
         taken.then(|| Report::new(SqlState::DUPLICATE_TABLE, message()))
     }
 
-    fn create_materialized_view(&mut self, new: NewView, reply: Reply) {
+    fn create_materialized_view(&mut self, mut new: NewView, reply: Reply) {
         if let Some(report) = self.name_taken(&new.object.name) {
             drop(reply.send(Err(report)));
             return;
@@ -137,6 +138,15 @@ impl Coordinator {
         if let Some(report) = self.stopped_below(&new.object) {
             drop(reply.send(Err(report)));
             return;
+        }
+        new.object.id = self.next_object();
+        if let Kind::Table(table) = &mut new.object.kind {
+            // It is its own source, which had no identifier yet.
+            let own = |(_, built): (ObjectId, _)| (new.object.id, built);
+            new.sources = std::mem::take(&mut new.sources).into_iter().map(own).collect();
+            let own = |(_, ends): (ObjectId, _)| (new.object.id, ends);
+            new.ends = std::mem::take(&mut new.ends).into_iter().map(own).collect();
+            table.own(new.object.id);
         }
         let first_reads = match self.open_unread(&new) {
             Ok(first_reads) => first_reads,
@@ -147,7 +157,6 @@ impl Coordinator {
             }
         };
         let mut object = new.object;
-        object.id = self.next_object();
         match self.install_new(&mut object, new.sources.keys().copied().collect()) {
             Ok((leaves, ts)) => {
                 let bytes = object.encode().map_err(|e| e.to_string());
@@ -203,8 +212,8 @@ impl Coordinator {
         sources: Vec<ObjectId>,
     ) -> Result<(Vec<LeafKind>, Ts), Report> {
         let internal = |reason: String| Report::new(SqlState::INTERNAL_ERROR, reason);
-        let Kind::MaterializedView(view) = &mut object.kind else {
-            return Err(internal("not a materialized view".into()));
+        let Some(view) = object.stored_mut() else {
+            return Err(internal("it keeps no rows".into()));
         };
         let graph = Graph::new(&view.plan);
         let state = graph.tables().map_err(|error| internal(error.to_string()))?;

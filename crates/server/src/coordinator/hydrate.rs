@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use millrace_dataflow::ingest::{Decorator, Feed, FeedSpec, Gate, GateSpec, PartitionCut};
 use millrace_dataflow::runtime::Command;
-use millrace_dataflow::source::{SourceError, Span};
+use millrace_dataflow::source::{Columns, SourceError, Span};
 use millrace_plan::LeafKind;
 use millrace_storage::{EpochRecord, Op};
 use millrace_types::{Epoch, ObjectId, PartitionId, Report, SqlState, Ts};
@@ -204,9 +204,19 @@ impl Coordinator {
             .map(|(partition, from, to)| Span { partition, from, to: Some(to) })
             .collect();
         let gate = self.gate(id, spec);
-        let feed = Feed::start(self.feed_spec(source, &built, spans, gate))?;
+        let mut spec = self.feed_spec(source, &built, spans, gate);
+        spec.columns = self.columns_read(view, source, &built);
+        let feed = Feed::start(spec)?;
         hydration.feeds.push(Private { feed, source: Some(source), goals });
         Ok(())
+    }
+
+    /// The columns of a source that a view reads.
+    fn columns_read(&self, view: ObjectId, source: ObjectId, built: &BuiltSource) -> Columns {
+        let leaves = self.views.get(&view).into_iter().flat_map(|found| &found.graph.leaves);
+        let leaves = leaves.filter(|stage| stage.leaf.kind == LeafKind::Source(source));
+        let columns = leaves.flat_map(|stage| stage.leaf.columns.iter().copied());
+        built.decorator.reads(columns.chain(built.event_time))
     }
 
     /// Reads the content of a view below, as of a complete epoch, into one leaf.
@@ -230,6 +240,7 @@ impl Coordinator {
             name: self.name_of(below),
             decorator: Arc::new(Decorator::new(connector.full_schema(), Vec::new())),
             connector: Arc::new(connector),
+            columns: Columns::all(),
             spans: vec![Span { partition, from: 0, to: None }],
             gate: self.gate(id, spec),
             workers: self.shared.config.workers,

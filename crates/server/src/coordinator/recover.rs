@@ -143,7 +143,7 @@ impl Coordinator {
         let mut read = BTreeSet::new();
         for object in catalog.objects() {
             let Some(view) = object.stored() else { continue };
-            let is_table = matches!(object.kind, Kind::Table(_));
+            let is_table = object.source().is_none() && matches!(object.kind, Kind::Table(_));
             let graph = Graph::new(&view.plan);
             let tables = self.view_tables(object, &graph)?;
             if let Some(reason) = self.failed_before(&catalog, object.id)? {
@@ -208,7 +208,7 @@ impl Coordinator {
         record: Option<&EpochRecord>,
         log: &[EpochRecord],
     ) -> Result<(), ServerError> {
-        let Some(Kind::Source(source)) = catalog.get(id).map(|object| &object.kind) else {
+        let Some(source) = catalog.get(id).and_then(|object| object.source()) else {
             return Err(ServerError::Catalog(format!("a view reads source {id}, which is gone")));
         };
         let opening = self.opening(id, source, record, log);

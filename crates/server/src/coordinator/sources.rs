@@ -7,7 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::{RecvTimeoutError, Sender};
 use millrace_dataflow::ingest::{Feed, FeedSpec, Gate, GateSpec, PartitionCut};
 use millrace_dataflow::runtime::{Command, FeedId};
-use millrace_dataflow::source::{Connector, Extent, SourceError, Span};
+use millrace_dataflow::source::{Columns, Connector, Extent, SourceError, Span};
 use millrace_plan::LeafKind;
 use millrace_types::{Epoch, ObjectId, PartitionId, Ts};
 
@@ -76,6 +76,7 @@ impl Coordinator {
             name: self.name_of(id),
             connector: built.connector.clone(),
             spans,
+            columns: Columns::all(),
             decorator: built.decorator.clone(),
             gate,
             workers: self.shared.config.workers,

@@ -174,6 +174,9 @@ fn sources_of(catalog: &Catalog, view: ObjectId) -> String {
         match catalog.get(id).map(|object| (&object.kind, &object.name)) {
             Some((Kind::Source(_), name)) => drop(names.insert(name.clone())),
             Some((Kind::MaterializedView(view), _)) => open.extend(&view.depends_on),
+            Some((Kind::Table(table), name)) if table.feed.is_some() => {
+                names.insert(name.clone());
+            }
             Some((Kind::Table(_), _)) => {}
             Some((Kind::View(view), _)) => open.extend(&view.depends_on),
             None => {}

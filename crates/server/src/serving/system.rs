@@ -90,7 +90,7 @@ fn sources(shared: &Shared) -> Result<RecordBatch> {
     let board = shared.board.lock();
     let mut rows = Vec::new();
     for object in catalog.objects() {
-        let Kind::Source(source) = &object.kind else { continue };
+        let Some(source) = object.source() else { continue };
         let status = board.sources.get(&object.id).cloned().unwrap_or_default();
         if status.partitions.is_empty() {
             for (partition, start) in &source.start {

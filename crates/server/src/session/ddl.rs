@@ -7,7 +7,7 @@ use std::time::Duration;
 use millrace_connectors::datagen::Anchor;
 use millrace_sql::ast::{self, Name};
 use millrace_sql::{Kind, MaterializedView, Object, Source};
-use millrace_types::{ObjectId, PartitionId, Report, SqlState, TableId};
+use millrace_types::{ObjectId, PartitionId, Report, SqlState, SqlType, TableId};
 use tokio::sync::oneshot;
 
 use super::Conn;
@@ -46,9 +46,37 @@ impl Conn {
         if self.exists(&create.name, create.if_not_exists)? {
             return Ok(());
         }
-        let connectors = millrace_connectors::names();
-        let mut source = millrace_sql::bind_source(&create, connectors)?;
-        crate::sources::check_options(&source)?;
+        let mut source = self.bind_source(&create).await?;
+        self.start_source(&mut source).await?;
+        let (name, sql) = (create.name.name, create.text);
+        let object = Object { id: ObjectId::default(), name, kind: Kind::Source(source), sql };
+        self.ask(|reply| Request::Create(Box::new(object), reply)).await
+    }
+
+    /// Binds a source; its columns are those of its topic if it says so.
+    async fn bind_source(&mut self, create: &ast::CreateSource) -> Result<Source, Report> {
+        let connectors = crate::sources::CONNECTORS;
+        let Some(probe) = millrace_sql::source_to_infer(create, &connectors)? else {
+            return millrace_sql::bind_source(create, &connectors);
+        };
+        let clock = self.shared.clock.clone();
+        let found =
+            blocking(move || Ok(crate::sources::infer(&clock, &probe, CONNECT_TIMEOUT)?)).await?;
+        let column = |(name, sql_type): &(String, SqlType)| {
+            format!("{} {}", super::change::quoted(name), sql_type.name())
+        };
+        let shown: Vec<String> = found.iter().map(column).collect();
+        self.notice(format!("source \"{}\" has {}", create.name.name, shown.join(", ")));
+        let columns = |_: &str, _: &BTreeMap<String, String>| {
+            Some(found.iter().map(|(name, found)| (name.clone(), vec![found.clone()])).collect())
+        };
+        let connectors = millrace_sql::Connectors { names: connectors.names, columns: &columns };
+        millrace_sql::bind_source(create, &connectors)
+    }
+
+    /// Checks a source against what it names, and resolves where it starts.
+    async fn start_source(&self, source: &mut Source) -> Result<(), Report> {
+        crate::sources::check_options(source)?;
         let (shared, probe) = (self.shared.clone(), source.clone());
         let start = blocking(move || {
             let anchor = Anchor { first: 0, at: shared.clock.now() };
@@ -57,18 +85,23 @@ impl Conn {
         })
         .await?;
         source.start = start.into_iter().map(|span| (span.partition, span.from)).collect();
-        let (name, sql) = (create.name.name, create.text);
-        let object = Object { id: ObjectId::default(), name, kind: Kind::Source(source), sql };
-        self.ask(|reply| Request::Create(Box::new(object), reply)).await
+        Ok(())
     }
 
     pub(super) async fn create_table(&mut self, create: ast::CreateTable) -> Result<(), Report> {
         if self.exists(&create.name, create.if_not_exists)? {
             return Ok(());
         }
-        let table = millrace_sql::bind_table(&create)?;
+        let mut table = millrace_sql::bind_table(&create, &crate::sources::CONNECTORS)?;
         self.check_defaults(&create)?;
         let (name, sql) = (create.name.name, create.text);
+        if let Some(mut feed) = table.feed.take() {
+            self.start_source(&mut feed).await?;
+            let source = (*feed).clone();
+            table.feed = Some(feed);
+            let object = Object { id: ObjectId::default(), name, kind: Kind::Table(table), sql };
+            return self.fill(object, [(ObjectId::default(), source)].into()).await;
+        }
         let object = Object { id: ObjectId::default(), name, kind: Kind::Table(table), sql };
         self.ask(|reply| Request::Create(Box::new(object), reply)).await
     }
@@ -116,16 +149,6 @@ impl Conn {
                 sources.insert(id, source.clone());
             }
         }
-        let shared = self.shared.clone();
-        let Connected { sources, ends, gone } =
-            blocking(move || connect_all(&shared, sources)).await?;
-        for (source, partition, first) in gone {
-            let name = catalog.get(source).map(|object| object.name.as_str()).unwrap_or_default();
-            self.notice(format!(
-                "older records of source \"{name}\" are gone: partition {} is read from offset {first}",
-                partition.0
-            ));
-        }
         let view = MaterializedView {
             plan,
             allowed_lateness_us: bound.allowed_lateness_us,
@@ -139,6 +162,25 @@ impl Conn {
         let (name, sql) = (create.name.name, create.text);
         let kind = Kind::MaterializedView(view);
         let object = Object { id: ObjectId::default(), name, kind, sql };
+        self.fill(object, sources).await
+    }
+
+    /// Connects the sources and fills what is made of them.
+    async fn fill(
+        &mut self,
+        object: Object,
+        sources: BTreeMap<ObjectId, Source>,
+    ) -> Result<(), Report> {
+        let (shared, catalog) = (self.shared.clone(), self.shared.catalog());
+        let Connected { sources, ends, gone } =
+            blocking(move || connect_all(&shared, sources)).await?;
+        for (source, partition, first) in gone {
+            let name = catalog.get(source).map(|object| object.name.as_str()).unwrap_or_default();
+            self.notice(format!(
+                "older records of source \"{name}\" are gone: partition {} is read from offset {first}",
+                partition.0
+            ));
+        }
         let new = Box::new(NewView { object, sources, ends });
         self.ask(|reply| Request::CreateMaterializedView(new, reply)).await
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use millrace_sql::{Kind, Source};
+use millrace_sql::Source;
 use millrace_types::{Epoch, ObjectId, PartitionId, Report, SqlState};
 use tokio::sync::oneshot;
 
@@ -41,7 +41,7 @@ impl Conn {
         let catalog = self.shared.catalog();
         let mut sources: Vec<(ObjectId, Source)> = Vec::new();
         for (id, status) in &self.shared.board.lock().sources {
-            if let Some(Kind::Source(source)) = catalog.get(*id).map(|object| &object.kind)
+            if let Some(source) = catalog.get(*id).and_then(|object| object.source())
                 && status.running
             {
                 sources.push((*id, source.clone()));

@@ -48,7 +48,7 @@ impl Conn {
         let board = self.shared.board.lock();
         let mut rows = Vec::new();
         for object in catalog.objects() {
-            let Kind::Source(source) = &object.kind else { continue };
+            let Some(source) = object.source() else { continue };
             let status = board.sources.get(&object.id).cloned().unwrap_or_default();
             let since = status.unreachable.as_ref().map(|(at, _)| timestamp(*at));
             rows.push(vec![

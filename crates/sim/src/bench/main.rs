@@ -5,6 +5,7 @@
 //! optimised and starts a broker. Figures go to standard output, what happens to standard error.
 
 mod freshness;
+mod nexmark;
 mod process;
 mod report;
 mod sensor;
@@ -103,6 +104,8 @@ enum Measure {
         #[arg(long, default_value_t = 1_000_000)]
         rows: u64,
     },
+    /// Nexmark's queries, each in a server of its own, without a broker
+    Nexmark(nexmark::Nexmark),
     /// Both JSON decoders, without a broker
     Decode {
         /// Messages
@@ -138,6 +141,10 @@ async fn run(arguments: &Arguments) -> Result<Report, Failure> {
     if let Measure::Decode { messages } = arguments.measure {
         return sensor::decode(messages).await;
     }
+    if let Measure::Nexmark(nexmark) = &arguments.measure {
+        let setting = Setting { broker: String::new(), serve };
+        return nexmark::measure(&setting, nexmark).await;
+    }
     let setting = Setting { broker: broker()?, serve };
     match &arguments.measure {
         Measure::Produce { topic, load } => topic::fill(&setting.broker, topic, load).await,
@@ -150,7 +157,7 @@ async fn run(arguments: &Arguments) -> Result<Report, Failure> {
         Measure::Range { rows, sensors } => state::range(&setting, *rows, *sensors).await,
         Measure::Point { load } => state::point(&setting, load).await,
         Measure::Start { rows } => state::start(&setting, *rows).await,
-        Measure::Decode { .. } => unreachable!("measured above"),
+        Measure::Nexmark(_) | Measure::Decode { .. } => unreachable!("measured above"),
     }
 }
 

@@ -27,12 +27,12 @@ const FORMS: [&str; 14] = [
     " OR ",
 ];
 
-/// How often each thing was planned or happened.
-#[derive(Debug, Default)]
-pub(super) struct Coverage(BTreeMap<String, u64>);
-
-/// What else a run must reach.
-const OTHERS: &[&str] = &[
+/// Steps, operators and happenings that a run must have reached.
+const WANTED: [&str; 65] = [
+    "sessions that close",
+    "sessions that stay",
+    "window that settles",
+    "top-n that settles",
     "leaf source",
     "leaf table",
     "leaf view",
@@ -88,8 +88,6 @@ const OTHERS: &[&str] = &[
     "join whose state is cleaned",
     "cleaned join of changing rows",
     "final rows",
-    "sessions that close",
-    "sessions that stay",
     "cumulating panes",
     "copies for cumulating windows",
     "calendar windows",
@@ -97,6 +95,10 @@ const OTHERS: &[&str] = &[
     "temporal filter until",
     "temporal filter from",
 ];
+
+/// How often each thing was planned or happened.
+#[derive(Debug, Default)]
+pub(super) struct Coverage(BTreeMap<String, u64>);
 
 impl Coverage {
     /// Counts one.
@@ -133,6 +135,7 @@ impl Coverage {
             Node::Union(_) => self.hit("union"),
             Node::Values(_) => self.hit("values"),
             Node::Join(join) => self.join(join),
+            Node::Upsert(_) => self.hit("upsert"),
             Node::TopN(top) => self.top_n(top),
             Node::Over(over) => self.over(over),
             Node::Stay(stay) => self.hit(stay_name(stay)),
@@ -183,6 +186,7 @@ impl Coverage {
             }
         }
         for (what, there) in [
+            ("window that settles", over.settled.is_some()),
             ("window of all rows", over.group.is_empty()),
             ("window of partitions", !over.group.is_empty()),
             ("windows of one order", over.calls.len() > 1),
@@ -198,6 +202,7 @@ impl Coverage {
     fn top_n(&mut self, top: &TopN) {
         let changes = !top.input.meta().append_only;
         for (what, there) in [
+            ("top-n that settles", top.settled.is_some()),
             ("top-n of all rows", top.group.is_empty()),
             ("top-n of groups", !top.group.is_empty()),
             ("top-n of one row", top.limit == 1),
@@ -262,7 +267,7 @@ impl Coverage {
         let joins = JoinKind::ALL.into_iter().map(join_name);
         let windows = state.window_functions().values();
         let windows = windows.map(|function| over_name(function.name()));
-        let others = OTHERS.iter().chain(&FORMS).map(ToString::to_string);
+        let others = WANTED.iter().chain(&FORMS).map(ToString::to_string);
         let wanted = functions.chain(joins).chain(windows).chain(others);
         let never: Vec<String> = wanted.filter(|what| !self.0.contains_key(what)).collect();
         assert!(never.is_empty(), "never reached: {never:?}; reached: {:#?}", self.0);

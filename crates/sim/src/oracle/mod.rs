@@ -22,6 +22,7 @@ mod data;
 mod endless;
 mod join;
 mod over;
+mod postgres;
 mod query;
 mod ranked;
 mod running;

@@ -84,7 +84,8 @@ impl Writer<'_> {
     pub(super) fn partition(&mut self) -> Vec<String> {
         let mut keys: Vec<String> = Vec::new();
         for _ in 0..self.random.random_range(0..3) {
-            let key = match self.random.random_range(0..4) {
+            let key = match self.random.random_range(0..5) {
+                4 => self.column(|t| *t == SqlType::TimestampTz),
                 0 => self.column(|t| *t == SqlType::Text),
                 1 => self.column(|t| *t == SqlType::Boolean),
                 2 => Some(format!("{} % 3", self.integer())),

@@ -62,6 +62,9 @@ impl Sql {
             connector: "datagen".into(),
             options: BTreeMap::new(),
             start: Vec::new(),
+            format: "PLAIN".to_owned(),
+            encode: "JSON".to_owned(),
+            key: Vec::new(),
         };
         let object = Object {
             id: SOURCE_ID,

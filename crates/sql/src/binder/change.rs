@@ -18,7 +18,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use millrace_types::{Report, SqlState};
 
-use crate::ast::Change;
+use crate::ast::{Change, Name};
 use crate::catalog::{Catalog, Kind, Object, Table};
 use crate::names::{Quoted, fold, object_name};
 use crate::parser::{parse_expression, parse_query};
@@ -91,6 +91,20 @@ pub fn plan_change(catalog: &Catalog, change: &Change) -> Result<ChangePlan, Rep
     }
 }
 
+/// Refuses to change a table that a connector fills.
+///
+/// # Errors
+/// If it is one; `name` is how the statement calls it.
+fn check_changeable(table: &Table, name: &Name) -> Result<(), Report> {
+    let Some(feed) = &table.feed else { return Ok(()) };
+    let message = format!("cannot change table {}", Quoted(&name.name));
+    let report = Report::new(SqlState::WRONG_OBJECT_TYPE, message);
+    let report = report
+        .detail(format!("Connector '{}' fills it.", feed.connector))
+        .hint("Its rows are what its topic says: write to the topic.");
+    Err(Report { position: name.position, ..report })
+}
+
 struct Target<'a> {
     catalog: &'a Catalog,
     text: Text<'a>,
@@ -104,7 +118,8 @@ impl Target<'_> {
             let message = format!("relation {} does not exist", Quoted(&name.name));
             return Err(at(Report::new(SqlState::UNDEFINED_TABLE, message)));
         };
-        if let Kind::Table(_) = &object.kind {
+        if let Kind::Table(table) = &object.kind {
+            check_changeable(table, &name)?;
             return Ok(Arc::clone(object));
         }
         let kind = object.object_kind().word();

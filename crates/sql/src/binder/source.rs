@@ -8,21 +8,94 @@ use millrace_types::{Report, SqlState, SqlType};
 
 use super::options;
 use super::relation::is_time;
-use crate::ast::{ColumnDef, CreateSource, Format, OptionItem, WatermarkDef};
+use crate::ast::{ColumnDef, CreateSource, Format, Name, OptionItem, WatermarkDef};
 use crate::catalog::{Include, Source, SourceColumn, SourceWatermark};
 use crate::names::{Quoted, fold};
 use crate::typenames::column_type;
 
-/// Binds a source; `connectors` are the names of those that exist. Its start offsets are left empty.
+/// Columns that a connector decides, each with the types that it can have, the usual one first.
+pub type FixedColumns = Vec<(String, Vec<SqlType>)>;
+
+/// Finds the columns that a connector with some options decides; None if the statement declares them.
+pub type FindColumns<'a> =
+    dyn Fn(&str, &BTreeMap<String, String>) -> Option<FixedColumns> + Sync + 'a;
+
+/// What the binder has to know of connectors.
+pub struct Connectors<'a> {
+    /// The names of those that exist.
+    pub names: &'a [&'a str],
+    /// The columns that they decide.
+    pub columns: &'a FindColumns<'a>,
+}
+
+/// Binds a source. Its start offsets are left empty.
 ///
 /// # Errors
 /// What is wrong with its columns, watermark or options.
-pub fn bind_source(create: &CreateSource, connectors: &[&str]) -> Result<Source, Report> {
-    let columns = create.columns.iter().map(column).collect::<Result<Vec<_>, _>>()?;
+pub fn bind_source(create: &CreateSource, connectors: &Connectors<'_>) -> Result<Source, Report> {
+    bind(create, connectors, Reader::Views)
+}
+
+/// The option that has the columns found by looking at the topic.
+const INFER: &str = "schema.infer";
+
+/// The source without columns, if the statement wants them to be found by looking at its messages.
+///
+/// # Errors
+/// Declared columns beside that, or what is wrong with the options.
+pub fn source_to_infer(
+    create: &CreateSource,
+    connectors: &Connectors<'_>,
+) -> Result<Option<Source>, Report> {
+    let given = options::by_name(&create.options)?;
+    let Some(item) = given.get(INFER) else { return Ok(None) };
+    match item.value.to_lowercase().as_str() {
+        "true" => {}
+        "false" => return Ok(None),
+        _ => return Err(options::invalid(item, "Write true or false.")),
+    }
+    let at = |report: Report| Err(Report { position: item.name.position, ..report });
+    if create.columns.iter().any(|column| column.computed.is_none()) {
+        let message = "schema.infer finds the columns, they cannot be declared too";
+        return at(Report::new(SqlState::INVALID_OBJECT_DEFINITION, message));
+    }
+    let (connector, options) = connector(create, connectors.names)?;
+    let (format, encode) = format_of(create, &connector, Reader::Views)?;
+    if encode != "JSON" || (connectors.columns)(&connector, &options).is_some() {
+        return at(
+            Report::unsupported("schema.infer without ENCODE JSON").hint("Write the columns.")
+        );
+    }
+    let (columns, include, start, key) = Default::default();
+    let watermark = None;
+    Ok(Some(Source { columns, include, watermark, connector, options, start, format, encode, key }))
+}
+
+/// Who reads a source.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// Views: each message is a row.
+    Views,
+    /// A table with a primary key, or one without.
+    Table { keyed: bool },
+}
+
+pub(super) fn bind(
+    create: &CreateSource,
+    connectors: &Connectors<'_>,
+    reader: Reader,
+) -> Result<Source, Report> {
+    let mut columns = create.columns.iter().map(column).collect::<Result<Vec<_>, _>>()?;
     let include = create.include.iter();
     let include = include.map(|i| Include { kind: i.kind, name: i.name.name.clone() });
-    let (connector, options) = connector(create, connectors)?;
-    check_format(create, &connector)?;
+    let (connector, options) = connector(create, connectors.names)?;
+    let (format, encode) = format_of(create, &connector, reader)?;
+    if let Some(fixed) = (connectors.columns)(&connector, &options) {
+        check_fixed(create, &columns, &fixed)?;
+        if columns.iter().all(|column| column.computed.is_some()) {
+            columns.splice(..0, fixed.into_iter().filter_map(fixed_column));
+        }
+    }
     let mut source = Source {
         columns,
         include: include.collect(),
@@ -30,8 +103,11 @@ pub fn bind_source(create: &CreateSource, connectors: &[&str]) -> Result<Source,
         connector,
         options,
         start: Vec::new(),
+        format,
+        encode,
+        key: Vec::new(),
     };
-    check_names(create)?;
+    check_names(create, &source)?;
     source.check_computed(create)?;
     if let Some(watermark) = &create.watermark {
         source.watermark = Some(bind_watermark(watermark, &source)?);
@@ -50,18 +126,57 @@ fn column(column: &ColumnDef) -> Result<SourceColumn, Report> {
     })
 }
 
-fn check_names(create: &CreateSource) -> Result<(), Report> {
-    if create.columns.is_empty() {
+fn fixed_column((name, types): (String, Vec<SqlType>)) -> Option<SourceColumn> {
+    let sql_type = types.into_iter().next()?;
+    Some(SourceColumn { name, sql_type, computed: None, not_null: false })
+}
+
+/// Declared columns must be among those that the connector has, with a type that it gives.
+fn check_fixed(
+    create: &CreateSource,
+    columns: &[SourceColumn],
+    fixed: &FixedColumns,
+) -> Result<(), Report> {
+    for (declared, column) in create.columns.iter().zip(columns) {
+        if column.computed.is_some() {
+            continue;
+        }
+        let known = fixed.iter().find(|(name, _)| *name == column.name);
+        let Some((_, types)) = known else {
+            let names: Vec<&str> = fixed.iter().map(|(name, _)| name.as_str()).collect();
+            let message = format!("the connector has no column {}", Quoted(&column.name));
+            let report = Report::new(SqlState::UNDEFINED_COLUMN, message);
+            let report = report.hint(format!("It has {}.", names.join(", ")));
+            return Err(Report { position: declared.name.position, ..report });
+        };
+        if !types.contains(&column.sql_type) {
+            let types: Vec<String> = types.iter().map(SqlType::name).collect();
+            let message = format!(
+                "column {} must be of type {}, not {}",
+                Quoted(&column.name),
+                types.join(" or "),
+                column.sql_type.name()
+            );
+            let report = Report::new(SqlState::DATATYPE_MISMATCH, message);
+            return Err(Report { position: declared.type_position, ..report });
+        }
+    }
+    Ok(())
+}
+
+fn check_names(create: &CreateSource, source: &Source) -> Result<(), Report> {
+    if source.columns.is_empty() {
         let message = "a source needs at least one column";
         let report = Report::new(SqlState::INVALID_OBJECT_DEFINITION, message);
         return Err(Report { position: create.name.position, ..report });
     }
-    let columns = create.columns.iter().map(|column| &column.name);
+    let declared = |name: &str| create.columns.iter().find(|column| column.name.name == name);
+    let found = source.columns.iter().filter(|column| declared(&column.name).is_none());
+    let position = create.name.position;
+    let found: Vec<Name> = found.map(|c| Name { name: c.name.clone(), position }).collect();
+    let columns = create.columns.iter().map(|column| &column.name).chain(&found);
     super::check_names(columns.chain(create.include.iter().map(|include| &include.name)))
 }
-
-/// Connectors of the dialect that are not there yet.
-const LATER: [&str; 1] = ["nexmark"];
 
 /// The connector's name and its options.
 fn connector(
@@ -75,23 +190,15 @@ fn connector(
         let hint = format!("Write WITH (connector = '{}').", connectors.join("' | '"));
         return Err(Report { position: create.name.position, ..report.hint(hint) });
     };
-    if let Some(infer) = given.get("schema.infer") {
-        let report = Report::unsupported("schema.infer").hint("Write the columns.");
-        return Err(Report { position: infer.name.position, ..report });
-    }
     let connector = item.value.to_lowercase();
     let there = format!("Connectors are {}.", connectors.join(", "));
-    if LATER.contains(&connector.as_str()) {
-        let report = Report::unsupported(format!("connector '{connector}'")).hint(there);
-        return Err(Report { position: item.value_position, ..report });
-    }
     if !connectors.contains(&connector.as_str()) {
         return Err(options::invalid(item, &there));
     }
     let value = |item: &OptionItem| item.value.clone();
     let mut all: BTreeMap<String, String> = given
         .iter()
-        .filter(|(name, _)| **name != "connector")
+        .filter(|(name, _)| !["connector", INFER].contains(name))
         .map(|(name, item)| ((*name).to_owned(), value(item)))
         .collect();
     if let Some(format) = &create.format {
@@ -102,36 +209,53 @@ fn connector(
     Ok((connector, all))
 }
 
-/// What makes rows itself needs no format; everything else is JSON for now.
-fn check_format(create: &CreateSource, connector: &str) -> Result<(), Report> {
+/// The words after FORMAT and ENCODE. What makes rows itself needs none.
+fn format_of(
+    create: &CreateSource,
+    connector: &str,
+    reader: Reader,
+) -> Result<(String, String), Report> {
     let makes_rows = matches!(connector, "datagen" | "nexmark");
-    match &create.format {
-        None if makes_rows => Ok(()),
-        None => {
-            let message = format!("a source with connector '{connector}' needs a format");
-            let report = Report::new(SqlState::INVALID_OBJECT_DEFINITION, message);
-            let report = report.hint("Write FORMAT PLAIN ENCODE JSON after WITH (...).");
-            Err(Report { position: create.name.position, ..report })
+    if makes_rows && reader != Reader::Views {
+        let what = format!("a table with connector '{connector}'");
+        let report = Report { position: create.name.position, ..Report::unsupported(what) };
+        return Err(report.hint("CREATE SOURCE, and a materialized view that keeps its rows."));
+    }
+    let Some(Format { format, encode, position, .. }) = &create.format else {
+        if makes_rows {
+            return Ok(("PLAIN".to_owned(), "JSON".to_owned()));
         }
-        Some(format) if makes_rows => {
-            let message = format!("a source with connector '{connector}' has no format");
-            let report = Report::new(SqlState::INVALID_OBJECT_DEFINITION, message);
-            Err(Report { position: format.position, ..report })
+        let message = format!("a source with connector '{connector}' needs a format");
+        let report = Report::new(SqlState::INVALID_OBJECT_DEFINITION, message);
+        let report = report.hint("Write FORMAT PLAIN ENCODE JSON after WITH (...).");
+        return Err(Report { position: create.name.position, ..report });
+    };
+    let at = |report: Report| Err(Report { position: *position, ..report });
+    if makes_rows {
+        let message = format!("a source with connector '{connector}' has no format");
+        return at(Report::new(SqlState::INVALID_OBJECT_DEFINITION, message));
+    }
+    match (format.as_str(), encode.as_str(), reader) {
+        ("PLAIN", "JSON" | "CSV" | "BYTES", _)
+        | ("UPSERT" | "DEBEZIUM", "JSON", Reader::Table { keyed: true }) => {
+            Ok((format.clone(), encode.clone()))
         }
-        Some(Format { format, encode, position, .. }) => {
-            let what = match (format.as_str(), encode.as_str()) {
-                ("PLAIN", "JSON") => return Ok(()),
-                ("PLAIN", "CSV" | "BYTES" | "AVRO" | "PROTOBUF") => format!("ENCODE {encode}"),
-                ("UPSERT" | "DEBEZIUM", _) => format!("FORMAT {format}"),
-                _ => {
-                    let message = format!("unknown format {format} ENCODE {encode}");
-                    let report = Report::new(SqlState::INVALID_PARAMETER_VALUE, message);
-                    let report = report.hint("Write FORMAT PLAIN ENCODE JSON.");
-                    return Err(Report { position: *position, ..report });
-                }
-            };
-            let report = Report::unsupported(what).hint("Write FORMAT PLAIN ENCODE JSON.");
-            Err(Report { position: *position, ..report })
+        ("UPSERT" | "DEBEZIUM", "JSON", Reader::Table { keyed: false }) => {
+            let message = format!("FORMAT {format} needs a primary key");
+            at(Report::new(SqlState::INVALID_TABLE_DEFINITION, message))
+        }
+        ("UPSERT" | "DEBEZIUM", "JSON", Reader::Views) => {
+            at(Report::unsupported(format!("FORMAT {format} in a source"))
+                .hint("CREATE TABLE with a PRIMARY KEY keeps the newest row of each key."))
+        }
+        ("PLAIN" | "UPSERT" | "DEBEZIUM", "AVRO" | "PROTOBUF" | "CSV" | "BYTES", _) => {
+            let what = format!("FORMAT {format} ENCODE {encode}");
+            at(Report::unsupported(what).hint("Write ENCODE JSON."))
+        }
+        _ => {
+            let message = format!("unknown format {format} ENCODE {encode}");
+            let report = Report::new(SqlState::INVALID_PARAMETER_VALUE, message);
+            at(report.hint("Write FORMAT PLAIN ENCODE JSON."))
         }
     }
 }

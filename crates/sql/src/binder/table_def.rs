@@ -1,9 +1,10 @@
-//! `CREATE TABLE`: columns, defaults and the primary key.
+//! `CREATE TABLE`: columns, defaults, the primary key, and what fills it.
 
 use millrace_types::{Report, SqlState};
 
-use crate::ast::{CreateTable, Name, TableColumnDef};
-use crate::catalog::{Table, TableColumn};
+use super::source::{self, Connectors, Reader};
+use crate::ast::{ColumnDef, CreateSource, CreateTable, Feed, Name, TableColumnDef};
+use crate::catalog::{Include, Source, Table, TableColumn};
 use crate::names::Quoted;
 use crate::typenames::column_type;
 
@@ -11,7 +12,9 @@ use crate::typenames::column_type;
 ///
 /// # Errors
 /// What is wrong with its columns or its key.
-pub fn bind_table(create: &CreateTable) -> Result<Table, Report> {
+pub fn bind_table(create: &CreateTable, connectors: &Connectors<'_>) -> Result<Table, Report> {
+    let source = create.feed.as_ref().map(|feed| bind_feed(create, feed, connectors));
+    let source = source.transpose()?;
     if create.columns.is_empty() {
         let message = "a table needs at least one column";
         let report = Report::new(SqlState::INVALID_TABLE_DEFINITION, message);
@@ -19,6 +22,7 @@ pub fn bind_table(create: &CreateTable) -> Result<Table, Report> {
     }
     super::check_names(create.columns.iter().map(|column| &column.name))?;
     let mut columns = create.columns.iter().map(column).collect::<Result<Vec<_>, _>>()?;
+    columns.extend(source.iter().flat_map(|source| &source.include).map(included));
     let mut key = Vec::new();
     for name in &create.key {
         let at = |report: Report| Report { position: name.position, ..report };
@@ -32,7 +36,55 @@ pub fn bind_table(create: &CreateTable) -> Result<Table, Report> {
         columns[place].not_null = true;
         key.push(place);
     }
-    Ok(Table::new(columns, key))
+    let Some(mut source) = source else { return Ok(Table::new(columns, key)) };
+    for place in &key {
+        source.key.push(columns[*place].name.clone());
+        if let Some(column) = source.columns.get_mut(*place) {
+            column.not_null = true;
+        }
+    }
+    Ok(Table::fed(columns, key, source))
+}
+
+/// What fills the table: a source with its columns.
+fn bind_feed(
+    create: &CreateTable,
+    feed: &Feed,
+    connectors: &Connectors<'_>,
+) -> Result<Source, Report> {
+    let with_default = create.columns.iter().find_map(|column| column.default.as_ref());
+    if let Some(default) = with_default {
+        let what = "DEFAULT in a table with a connector";
+        return Err(Report { position: default.position, ..Report::unsupported(what) });
+    }
+    let column = |column: &TableColumnDef| ColumnDef {
+        name: column.name.clone(),
+        data_type: column.data_type.clone(),
+        type_position: column.type_position,
+        not_null: column.not_null,
+        computed: None,
+    };
+    let create_source = CreateSource {
+        name: create.name.clone(),
+        if_not_exists: create.if_not_exists,
+        columns: create.columns.iter().map(column).collect(),
+        watermark: None,
+        include: feed.include.clone(),
+        options: feed.options.clone(),
+        format: feed.format.clone(),
+        text: create.text.clone(),
+    };
+    source::bind(&create_source, connectors, Reader::Table { keyed: !create.key.is_empty() })
+}
+
+/// The column that an item of INCLUDE gives.
+fn included(include: &Include) -> TableColumn {
+    TableColumn {
+        name: include.name.clone(),
+        sql_type: include.kind.sql_type(),
+        not_null: !include.kind.nullable(),
+        default: None,
+    }
 }
 
 fn twice_in_key(name: &Name) -> Report {

@@ -9,7 +9,7 @@ use datafusion::common::{ScalarValue, TableReference};
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::logical_expr::{LogicalPlan, TableSource};
 use datafusion::prelude::SessionContext;
-use millrace_types::{Report, TIME_ZONE};
+use millrace_types::{Report, SqlType, TIME_ZONE};
 
 use super::*;
 use crate::ast::Statement;
@@ -27,7 +27,13 @@ fn one(text: &str) -> Statement {
 
 fn source(text: &str) -> Result<Source, Report> {
     let Statement::CreateSource(create) = parse(text)?.remove(0) else { panic!("{text}") };
-    bind_source(&create, &["kafka", "datagen"])
+    let columns = |connector: &str, _: &BTreeMap<String, String>| {
+        let fixed = || {
+            vec![("id".to_owned(), vec![SqlType::BigInt]), ("name".to_owned(), vec![SqlType::Text])]
+        };
+        (connector == "nexmark").then(fixed)
+    };
+    bind_source(&create, &Connectors { names: &["kafka", "datagen", "nexmark"], columns: &columns })
 }
 
 fn catalog() -> Catalog {
@@ -506,6 +512,8 @@ fn sources_are_checked_at_creation() {
         ("a timestamptz, WATERMARK FOR a AS a + INTERVAL '1 s'", with, "42P17", "a + INTERVAL"),
         ("a int", "WITH (connector = 'pulsar')", "22023", "'pulsar'"),
         ("a int", "", "22023", "s (a"),
+        ("id bigint, a int", "WITH (connector = 'nexmark')", "42703", "a int"),
+        ("name bigint", "WITH (connector = 'nexmark')", "42804", "bigint"),
         ("a int", "WITH (connector = 'kafka')", "42P17", "s (a"),
         ("a int", "WITH (connector = 'kafka') FORMAT DEBEZIUM ENCODE JSON", "0A000", "FORMAT"),
         ("a int", "WITH (connector = 'kafka') FORMAT PLAIN ENCODE AVRO", "0A000", "FORMAT"),

@@ -115,6 +115,8 @@ struct TableMessage {
     key: Vec<u64>,
     #[prost(message, optional, tag = "3")]
     stored: Option<MaterializedMessage>,
+    #[prost(message, optional, tag = "4")]
+    feed: Option<SourceMessage>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -143,6 +145,14 @@ struct SourceMessage {
     options: BTreeMap<String, String>,
     #[prost(message, repeated, tag = "6")]
     start: Vec<StartMessage>,
+    /// Empty is PLAIN.
+    #[prost(string, tag = "7")]
+    format: String,
+    /// Empty is JSON.
+    #[prost(string, tag = "8")]
+    encode: String,
+    #[prost(string, repeated, tag = "9")]
+    key: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -235,6 +245,7 @@ fn table_message(table: &Table) -> Result<TableMessage, CatalogError> {
         columns: table.columns.iter().map(column).collect(),
         key: table.key.iter().map(|column| *column as u64).collect(),
         stored: Some(materialized_message(&table.stored)?),
+        feed: table.feed.as_deref().map(source_message),
     })
 }
 
@@ -255,7 +266,8 @@ fn table_of(message: TableMessage, functions: &TaskContext) -> Result<Table, Cat
     };
     let key = message.key.into_iter().map(key).collect::<Result<_, _>>()?;
     let stored = message.stored.ok_or(CatalogError::Damaged("a table without plan"))?;
-    Ok(Table { columns, key, stored: materialized_of(stored, functions)? })
+    let feed = message.feed.map(source_of).transpose()?.map(Box::new);
+    Ok(Table { columns, key, feed, stored: materialized_of(stored, functions)? })
 }
 
 fn source_message(source: &Source) -> SourceMessage {
@@ -283,6 +295,9 @@ fn source_message(source: &Source) -> SourceMessage {
             .iter()
             .map(|(partition, offset)| StartMessage { partition: partition.0, offset: *offset })
             .collect(),
+        format: source.format.clone(),
+        encode: source.encode.clone(),
+        key: source.key.clone(),
     }
 }
 
@@ -314,7 +329,14 @@ fn source_of(message: SourceMessage) -> Result<Source, CatalogError> {
         connector: message.connector,
         options: message.options,
         start: message.start.iter().map(|s| (PartitionId(s.partition), s.offset)).collect(),
+        format: given(message.format, "PLAIN"),
+        encode: given(message.encode, "JSON"),
+        key: message.key,
     })
+}
+
+fn given(word: String, otherwise: &str) -> String {
+    if word.is_empty() { otherwise.to_owned() } else { word }
 }
 
 fn include_number(kind: IncludeKind) -> u32 {

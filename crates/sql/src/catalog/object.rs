@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use millrace_plan::{Leaf, LeafKind, Meta, Node, ViewPlan};
+use millrace_plan::{Leaf, LeafKind, Meta, Node, Upsert, ViewPlan};
 use millrace_types::{
-    OFFSET_COLUMN, ObjectId, PARTITION_COLUMN, PartitionId, SqlType, TableId, is_hidden,
+    DELETED_COLUMN, OFFSET_COLUMN, ObjectId, PARTITION_COLUMN, PartitionId, SqlType, TableId,
+    is_hidden,
 };
 
 use crate::ast::ObjectKind;
@@ -44,6 +45,8 @@ pub struct Table {
     pub columns: Vec<TableColumn>,
     /// The columns of the primary key; empty: rows are told apart by a hidden column.
     pub key: Vec<usize>,
+    /// What fills it; none: statements do.
+    pub feed: Option<Box<Source>>,
     /// How its rows are kept: like a view whose only leaf is where the changes enter.
     pub stored: MaterializedView,
 }
@@ -67,9 +70,7 @@ pub const ROW_ID_COLUMN: &str = "_key_row";
 impl Table {
     /// A table that is not stored yet.
     pub fn new(columns: Vec<TableColumn>, key: Vec<usize>) -> Table {
-        let mut fields: Vec<Field> = (columns.iter())
-            .map(|column| Field::new(&column.name, column.sql_type.arrow(), !column.not_null))
-            .collect();
+        let mut fields: Vec<Field> = columns.iter().map(TableColumn::field).collect();
         if key.is_empty() {
             fields.push(Field::new(ROW_ID_COLUMN, DataType::Int64, false));
         }
@@ -84,22 +85,53 @@ impl Table {
         // Its own identifier, which the coordinator gives.
         let kind = LeafKind::Source(ObjectId::default());
         let root = Node::Leaf(Leaf { kind, columns: columns_read, meta });
-        let stored = MaterializedView {
-            plan: ViewPlan { root, sort },
-            allowed_lateness_us: 0,
-            content: TableId::default(),
-            late: TableId::default(),
-            errors: TableId::default(),
-            state: Vec::new(),
-            depends_on: Vec::new(),
-            options: BTreeMap::new(),
+        Table { columns, key, feed: None, stored: stored(ViewPlan { root, sort }) }
+    }
+
+    /// A table that a source fills, not stored yet: with a key it keeps the newest row of each, without
+    /// it keeps all. `columns` are those of the source and of its INCLUDE clause.
+    pub fn fed(columns: Vec<TableColumn>, key: Vec<usize>, feed: Source) -> Table {
+        let input = feed.full_schema();
+        let last = input.fields().len() - 1;
+        let origin = (last - 1, last);
+        let meta = |schema: SchemaRef, key, append_only| Meta {
+            schema,
+            key,
+            append_only,
+            watermarks: Vec::new(),
         };
-        Table { columns, key, stored }
+        let arrived = vec![origin.0, origin.1];
+        let leaf = Node::Leaf(Leaf {
+            // Its own identifier, which the coordinator gives.
+            kind: LeafKind::Source(ObjectId::default()),
+            columns: (0..=last).collect(),
+            meta: meta(Arc::clone(&input), arrived.clone(), true),
+        });
+        let (root, sort) = match key.is_empty() {
+            true => (leaf, arrived),
+            false => {
+                let fields = columns.iter().map(TableColumn::field).collect::<Vec<_>>();
+                let upsert = Upsert {
+                    input: leaf,
+                    key: key.clone(),
+                    deleted: feed.deletes().then(|| last - 2),
+                    origin,
+                    meta: meta(Arc::new(Schema::new(fields)), key.clone(), false),
+                };
+                (Node::Upsert(Box::new(upsert)), key.clone())
+            }
+        };
+        Table { columns, key, feed: Some(Box::new(feed)), stored: stored(ViewPlan { root, sort }) }
     }
 
     /// Gives its leaf the table's own identifier.
     pub fn own(&mut self, id: ObjectId) {
-        if let Node::Leaf(leaf) = &mut self.stored.plan.root {
+        let root = &mut self.stored.plan.root;
+        let leaf = match root {
+            Node::Upsert(upsert) => &mut upsert.input,
+            _ => root,
+        };
+        if let Node::Leaf(leaf) = leaf {
             leaf.kind = LeafKind::Source(id);
         }
     }
@@ -110,7 +142,27 @@ impl Table {
     }
 }
 
-/// A source.
+impl TableColumn {
+    fn field(&self) -> Field {
+        Field::new(&self.name, self.sql_type.arrow(), !self.not_null)
+    }
+}
+
+/// What keeps the rows of a plan, not stored yet.
+fn stored(plan: ViewPlan) -> MaterializedView {
+    MaterializedView {
+        plan,
+        allowed_lateness_us: 0,
+        content: TableId::default(),
+        late: TableId::default(),
+        errors: TableId::default(),
+        state: Vec::new(),
+        depends_on: Vec::new(),
+        options: BTreeMap::new(),
+    }
+}
+
+/// A source, or what fills a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     /// Declared columns in order, computed ones too.
@@ -125,6 +177,12 @@ pub struct Source {
     pub options: BTreeMap<String, String>,
     /// The first offset of each partition, resolved once at creation.
     pub start: Vec<(PartitionId, i64)>,
+    /// What messages mean: the word after FORMAT, in upper case.
+    pub format: String,
+    /// How their values are written: the word after ENCODE, in upper case.
+    pub encode: String,
+    /// The primary key of the table that it fills.
+    pub key: Vec<String>,
 }
 
 /// A declared column of a source.
@@ -227,6 +285,15 @@ impl Object {
         }
     }
 
+    /// What it reads from outside, if it does.
+    pub fn source(&self) -> Option<&Source> {
+        match &self.kind {
+            Kind::Source(source) => Some(source),
+            Kind::Table(table) => table.feed.as_deref(),
+            Kind::View(_) | Kind::MaterializedView(_) => None,
+        }
+    }
+
     /// How its rows are stored, if it keeps any.
     pub fn stored(&self) -> Option<&MaterializedView> {
         match &self.kind {
@@ -273,27 +340,42 @@ impl Source {
         self.columns.iter().filter(|c| c.computed.is_none()).map(SourceColumn::field).collect()
     }
 
-    /// The columns of a connector's chunk: physical ones, `INCLUDE`, `_partition`, `_offset`.
+    /// True if messages can take rows away.
+    pub fn deletes(&self) -> bool {
+        self.format == "UPSERT" || self.format == "DEBEZIUM"
+    }
+
+    /// The columns of a connector's chunk: physical ones, `INCLUDE`, `_deleted` where messages can take
+    /// rows away, `_partition`, `_offset`.
     pub fn chunk_schema(&self) -> SchemaRef {
         let mut fields = self.physical_fields();
+        fields.iter_mut().for_each(|field| self.open(field));
         fields.extend(self.added_fields());
         Arc::new(Schema::new(fields))
     }
 
-    /// The columns that the planner sees: all declared ones in order, `INCLUDE`, `_partition`,
-    /// `_offset`.
+    /// A row that is taken away has nothing but its key.
+    fn open(&self, field: &mut Field) {
+        if self.deletes() && !self.key.contains(field.name()) {
+            field.set_nullable(true);
+        }
+    }
+
+    /// The columns that the planner sees: all declared ones in order, then as in a chunk.
     pub fn full_schema(&self) -> SchemaRef {
         let mut fields: Vec<Field> = self.columns.iter().map(SourceColumn::field).collect();
+        fields.iter_mut().for_each(|field| self.open(field));
         fields.extend(self.added_fields());
         Arc::new(Schema::new(fields))
     }
 
     fn added_fields(&self) -> impl Iterator<Item = Field> {
+        let deleted = self.deletes().then(|| Field::new(DELETED_COLUMN, DataType::Boolean, false));
         let hidden = [
             Field::new(PARTITION_COLUMN, DataType::Int32, false),
             Field::new(OFFSET_COLUMN, DataType::Int64, false),
         ];
-        self.include.iter().map(Include::field).chain(hidden)
+        self.include.iter().map(Include::field).chain(deleted).chain(hidden)
     }
 }
 
@@ -348,7 +430,7 @@ impl IncludeKind {
         }
     }
 
-    fn nullable(self) -> bool {
+    pub(crate) fn nullable(self) -> bool {
         match self {
             IncludeKind::Partition | IncludeKind::Offset | IncludeKind::Topic => false,
             IncludeKind::Timestamp | IncludeKind::Key | IncludeKind::Headers => true,

@@ -32,6 +32,9 @@ fn source() -> Source {
         connector: "kafka".into(),
         options: [("topic".to_owned(), "iot".to_owned())].into(),
         start: vec![(PartitionId(0), 5), (PartitionId(3), -2)],
+        format: "PLAIN".into(),
+        encode: "CSV".into(),
+        key: vec!["id".into()],
     }
 }
 

@@ -5,7 +5,9 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use millrace_types::{Report, SqlState};
 
 use super::cursor::Cursor;
-use crate::ast::{ColumnDef, CreateSource, Format, IncludeItem, Name, Statement, WatermarkDef};
+use crate::ast::{
+    ColumnDef, CreateSource, Feed, Format, IncludeItem, Name, Statement, WatermarkDef,
+};
 use crate::catalog::IncludeKind;
 
 pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
@@ -24,21 +26,29 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
     if cursor.take_token(&Token::LParen) {
         elements(cursor, &mut source)?;
     }
+    Feed { include: source.include, options: source.options, format: source.format } =
+        feed(cursor)?;
+    Ok(Statement::CreateSource(Box::new(source)))
+}
+
+/// `[INCLUDE ...] [WITH (...)] [FORMAT ... ENCODE ...]`
+pub(super) fn feed(cursor: &mut Cursor<'_>) -> Result<Feed, Report> {
+    let mut feed = Feed { include: Vec::new(), options: Vec::new(), format: None };
     while cursor.take(&["INCLUDE"]) {
         loop {
-            source.include.push(include(cursor)?);
+            feed.include.push(include(cursor)?);
             if !cursor.take_token(&Token::Comma) {
                 break;
             }
         }
     }
     if cursor.take(&["WITH"]) {
-        source.options = cursor.options()?;
+        feed.options = cursor.options()?;
     }
     if cursor.is(&["FORMAT"]) {
-        source.format = Some(format(cursor)?);
+        feed.format = Some(format(cursor)?);
     }
-    Ok(Statement::CreateSource(Box::new(source)))
+    Ok(feed)
 }
 
 /// What stands between the parentheses, the closing one included.

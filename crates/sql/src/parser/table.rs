@@ -1,4 +1,5 @@
-//! `CREATE TABLE [IF NOT EXISTS] name (columns, PRIMARY KEY (...))`, and the statements that change
+//! `CREATE TABLE [IF NOT EXISTS] name (columns, PRIMARY KEY (...)) [INCLUDE ...] [WITH (...)]
+//! [FORMAT ... ENCODE ...]`, and the statements that change
 //! rows, which sqlparser reads.
 
 use datafusion::sql::sqlparser::tokenizer::Token;
@@ -15,6 +16,7 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
         if_not_exists,
         columns: Vec::new(),
         key: Vec::new(),
+        feed: None,
         text: cursor.statement_text(),
     };
     if cursor.is(&["AS"]) {
@@ -41,9 +43,7 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
     }
     cursor.expect_token(&Token::RParen)?;
     if cursor.is(&["WITH"]) || cursor.is(&["INCLUDE"]) || cursor.is(&["FORMAT"]) {
-        let what = "CREATE TABLE with a connector";
-        let report = Report { position: cursor.here(), ..Report::unsupported(what) };
-        return Err(report.hint("CREATE SOURCE reads a topic; a materialized view keeps its rows."));
+        table.feed = Some(super::create_source::feed(cursor)?);
     }
     Ok(Statement::CreateTable(Box::new(table)))
 }

@@ -103,6 +103,12 @@ impl Printer<'_> {
                 self.node(depth + 1, &join.left);
                 self.node(depth + 1, &join.right);
             }
+            Node::Upsert(upsert) => {
+                let key = columns(&upsert.meta.schema, &upsert.key);
+                self.line(depth, &format!("Upsert: the newest row of each {key}"));
+                self.line(depth + 1, "state: a row of each key, until it is deleted");
+                self.node(depth + 1, &upsert.input);
+            }
             Node::Values(values) => {
                 let key = columns(&values.meta.schema, &values.meta.key);
                 self.line(depth, &format!("Values: {} rows, key {key}", values.rows.num_rows()));
@@ -181,9 +187,17 @@ impl Printer<'_> {
                     if top.group.is_empty() { String::new() } else { format!(" per {group}") };
                 format!("state: the first {kept} rows{per}")
             }
-            false => "state: all rows, each stays until it is retracted".to_owned(),
+            false => format!("state: all rows, each {}", self.goes(&top.settled, &meta.schema)),
         };
         self.line(depth + 1, &kept);
+    }
+
+    /// When a row of a group goes.
+    fn goes(&self, settled: &Option<Watermark>, schema: &Schema) -> String {
+        match settled {
+            Some(settled) => format!("goes when {}", self.passed(settled, schema, 0)),
+            None => "stays until it is retracted".to_owned(),
+        }
     }
 
     fn over(&mut self, depth: usize, over: &Over) {
@@ -199,8 +213,8 @@ impl Printer<'_> {
         }
         line.push_str(&format!(", key {}", columns(&over.meta.schema, &over.meta.key)));
         self.line(depth, &line);
-        let state = "state: all rows with their results, each stays until it is retracted";
-        self.line(depth + 1, state);
+        let goes = self.goes(&over.settled, input);
+        self.line(depth + 1, &format!("state: all rows with their results, each {goes}"));
     }
 
     fn session(&mut self, depth: usize, session: &Session) {

@@ -79,6 +79,7 @@ pub(super) fn meta_mut(node: &mut Node) -> &mut Meta {
         Node::Aggregate(aggregate) => &mut aggregate.meta,
         Node::Union(union) => &mut union.meta,
         Node::Join(join) => &mut join.meta,
+        Node::Upsert(upsert) => &mut upsert.meta,
         Node::Values(values) => &mut values.meta,
         Node::TopN(top) => &mut top.meta,
         Node::Over(over) => &mut over.meta,

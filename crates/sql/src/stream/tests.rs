@@ -12,7 +12,7 @@ use millrace_types::{ObjectId, Report, TableId};
 
 use super::{InputInfo, explain, plan};
 use crate::ast::Statement;
-use crate::binder::{Binder, CatalogTables, bind_source};
+use crate::binder::{Binder, CatalogTables, Connectors, bind_source};
 use crate::catalog::{Catalog, Kind, MaterializedView, Object};
 use crate::parse;
 use crate::session::{Settings, session_state};
@@ -35,7 +35,8 @@ impl Database {
     fn run(&mut self, text: &str) -> Result<String, Report> {
         match parse(text)?.remove(0) {
             Statement::CreateSource(create) => {
-                let source = bind_source(&create, &["kafka"])?;
+                let source =
+                    bind_source(&create, &Connectors { names: &["kafka"], columns: &|_, _| None })?;
                 self.add(&create.name.name, Kind::Source(source));
                 Ok("CREATE SOURCE".to_owned())
             }

@@ -20,7 +20,8 @@ type Expression = Arc<dyn PhysicalExpr>;
 /// The same plan with fewer steps.
 pub(super) fn tidy(node: Node) -> Node {
     match node {
-        Node::Leaf(_) | Node::Values(_) => node,
+        // An upsert stands in tables only, over their leaf.
+        Node::Leaf(_) | Node::Values(_) | Node::Upsert(_) => node,
         Node::Aggregate(aggregate) => {
             Node::Aggregate(Box::new(Aggregate { input: tidy(aggregate.input), ..*aggregate }))
         }

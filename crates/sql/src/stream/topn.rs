@@ -21,7 +21,7 @@ use datafusion::logical_expr::{
     BinaryExpr, Distinct, DistinctOn, Expr, FetchType, Filter, Limit, LogicalPlan, Operator,
     Projection, SkipType, Window, WindowFrame, WindowFunctionDefinition, lit,
 };
-use millrace_plan::{Meta, Node, Order, TopN};
+use millrace_plan::{Meta, Node, Order, TopN, Watermark};
 use millrace_types::Report;
 
 use super::refuse::{failure, internal, not_yet};
@@ -212,14 +212,16 @@ fn top(
     // Rows of a group whose time has passed change no more; others may go whatever their time.
     let passes = |column| group.contains(&column) && !from.append_only;
     let watermarks = from.watermarks.iter().filter(|watermark| passes(watermark.column));
+    let watermarks: Vec<Watermark> = watermarks.cloned().collect();
+    let settled = watermarks.first().cloned();
     let meta = Meta {
         schema: TopN::output_schema(&from.schema, position.as_deref()),
         key: if asked.limit == 1 { group.clone() } else { from.key.clone() },
         append_only: false,
-        watermarks: watermarks.cloned().collect(),
+        watermarks,
     };
     let Asked { offset, limit, .. } = *asked;
-    Node::TopN(Box::new(TopN { input, group, order, offset, limit, position, meta }))
+    Node::TopN(Box::new(TopN { input, group, order, offset, limit, position, settled, meta }))
 }
 
 /// The column below projections, from the upper to the lower, that a column above them is.

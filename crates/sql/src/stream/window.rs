@@ -19,7 +19,7 @@ use datafusion::logical_expr::{
 use datafusion::physical_expr::expressions::{Column as PhysicalColumn, Literal};
 use datafusion::physical_expr::{PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::windows::create_window_expr;
-use millrace_plan::{Meta, Node, Order, Over, OverCall, Scalar};
+use millrace_plan::{Meta, Node, Order, Over, OverCall, Scalar, Watermark};
 use millrace_types::Report;
 
 use super::aggregate::seen_as;
@@ -136,15 +136,17 @@ impl Planner<'_> {
         // Rows of a partition whose time has passed change no more.
         let passes = |column| group.contains(&column) && !from.append_only;
         let watermarks = from.watermarks.iter().filter(|watermark| passes(watermark.column));
+        let watermarks: Vec<Watermark> = watermarks.cloned().collect();
+        let settled = watermarks.first().cloned();
         let meta = Meta {
             schema: Over::output_schema(&from.schema, &calls),
             key: from.key.clone(),
             append_only: false,
-            watermarks: watermarks.cloned().collect(),
+            watermarks,
         };
         let results: Vec<_> = asked.iter().map(|asked| asked.field.data_type().clone()).collect();
         let before = from.schema.fields().len();
-        let node = Node::Over(Box::new(Over { input, group, order, calls, meta }));
+        let node = Node::Over(Box::new(Over { input, group, order, calls, settled, meta }));
         let schema = Arc::clone(&node.meta().schema);
         let seen = |(at, seen)| with_type(column(&schema, at), schema.field(at).data_type(), seen);
         let mut columns: Vec<Expr> = (0..columns).zip(&types).map(seen).collect();

@@ -9,7 +9,8 @@
 //! partition for which a function fails (a sum out of range) has no rows but an error row, until it
 //! succeeds again.
 //!
-//! State: a table keyed by the partition and the input's key. A row stays until it is retracted.
+//! State: a table keyed by the partition and the input's key. A row stays until it is retracted,
+//! or until the time that its partition names has passed.
 //!
 //! Invariants: 1. a row counts once: the input has a key ([`Over::change`]). 2. the rows of a list ascend
 //! strictly (`sorted`). 3. either all rows of a partition show results, or it has a failure.
@@ -30,7 +31,7 @@ use millrace_types::{Delta, Ts, concat_deltas};
 use self::calls::{Calls, Said};
 use super::aggregate::index::{self, Index};
 use super::aggregate::state::Marks;
-use super::sorted::{Layout, List, Rows, by_group, group_of, row_of};
+use super::sorted::{Closing, Layout, List, Rows, by_group, group_of, row_of};
 use crate::failure::print_key;
 use crate::graph::OverSpec;
 use crate::operator::{Context, Error, ErrorRow, Operator, Output, StateChange, StateSpec};
@@ -64,6 +65,7 @@ pub(crate) struct Over {
     /// By slot of the group.
     failures: BTreeMap<u32, Failed>,
     layout: Layout,
+    closing: Closing,
     marks: Marks,
     /// Slots that are in no list any more, until their rows have left.
     removed: Vec<u32>,
@@ -78,6 +80,7 @@ impl Over {
     /// A function or a column type that it does not take.
     pub(crate) fn new(spec: Arc<OverSpec>) -> Result<Over, Error> {
         let schema = &spec.input.schema;
+        let first = spec.settled.as_ref().map(|settled| settled.column);
         let group: Vec<&Field> = spec.group.iter().map(|column| schema.field(*column)).collect();
         let results = spec.calls.iter().enumerate().map(|(number, call)| {
             Field::new(format!("result_{number}"), call.output.data_type().clone(), true)
@@ -92,7 +95,8 @@ impl Over {
             rows: Rows::new(schema, &spec.order)?,
             said: Vec::new(),
             failures: BTreeMap::new(),
-            layout: Layout::new(&spec.input, &spec.group, added),
+            closing: Closing::new(spec.settled.as_ref(), &spec.group, &spec.input)?,
+            layout: Layout::new(&spec.input, &spec.group, first, added),
             marks: Marks::default(),
             removed: Vec::new(),
             gone: Vec::new(),
@@ -271,12 +275,13 @@ impl Operator for Over {
 
     fn finish(&mut self, context: &Context, out: &mut Output) -> Result<(), Error> {
         let absorbed = self.absorbed.remove(&context.ts).unwrap_or_default();
-        let Some(delta) = concat_deltas(&absorbed)? else { return Ok(()) };
+        let Some(delta) = concat_deltas(&absorbed)? else { return self.settle(context) };
         drop(absorbed);
         let delta = delta.consolidate()?;
         let columns = delta.rows.columns();
         let encoded = self.rows.encode(columns)?;
         let groups = self.groups(columns, delta.len())?;
+        self.closing.add(&groups, columns, &self.lists);
         let order = by_group(&groups);
         let mut leaving = Leaving::default();
         for own in order.chunk_by(|one, other| group_of(*one) == group_of(*other)) {
@@ -290,14 +295,29 @@ impl Operator for Over {
             self.marks.unset(slot);
             self.gone.extend(self.rows.remove(slot));
         }
-        Ok(())
+        self.settle(context)
     }
 
     fn tables(&self) -> Vec<StateSpec> {
         vec![self.layout.spec()]
     }
 
-    fn settle(&mut self, _: &Context) -> Result<(), Error> {
+    fn settle(&mut self, context: &Context) -> Result<(), Error> {
+        for group in self.closing.passed(context, self.groups.as_ref())? {
+            let list = std::mem::take(&mut self.lists[group as usize]);
+            if list.is_empty() {
+                continue;
+            }
+            for slot in list.iter() {
+                self.marks.unset(slot);
+                self.marks.count(1);
+                self.said[slot as usize] = None;
+                // What is stored of it is trimmed.
+                drop(self.rows.remove(slot));
+            }
+            self.failures.remove(&group);
+            self.groups.remove(group);
+        }
         Ok(())
     }
 
@@ -316,7 +336,7 @@ impl Operator for Over {
         let lists = self.lists.capacity() * size_of::<List>();
         let said = self.said.iter().flatten().map(|said| said.len()).sum::<usize>()
             + self.said.capacity() * size_of::<Option<Said>>();
-        let rows = self.rows.bytes() + self.marks.bytes() + said;
+        let rows = self.rows.bytes() + self.marks.bytes() + self.closing.bytes() + said;
         absorbed + gone + lists + self.groups.bytes() + rows
     }
 

@@ -14,7 +14,8 @@ impl Over {
     pub(super) fn changes(&mut self) -> Result<Option<StateChange>, Error> {
         let slots = self.marks.drain();
         let gone = std::mem::take(&mut self.gone);
-        if slots.is_empty() && gone.is_empty() {
+        let trim = self.closing.take_trim();
+        if slots.is_empty() && gone.is_empty() && trim.is_none() {
             return Ok(None);
         }
         let there = self.rows.decode(&slots)?;
@@ -32,7 +33,7 @@ impl Over {
         let messages = failures.iter().map(|failure| failure.map(|(_, message)| message));
         added.push(Arc::new(messages.collect::<StringArray>()));
         self.rows.mark_stored(&slots);
-        Ok(Some(self.layout.change(&there, &added, &gone)?))
+        Ok(Some(self.layout.change(&there, &added, &gone, trim)?))
     }
 
     /// The columns of results of some slots; NULLs where nothing is shown.
@@ -58,6 +59,7 @@ impl Over {
         let said = self.calls.encode(&added)?;
         let encoded = self.rows.encode(&columns)?;
         let groups = self.groups(&columns, rows.num_rows())?;
+        self.closing.add(&groups, &columns, &self.lists);
         let mut slots = Vec::with_capacity(groups.len());
         for (row, group) in groups.into_iter().enumerate() {
             let bytes = encoded.row(row);

@@ -22,8 +22,14 @@ pub(in crate::operators) struct Layout {
 }
 
 impl Layout {
-    /// For rows of which `input` is known, in groups by some columns; `added` columns follow.
-    pub(in crate::operators) fn new(input: &Meta, group: &[usize], added: Vec<Field>) -> Layout {
+    /// For rows of which `input` is known, in groups by some columns, of which one may come `first`;
+    /// `added` columns follow.
+    pub(in crate::operators) fn new(
+        input: &Meta,
+        group: &[usize],
+        first: Option<usize>,
+        added: Vec<Field>,
+    ) -> Layout {
         let mut columns: Vec<usize> = Vec::new();
         let mut add = |all: &mut dyn Iterator<Item = usize>| {
             for column in all {
@@ -33,7 +39,7 @@ impl Layout {
             }
             columns.len()
         };
-        let key = add(&mut group.iter().chain(&input.key).copied());
+        let key = add(&mut first.iter().chain(group).chain(&input.key).copied());
         add(&mut (0..input.schema.fields().len()));
         let own = columns.iter().map(|column| {
             let field = input.schema.field(*column);
@@ -50,8 +56,8 @@ impl Layout {
         self.spec.clone()
     }
 
-    /// A change of the table: rows that are there, with what is added, and rows that are gone. The
-    /// columns of the rows are in the order of their schema.
+    /// A change of the table: rows that are there, with what is added, and rows that are gone; what is
+    /// below `trim` is gone too. The columns of the rows are in the order of their schema.
     ///
     /// # Errors
     /// Arrow's.
@@ -60,6 +66,7 @@ impl Layout {
         there: &[ArrayRef],
         added: &[ArrayRef],
         gone: &[ArrayRef],
+        trim: Option<i64>,
     ) -> Result<StateChange, Error> {
         let count = |columns: &[ArrayRef]| columns.first().map_or(0, |column| column.len());
         let (kept, lost) = (count(there), count(gone));
@@ -74,13 +81,13 @@ impl Layout {
         let rows = RecordBatch::try_new(Arc::clone(&self.spec.schema), columns)?;
         let is_gone: BooleanArray = (0..kept + lost).map(|row| Some(row >= kept)).collect();
         if lost == 0 {
-            return Ok(StateChange { rows, gone: is_gone, trim: None });
+            return Ok(StateChange { rows, gone: is_gone, trim });
         }
         // A key may be gone and there again, with another row.
         let keep = once(&rows.columns()[..self.spec.key], kept + lost)?;
         let rows = arrow::compute::filter_record_batch(&rows, &keep)?;
         let gone = arrow::compute::filter(&is_gone, &keep)?;
-        Ok(StateChange { rows, gone: gone.as_boolean().clone(), trim: None })
+        Ok(StateChange { rows, gone: gone.as_boolean().clone(), trim })
     }
 
     /// The columns of stored rows in the order of their schema, and what was added.

@@ -4,10 +4,12 @@
 //! ([`list`]). So a row is found again without an index of its own. In the store they are columns,
 //! keyed by the group and the key of the rows ([`layout`]).
 
+pub(super) mod closing;
 pub(super) mod layout;
 pub(super) mod list;
 pub(super) mod rows;
 
+pub(super) use closing::Closing;
 pub(super) use layout::Layout;
 pub(super) use list::List;
 pub(super) use rows::Rows;

@@ -9,7 +9,7 @@
 //! more are kept than are looked at: what falls behind can never return.
 //!
 //! State: a table keyed by the group and the input's key. A row goes with its weight, a group with its
-//! last row.
+//! last row, or when the time that its key names has passed.
 //!
 //! Invariants: 1. no row has a weight below 0 ([`TopN::change`]). 2. the rows of a list ascend strictly
 //! (`sorted`). 3. a slot in a list has a weight above 0.
@@ -28,7 +28,7 @@ use millrace_types::{Delta, Ts, concat_deltas};
 
 use super::aggregate::index::{self, Index};
 use super::aggregate::state::Marks;
-use super::sorted::{Layout, List, Rows, by_group, group_of, row_of};
+use super::sorted::{Closing, Layout, List, Rows, by_group, group_of, row_of};
 use crate::graph::TopNSpec;
 use crate::operator::{Context, Error, Operator, Output, StateChange, StateSpec};
 
@@ -61,6 +61,7 @@ pub(crate) struct TopN {
     lists: Vec<List>,
     rows: Rows,
     layout: Layout,
+    closing: Closing,
     marks: Marks,
     /// Slots that are in no list any more, until their rows have left.
     removed: Vec<u32>,
@@ -75,6 +76,7 @@ impl TopN {
     /// A column type that it does not take.
     pub(crate) fn new(spec: Arc<TopNSpec>) -> Result<TopN, Error> {
         let schema = &spec.input.schema;
+        let first = spec.settled.as_ref().map(|settled| settled.column);
         let group: Vec<&Field> = spec.group.iter().map(|column| schema.field(*column)).collect();
         let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let (offset, limit) = (count(spec.offset), count(spec.limit));
@@ -89,7 +91,8 @@ impl TopN {
             groups: index::index(&group)?,
             lists: Vec::new(),
             rows: Rows::new(schema, &spec.order)?,
-            layout: Layout::new(&spec.input, &spec.group, vec![weight]),
+            closing: Closing::new(spec.settled.as_ref(), &spec.group, &spec.input)?,
+            layout: Layout::new(&spec.input, &spec.group, first, vec![weight]),
             marks: Marks::default(),
             removed: Vec::new(),
             gone: Vec::new(),
@@ -278,7 +281,7 @@ impl Operator for TopN {
 
     fn finish(&mut self, context: &Context, out: &mut Output) -> Result<(), Error> {
         let absorbed = self.absorbed.remove(&context.ts).unwrap_or_default();
-        let Some(mut delta) = concat_deltas(&absorbed)? else { return Ok(()) };
+        let Some(mut delta) = concat_deltas(&absorbed)? else { return self.settle(context) };
         drop(absorbed);
         if self.kept.is_none() {
             delta = delta.consolidate()?;
@@ -286,6 +289,7 @@ impl Operator for TopN {
         let columns = delta.rows.columns();
         let encoded = self.rows.encode(columns)?;
         let groups = self.groups(columns, delta.len())?;
+        self.closing.add(&groups, columns, &self.lists);
         let order = by_group(&groups);
         let mut two = [Vec::new(), Vec::new()];
         let mut changes = Vec::new();
@@ -298,14 +302,27 @@ impl Operator for TopN {
         }
         self.emit(&mut changes, out)?;
         self.forget();
-        Ok(())
+        self.settle(context)
     }
 
     fn tables(&self) -> Vec<StateSpec> {
         vec![self.layout.spec()]
     }
 
-    fn settle(&mut self, _: &Context) -> Result<(), Error> {
+    fn settle(&mut self, context: &Context) -> Result<(), Error> {
+        for group in self.closing.passed(context, self.groups.as_ref())? {
+            let list = std::mem::take(&mut self.lists[group as usize]);
+            if list.is_empty() {
+                continue;
+            }
+            for slot in list.iter() {
+                self.marks.unset(slot);
+                self.marks.count(1);
+                // What is stored of it is trimmed.
+                drop(self.rows.remove(slot));
+            }
+            self.groups.remove(group);
+        }
         Ok(())
     }
 
@@ -322,7 +339,13 @@ impl Operator for TopN {
         let absorbed = self.absorbed.values().flatten().map(Delta::bytes).sum::<usize>();
         let gone = self.gone.iter().map(|row| row.len()).sum::<usize>();
         let lists = self.lists.capacity() * size_of::<List>();
-        absorbed + gone + lists + self.groups.bytes() + self.rows.bytes() + self.marks.bytes()
+        absorbed
+            + gone
+            + lists
+            + self.groups.bytes()
+            + self.rows.bytes()
+            + self.marks.bytes()
+            + self.closing.bytes()
     }
 
     fn touched(&self) -> u64 {

@@ -14,7 +14,8 @@ impl TopN {
     pub(super) fn changes(&mut self) -> Result<Option<StateChange>, Error> {
         let slots = self.marks.drain();
         let gone = std::mem::take(&mut self.gone);
-        if slots.is_empty() && gone.is_empty() {
+        let trim = self.closing.take_trim();
+        if slots.is_empty() && gone.is_empty() && trim.is_none() {
             return Ok(None);
         }
         let there = self.rows.decode(&slots)?;
@@ -22,7 +23,7 @@ impl TopN {
         let weights = slots.iter().map(|slot| self.rows.weight(*slot));
         let weights: ArrayRef = Arc::new(Int64Array::from_iter_values(weights));
         self.rows.mark_stored(&slots);
-        Ok(Some(self.layout.change(&there, &[weights], &gone)?))
+        Ok(Some(self.layout.change(&there, &[weights], &gone, trim)?))
     }
 
     /// Stored rows come back.
@@ -31,6 +32,7 @@ impl TopN {
         let weights = added[0].as_primitive::<Int64Type>();
         let encoded = self.rows.encode(&columns)?;
         let groups = self.groups(&columns, rows.num_rows())?;
+        self.closing.add(&groups, &columns, &self.lists);
         let mut slots = Vec::with_capacity(groups.len());
         for (row, group) in groups.into_iter().enumerate() {
             let weight = weights.value(row);

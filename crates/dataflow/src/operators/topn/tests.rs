@@ -49,6 +49,7 @@ fn plan(asked: &Asked) -> ViewPlan {
         offset,
         limit,
         position,
+        settled: None,
         meta: Meta { schema: output, append_only: false, ..meta },
     };
     ViewPlan { root: Node::TopN(Box::new(top)), sort: vec![2] }
@@ -175,4 +176,49 @@ fn a_key_that_goes_and_comes_again_is_stored_once() {
     epoch(&mut driver, 4, &[([1, 10, 1], -1)]);
     driver.checkpoint(&mut store).unwrap();
     assert!(store.is_empty());
+}
+
+/// The same rows with the group as a time.
+fn timed(rows: &RecordBatch, schema: &Arc<Schema>) -> RecordBatch {
+    let mut columns = rows.columns().to_vec();
+    columns[0] = arrow::compute::cast(&columns[0], schema.field(0).data_type()).unwrap();
+    RecordBatch::try_new(Arc::clone(schema), columns).unwrap()
+}
+
+#[test]
+fn state_of_a_group_goes_when_its_time_has_passed() {
+    let source = ObjectId(7);
+    let ViewPlan { root: Node::TopN(mut top), sort } = plan(&TWO) else { panic!("a Top-N") };
+    let time = DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, None);
+    let mut fields: Vec<Field> =
+        top.meta.schema.fields().iter().map(|field| field.as_ref().clone()).collect();
+    fields[0] = Field::new("g", time, true);
+    let schema = Arc::new(Schema::new(fields));
+    let Node::Leaf(leaf) = &mut top.input else { panic!("a leaf") };
+    leaf.meta.schema = Arc::clone(&schema);
+    top.meta.schema = Arc::clone(&schema);
+    top.settled = Some(millrace_plan::Watermark { column: 0, shift: 5, sources: vec![source] });
+    let plan = ViewPlan { root: Node::TopN(top), sort };
+    let mut driver = Driver::new(&plan, 1).unwrap();
+    let mut store = Store::default();
+    let mut epoch = |driver: &mut Driver, number: u64, rows: &[Row], watermark: i64| {
+        let delta = delta(rows);
+        let delta = Delta::new(timed(&delta.rows, &schema), delta.weights);
+        let ts = Epoch(number).ts();
+        driver.push(0, 0, &delta, ts).unwrap();
+        let out = driver.finish(ts, &BTreeMap::from([(source, watermark)])).unwrap();
+        driver.checkpoint(&mut store).unwrap();
+        (out.deltas.iter().map(Delta::len).sum::<usize>(), store.len())
+    };
+    let come: Vec<Row> = (0..30).map(|at| ([at / 10 * 10, at, at], 1)).collect();
+    assert_eq!(epoch(&mut driver, 1, &come, 4), (6, 30), "nothing has passed");
+    assert_eq!(epoch(&mut driver, 2, &[([20, 90, 31], 1)], 5), (2, 21), "the first has");
+    assert_eq!(epoch(&mut driver, 3, &[([30, 1, 32], 1)], 24), (1, 12), "and the second");
+    let mut driver = Driver::recover(&plan, 1, &store).unwrap();
+    let delta = delta(&[([40, 1, 33], 1)]);
+    let delta = Delta::new(timed(&delta.rows, &schema), delta.weights);
+    driver.push(0, 0, &delta, Epoch(4).ts()).unwrap();
+    driver.finish(Epoch(4).ts(), &BTreeMap::from([(source, 25)])).unwrap();
+    driver.checkpoint(&mut store).unwrap();
+    assert_eq!(store.len(), 2, "the third after a stop");
 }
