@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, new_null_array};
 use arrow::datatypes::Schema;
 use millrace_dataflow::driver::{Driver, Store};
+use millrace_sql::ROW_ID_COLUMN;
 use millrace_types::{Delta, Epoch, OFFSET_COLUMN, ObjectId, PARTITION_COLUMN};
 
 use super::sql::Sql;
@@ -19,7 +20,9 @@ fn rows(schema: &Arc<Schema>, keys: std::ops::Range<i64>) -> Delta {
     let column = |field: &arrow::datatypes::FieldRef| -> ArrayRef {
         match field.name().as_str() {
             PARTITION_COLUMN => Arc::new(Int32Array::from(vec![0; count])),
-            "u" | OFFSET_COLUMN => Arc::new(Int64Array::from_iter_values(keys.clone())),
+            "u" | OFFSET_COLUMN | ROW_ID_COLUMN => {
+                Arc::new(Int64Array::from_iter_values(keys.clone()))
+            }
             _ => new_null_array(field.data_type(), count),
         }
     };
@@ -65,7 +68,7 @@ fn touched_per_joined_row(text: &str, state: i64) -> u64 {
     const CHANGED: i64 = 1000;
     let sql = Sql::new(true);
     let plan = sql.plan(text, 0).expect("a plan");
-    let schema = sql.source_schema();
+    let schema = sql.table_schema();
     let mut driver = Driver::new(&plan, 2).expect("operators");
     let watermarks = BTreeMap::new();
     for from in (0..state).step_by(100_000) {
@@ -92,9 +95,9 @@ fn touched_per_joined_row(text: &str, state: i64) -> u64 {
 #[test]
 fn a_joined_row_costs_the_same_beside_a_thousand_rows_and_a_million() {
     for text in [
-        "SELECT a.u AS c0, b.u AS c1 FROM s AS a JOIN s AS b ON a.u = b.u",
-        "SELECT a.u AS c0, b.u AS c1 FROM s AS a LEFT JOIN s AS b ON a.u = b.u",
-        "SELECT a.u AS c0 FROM s AS a WHERE NOT EXISTS (SELECT 1 FROM s AS b WHERE b.u = a.u)",
+        "SELECT a.u AS c0, b.u AS c1 FROM w AS a JOIN w AS b ON a.u = b.u",
+        "SELECT a.u AS c0, b.u AS c1 FROM w AS a LEFT JOIN w AS b ON a.u = b.u",
+        "SELECT a.u AS c0 FROM w AS a WHERE NOT EXISTS (SELECT 1 FROM w AS b WHERE b.u = a.u)",
     ] {
         let (small, large) =
             (touched_per_joined_row(text, 1_000), touched_per_joined_row(text, 1_000_000));

@@ -23,6 +23,7 @@
 //! Invariants: those of [`side`]. 1. the join key of a row that is kept has a slot while any row of
 //! it is kept on either side ([`Join::forget`]).
 
+mod appended;
 mod pairs;
 mod side;
 mod state;
@@ -83,7 +84,7 @@ impl Join {
         let keys: Vec<Field> = keys.collect();
         let side = |name: &str, input: usize, counts| {
             let name = format!("{}, {name} side", spec.name);
-            Side::new(name, &spec.inputs[input].schema, counts, spec.clean[input].clone())
+            Side::new(name, &spec.inputs[input], counts, spec.clean[input].clone())
         };
         let counts_left = spec.kind.keeps_left() || spec.kind == JoinKind::Semi;
         let sides =
@@ -140,7 +141,9 @@ impl Join {
         out: &mut Output,
     ) -> Result<Vec<Change>, Error> {
         let Some(delta) = concat_deltas(deltas)? else { return Ok(Vec::new()) };
-        let mut delta = delta.consolidate()?;
+        // Rows that nobody retracts come once each.
+        let once = self.spec.inputs[side].append_only;
+        let mut delta = if once { delta } else { delta.consolidate()? };
         if let Some(matchable) = self.matchable(side, &delta) {
             let alone = if side == LEFT {
                 self.spec.kind.keeps_left()

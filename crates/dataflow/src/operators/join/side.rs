@@ -1,6 +1,7 @@
 //! The rows of one input of a join, by join key.
 //!
-//! A row is kept whole, once, under a slot number that addresses columns of what is known of it: its
+//! Rows that may be retracted are found by their values; those that never are stay as they came
+//! ([`Appended`]). A row is kept whole, once, under a slot number that addresses columns of what is known of it: its
 //! weight, the weight of its matches, its neighbours in the list of rows with the same join key.
 //! Lists are linked through the slots, so that a row comes and goes at one price however many share
 //! its key. Where a watermark says when rows are done, they are listed by their time, too.
@@ -13,12 +14,13 @@
 use std::collections::BTreeSet;
 
 use arrow::array::ArrayRef;
-use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
-use millrace_plan::Watermark;
+use arrow::datatypes::{DataType, Field, TimeUnit};
+use millrace_plan::{Meta, Watermark};
 
 use super::super::aggregate::index::{self, Index};
 use super::super::aggregate::slot_table::NONE;
 use super::super::aggregate::state::Marks;
+use super::appended::Appended;
 use crate::natives;
 use crate::operator::{Context, Error};
 
@@ -72,16 +74,17 @@ pub(super) struct Side {
 }
 
 impl Side {
-    /// Without rows.
+    /// Without rows; `input` is what is known of those that will come.
     ///
     /// # Errors
     /// A column type that cannot be kept.
     pub(super) fn new(
         name: String,
-        schema: &Schema,
+        input: &Meta,
         counts: bool,
         clean: Option<Watermark>,
     ) -> Result<Side, Error> {
+        let schema = &input.schema;
         let time = clean.as_ref().map(|clean| schema.field(clean.column).data_type());
         if time.is_some_and(|t| !matches!(t, DataType::Timestamp(TimeUnit::Microsecond, _))) {
             return Err(Error::Unsupported("rows that are done by what is no time".into()));
@@ -92,7 +95,10 @@ impl Side {
         Ok(Side {
             name,
             counts,
-            rows: index::row_index(&fields)?,
+            rows: match input.append_only {
+                true => Box::new(Appended::new(schema)),
+                false => index::row_index(&fields)?,
+            },
             weights: Vec::new(),
             matches: Vec::new(),
             next: Vec::new(),
