@@ -1,6 +1,6 @@
 //! The tables of one query: found while it is bound, pinned to one epoch before it runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -190,9 +190,26 @@ impl QueryTables {
         Ok(least.filter(|epoch| *epoch >= seen).map(|epoch| (epoch, statuses)))
     }
 
-    /// Rows that failed in the query's views at an epoch: how many, and the first.
+    /// The query's views and all that they stand on: a row that failed below is missing above, too.
+    fn with_those_below(&self) -> BTreeSet<ObjectId> {
+        let mut open: Vec<ObjectId> = self.views.lock().keys().copied().collect();
+        let mut all = BTreeSet::new();
+        while let Some(id) = open.pop() {
+            if !all.insert(id) {
+                continue;
+            }
+            match self.catalog.get(id).map(|object| &object.kind) {
+                Some(Kind::MaterializedView(view)) => open.extend(&view.depends_on),
+                Some(Kind::View(view)) => open.extend(&view.depends_on),
+                _ => {}
+            }
+        }
+        all
+    }
+
+    /// Rows that failed at an epoch in the query's views or below: how many, and the first.
     pub(super) fn view_errors(&self, epoch: Epoch) -> Result<Option<(usize, Report)>, Report> {
-        let ids: Vec<ObjectId> = self.views.lock().keys().copied().collect();
+        let ids = self.with_those_below();
         let mut count = 0;
         let mut first = None;
         for id in ids {

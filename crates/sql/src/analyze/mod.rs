@@ -31,7 +31,7 @@ use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 
 pub(crate) use multisets::as_counts;
 pub(crate) use operators::Operators;
-pub(crate) use subqueries::{Scalars, as_values};
+pub(crate) use subqueries::as_values;
 pub(crate) use ties::call as window_call;
 
 /// All analyzer rules, in order.

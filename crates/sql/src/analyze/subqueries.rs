@@ -31,22 +31,13 @@ use datafusion::logical_expr::{
 
 use crate::functions::only;
 
-/// Which scalar subqueries may have to give one value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scalars {
-    /// Those that use columns from outside: DataFusion runs the others and counts their rows.
-    Correlated,
-    /// All: in a view each is a join.
-    All,
-}
-
 /// See the module.
-pub(crate) fn as_values(plan: LogicalPlan, scalars: Scalars) -> Result<LogicalPlan> {
-    let changed = plan.transform_up_with_subqueries(|node| node_values(node, scalars))?;
+pub(crate) fn as_values(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let changed = plan.transform_up_with_subqueries(node_values)?;
     Ok(changed.data)
 }
 
-fn node_values(node: LogicalPlan, scalars: Scalars) -> Result<Transformed<LogicalPlan>> {
+fn node_values(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     if !node.expressions().iter().any(has_subquery) {
         return Ok(Transformed::no(node));
     }
@@ -61,13 +52,13 @@ fn node_values(node: LogicalPlan, scalars: Scalars) -> Result<Transformed<Logica
             let parts = split_conjunction_owned(expr).into_iter();
             let parts = parts.map(membership).map(|part| match is_join(&part) {
                 true => Ok(part),
-                false => expression(part, &schema, scalars),
+                false => expression(part, &schema),
             });
             let whole = conjunction(parts.collect::<Result<Vec<_>>>()?);
             return Ok(Transformed::yes(whole.unwrap_or_else(|| lit(true))));
         }
         let name = names.save(&expr);
-        Ok(Transformed::yes(name.restore(expression(expr, &schema, scalars)?)))
+        Ok(Transformed::yes(name.restore(expression(expr, &schema)?)))
     })?;
     changed.map_data(LogicalPlan::recompute_schema)
 }
@@ -124,7 +115,7 @@ fn is_semi_join(membership: &InSubquery, inverted: bool) -> bool {
     !has_subquery(&membership.expr) && (membership.negated == inverted || alone)
 }
 
-fn expression(expr: Expr, schema: &DFSchema, scalars: Scalars) -> Result<Expr> {
+fn expression(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     let changed = expr.transform_up(|part| match part {
         Expr::Exists(Exists { subquery, negated }) => {
             let found = exists(subquery.subquery.as_ref().clone(), &subquery)?;
@@ -142,7 +133,7 @@ fn expression(expr: Expr, schema: &DFSchema, scalars: Scalars) -> Result<Expr> {
             let asked = Quantified { any, operator: op, subquery };
             Ok(Transformed::yes(asked.answer(*expr, schema)?))
         }
-        Expr::ScalarSubquery(subquery) => one_value(subquery, scalars),
+        Expr::ScalarSubquery(subquery) => one_value(subquery),
         other => Ok(Transformed::no(other)),
     })?;
     Ok(changed.data)
@@ -293,12 +284,8 @@ fn outer(expr: Expr, schema: &DFSchema) -> Result<Expr> {
 }
 
 /// A subquery that may have several rows as one that has one value or none.
-fn one_value(subquery: Subquery, scalars: Scalars) -> Result<Transformed<Expr>> {
-    let is_ours = scalars == Scalars::All || !subquery.outer_ref_columns.is_empty();
+fn one_value(subquery: Subquery) -> Result<Transformed<Expr>> {
     let plan = subquery.subquery.as_ref();
-    if !is_ours {
-        return Ok(Transformed::no(Expr::ScalarSubquery(subquery)));
-    }
     if let Some((input, value, order)) = first_of(plan) {
         let call =
             AggregateFunction::new_udf(first_value_udaf(), vec![value], false, None, order, None);

@@ -45,7 +45,7 @@ pub use table::{CatalogTable, CatalogTables, TableLookup};
 pub use table_def::bind_table;
 pub use view::BoundView;
 
-use crate::analyze::{Scalars, as_counts, as_values};
+use crate::analyze::{as_counts, as_values};
 use crate::ast::Name;
 use crate::catalog::Catalog;
 use crate::error::report_in;
@@ -117,7 +117,7 @@ impl<'a> Binder<'a> {
         let options = self.state.config_options();
         let analyzed = crate::analyze::check_casts(plan)
             .and_then(as_counts)
-            .and_then(|plan| as_values(plan, Scalars::Correlated))
+            .and_then(as_values)
             .and_then(|plan| self.state.analyzer().execute_and_check(plan, options, |_, _| {}));
         analyzed.map_err(|error| report_in(&error, text))
     }

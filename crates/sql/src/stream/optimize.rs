@@ -26,7 +26,6 @@ use millrace_types::Report;
 
 use super::refuse::failure;
 use super::topn::without_distinct_on;
-use crate::analyze::{Scalars, as_values};
 
 type Rule = Arc<dyn OptimizerRule + Send + Sync>;
 
@@ -56,7 +55,6 @@ pub(super) fn optimize(plan: LogicalPlan, state: &SessionState) -> Result<Logica
     options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     let options = Arc::new(options);
     let analyzer = state.analyzer();
-    let plan = as_values(plan, Scalars::All).map_err(failure)?;
     let analyzed = analyzer.execute_and_check(plan, &options, |_, _| {}).map_err(failure)?;
     let analyzed = without_distinct_on(analyzed)?;
     let context = OptimizerContext::new_with_config_options(options)
