@@ -6,7 +6,8 @@
 //! PostgreSQL has not (then its error is of class 42 or 0A) and what it does not promise: which of
 //! tied rows come first. Numbers may differ in their last digits.
 //!
-//! `MILLRACE_SEED=n` repeats a run, `MILLRACE_POSTGRES_ROUNDS` sets how many there are.
+//! The standard run has 12 rounds from seed 0; `MILLRACE_POSTGRES_ROUNDS=n` runs fresh ones, and
+//! `MILLRACE_SEED=n` repeats a run.
 
 use std::net::SocketAddr;
 
@@ -57,9 +58,11 @@ struct Pair {
 async fn a_view_shows_what_postgres_shows() {
     let address = std::env::var("MILLRACE_TEST_POSTGRES").expect("scripts/postgres run sets it");
     let address: SocketAddr = address.parse().expect("host:port");
-    let seed = wait::seed();
+    let (rounds, seed) = match super::number("MILLRACE_POSTGRES_ROUNDS") {
+        Some(rounds) => (rounds, wait::seed()),
+        None => (12, super::number("MILLRACE_SEED").unwrap_or_default()),
+    };
     println!("MILLRACE_SEED={seed} repeats this run");
-    let rounds = std::env::var("MILLRACE_POSTGRES_ROUNDS").map_or(12, |n| n.parse().expect("n"));
     let mut server = Server::new(&[]);
     server.start().await;
     let theirs = server::connect(address).await.expect("PostgreSQL answers");
