@@ -17,6 +17,7 @@ use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, LogicalPlanBuilder, 
 
 const LEFT: &str = "millrace_left";
 const RIGHT: &str = "millrace_right";
+const PART: &str = "millrace_part";
 const TIMES: &str = "millrace_times";
 
 /// See the module.
@@ -45,7 +46,11 @@ fn counted(join: &Join) -> Result<LogicalPlan> {
         let call = AggregateFunction::new_udf(count_udaf(), args, false, None, Vec::new(), None);
         Expr::AggregateFunction(call).alias(format!("{name}_count"))
     };
-    let rows = rows.aggregate(group.clone(), vec![count(LEFT), count(RIGHT)])?;
+    // DataFusion keeps what it knows of a key through an unnest, where it is no key any more. Of this
+    // one a part is projected away.
+    let part = group.iter().take(1).map(|column| column.clone().is_null().alias(PART));
+    let key = group.iter().cloned().chain(part).collect::<Vec<_>>();
+    let rows = rows.aggregate(key, vec![count(LEFT), count(RIGHT)])?;
     let counted = |name: &str| Expr::Column(Column::new_unqualified(format!("{name}_count")));
     let (left, right) = (counted(LEFT), counted(RIGHT));
     let times = match join.join_type {
