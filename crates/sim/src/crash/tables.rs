@@ -92,6 +92,8 @@ async fn crash(store: &str, rounds: usize) {
     server.start().await;
     let client = server.connect().await;
     assert_eq!(numbers(&client, TOTALS).await, [i64::from(ACCOUNTS) * EACH; 2]);
+    // Constant rows are given once, not once a life.
+    assert_eq!(numbers(&client, "SELECT count(*), sum(id)::bigint FROM constants").await, [10, 43]);
     server.stop().await;
 }
 
@@ -104,6 +106,8 @@ async fn create(client: &Client) {
         "CREATE TABLE accounts (id INT PRIMARY KEY, balance BIGINT NOT NULL)",
         "CREATE TABLE done (writer INT, n BIGINT)",
         "CREATE MATERIALIZED VIEW total AS SELECT sum(balance) AS balance FROM accounts",
+        "CREATE MATERIALIZED VIEW constants AS \
+             SELECT id FROM accounts UNION ALL SELECT n FROM (VALUES (7), (8)) AS v(n)",
         "CREATE MATERIALIZED VIEW counts AS SELECT writer, count(*) AS n FROM done GROUP BY writer",
     ] {
         run(client, statement).await;

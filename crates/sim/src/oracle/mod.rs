@@ -7,8 +7,8 @@
 //! query. A twin with one worker that never stops must give the same changes in every epoch, and one
 //! that nobody follows the same content.
 //!
-//! `MILLRACE_SEED=n` runs one case; `MILLRACE_ORACLE_SECONDS=n` runs cases for that long. A failure
-//! prints the seed and the queries.
+//! `MILLRACE_SEED=n` runs one case; `MILLRACE_ORACLE_SECONDS=n` runs cases for that long and says
+//! which it is at. A failure prints the seed and the queries.
 //!
 //! Invariants: 1. no weight of a view's content is negative after an epoch. 2. the standard run
 //! reaches every function and every kind of step ([`coverage`]).
@@ -86,7 +86,12 @@ fn a_view_equals_its_query_over_the_rows_so_far() {
         match until {
             Some(until) if now() >= until => break,
             None if seed == CASES => break,
-            _ => run(seed, &mut coverage),
+            // A case that does not end has said which it is.
+            Some(_) => {
+                eprint!("\rMILLRACE_SEED={seed} ");
+                run(seed, &mut coverage);
+            }
+            None => run(seed, &mut coverage),
         }
         cases += 1;
     }

@@ -6,7 +6,7 @@
 //! have several rows gives a list of at most two values, of which `only` takes the one.
 //!
 //! Invariants: 1. the meaning is PostgreSQL's, NULLs included; more than one row is an error of the
-//! row that asks, and of no other. 2. running it again changes nothing.
+//! row that asks, and of no other.
 
 use std::sync::Arc;
 
