@@ -103,6 +103,11 @@ impl Case {
         Input { name, columns: fields.map(column).collect(), append_only: false }
     }
 
+    /// How many queries it keeps.
+    pub(super) fn queries(&self) -> usize {
+        self.queries.len()
+    }
+
     /// For a reader who looks for the difference.
     pub(super) fn describe(&self) -> String {
         let mut text = format!("times {:?}, lateness {} us\n", self.times, self.lateness);
