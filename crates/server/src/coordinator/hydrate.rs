@@ -28,7 +28,9 @@ const STEPS_IN_FLIGHT: u64 = 3;
 /// Rows of a step while other views run: their epochs wait for the end of a step.
 const STEP_BYTES: usize = 8 << 20;
 /// Rows of a step while no other view runs: each group is then touched seldom.
-const STEP_BYTES_ALONE: usize = 256 << 20;
+const STEP_BYTES_ALONE: usize = 64 << 20;
+/// Content of a view that is being filled above which it is written; no step ends above twice that.
+const CONTENT_BYTES_MAX: usize = 128 << 20;
 
 /// A feed of one hydration.
 struct Private {
@@ -331,9 +333,19 @@ impl Coordinator {
             && now - hydration.last_step_at >= micros(self.shared.config.epoch_interval);
         let upper = self.views.get(&view).map(super::View::upper).unwrap_or_default();
         let behind = hydration.ts.0.saturating_sub(upper.0);
-        if changed && (full || rested) && behind < STEPS_IN_FLIGHT {
+        let room = self.content_bytes(view) <= 2 * self.content_max();
+        if changed && (full || rested) && behind < STEPS_IN_FLIGHT && room {
             self.end_step(view, hydration, now);
         }
+    }
+
+    /// What is in memory of the view's content.
+    fn content_bytes(&self, view: ObjectId) -> usize {
+        self.views.get(&view).map_or(0, |view| view.tables.content.bytes())
+    }
+
+    fn content_max(&self) -> usize {
+        self.staged_max().min(CONTENT_BYTES_MAX)
     }
 
     fn end_step(&mut self, view: ObjectId, hydration: &mut Hydration, now: i64) {
@@ -343,8 +355,7 @@ impl Coordinator {
         for private in &hydration.feeds {
             private.feed.gate.cut(|_| (hydration.ts, None));
         }
-        let staged = self.views.get(&view).map_or(0, |view| view.tables.content.bytes());
-        if staged > self.staged_max() && hydration.flush.is_none() {
+        if self.content_bytes(view) > self.content_max() && hydration.flush.is_none() {
             hydration.flush = Some(Flush { upto: ended, committing: false });
         }
         self.runtime.broadcast(&Command::Advance { view, upto: hydration.ts });
