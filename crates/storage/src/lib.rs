@@ -17,6 +17,7 @@ mod layout;
 mod merge;
 mod meta;
 mod narrow;
+mod rank;
 mod record;
 mod run;
 mod segment;
