@@ -189,6 +189,9 @@ pub trait Operator: Send {
         None
     }
 
+    /// Rows of state in memory: cheap to ask. Those that went since the last hand-over may count.
+    fn rows(&self) -> usize;
+
     /// Bytes of state and scratch in memory.
     fn bytes(&self) -> usize;
 

@@ -9,11 +9,11 @@ mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use millrace_plan::ViewPlan;
+use millrace_plan::{Upstream, ViewPlan};
 use millrace_types::{Delta, ObjectId, Ts};
 
 pub use self::store::Store;
-use crate::graph::{ConstantStage, Graph, Upstream, build, split};
+use crate::graph::{ConstantStage, Graph, build, split};
 use crate::operator::{Context, Error, Operator, Output};
 
 /// A running view.

@@ -84,10 +84,11 @@ impl Bench {
     fn new(workers: usize) -> Bench {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), MetaKind::Fjall).unwrap();
-        let (send, events) = crossbeam_channel::unbounded();
-        let runtime = Runtime::start(workers, Arc::new(move |e| drop(send.send(e)))).unwrap();
+        let (send, received) = crossbeam_channel::unbounded();
+        let events: Events = Arc::new(move |e| drop(send.send(e)));
+        let runtime = Runtime::start(workers, events, Arc::new(|| 0)).unwrap();
         let (uppers, handed) = (BTreeMap::new(), Vec::new());
-        Bench { store, runtime, events, uppers, handed, _dir: dir }
+        Bench { store, runtime, events: received, uppers, handed, _dir: dir }
     }
 
     fn tables(&self, plan: &ViewPlan, first: u64) -> ViewTables {
@@ -117,6 +118,7 @@ impl Bench {
             live: true,
             watermarks: Arc::default(),
             now: 0,
+            figures: Arc::new(Figures::new(&Graph::new(&plan), self.runtime.workers(), 0)),
         })));
         tables
     }

@@ -19,7 +19,7 @@ use timely::worker::Worker;
 
 use super::build::{Dataflow, LeafInput, install};
 use super::working::Working;
-use super::{Command, Event, Events, FeedId};
+use super::{Clock, Command, Event, Events, FeedId};
 use crate::operator::{Context, Error, Output};
 
 const WATERMARKS_KEPT: usize = 4_096;
@@ -36,6 +36,7 @@ pub(super) struct Shared {
     pub(super) worker: usize,
     pub(super) workers: usize,
     pub(super) sealed: RefCell<BTreeMap<Epoch, Sealed>>,
+    pub(super) clock: Clock,
 }
 
 impl Shared {
@@ -76,11 +77,17 @@ struct State {
 }
 
 /// Runs until told to stop.
-pub(super) fn run(timely: &mut Worker, commands: &Receiver<Command>, events: &Events) {
+pub(super) fn run(
+    timely: &mut Worker,
+    commands: &Receiver<Command>,
+    events: &Events,
+    clock: &Clock,
+) {
     let shared = Rc::new(Shared {
         worker: timely.index(),
         workers: timely.peers(),
         sealed: RefCell::default(),
+        clock: Arc::clone(clock),
     });
     let mut state = State { shared, events: events.clone(), views: BTreeMap::new(), sealed: None };
     loop {

@@ -75,6 +75,7 @@ struct View {
     uppers: Vec<Ts>,
     graph: Arc<millrace_dataflow::graph::Graph>,
     tables: millrace_dataflow::runtime::ViewTables,
+    figures: Arc<millrace_dataflow::runtime::Figures>,
     sources: Vec<ObjectId>,
     /// Follows the seals from this epoch on; None while hydrating.
     live_from: Option<Epoch>,
@@ -152,6 +153,7 @@ impl Coordinator {
                 // The inbox is closed only when the process ends.
                 drop(events.send(Message::Event(event)));
             }),
+            shared.clock.shared(),
         )
         .map_err(ServerError::Thread)?;
         let checkpoints = checkpoint::Checkpoints::start(&shared)?;

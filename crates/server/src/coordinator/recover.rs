@@ -159,6 +159,7 @@ impl Coordinator {
                 view: object.id,
                 name: object.name.clone(),
                 tables,
+                figures: self.figures(&graph),
                 graph: Arc::new(graph),
                 start: checkpoint.next().ts(),
                 restore: Some(checkpoint),

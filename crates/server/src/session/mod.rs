@@ -242,7 +242,7 @@ impl Conn {
             Statement::Drop(drop) => self.drop_objects(drop).await?,
             Statement::Show(show) => return self.show(&show),
             Statement::Describe(name) => return self.describe(&name, "DESCRIBE"),
-            Statement::Explain(explain) => return self.explain(*explain.inner, text).await,
+            Statement::Explain(explain) => return self.explain(explain, text).await,
             Statement::Query(query) if is_catalog_query(&query) => {
                 return self.catalog_query(text, parameters).await;
             }

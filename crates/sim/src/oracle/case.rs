@@ -18,6 +18,7 @@ use super::coverage::Coverage;
 use super::data::{self, EpochRows, Rows, SECOND, TableRows, Times};
 use super::query::{self, Input, Query};
 use super::running::{Running, Said, Unfollowed, visible};
+use super::shown;
 use super::sql::{SOURCE, SOURCE_ID, Sql, TABLE, TABLE_ID};
 
 /// A source and a table, views over them, and how they are fed.
@@ -122,7 +123,10 @@ impl Case {
 
     /// Runs it to its end.
     pub(super) fn run(&self, random: &mut StdRng, coverage: &mut Coverage) {
-        self.plans.iter().for_each(|(_, plan)| coverage.plan(plan));
+        self.plans.iter().for_each(|(_, plan)| {
+            coverage.plan(plan);
+            shown::each_operator_once(plan);
+        });
         self.queries.iter().for_each(|(_, query)| coverage.text(&query.text));
         let mut source = Rows::new(self.sql.source_schema(), self.times, random);
         let mut table = TableRows::new(self.sql.source_schema(), self.sql.table_schema(), random);

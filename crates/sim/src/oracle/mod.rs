@@ -29,6 +29,7 @@ mod postgres;
 mod query;
 mod ranked;
 mod running;
+mod shown;
 mod sql;
 mod timed;
 

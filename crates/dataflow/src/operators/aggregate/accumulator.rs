@@ -160,6 +160,11 @@ pub(super) trait Accumulator: Send {
         0
     }
 
+    /// Entries in memory.
+    fn held(&self) -> usize {
+        0
+    }
+
     /// Bytes in memory.
     fn bytes(&self) -> usize;
 

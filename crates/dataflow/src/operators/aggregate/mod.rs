@@ -440,6 +440,11 @@ impl Operator for Aggregate {
         }
     }
 
+    fn rows(&self) -> usize {
+        let entries: usize = self.state.cells.iter().map(|cell| cell.held()).sum();
+        self.state.index.len() + entries
+    }
+
     fn bytes(&self) -> usize {
         let scratches = self.scratches.values().chain(&self.spare);
         self.state.bytes()

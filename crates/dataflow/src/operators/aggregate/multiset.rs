@@ -39,6 +39,8 @@ pub(super) struct Multiset {
     converter: RowConverter,
     types: Vec<DataType>,
     slots: Vec<BTreeMap<Bytes, i64>>,
+    /// Entries of all slots.
+    held: usize,
     heap: usize,
     /// Entries of the state that differ from the state table.
     changed: BTreeSet<(u32, Bytes)>,
@@ -70,6 +72,7 @@ impl Multiset {
             converter: RowConverter::new(columns)?,
             types,
             slots: Vec::new(),
+            held: 0,
             heap: 0,
             changed: BTreeSet::new(),
             distinct,
@@ -82,6 +85,7 @@ impl Multiset {
         let entries = &mut self.slots[slot];
         let Some(count) = entries.get_mut(row) else {
             entries.insert(row.into(), weight);
+            self.held += 1;
             self.heap += row.len() + ENTRY_BYTES;
             return weight;
         };
@@ -89,6 +93,7 @@ impl Multiset {
         let after = *count;
         if after == 0 {
             entries.remove(row);
+            self.held -= 1;
             self.heap -= row.len() + ENTRY_BYTES;
         }
         after
@@ -96,6 +101,7 @@ impl Multiset {
 
     fn forget(&mut self, slot: u32) {
         let entries = std::mem::take(&mut self.slots[slot as usize]);
+        self.held -= entries.len();
         self.heap -= entries.keys().map(|row| row.len() + ENTRY_BYTES).sum::<usize>();
     }
 
@@ -157,7 +163,7 @@ impl Accumulator for Multiset {
 
     fn clear(&mut self) {
         self.slots.clear();
-        self.heap = 0;
+        (self.held, self.heap) = (0, 0);
     }
 
     fn reset(&mut self, slot: u32) {
@@ -254,6 +260,10 @@ impl Accumulator for Multiset {
         self.slots.capacity() * size_of::<BTreeMap<Bytes, i64>>()
             + self.heap
             + self.changed.len() * ENTRY_BYTES
+    }
+
+    fn held(&self) -> usize {
+        self.held
     }
 
     fn touched(&self) -> u64 {

@@ -339,6 +339,10 @@ impl Operator for Join {
         self.take_back(table, &rows)
     }
 
+    fn rows(&self) -> usize {
+        self.sides.iter().map(|side| side.rows.len()).sum()
+    }
+
     fn bytes(&self) -> usize {
         let absorbed = self.absorbed.values().flatten().flatten();
         self.keys.bytes()
