@@ -20,6 +20,7 @@ use super::query::{self, Input, Query};
 use super::running::{Running, Said, Unfollowed, visible};
 use super::shown;
 use super::sql::{SOURCE, SOURCE_ID, Sql, TABLE, TABLE_ID};
+use super::unclean::without_clean_up;
 
 /// A source and a table, views over them, and how they are fed.
 pub(super) struct Case {
@@ -131,7 +132,11 @@ impl Case {
         let mut source = Rows::new(self.sql.source_schema(), self.times, random);
         let mut table = TableRows::new(self.sql.source_schema(), self.sql.table_schema(), random);
         let mut running = Running::new(&self.plans, random.random_range(1..=4));
-        let mut twin = Running::new(&self.plans, 1);
+        // One worker that never lets state go, or does.
+        let plain = |(id, plan): &(ObjectId, ViewPlan)| (*id, without_clean_up(plan));
+        let plain: Vec<(ObjectId, ViewPlan)> = self.plans.iter().map(plain).collect();
+        let keeps_all = random.random_bool(0.5);
+        let mut twin = Running::new(if keeps_all { &plain } else { &self.plans }, 1);
         let mut unfollowed = Unfollowed::new(&self.plans, random.random_range(1..=4));
         let mut told = Told {
             rows: Vec::new(),
@@ -148,7 +153,7 @@ impl Case {
             assert_eq!(
                 said,
                 twin.epoch(number, &rows),
-                "epoch {number}: one worker says otherwise"
+                "epoch {number}: one worker says otherwise (keeps all state: {keeps_all})"
             );
             told.rows.extend(rows.partitions.iter().cloned());
             for (content, said) in told.contents.iter_mut().zip(&said) {
