@@ -427,6 +427,10 @@ impl Accumulator for Distinct {
             + logged.sum::<usize>()
     }
 
+    fn held(&self) -> usize {
+        self.index.len()
+    }
+
     fn touched(&self) -> u64 {
         self.marks.touched()
     }
