@@ -5,7 +5,7 @@
 //! depends on the worker's index.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ use crate::operator::{Context, Error, Operator, Output, StateChange};
 
 pub(super) type Packets = CapacityContainerBuilder<Vec<Packet>>;
 /// Published changes on their way to the views above.
-pub(super) type Changes = Rc<RefCell<Vec<(Ts, Vec<Delta>)>>>;
+pub(super) type Changes = Rc<RefCell<VecDeque<(Ts, VecDeque<Delta>)>>>;
 
 /// One input of a dataflow.
 pub(super) struct LeafInput {
@@ -132,8 +132,10 @@ pub(super) struct Dataflow {
     pub(super) live_from: Rc<Cell<Option<Ts>>>,
     /// A view above takes the changes.
     pub(super) followed: Rc<Cell<bool>>,
-    /// Published changes that the views above have not been given yet.
-    pub(super) changes: Changes,
+    /// Published changes that the views above have not been given yet, oldest first.
+    changes: Changes,
+    /// The views above have been given everything below it.
+    pub(super) fed: Ts,
     /// Everything below it is published.
     pub(super) upper: Rc<Cell<Ts>>,
     pub(super) reported: Ts,
@@ -153,6 +155,33 @@ pub(super) struct Handed {
 }
 
 impl Dataflow {
+    /// The oldest changes that the views above have not been given, about so many rows.
+    pub(super) fn next_changes(&mut self, rows: usize) -> Vec<(Ts, Vec<Delta>)> {
+        let mut changes = self.changes.borrow_mut();
+        let (mut next, mut left) = (Vec::new(), rows);
+        while let Some((ts, deltas)) = changes.front_mut() {
+            let mut some = Vec::new();
+            while left > 0
+                && let Some(delta) = deltas.pop_front()
+            {
+                left = left.saturating_sub(delta.len());
+                some.push(delta);
+            }
+            next.push((*ts, some));
+            if !deltas.is_empty() {
+                break;
+            }
+            changes.pop_front();
+        }
+        self.fed = changes.front().map_or(self.upper.get(), |(ts, _)| *ts);
+        next
+    }
+
+    /// True if the views above have not been given all changes.
+    pub(super) fn has_changes(&self) -> bool {
+        !self.changes.borrow().is_empty()
+    }
+
     /// Tells the coordinator what is new.
     pub(super) fn report(&mut self, view: ObjectId, shared: &Shared, events: &Events) {
         let (worker, upper) = (shared.worker, self.upper.get());
@@ -233,6 +262,7 @@ pub(super) fn install(
         live_from: cells.live_from,
         followed: cells.followed,
         changes,
+        fed: spec.start,
         upper,
         reported: spec.start,
         turns: cells.turns,

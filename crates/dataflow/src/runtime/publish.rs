@@ -69,7 +69,8 @@ impl Publisher {
             }
             for (ts, deltas) in complete {
                 if self.cells.followed.get() {
-                    self.changes.borrow_mut().push((ts, deltas.clone()));
+                    let changes = deltas.iter().cloned().collect();
+                    self.changes.borrow_mut().push_back((ts, changes));
                 }
                 self.tables.content.publish(worker, ts, deltas);
             }

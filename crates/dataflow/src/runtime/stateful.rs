@@ -65,13 +65,14 @@ struct Done {
 }
 
 impl Stateful {
-    /// Finishes all times below the frontier and hands over marks in between.
+    /// Finishes all times below the frontier and hands over marks in between. True if an operator
+    /// has more to say of a time.
     fn run(
         &mut self,
         frontier: Ts,
         done: &mut Done,
         mut give: impl FnMut(&Capability<u64>, Delta),
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let mut marks: Vec<Ts> = self.cells.marks.borrow().clone();
         marks.retain(|mark| *mark < frontier && !self.handed(*mark));
         marks.sort_unstable();
@@ -96,13 +97,18 @@ impl Stateful {
                 }
             }
             self.cells.side.borrow_mut().add(ts, out);
+            if self.operator.has_more() {
+                // The rest comes when the other operators have had their turns.
+                self.pending.insert(ts, capability);
+                return Ok(true);
+            }
         }
         for mark in marks {
             done.finished = true;
             self.hand_over(mark)?;
         }
         self.rest(frontier);
-        Ok(())
+        Ok(false)
     }
 
     /// The next time to finish below the frontier: one with rows, or one at which output is owed.
@@ -191,6 +197,7 @@ pub(super) fn stateful<'scope>(
     }
     let (output, result) = builder.new_output::<Vec<Packet>>();
     let mut output = OutputBuilder::<u64, Packets>::from(output);
+    let again = scope.activator_for(builder.operator_info().address);
     builder.build(move |mut capabilities| {
         let first = capabilities.pop().expect("one output has one capability");
         if stage.operator.wants_start() {
@@ -220,8 +227,13 @@ pub(super) fn stateful<'scope>(
             let ran = stage.run(frontier, &mut done, |capability, delta| {
                 output.session(capability).give(Packet(delta));
             });
-            if let Some(error) = failed.or(ran.err()) {
+            if let Some(error) = failed {
                 fatal(&error);
+            }
+            match ran {
+                Ok(true) => again.activate(),
+                Ok(false) => {}
+                Err(error) => fatal(&error),
             }
             stage.note(begin, &done);
         }

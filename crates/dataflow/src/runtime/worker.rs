@@ -23,6 +23,8 @@ use super::{Clock, Command, Event, Events, FeedId};
 use crate::operator::{Context, Error, Output};
 
 const WATERMARKS_KEPT: usize = 4_096;
+/// Changes of a view that those above it get at once; other dataflows take their turns in between.
+const FED_ROWS: usize = 1 << 17;
 
 /// What the record of a sealed epoch says of time.
 #[derive(Clone, Default)]
@@ -90,8 +92,9 @@ pub(super) fn run(
         clock: Arc::clone(clock),
     });
     let mut state = State { shared, events: events.clone(), views: BTreeMap::new(), sealed: None };
+    let mut waits = false;
     loop {
-        let mut idle = true;
+        let mut idle = !waits;
         while let Ok(command) = commands.try_recv() {
             idle = false;
             if matches!(command, Command::Stop) {
@@ -109,8 +112,9 @@ pub(super) fn run(
             true => timely.step_or_park(None),
             false => timely.step(),
         };
-        if let Err(error) = state.after_step() {
-            fatal(&error);
+        match state.after_step() {
+            Ok(left) => waits = left,
+            Err(error) => fatal(&error),
         }
     }
 }
@@ -215,7 +219,7 @@ impl State {
     fn go_live(&mut self, view: ObjectId, from: Epoch) {
         let upto = self.sealed.map_or(from, |sealed| sealed.next().max(from)).ts();
         let uppers: BTreeMap<ObjectId, Ts> =
-            self.views.iter().map(|(id, below)| (*id, below.upper.get())).collect();
+            self.views.iter().map(|(id, below)| (*id, below.fed)).collect();
         let Some(dataflow) = self.views.get_mut(&view) else { return };
         dataflow.live_from.set(Some(from.ts()));
         for leaf in &mut dataflow.leaves {
@@ -244,21 +248,24 @@ impl State {
         }
     }
 
-    /// Passes published changes on to the views above, in the order of creation, and reports.
-    fn after_step(&mut self) -> Result<(), Error> {
+    /// Passes published changes on to the views above, in the order of creation, and reports. True if
+    /// there are more than can be passed on at once.
+    fn after_step(&mut self) -> Result<bool, Error> {
         let ids: Vec<ObjectId> = self.views.keys().copied().collect();
+        let mut waits = false;
         for id in ids {
             let Some(dataflow) = self.views.get_mut(&id) else { continue };
-            let changes = std::mem::take(&mut *dataflow.changes.borrow_mut());
-            let upper = dataflow.upper.get();
-            let moved = upper != dataflow.reported;
-            if !changes.is_empty() || moved {
+            let before = dataflow.fed;
+            let changes = dataflow.next_changes(FED_ROWS);
+            let upper = dataflow.fed;
+            if !changes.is_empty() || upper != before {
                 self.feed_views(id, &changes, upper)?;
             }
             let Some(dataflow) = self.views.get_mut(&id) else { continue };
+            waits |= dataflow.has_changes();
             dataflow.report(id, &self.shared, &self.events);
         }
-        Ok(())
+        Ok(waits)
     }
 
     fn feed_views(

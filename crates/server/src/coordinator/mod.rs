@@ -42,6 +42,11 @@ pub use tables::TableChange;
 
 /// How many sealed epochs may wait for completion.
 const IN_FLIGHT_MAX: usize = 4;
+/// How many may wait while they are small: a view that has much to do in one of them, as when one row
+/// joins with millions, does not keep the others from theirs.
+const SMALL_IN_FLIGHT_MAX: usize = 100;
+/// Bytes of rows that came in all of them together, for that.
+const SMALL_BYTES_MAX: usize = 1 << 20;
 /// How often status is posted and timers are looked at while nothing happens.
 const IDLE_WAIT: Duration = Duration::from_millis(500);
 
@@ -83,6 +88,14 @@ struct View {
     turns: Vec<Option<i64>>,
 }
 
+/// A sealed epoch that not all views have completed.
+struct InFlight {
+    epoch: Epoch,
+    sealed_at: i64,
+    /// Of the rows that came in it.
+    bytes: usize,
+}
+
 impl View {
     fn upper(&self) -> Ts {
         self.uppers.iter().copied().min().unwrap_or_default()
@@ -114,7 +127,7 @@ pub struct Coordinator {
     flushes: Vec<oneshot::Sender<Result<Epoch, Report>>>,
     hydrations: BTreeMap<ObjectId, hydrate::Hydration>,
     /// Sealed epochs that a live view has not completed, with their seal time.
-    in_flight: VecDeque<(Epoch, i64)>,
+    in_flight: VecDeque<InFlight>,
     checkpoints: checkpoint::Checkpoints,
     housekeeping: housekeeping::Housekeeping,
     /// Requests that wait for the commit under way.
@@ -282,7 +295,7 @@ impl Coordinator {
         let busy = !self.hydrations.is_empty()
             || self.sources.values().any(|source| source.feed.gate.peek_changed());
         match busy {
-            true if self.in_flight.len() >= IN_FLIGHT_MAX => Duration::from_millis(20),
+            true if self.in_flight_full() => Duration::from_millis(20),
             true => {
                 let due = self.last_seal_at.saturating_add(self.interval()).saturating_sub(now);
                 let due = u64::try_from(due).unwrap_or(0).clamp(200, 20_000);

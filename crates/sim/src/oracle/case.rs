@@ -137,6 +137,8 @@ impl Case {
         let plain: Vec<(ObjectId, ViewPlan)> = self.plans.iter().map(plain).collect();
         let keeps_all = random.random_bool(0.5);
         let mut twin = Running::new(if keeps_all { &plain } else { &self.plans }, 1);
+        // Its operators work in small pieces.
+        twin.set_fuel(random.random_range(1..8));
         let mut unfollowed = Unfollowed::new(&self.plans, random.random_range(1..=4));
         let mut told = Told {
             rows: Vec::new(),
