@@ -14,8 +14,9 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt32Array};
 use arrow::datatypes::SchemaRef;
 use millrace_plan::{
-    Aggregate, Call, Clock, Hop, Join, JoinKind, JoinPair, Leaf, Meta, Node, Order, Over, OverCall,
-    Scalar, Session, Stay, Step, TopN, Upsert, Upstream, ViewPlan, Watermark,
+    Aggregate, Call, Clock, Hop, Join, JoinKind, JoinPair, Leaf, Meta, Nearest, NearestSide, Node,
+    Order, Over, OverCall, Scalar, Session, Stay, Step, TopN, Upsert, Upstream, ViewPlan,
+    Watermark,
 };
 use millrace_types::{Delta, vnodes, worker_of};
 
@@ -36,6 +37,8 @@ pub struct Graph {
     pub output: Vec<Upstream>,
     /// The columns of the view's rows.
     pub schema: SchemaRef,
+    /// See [`ViewPlan::retention`].
+    pub retention: Option<Watermark>,
 }
 
 /// A leaf and the chain behind it.
@@ -45,6 +48,8 @@ pub struct LeafStage {
     pub leaf: Leaf,
     /// Run on the worker that reads.
     pub chain: Runner,
+    /// Other leaves' rows are looked up in its rows: they come first where a view is filled.
+    pub lookup: bool,
 }
 
 /// Constant rows and the chain behind them. They come once, at the first time of the dataflow, on
@@ -97,6 +102,8 @@ pub enum Spec {
     Aggregate(Arc<AggregateSpec>),
     /// A join.
     Join(Arc<JoinSpec>),
+    /// An ASOF join.
+    Nearest(Arc<NearestSpec>),
     /// The newest row of each key.
     Upsert(Arc<UpsertSpec>),
     /// The first rows of each group.
@@ -141,10 +148,33 @@ pub struct JoinSpec {
     pub filter: Option<Scalar>,
     /// See [`Join::clean`].
     pub clean: [Option<Watermark>; 2],
+    /// See [`Join::lookup`].
+    pub lookup: bool,
     /// What is known of the rows that come in, left and right.
     pub inputs: [Meta; 2],
     /// See [`Join::pair_schema`].
     pub pairs: SchemaRef,
+    /// The columns of its rows.
+    pub output: SchemaRef,
+}
+
+/// An ASOF join without what is below it; the fields are those of [`Nearest`].
+#[derive(Clone, Debug)]
+pub struct NearestSpec {
+    /// For messages.
+    pub name: String,
+    /// See [`Nearest::keeps_left`].
+    pub keeps_left: bool,
+    /// See [`Nearest::on`].
+    pub on: Vec<JoinPair>,
+    /// See [`Nearest::times`].
+    pub times: JoinPair,
+    /// See [`Nearest::side`].
+    pub side: NearestSide,
+    /// See [`Nearest::settled`].
+    pub settled: Option<Watermark>,
+    /// What is known of the rows that come in, left and right.
+    pub inputs: [Meta; 2],
     /// The columns of its rows.
     pub output: SchemaRef,
 }
@@ -179,6 +209,8 @@ pub struct TopNSpec {
     pub limit: u64,
     /// See [`TopN::position`].
     pub position: bool,
+    /// See [`TopN::ties`].
+    pub ties: Option<usize>,
     /// See [`TopN::settled`].
     pub settled: Option<Watermark>,
     /// What is known of the rows that come in.
@@ -245,6 +277,7 @@ impl fmt::Display for Spec {
         match self {
             Spec::Aggregate(spec) => f.write_str(&spec.name),
             Spec::Join(spec) => f.write_str(&spec.name),
+            Spec::Nearest(spec) => f.write_str(&spec.name),
             Spec::Upsert(spec) => f.write_str(&spec.name),
             Spec::TopN(spec) => f.write_str(&spec.name),
             Spec::Over(spec) => f.write_str(&spec.name),
@@ -265,6 +298,7 @@ impl Graph {
             stages: builder.stages,
             output,
             schema: Arc::clone(&plan.root.meta().schema),
+            retention: plan.retention.clone(),
         }
     }
 
@@ -296,6 +330,7 @@ impl Graph {
         let hops = |stage: &Stage| match &stage.spec {
             Spec::Aggregate(spec) => spec.hop.is_some() || stage.chain.copies_rows(),
             Spec::Join(_)
+            | Spec::Nearest(_)
             | Spec::TopN(_)
             | Spec::Over(_)
             | Spec::Stay(_)
@@ -307,18 +342,19 @@ impl Graph {
             || self.stages.iter().any(hops)
     }
 
-    /// True if a stage gives output when a watermark moves, without any data.
+    /// True if rows come or leave when a watermark moves, without any data.
     pub fn follows_watermarks(&self) -> bool {
         let follows = |stage: &Stage| match &stage.spec {
             Spec::Stay(spec) => matches!(spec.clock, Clock::Watermark { .. }),
             Spec::Aggregate(_)
             | Spec::Join(_)
+            | Spec::Nearest(_)
             | Spec::TopN(_)
             | Spec::Over(_)
             | Spec::Upsert(_)
             | Spec::Session(_) => false,
         };
-        self.stages.iter().any(follows)
+        self.retention.is_some() || self.stages.iter().any(follows)
     }
 
     /// True if a stage's rows are the view's rows: then only who follows the view wants the old ones.
@@ -339,6 +375,7 @@ pub fn build(stage: &Stage) -> Result<Box<dyn Operator>, Error> {
     match &stage.spec {
         Spec::Aggregate(spec) => Ok(Box::new(operators::Aggregate::new(Arc::clone(spec))?)),
         Spec::Join(spec) => Ok(Box::new(operators::Join::new(Arc::clone(spec))?)),
+        Spec::Nearest(spec) => Ok(Box::new(operators::Nearest::new(Arc::clone(spec))?)),
         Spec::Upsert(spec) => Ok(Box::new(operators::Upsert::new(Arc::clone(spec))?)),
         Spec::TopN(spec) => Ok(Box::new(operators::TopN::new(Arc::clone(spec))?)),
         Spec::Over(spec) => Ok(Box::new(operators::Over::new(Arc::clone(spec))?)),
@@ -360,7 +397,7 @@ impl Builder {
         match node {
             Node::Leaf(leaf) => {
                 let chain = Runner::new(&after, &leaf.meta);
-                self.leaves.push(LeafStage { leaf: leaf.clone(), chain });
+                self.leaves.push(LeafStage { leaf: leaf.clone(), chain, lookup: false });
                 vec![Upstream::Leaf(self.leaves.len() - 1)]
             }
             Node::Chain(chain) => {
@@ -373,6 +410,7 @@ impl Builder {
             }
             Node::Aggregate(aggregate) => self.aggregate(aggregate, &after),
             Node::Join(join) => self.join(join, &after),
+            Node::Nearest(nearest) => self.nearest(nearest, &after),
             Node::Upsert(upsert) => self.upsert(upsert, &after),
             Node::Values(values) => {
                 let chain = Runner::new(&after, &values.meta);
@@ -422,6 +460,7 @@ impl Builder {
             offset: top.offset,
             limit: top.limit,
             position: top.position.is_some(),
+            ties: top.ties,
             settled: top.settled.clone(),
             input: top.input.meta().clone(),
             output: top.meta.clone(),
@@ -497,17 +536,42 @@ impl Builder {
         vec![Upstream::Stage(number)]
     }
 
+    /// One input of a join, by the key.
+    fn side(&mut self, input: &Node, on: &[JoinPair], port: usize) -> Vec<Edge> {
+        let key = |pair: &JoinPair| if port == 0 { pair.left } else { pair.right };
+        let exchange: Option<Vec<usize>> = Some(on.iter().map(key).collect());
+        let from = self.flatten(input, Vec::new()).into_iter();
+        from.map(|from| Edge { from, port, exchange: exchange.clone() }).collect()
+    }
+
+    fn nearest(&mut self, nearest: &Nearest, after: &[Step]) -> Vec<Upstream> {
+        let mut inputs = self.side(&nearest.left, &nearest.on, 0);
+        inputs.extend(self.side(&nearest.right, &nearest.on, 1));
+        let number = self.stages.len();
+        let spec = NearestSpec {
+            name: format!("asof join {number}"),
+            keeps_left: nearest.keeps_left,
+            on: nearest.on.clone(),
+            times: nearest.times,
+            side: nearest.side,
+            settled: nearest.settled.clone(),
+            inputs: [nearest.left.meta().clone(), nearest.right.meta().clone()],
+            output: Arc::clone(&nearest.meta.schema),
+        };
+        self.stages.push(Stage {
+            spec: Spec::Nearest(Arc::new(spec)),
+            inputs,
+            chain: Runner::new(after, &nearest.meta),
+        });
+        vec![Upstream::Stage(number)]
+    }
+
     fn join(&mut self, join: &Join, after: &[Step]) -> Vec<Upstream> {
-        let mut inputs = Vec::new();
-        for (port, input) in [&join.left, &join.right].into_iter().enumerate() {
-            let key = |pair: &JoinPair| if port == 0 { pair.left } else { pair.right };
-            let exchange: Option<Vec<usize>> = Some(join.on.iter().map(key).collect());
-            let from = self.flatten(input, Vec::new());
-            inputs.extend(from.into_iter().map(|from| Edge {
-                from,
-                port,
-                exchange: exchange.clone(),
-            }));
+        let mut inputs = self.side(&join.left, &join.on, 0);
+        let known = self.leaves.len();
+        inputs.extend(self.side(&join.right, &join.on, 1));
+        for leaf in &mut self.leaves[known..] {
+            leaf.lookup |= join.lookup;
         }
         let number = self.stages.len();
         let spec = JoinSpec {
@@ -516,6 +580,7 @@ impl Builder {
             on: join.on.clone(),
             filter: join.filter.clone(),
             clean: join.clean.clone(),
+            lookup: join.lookup,
             inputs: [join.left.meta().clone(), join.right.meta().clone()],
             pairs: join.pair_schema(),
             output: Arc::clone(&join.meta.schema),

@@ -27,6 +27,9 @@ pub struct Join {
     /// When a row of the left input, and of the right one, can have no new pair and does not change any
     /// more: its state goes. The column is one of that input; a row where it is NULL has no pairs.
     pub clean: [Option<Watermark>; 2],
+    /// A left row meets the right rows that are there at the end of its time, and is not kept: what the
+    /// right input does later changes nothing. The left input only appends; the join is inner or left.
+    pub lookup: bool,
     /// The rows that leave: the left input's columns, then the right input's, each nullable where
     /// rows are padded; of a semi or anti join the left input's alone.
     pub meta: Meta,
@@ -86,6 +89,11 @@ impl JoinKind {
     /// True if matching pairs leave.
     pub fn gives_pairs(self) -> bool {
         !matches!(self, JoinKind::Semi | JoinKind::Anti)
+    }
+
+    /// True if it can be a lookup.
+    pub fn looks_up(self) -> bool {
+        matches!(self, JoinKind::Inner | JoinKind::Left)
     }
 
     /// True if left rows without a match leave.

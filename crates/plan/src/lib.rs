@@ -7,10 +7,12 @@
 mod aggregate;
 mod codec;
 mod join;
+mod nearest;
 mod node;
 mod over;
 mod scalar;
 mod session;
+mod sliding;
 mod stay;
 mod topn;
 mod upsert;
@@ -18,6 +20,7 @@ mod upsert;
 pub use aggregate::{Aggregate, Call, Class, Function, Hop, Order, Rebuild};
 pub use codec::{PLAN_VERSION, PlanError, decode_plan, encode_plan};
 pub use join::{Join, JoinKind, JoinPair};
+pub use nearest::{Nearest, NearestSide};
 pub use node::{
     Chain, LateCheck, Leaf, LeafKind, Meta, Node, Step, Union, Upstream, Values, ViewPlan,
     Watermark,
@@ -25,6 +28,7 @@ pub use node::{
 pub use over::{Over, OverCall};
 pub use scalar::Scalar;
 pub use session::Session;
+pub use sliding::sliding;
 pub use stay::{Clock, Stay};
 pub use topn::TopN;
 pub use upsert::Upsert;

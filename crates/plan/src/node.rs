@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use millrace_types::ObjectId;
 
-use crate::{Aggregate, Hop, Join, Over, Scalar, Session, Stay, TopN, Upsert};
+use crate::{Aggregate, Hop, Join, Nearest, Over, Scalar, Session, Stay, TopN, Upsert};
 
 /// The whole plan of one materialized view.
 #[derive(Clone, Debug)]
@@ -18,6 +18,9 @@ pub struct ViewPlan {
     /// The order in which the view's rows are stored: a permutation of the root's key columns,
     /// window bounds first.
     pub sort: Vec<usize>,
+    /// When a row leaves the content, without a word to those who follow the view. The column is the
+    /// first of `sort`; its promise holds, so that a row that has left does not change any more.
+    pub retention: Option<Watermark>,
 }
 
 /// One node of a plan.
@@ -33,6 +36,8 @@ pub enum Node {
     Union(Union),
     /// A join.
     Join(Box<Join>),
+    /// An ASOF join.
+    Nearest(Box<Nearest>),
     /// The newest row of each key.
     Upsert(Box<Upsert>),
     /// Constant rows.
@@ -210,6 +215,7 @@ impl Node {
             Node::Aggregate(aggregate) => &aggregate.meta,
             Node::Union(union) => &union.meta,
             Node::Join(join) => &join.meta,
+            Node::Nearest(nearest) => &nearest.meta,
             Node::Upsert(upsert) => &upsert.meta,
             Node::Values(values) => &values.meta,
             Node::TopN(top) => &top.meta,
@@ -227,6 +233,7 @@ impl Node {
             Node::Aggregate(aggregate) => vec![&aggregate.input],
             Node::Union(union) => union.inputs.iter().collect(),
             Node::Join(join) => vec![&join.left, &join.right],
+            Node::Nearest(nearest) => vec![&nearest.left, &nearest.right],
             Node::Upsert(upsert) => vec![&upsert.input],
             Node::TopN(top) => vec![&top.input],
             Node::Over(over) => vec![&over.input],
@@ -248,6 +255,7 @@ impl Node {
             Node::Leaf(_) | Node::Values(_) | Node::Chain(_) | Node::Union(_) => 0,
             Node::Aggregate(_)
             | Node::Join(_)
+            | Node::Nearest(_)
             | Node::Upsert(_)
             | Node::TopN(_)
             | Node::Over(_)

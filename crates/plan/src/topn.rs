@@ -24,6 +24,9 @@ pub struct TopN {
     pub limit: u64,
     /// The position of each row, from 1, leaves as the last column, a bigint of this name.
     pub position: Option<String>,
+    /// So many columns of the order decide which rows tie with the last one and leave with it; the
+    /// position of a row is then its rank. Nothing is passed over.
+    pub ties: Option<usize>,
     /// On a column of the group, by the input's columns: no row of the group will change any more, and its
     /// state goes.
     pub settled: Option<Watermark>,

@@ -6,16 +6,18 @@ use std::sync::{Arc, LazyLock};
 
 use datafusion::common::config::Dialect;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::optimizer::Optimizer;
+use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 use millrace_types::TIME_ZONE;
 
 use crate::analyze;
+use crate::frames::SlidingFrames;
 use crate::functions;
 use crate::guard::Guard;
 use crate::names::{DATABASE, SCHEMA};
+use crate::nearest::WithoutAsOf;
 use crate::typenames::Types;
 use crate::windows::PlainWindows;
 
@@ -61,7 +63,9 @@ fn base() -> SessionState {
     // The rule adds partial sums up with the same function, which for us has another type.
     let rules = Optimizer::new().rules.into_iter();
     let rules = rules.filter(|rule| rule.name() != "single_distinct_aggregation_to_group_by");
-    builder = builder.with_optimizer_rules(rules.collect());
+    let own: [Arc<dyn OptimizerRule + Send + Sync>; 2] =
+        [Arc::new(WithoutAsOf), Arc::new(SlidingFrames)];
+    builder = builder.with_optimizer_rules(own.into_iter().chain(rules).collect());
     builder.expr_planners().get_or_insert_default().insert(0, Arc::new(analyze::Operators));
     builder.scalar_functions().get_or_insert_default().extend(functions::scalar_functions());
     builder.aggregate_functions().get_or_insert_default().extend(functions::aggregate_functions());

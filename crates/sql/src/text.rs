@@ -59,7 +59,7 @@ impl<'a> Text<'a> {
 
     /// The tokens; None if the text has no whole ones.
     fn tokens(&self) -> Vec<TokenWithSpan> {
-        let tokens = Tokenizer::new(&SqlDialect, self.text).tokenize_with_location();
+        let tokens = Tokenizer::new(&SqlDialect::PLAIN, self.text).tokenize_with_location();
         tokens.unwrap_or_default()
     }
 

@@ -67,6 +67,8 @@ struct State {
     /// From old to new.
     runs: Vec<Arc<Run>>,
     trim: Option<i64>,
+    /// From which times on rows below a mark are gone, both ascending, until a commit trims them.
+    expired: Vec<(Ts, i64)>,
     flushing: Option<Ts>,
     /// Times below this can no longer be told apart.
     readable_from: Ts,
@@ -104,6 +106,17 @@ impl Table {
         if !deltas.is_empty() {
             self.state.lock().publish(ts, deltas);
         }
+    }
+
+    /// From `ts` on the rows whose first key column is below `mark` are gone; those where it is NULL
+    /// stay. A mark never falls as times go on.
+    pub fn expire(&self, ts: Ts, mark: i64) {
+        self.state.lock().expire(ts, mark);
+    }
+
+    /// Below which mark rows are gone at a time, for the commit that makes it durable.
+    pub fn expired(&self, at: Ts) -> Option<i64> {
+        self.state.lock().mark(at)
     }
 
     /// What was published up to and with a time and is not in runs yet. It stays readable until
@@ -178,7 +191,7 @@ impl Table {
             state.tiers.clone_from(&overlays);
         }
         let (layout, cache) = (Arc::clone(&self.layout), Arc::clone(&self.cache));
-        Ok(Snapshot::new(layout, cache, overlays, state.runs.clone(), state.trim))
+        Ok(Snapshot::new(layout, cache, overlays, state.runs.clone(), state.mark(upto)))
     }
 
     pub(crate) fn runs(&self) -> Vec<Arc<Run>> {
@@ -212,6 +225,8 @@ impl Table {
         }
         if change.trim.is_some() {
             state.trim = state.trim.max(change.trim);
+            let durable = state.trim;
+            state.expired.retain(|(_, mark)| Some(*mark) > durable);
             state.readable_from = state.readable_from.max(change.epoch.unwrap_or_default().ts());
         }
         removed
@@ -226,6 +241,18 @@ impl Table {
 }
 
 impl State {
+    fn expire(&mut self, ts: Ts, mark: i64) {
+        let place = self.expired.partition_point(|(known, _)| *known <= ts);
+        if Some(mark) > self.trim && self.expired[..place].last().is_none_or(|last| last.1 < mark) {
+            self.expired.insert(place, (ts, mark));
+        }
+    }
+
+    /// Below which first key rows are gone at a time.
+    fn mark(&self, at: Ts) -> Option<i64> {
+        let place = self.expired.partition_point(|(known, _)| *known <= at);
+        self.trim.max(self.expired[..place].last().map(|(_, mark)| *mark))
+    }
     fn publish(&mut self, ts: Ts, deltas: Vec<Delta>) {
         match self.raw.binary_search_by_key(&ts, |(ts, _)| *ts) {
             Ok(found) => self.raw[found].1.extend(deltas),

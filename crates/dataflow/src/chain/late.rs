@@ -67,7 +67,7 @@ fn list(
     let time = check.event_time.map(|column| delta.rows.column(column));
     let time = time.filter(|column| column.is_valid(row));
     let late = LateRow {
-        source: ObjectId::default(),
+        source: check.close.sources.first().copied().unwrap_or_else(ObjectId::default),
         partition: delta.rows.column(partition).as_primitive::<Int32Type>().value(row),
         offset: delta.rows.column(offset).as_primitive::<Int64Type>().value(row),
         window_end,

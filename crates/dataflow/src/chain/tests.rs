@@ -139,7 +139,7 @@ fn a_row_is_late_exactly_when_its_window_had_closed() {
     let result = late(None).run(input.clone(), &context(Some(100)), &mut out).unwrap();
     assert_eq!(numbers(&result, 3), [2, 3]);
     let row = |offset, time| LateRow {
-        source: ObjectId::default(),
+        source: SOURCE,
         partition: 7,
         offset,
         window_end: time + 4,

@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod join;
+mod nearest;
 mod over;
 mod session;
 mod sorted;
@@ -11,6 +12,7 @@ mod upsert;
 
 pub(crate) use aggregate::Aggregate;
 pub(crate) use join::Join;
+pub(crate) use nearest::Nearest;
 pub(crate) use over::Over;
 pub(crate) use session::Session;
 pub(crate) use stay::Stay;

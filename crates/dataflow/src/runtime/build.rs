@@ -238,6 +238,7 @@ pub(super) fn install(
     let upper = Rc::new(Cell::new(spec.start));
     let publisher = Publisher {
         tables: spec.tables.clone(),
+        retention: spec.graph.retention.clone(),
         cells: cells.clone(),
         published: published.clone(),
         changes: changes.clone(),
@@ -324,7 +325,7 @@ fn build<'scope>(
     let graph = &spec.graph;
     let (mut leaves, mut constants) = (Vec::new(), Vec::new());
     let mut streams: BTreeMap<Upstream, Stream<'scope, u64, Vec<Packet>>> = BTreeMap::new();
-    for (at, LeafStage { leaf, chain }) in graph.leaves.iter().enumerate() {
+    for (at, LeafStage { leaf, chain, .. }) in graph.leaves.iter().enumerate() {
         let ((handle, mut capability), stream) = scope.new_unordered_input::<Packets>();
         capability.downgrade(&spec.start.0);
         streams.insert(Upstream::Leaf(at), stream);

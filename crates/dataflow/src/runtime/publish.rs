@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use millrace_plan::Watermark;
 use millrace_types::{Delta, Ts};
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
@@ -40,6 +41,7 @@ impl Side {
 /// The end of a dataflow: publishes complete times to the view's tables.
 pub(super) struct Publisher {
     pub(super) tables: ViewTables,
+    pub(super) retention: Option<Watermark>,
     pub(super) cells: Cells,
     pub(super) published: Rc<Cell<bool>>,
     pub(super) changes: Changes,
@@ -48,6 +50,18 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
+    /// Rows that a watermark has passed by the retention leave the content with the last time that is
+    /// complete.
+    fn expire(&self, frontier: Ts) {
+        let Some(retention) = &self.retention else { return };
+        let complete = frontier.epoch().previous().ts();
+        let watermark = self.cells.context(complete).watermark(&retention.sources);
+        let bound = watermark.and_then(|watermark| watermark.checked_sub(retention.shift));
+        if let Some(bound) = bound.filter(|_| frontier != Ts(u64::MAX)) {
+            self.tables.content.expire(complete, bound.saturating_add(1));
+        }
+    }
+
     fn run(&mut self, frontier: Ts) -> Result<(), Error> {
         if frontier <= self.upper.get() {
             return Ok(());
@@ -74,6 +88,7 @@ impl Publisher {
                 }
                 self.tables.content.publish(worker, ts, deltas);
             }
+            self.expire(frontier);
         }
         self.upper.set(frontier);
         Ok(())

@@ -40,8 +40,8 @@ fn pairs_plan() -> ViewPlan {
     let meta = Meta { schema, key: vec![1, 2, 4, 5], append_only: true, watermarks: Vec::new() };
     let on = vec![JoinPair { left: 0, right: 0, null_equal: false }];
     let (kind, filter, clean) = (JoinKind::Inner, None, [None, None]);
-    let join = Join { left, right, kind, on, filter, clean, meta };
-    ViewPlan { root: Node::Join(Box::new(join)), sort: vec![1, 2, 4, 5] }
+    let join = Join { left, right, kind, on, filter, clean, lookup: false, meta };
+    ViewPlan { root: Node::Join(Box::new(join)), sort: vec![1, 2, 4, 5], retention: None }
 }
 
 /// `SELECT id, count(*) FROM source GROUP BY id`, or over a view with columns `id, n`.
@@ -89,7 +89,7 @@ fn count_plan(kind: LeafKind) -> ViewPlan {
             watermarks: Vec::new(),
         },
     }));
-    ViewPlan { root, sort: vec![0] }
+    ViewPlan { root, sort: vec![0], retention: None }
 }
 
 struct Bench {

@@ -16,8 +16,8 @@ use prost::Message;
 use super::{PlanError, damaged, proto};
 use crate::{
     Aggregate, Call, Chain, Clock, Function, Hop, Join, JoinKind, JoinPair, LateCheck, Leaf,
-    LeafKind, Meta, Node, Order, Over, OverCall, Rebuild, Scalar, Session, Stay, Step, TopN, Union,
-    Upsert, Values, ViewPlan, Watermark,
+    LeafKind, Meta, Nearest, NearestSide, Node, Order, Over, OverCall, Rebuild, Scalar, Session,
+    Stay, Step, TopN, Union, Upsert, Values, ViewPlan, Watermark,
 };
 
 /// Decodes one plan; expressions resolve their functions in the context.
@@ -28,8 +28,13 @@ pub(super) struct Decoder<'a> {
 impl Decoder<'_> {
     pub(super) fn view(&self, plan: proto::ViewPlan) -> Result<ViewPlan, PlanError> {
         let root = self.node(required(plan.root, "root")?)?;
-        let sort = indexes(&plan.sort, root.meta().schema.fields().len())?;
-        Ok(ViewPlan { root, sort })
+        let width = root.meta().schema.fields().len();
+        let sort = indexes(&plan.sort, width)?;
+        let retention = plan.retention.map(|from| watermark(from, width)).transpose()?;
+        if retention.as_ref().is_some_and(|retention| sort.first() != Some(&retention.column)) {
+            return Err(damaged("rows leave by a column that they are not stored by"));
+        }
+        Ok(ViewPlan { root, sort, retention })
     }
 
     fn node(&self, node: proto::Node) -> Result<Node, PlanError> {
@@ -57,6 +62,7 @@ impl Decoder<'_> {
                 Node::Union(Union { inputs: inputs.collect::<Result<_, _>>()?, meta })
             }
             proto::Kind::Join(join) => Node::Join(Box::new(self.join(*join, meta)?)),
+            proto::Kind::Nearest(from) => Node::Nearest(Box::new(self.nearest(*from, meta)?)),
             proto::Kind::Upsert(upsert) => Node::Upsert(Box::new(self.upsert(*upsert, meta)?)),
             proto::Kind::Values(bytes) => {
                 let rows = decode_delta(&bytes)?.rows;
@@ -112,6 +118,23 @@ impl Decoder<'_> {
         Ok(Aggregate { input, group, hop, calls, settled, meta })
     }
 
+    fn nearest(&self, from: proto::Nearest, meta: Meta) -> Result<Nearest, PlanError> {
+        let left = self.node(*required(from.left, "left input")?)?;
+        let right = self.node(*required(from.right, "right input")?)?;
+        let keeps_left = from.keeps_left;
+        let on = from.on.iter().map(|pair| join_pair(pair, &left, &right));
+        let on = on.collect::<Result<_, _>>()?;
+        let times = join_pair(&required(from.times, "times")?, &left, &right)?;
+        let columns = left.meta().schema.fields().len();
+        let settled = from.settled.map(|from| watermark(from, columns)).transpose()?;
+        let schema = Nearest::output_schema(keeps_left, &left.meta().schema, &right.meta().schema);
+        if meta.schema.fields().len() != schema.fields().len() {
+            return Err(damaged("a join has the columns of its inputs"));
+        }
+        let side = NearestSide { later: from.later, strict: from.strict };
+        Ok(Nearest { left, right, keeps_left, on, times, side, settled, meta })
+    }
+
     fn join(&self, from: proto::Join, meta: Meta) -> Result<Join, PlanError> {
         let left = self.node(*required(from.left, "left input")?)?;
         let right = self.node(*required(from.right, "right input")?)?;
@@ -123,7 +146,11 @@ impl Decoder<'_> {
             from.map(|from| watermark(from, columns)).transpose()
         };
         let clean = [clean(from.clean_left, &left)?, clean(from.clean_right, &right)?];
-        let mut join = Join { left, right, kind, on, filter: None, clean, meta };
+        let lookup = from.lookup;
+        if lookup && !(kind.looks_up() && left.meta().append_only) {
+            return Err(damaged("rows are looked up for others than those that only come"));
+        }
+        let mut join = Join { left, right, kind, on, filter: None, clean, lookup, meta };
         let (left, right) = (&join.left.meta().schema, &join.right.meta().schema);
         let width = Join::output_schema(kind, left, right).fields().len();
         if join.meta.schema.fields().len() != width {
@@ -159,8 +186,13 @@ impl Decoder<'_> {
         }
         let (group, order) = (indexes(&from.group, columns)?, orders(&from.order, columns)?);
         let settled = from.settled.map(|from| watermark(from, columns)).transpose()?;
+        let ties = from.ties.map(usize::try_from).transpose();
+        let ties = ties.map_err(|_| damaged("rows tie by columns that are not there"))?;
         let proto::TopN { offset, limit, position, .. } = from;
-        Ok(TopN { input, group, order, offset, limit, position, settled, meta })
+        if ties.is_some_and(|ties| ties > order.len() || offset > 0) {
+            return Err(damaged("rows tie by columns that are not there"));
+        }
+        Ok(TopN { input, group, order, offset, limit, position, ties, settled, meta })
     }
 
     fn over(&self, from: proto::Over, meta: Meta) -> Result<Over, PlanError> {

@@ -15,12 +15,16 @@ use prost::Message;
 
 use super::{PlanError, proto};
 use crate::{
-    Aggregate, Call, Clock, Hop, Join, JoinKind, LateCheck, LeafKind, Meta, Node, Order, Over,
-    OverCall, Rebuild, Scalar, Session, Stay, Step, TopN, ViewPlan, Watermark,
+    Aggregate, Call, Clock, Hop, Join, JoinKind, JoinPair, LateCheck, LeafKind, Meta, Nearest,
+    Node, Order, Over, OverCall, Rebuild, Scalar, Session, Stay, Step, TopN, ViewPlan, Watermark,
 };
 
 pub(super) fn view(plan: &ViewPlan) -> Result<proto::ViewPlan, PlanError> {
-    Ok(proto::ViewPlan { root: Some(node(&plan.root)?), sort: indexes(&plan.sort) })
+    Ok(proto::ViewPlan {
+        root: Some(node(&plan.root)?),
+        sort: indexes(&plan.sort),
+        retention: plan.retention.as_ref().map(watermark),
+    })
 }
 
 fn node(node: &Node) -> Result<proto::Node, PlanError> {
@@ -41,6 +45,7 @@ fn node(node: &Node) -> Result<proto::Node, PlanError> {
             inputs: union.inputs.iter().map(self::node).collect::<Result<_, _>>()?,
         }),
         Node::Join(join) => proto::Kind::Join(Box::new(self::join(join)?)),
+        Node::Nearest(nearest) => proto::Kind::Nearest(Box::new(self::nearest(nearest)?)),
         Node::Upsert(upsert) => proto::Kind::Upsert(Box::new(proto::Upsert {
             input: Some(Box::new(self::node(&upsert.input)?)),
             key: indexes(&upsert.key),
@@ -111,6 +116,24 @@ fn aggregate(aggregate: &Aggregate) -> Result<proto::Aggregate, PlanError> {
     })
 }
 
+fn nearest(nearest: &Nearest) -> Result<proto::Nearest, PlanError> {
+    Ok(proto::Nearest {
+        left: Some(Box::new(node(&nearest.left)?)),
+        right: Some(Box::new(node(&nearest.right)?)),
+        keeps_left: nearest.keeps_left,
+        on: nearest.on.iter().map(pair).collect(),
+        times: Some(pair(&nearest.times)),
+        later: nearest.side.later,
+        strict: nearest.side.strict,
+        settled: nearest.settled.as_ref().map(watermark),
+    })
+}
+
+fn pair(pair: &JoinPair) -> proto::JoinPair {
+    let JoinPair { left, right, null_equal } = *pair;
+    proto::JoinPair { left: index(left), right: index(right), null_equal }
+}
+
 fn join(join: &Join) -> Result<proto::Join, PlanError> {
     let kind = match join.kind {
         JoinKind::Inner => proto::JoinKind::Inner,
@@ -120,19 +143,15 @@ fn join(join: &Join) -> Result<proto::Join, PlanError> {
         JoinKind::Semi => proto::JoinKind::Semi,
         JoinKind::Anti => proto::JoinKind::Anti,
     };
-    let on = join.on.iter().map(|pair| proto::JoinPair {
-        left: index(pair.left),
-        right: index(pair.right),
-        null_equal: pair.null_equal,
-    });
     Ok(proto::Join {
         left: Some(Box::new(node(&join.left)?)),
         right: Some(Box::new(node(&join.right)?)),
         kind: kind.into(),
-        on: on.collect(),
+        on: join.on.iter().map(pair).collect(),
         filter: join.filter.as_ref().map(scalar).transpose()?,
         clean_left: join.clean[0].as_ref().map(watermark),
         clean_right: join.clean[1].as_ref().map(watermark),
+        lookup: join.lookup,
     })
 }
 
@@ -144,6 +163,7 @@ fn top_n(top: &TopN) -> Result<proto::TopN, PlanError> {
         offset: top.offset,
         limit: top.limit,
         position: top.position.clone(),
+        ties: top.ties.map(index),
         settled: top.settled.as_ref().map(watermark),
     })
 }

@@ -20,13 +20,15 @@ pub(super) struct ViewPlan {
     pub(super) root: Option<Node>,
     #[prost(uint64, repeated, tag = "2")]
     pub(super) sort: Vec<u64>,
+    #[prost(message, optional, tag = "3")]
+    pub(super) retention: Option<Watermark>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Node {
     #[prost(message, optional, tag = "1")]
     pub(super) meta: Option<Meta>,
-    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 10, 11, 15, 20, 21, 30")]
+    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 10, 11, 12, 15, 20, 21, 30")]
     pub(super) kind: Option<Kind>,
 }
 
@@ -42,6 +44,8 @@ pub(super) enum Kind {
     Union(Union),
     #[prost(message, tag = "6")]
     Join(Box<Join>),
+    #[prost(message, tag = "12")]
+    Nearest(Box<Nearest>),
     #[prost(message, tag = "15")]
     Upsert(Box<Upsert>),
     /// A delta's bytes.
@@ -253,6 +257,8 @@ pub(super) struct Join {
     pub(super) clean_left: Option<Watermark>,
     #[prost(message, optional, tag = "7")]
     pub(super) clean_right: Option<Watermark>,
+    #[prost(bool, tag = "8")]
+    pub(super) lookup: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -305,6 +311,26 @@ pub(super) enum JoinKind {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Nearest {
+    #[prost(message, optional, boxed, tag = "1")]
+    pub(super) left: Option<Box<Node>>,
+    #[prost(message, optional, boxed, tag = "2")]
+    pub(super) right: Option<Box<Node>>,
+    #[prost(bool, tag = "3")]
+    pub(super) keeps_left: bool,
+    #[prost(message, repeated, tag = "4")]
+    pub(super) on: Vec<JoinPair>,
+    #[prost(message, optional, tag = "5")]
+    pub(super) times: Option<JoinPair>,
+    #[prost(bool, tag = "6")]
+    pub(super) later: bool,
+    #[prost(bool, tag = "7")]
+    pub(super) strict: bool,
+    #[prost(message, optional, tag = "8")]
+    pub(super) settled: Option<Watermark>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct JoinPair {
     #[prost(uint64, tag = "1")]
     pub(super) left: u64,
@@ -344,6 +370,8 @@ pub(super) struct TopN {
     pub(super) position: Option<String>,
     #[prost(message, optional, tag = "7")]
     pub(super) settled: Option<Watermark>,
+    #[prost(uint64, optional, tag = "8")]
+    pub(super) ties: Option<u64>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -104,7 +104,8 @@ fn plan() -> ViewPlan {
         settled: Some(Watermark { column: 1, shift: 10, sources: vec![] }),
         meta: meta(windows),
     };
-    ViewPlan { root: Node::Aggregate(Box::new(aggregate)), sort: vec![1, 0] }
+    let retention = Some(Watermark { column: 1, shift: 99, sources: vec![ObjectId(3)] });
+    ViewPlan { root: Node::Aggregate(Box::new(aggregate)), sort: vec![1, 0], retention }
 }
 
 #[test]
@@ -136,7 +137,7 @@ fn window_functions_survive_a_round_trip() {
     let order = vec![Order { column: 0, descending: true, nulls_first: false }];
     let settled = Some(Watermark { column: 1, shift: 10, sources: vec![] });
     let over = Over { input, group: vec![1], order, calls, settled, meta };
-    let plan = ViewPlan { root: Node::Over(Box::new(over)), sort: vec![1, 0] };
+    let plan = ViewPlan { root: Node::Over(Box::new(over)), sort: vec![1, 0], retention: None };
     let read = decode_plan(&encode_plan(&plan).unwrap(), &context).unwrap();
     assert_eq!(format!("{plan:?}"), format!("{read:?}"));
 }
@@ -156,10 +157,11 @@ fn top_n_survives_a_round_trip() {
             offset: 2,
             limit: u64::MAX,
             position,
+            ties: None,
             settled: Some(Watermark { column: 1, shift: 10, sources: vec![] }),
             meta: meta(output),
         };
-        let plan = ViewPlan { root: Node::TopN(Box::new(top)), sort: vec![1, 0] };
+        let plan = ViewPlan { root: Node::TopN(Box::new(top)), sort: vec![1, 0], retention: None };
         let bytes = encode_plan(&plan).unwrap();
         let read = decode_plan(&bytes, &TaskContext::default()).unwrap();
         assert_eq!(format!("{plan:?}"), format!("{read:?}"));
@@ -183,10 +185,12 @@ fn joins_of_every_kind_survive_a_round_trip() {
             on: vec![pair, JoinPair { left: 0, right: 1, null_equal: false }],
             filter: None,
             clean: [Some(Watermark { column: 1, shift: 3, sources: vec![ObjectId(1)] }), None],
+            lookup: false,
             meta: meta(Join::output_schema(kind, &left, &right)),
         };
         join.filter = Some(scalar(col("b").lt(col("c")), &join.pair_schema()));
-        let plan = ViewPlan { root: Node::Join(Box::new(join.clone())), sort: vec![0] };
+        let plan =
+            ViewPlan { root: Node::Join(Box::new(join.clone())), sort: vec![0], retention: None };
         let bytes = encode_plan(&plan).unwrap();
         let read = decode_plan(&bytes, &functions()).unwrap();
         assert_eq!(format!("{plan:#?}"), format!("{read:#?}"));
@@ -194,7 +198,7 @@ fn joins_of_every_kind_survive_a_round_trip() {
             assert!(decode_plan(&bytes[..cut], &functions()).is_err(), "cut at {cut}");
         }
         join.on[0].right = 1;
-        let plan = ViewPlan { root: Node::Join(Box::new(join)), sort: vec![0] };
+        let plan = ViewPlan { root: Node::Join(Box::new(join)), sort: vec![0], retention: None };
         let error = decode_plan(&encode_plan(&plan).unwrap(), &functions()).unwrap_err();
         assert!(matches!(error, PlanError::Damaged(_)), "{error}");
     }
@@ -213,11 +217,12 @@ fn sessions_survive_a_round_trip() {
     let settled = Some(Watermark { column: 3, shift: 9, sources: vec![ObjectId(2)] });
     let input = Node::Leaf(leaf);
     let session = Session { input, key: vec![1], time: 0, gap: 5, settled, meta: meta(all) };
-    let plan = ViewPlan { root: Node::Session(Box::new(session.clone())), sort: vec![0] };
+    let plan =
+        ViewPlan { root: Node::Session(Box::new(session.clone())), sort: vec![0], retention: None };
     let read = decode_plan(&encode_plan(&plan).unwrap(), &functions()).unwrap();
     assert_eq!(format!("{plan:#?}"), format!("{read:#?}"));
     let endless = Session { gap: 0, ..session };
-    let plan = ViewPlan { root: Node::Session(Box::new(endless)), sort: vec![0] };
+    let plan = ViewPlan { root: Node::Session(Box::new(endless)), sort: vec![0], retention: None };
     let error = decode_plan(&encode_plan(&plan).unwrap(), &functions()).unwrap_err();
     assert!(matches!(error, PlanError::Damaged(_)), "{error}");
 }
@@ -236,11 +241,13 @@ fn rows_that_stay_survive_a_round_trip() {
     {
         let input = Node::Leaf(leaf.clone());
         let stay = Stay { input, clock, from, until, meta: meta(Arc::clone(&schema)) };
-        let plan = ViewPlan { root: Node::Stay(Box::new(stay.clone())), sort: vec![0] };
+        let plan =
+            ViewPlan { root: Node::Stay(Box::new(stay.clone())), sort: vec![0], retention: None };
         let read = decode_plan(&encode_plan(&plan).unwrap(), &functions()).unwrap();
         assert_eq!(format!("{plan:#?}"), format!("{read:#?}"));
         let timeless = Stay { from: None, until: None, ..stay };
-        let plan = ViewPlan { root: Node::Stay(Box::new(timeless)), sort: vec![0] };
+        let plan =
+            ViewPlan { root: Node::Stay(Box::new(timeless)), sort: vec![0], retention: None };
         let error = decode_plan(&encode_plan(&plan).unwrap(), &functions()).unwrap_err();
         assert!(matches!(error, PlanError::Damaged(_)), "{error}");
     }
@@ -267,6 +274,7 @@ fn an_upsert_survives_a_round_trip() {
         let plan = |upsert: &Upsert| ViewPlan {
             root: Node::Upsert(Box::new(upsert.clone())),
             sort: vec![0],
+            retention: None,
         };
         let bytes = encode_plan(&plan(&upsert)).unwrap();
         let read = decode_plan(&bytes, &functions()).unwrap();
@@ -333,6 +341,6 @@ fn an_expression_too_deep_to_be_read_again_is_refused() {
     let meta = input.meta.clone();
     let steps = vec![Step::Filter(scalar(expr, &base))];
     let root = Node::Chain(Chain { input: Box::new(Node::Leaf(input)), steps, meta });
-    let error = encode_plan(&ViewPlan { root, sort: vec![0] }).unwrap_err();
+    let error = encode_plan(&ViewPlan { root, sort: vec![0], retention: None }).unwrap_err();
     assert!(matches!(error, PlanError::TooDeep), "{error}");
 }

@@ -179,6 +179,7 @@ fn commit(store: &Store, clock: &Clock, job: Job) -> Done {
             parts.push((id, Change::new(change.rows, &change.gone)));
         }
         for (id, table, upto) in &job.flush {
+            trims.extend(table.expired(*upto).filter(|_| epoch.is_some()).map(|mark| (*id, mark)));
             if let Some(change) = table.flush(*upto)? {
                 parts.push((*id, change));
             }

@@ -3,6 +3,8 @@
 //! History is read by private feeds at steps of the epoch before the statement, never late. When it
 //! is through, the next seal J is where the view joins: from J+1 on its leaves take the shared rows,
 //! which wait in its inputs while the tail up to J is read (of views below: their content at J).
+//! Tables in which rows are looked up come before all history, as they are after the first seal, and
+//! are followed from there.
 //! Then it goes live; the next checkpoint makes it durable and answers the statement.
 //!
 //! Invariants: 1. the live rows are subscribed to before the gate opens J+1 (`joins_before_cut` runs
@@ -48,6 +50,10 @@ impl Private {
 }
 
 enum Phase {
+    /// Waits for a seal, to look rows up in tables as they are then.
+    Lookups,
+    /// Reads those tables once they have completed the epoch.
+    Tables { epoch: Epoch, snapshots: Vec<(usize, ObjectId)> },
     /// Reads from the start of the sources to where they stood.
     History,
     /// Waits for the next seal.
@@ -135,16 +141,33 @@ impl Coordinator {
             ts: start.ts,
             last_step_at: self.shared.clock.now(),
             step_bytes: self.step_bytes(view),
-            phase: Phase::History,
+            phase: Phase::Lookups,
             flush: None,
             rows_before: 0,
             first_reads: start.first_reads,
         };
-        let opened = self.open_history(view, &mut hydration);
+        let mut opened = Ok(());
+        if self.lookups(view, &hydration).is_empty() {
+            hydration.phase = Phase::History;
+            opened = self.open_history(view, &mut hydration);
+        } else {
+            self.checkpoints.want();
+        }
         self.hydrations.insert(view, hydration);
         if let Err(error) = opened {
             self.abort_hydration(view, source_report(&error));
         }
+    }
+
+    /// The leaves whose rows are looked up, and what they read.
+    fn lookups(&self, view: ObjectId, hydration: &Hydration) -> Vec<(usize, ObjectId)> {
+        let Some(found) = self.views.get(&view) else { return Vec::new() };
+        let leaves = hydration.leaves.iter().zip(&found.graph.leaves).enumerate();
+        let below = leaves.filter_map(|(at, (kind, stage))| match kind {
+            LeafKind::View(below) if stage.lookup => Some((at, *below)),
+            LeafKind::View(_) | LeafKind::Source(_) => None,
+        });
+        below.collect()
     }
 
     /// Large steps delay other views, and rows that are copied into many windows need small ones.
@@ -293,7 +316,9 @@ impl Coordinator {
                 hydration.phase = Phase::Join;
                 self.checkpoints.want();
             }
-            Phase::Tail { epoch, snapshots } if !snapshots.is_empty() => {
+            Phase::Tables { epoch, snapshots } | Phase::Tail { epoch, snapshots }
+                if !snapshots.is_empty() =>
+            {
                 let epoch = *epoch;
                 let complete = |(_, below): &(usize, ObjectId)| {
                     self.views.get(below).is_none_or(|v| v.upper() >= epoch.next().ts())
@@ -303,6 +328,11 @@ impl Coordinator {
                         self.open_snapshot(view, hydration, leaf, below, epoch)?;
                     }
                 }
+            }
+            Phase::Tables { .. } if drained => {
+                self.close_feeds(view, hydration);
+                hydration.phase = Phase::History;
+                self.open_history(view, hydration)?;
             }
             Phase::Tail { epoch, .. } if drained && hydration.flush.is_none() => {
                 let live_from = epoch.next();
@@ -317,7 +347,11 @@ impl Coordinator {
                 let upper = self.views.get(&view).map(super::View::upper);
                 return Ok(upper.is_some_and(|upper| upper >= live_from.ts()));
             }
-            Phase::History | Phase::Join | Phase::Tail { .. } => {}
+            Phase::Lookups
+            | Phase::Tables { .. }
+            | Phase::History
+            | Phase::Join
+            | Phase::Tail { .. } => {}
         }
         Ok(false)
     }
@@ -381,13 +415,28 @@ impl Coordinator {
     /// Before the gates are cut at the end of `epoch`: views that wait subscribe to what follows.
     pub(super) fn joins_before_cut(&mut self, epoch: Epoch) {
         let from = epoch.next().ts();
+        let waiting = self.hydrations.iter();
+        let lookups = waiting.map(|(view, hydration)| (*view, self.lookups(*view, hydration)));
+        let lookups: BTreeMap<ObjectId, Vec<(usize, ObjectId)>> = lookups.collect();
         for (view, hydration) in &mut self.hydrations {
+            let looked_up = &lookups[view];
+            if matches!(hydration.phase, Phase::Lookups) {
+                for (leaf, _) in looked_up {
+                    let (view, leaf) = (*view, *leaf);
+                    self.runtime.broadcast(&Command::Follow { view, leaf, from });
+                }
+                hydration.phase = Phase::Tables { epoch, snapshots: looked_up.clone() };
+                continue;
+            }
             if !matches!(hydration.phase, Phase::Join) {
                 continue;
             }
             let mut snapshots = Vec::new();
             for (leaf, kind) in hydration.leaves.iter().enumerate() {
                 let view = *view;
+                if looked_up.iter().any(|(known, _)| *known == leaf) {
+                    continue;
+                }
                 match kind {
                     LeafKind::Source(source) => {
                         if let Some(live) = self.sources.get(source) {

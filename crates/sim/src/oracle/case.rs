@@ -8,7 +8,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Int32Type, Int64Type};
 use millrace_plan::{LeafKind, ViewPlan};
 use millrace_sql::stream::{ViewOptions, explain};
-use millrace_types::{OFFSET_COLUMN, ObjectId, PARTITION_COLUMN, SqlType};
+use millrace_types::{OFFSET_COLUMN, ObjectId, PARTITION_COLUMN, Report, SqlType};
 use rand::Rng;
 use rand::rngs::StdRng;
 
@@ -16,6 +16,7 @@ use super::batch::Batch;
 use super::content::{self, Counted};
 use super::coverage::Coverage;
 use super::data::{self, EpochRows, Rows, SECOND, TableRows, Times};
+use super::lookup::{self, LOOKED_UP};
 use super::query::{self, Input, Query};
 use super::running::{Running, Said, Unfollowed, visible};
 use super::shown;
@@ -38,6 +39,8 @@ struct Told {
     table: RecordBatch,
     contents: Vec<Counted>,
     late: BTreeSet<(i32, i64)>,
+    /// By view: the rows of its temporal join so far.
+    looked_up: Vec<Vec<RecordBatch>>,
 }
 
 impl Case {
@@ -57,7 +60,11 @@ impl Case {
             if !random.random_ratio(ratio, 10) {
                 break;
             }
+            let looked_up = random.random_ratio(1, 6).then(|| lookup::query(&inputs, random));
             let query = match inputs.as_slice() {
+                _ if looked_up.as_ref().is_some_and(Option::is_some) => {
+                    looked_up.flatten().expect("it has just been seen")
+                }
                 // What changes is what a view above has to follow.
                 [_, base] if base.append_only && random.random_ratio(2, 5) => {
                     query::changing(base, random)
@@ -66,7 +73,9 @@ impl Case {
                 _ => query::joined(&inputs, random),
             };
             let query = case.emitting(query, random);
-            case.add(query);
+            let retains = random.random_ratio(1, 4);
+            let retention = retains.then(|| random.random_range(1..10));
+            case.add(query, retention);
             inputs.push(case.input());
         }
         case
@@ -79,13 +88,28 @@ impl Case {
         Query { emits, ..query }
     }
 
-    fn add(&mut self, query: Query) {
+    fn add(&mut self, mut query: Query, retention: Option<i64>) {
         let name = format!("v{}", self.plans.len() + 1);
-        let options =
-            ViewOptions { allowed_lateness_us: self.lateness, emit_on_window_close: query.emits };
-        let plan = self.sql.plan_with(&query.text, &options).unwrap_or_else(|report| {
-            panic!("{report:?}\n{}", query.text);
-        });
+        let mut options = ViewOptions {
+            allowed_lateness_us: self.lateness,
+            emit_on_window_close: query.emits,
+            retention_us: retention.map(|seconds| seconds * SECOND),
+        };
+        let text = query.view();
+        let mut plan = self.sql.plan_with(&text, &options);
+        let begins = |plan: &Result<ViewPlan, Report>, with: &str| {
+            plan.as_ref().is_err_and(|report| report.message.starts_with(with))
+        };
+        // Rows that are looked up are bounded only if there is one for each row.
+        if query.lookup.is_some() && begins(&plan, "EMIT ON WINDOW CLOSE needs") {
+            (options.emit_on_window_close, query.emits) = (false, false);
+            plan = self.sql.plan_with(&text, &options);
+        }
+        if begins(&plan, "retention needs") {
+            options.retention_us = None;
+            plan = self.sql.plan_with(&text, &options);
+        }
+        let plan = plan.unwrap_or_else(|report| panic!("{report:?}\n{text}"));
         let id = ObjectId(TABLE_ID.0 + 1 + u32::try_from(self.plans.len()).expect("few views"));
         self.sql.add(id, &name, &plan);
         self.queries.push((name, query));
@@ -116,7 +140,7 @@ impl Case {
         for ((name, query), (_, plan)) in self.queries.iter().zip(&self.plans) {
             let explained = explain(plan, &|id| format!("object {id}"));
             let emits = if query.emits { " EMIT ON WINDOW CLOSE" } else { "" };
-            writeln!(text, "{name}: {}{emits}\n{explained}", query.text)
+            writeln!(text, "{name}: {}{emits}\n{explained}", query.view())
                 .expect("a String takes it");
         }
         text
@@ -128,7 +152,7 @@ impl Case {
             coverage.plan(plan);
             shown::each_operator_once(plan);
         });
-        self.queries.iter().for_each(|(_, query)| coverage.text(&query.text));
+        self.queries.iter().for_each(|(_, query)| coverage.text(&query.view()));
         let mut source = Rows::new(self.sql.source_schema(), self.times, random);
         let mut table = TableRows::new(self.sql.source_schema(), self.sql.table_schema(), random);
         let mut running = Running::new(&self.plans, random.random_range(1..=4));
@@ -145,6 +169,7 @@ impl Case {
             table: table.held(),
             contents: vec![Counted::new(); self.plans.len()],
             late: BTreeSet::new(),
+            looked_up: vec![Vec::new(); self.plans.len()],
         };
         let mut log: Vec<(u64, EpochRows, Vec<Said>)> = Vec::new();
         for number in 1..random.random_range(4..9) {
@@ -168,7 +193,7 @@ impl Case {
                 Some(&unfollowed.epoch(number, &rows)),
                 "epoch {number}: the content is another if nobody follows it"
             );
-            self.compare(&told, &rows, number, coverage);
+            self.compare(&mut told, &rows, number, coverage);
             log.push((number, rows, said));
             if random.random_ratio(1, 3) {
                 running.checkpoint();
@@ -206,16 +231,29 @@ impl Case {
     }
 
     /// Compares each view with the batch answer, where late rows do not make that impossible.
-    fn compare(&self, told: &Told, at: &EpochRows, number: u64, coverage: &mut Coverage) {
+    fn compare(&self, told: &mut Told, at: &EpochRows, number: u64, coverage: &mut Coverage) {
         if !told.late.is_empty() && !self.leaves_late_rows_out() {
             return;
         }
         let mut batch = Batch::new();
-        let rows = told.rows.iter().map(|rows| without(rows, &told.late)).collect();
-        batch.set(SOURCE, &self.sql.source_schema(), rows);
+        let all: Vec<RecordBatch> =
+            told.rows.iter().map(|rows| without(rows, &told.late)).collect();
+        batch.set(SOURCE, &self.sql.source_schema(), all.clone());
         batch.set(TABLE, &self.sql.table_schema(), vec![told.table.clone()]);
+        let present: Vec<RecordBatch> =
+            at.partitions.iter().map(|rows| without(rows, &told.late)).collect();
         let each = self.queries.iter().zip(&self.plans).zip(&told.contents);
-        for (((name, query), (_, plan)), content) in each {
+        let each = each.zip(&mut told.looked_up);
+        for ((((name, query), (_, plan)), content), looked_up) in each {
+            if let Some(rows) = &query.lookup {
+                let schema = self.sql.source_schema();
+                batch.set(SOURCE, &schema, present.clone());
+                let found = batch.answer(&self.sql, &format!("SELECT * FROM {rows} AS l"));
+                batch.set(SOURCE, &schema, all.clone());
+                let (schema, found) = found;
+                looked_up.extend(found);
+                batch.set(LOOKED_UP, &schema, looked_up.clone());
+            }
             let closed = at.watermark.map(|watermark| watermark - self.lateness);
             let (schema, answer) = batch.answer(&self.sql, &query.at(at.now, closed));
             let columns = schema.fields().len();

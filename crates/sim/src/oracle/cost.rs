@@ -98,6 +98,7 @@ fn a_joined_row_costs_the_same_beside_a_thousand_rows_and_a_million() {
         "SELECT a.u AS c0, b.u AS c1 FROM w AS a JOIN w AS b ON a.u = b.u",
         "SELECT a.u AS c0, b.u AS c1 FROM w AS a LEFT JOIN w AS b ON a.u = b.u",
         "SELECT a.u AS c0 FROM w AS a WHERE NOT EXISTS (SELECT 1 FROM w AS b WHERE b.u = a.u)",
+        "SELECT a.u AS c0, b.u AS c1 FROM w AS a ASOF JOIN w AS b ON a.u / 8 = b.u / 8 AND a.u >= b.u",
     ] {
         let (small, large) =
             (touched_per_joined_row(text, 1_000), touched_per_joined_row(text, 1_000_000));
@@ -149,6 +150,7 @@ fn a_change_costs_the_same_in_a_group_of_a_thousand_values_and_of_a_million() {
         "SELECT c1, min(c0), max(c0), last_value(c0 ORDER BY c0 DESC), count(DISTINCT c0), \
          sum(DISTINCT c0) FROM v GROUP BY c1",
         "SELECT c0 FROM v ORDER BY c0 DESC LIMIT 10 OFFSET 2",
+        "SELECT c0 FROM v ORDER BY c0 DESC FETCH FIRST 10 ROWS WITH TIES",
         "SELECT c0, r FROM (SELECT *, row_number() OVER (PARTITION BY c1 ORDER BY c0) AS r FROM v) \
          AS q WHERE r <= 10",
         // Of the touched partition, which is small.

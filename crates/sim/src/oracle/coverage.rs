@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use datafusion::execution::SessionState;
 use millrace_plan::{
-    Aggregate, Clock, Join, JoinKind, LeafKind, Node, Over, Stay, Step, TopN, ViewPlan,
+    Aggregate, Clock, Join, JoinKind, LeafKind, Nearest, Node, Over, Stay, Step, TopN, ViewPlan,
 };
 
 use super::sql::TABLE_ID;
 
 /// Forms of a statement that become other operators, by what stands in its text.
-const FORMS: [&str; 14] = [
+const FORMS: [&str; 17] = [
+    ", generate_series(",
+    "JOIN generate_series(",
+    " WITH TIES",
     " INTERSECT ALL ",
     " EXCEPT ALL ",
     " GROUPING SETS ",
@@ -28,7 +31,27 @@ const FORMS: [&str; 14] = [
 ];
 
 /// Steps, operators and happenings that a run must have reached.
-const WANTED: [&str; 65] = [
+const WANTED: [&str; 85] = [
+    "top-n with ties",
+    "top-n with ties of rows that only come",
+    "frame that is computed anew",
+    "window that turns late rows away",
+    "top-n that turns late rows away",
+    "inner asof join with >=",
+    "inner asof join with >",
+    "inner asof join with <=",
+    "inner asof join with <",
+    "left asof join with >=",
+    "left asof join with >",
+    "left asof join with <=",
+    "left asof join with <",
+    "asof join without equality",
+    "asof join that settles",
+    "inner lookup",
+    "left lookup",
+    "lookup by key of rows with a time",
+    "retention of rows that only come",
+    "retention of rows that change",
     "sessions that close",
     "sessions that stay",
     "window that settles",
@@ -111,6 +134,12 @@ impl Coverage {
         if format!("{plan:?}").contains("millrace_calendar") {
             self.hit("calendar windows");
         }
+        if plan.retention.is_some() {
+            self.hit(match plan.root.meta().append_only {
+                true => "retention of rows that only come",
+                false => "retention of rows that change",
+            });
+        }
         self.node(&plan.root);
     }
 
@@ -135,10 +164,16 @@ impl Coverage {
             Node::Union(_) => self.hit("union"),
             Node::Values(_) => self.hit("values"),
             Node::Join(join) => self.join(join),
+            Node::Nearest(nearest) => self.nearest(nearest),
             Node::Upsert(_) => self.hit("upsert"),
             Node::TopN(top) => self.top_n(top),
             Node::Over(over) => self.over(over),
-            Node::Stay(stay) => self.hit(stay_name(stay)),
+            Node::Stay(stay) => {
+                self.hit(stay_name(stay));
+                if is_of_full_join(stay) {
+                    self.hit("final rows of a full join");
+                }
+            }
             Node::Session(session) => self.hit(match session.settled {
                 Some(_) => "sessions that close",
                 None => "sessions that stay",
@@ -148,6 +183,12 @@ impl Coverage {
     }
 
     fn join(&mut self, join: &Join) {
+        if join.lookup {
+            self.hit(format!("{} lookup", join.kind.name()));
+            if !join.meta.watermarks.is_empty() {
+                self.hit("lookup by key of rows with a time");
+            }
+        }
         self.hit(join_name(join.kind));
         let kinds = |node: &Node| node.leaves().iter().map(|leaf| leaf.kind).collect::<Vec<_>>();
         let changes = |node: &Node| !node.meta().append_only;
@@ -171,6 +212,17 @@ impl Coverage {
         }
     }
 
+    fn nearest(&mut self, nearest: &Nearest) {
+        let kind = if nearest.keeps_left { "left" } else { "inner" };
+        self.hit(format!("{kind} asof join with {}", nearest.side.operator()));
+        if nearest.on.is_empty() {
+            self.hit("asof join without equality");
+        }
+        if nearest.settled.is_some() {
+            self.hit("asof join that settles");
+        }
+    }
+
     fn over(&mut self, over: &Over) {
         for call in &over.calls {
             self.hit(over_name(call.function.name()));
@@ -181,12 +233,16 @@ impl Coverage {
                 (false, false) => "sliding",
             };
             self.hit(format!("{kind} frame of {}", call.frame.units));
+            if kind == "sliding" && ["string_agg", "median"].contains(&call.function.name()) {
+                self.hit("frame that is computed anew");
+            }
             if call.filter.is_some() {
                 self.hit("window with a filter");
             }
         }
         for (what, there) in [
             ("window that settles", over.settled.is_some()),
+            ("window that turns late rows away", turns_away(&over.input)),
             ("window of all rows", over.group.is_empty()),
             ("window of partitions", !over.group.is_empty()),
             ("windows of one order", over.calls.len() > 1),
@@ -203,6 +259,9 @@ impl Coverage {
         let changes = !top.input.meta().append_only;
         for (what, there) in [
             ("top-n that settles", top.settled.is_some()),
+            ("top-n that turns late rows away", turns_away(&top.input)),
+            ("top-n with ties", top.ties.is_some()),
+            ("top-n with ties of rows that only come", top.ties.is_some() && !changes),
             ("top-n of all rows", top.group.is_empty()),
             ("top-n of groups", !top.group.is_empty()),
             ("top-n of one row", top.limit == 1),
@@ -272,6 +331,21 @@ impl Coverage {
         let never: Vec<String> = wanted.filter(|what| !self.0.contains_key(what)).collect();
         assert!(never.is_empty(), "never reached: {never:?}; reached: {:#?}", self.0);
     }
+}
+
+/// True for rows of a full join that wait until they are final.
+fn is_of_full_join(stay: &Stay) -> bool {
+    let join = match &stay.input {
+        Node::Chain(chain) => chain.input.as_ref(),
+        other => other,
+    };
+    matches!(join, Node::Join(join) if join.kind == JoinKind::Full && stay.clock != Clock::Now)
+}
+
+/// True for rows without those that come too late.
+fn turns_away(node: &Node) -> bool {
+    let is_late = |step: &Step| matches!(step, Step::Late(_));
+    matches!(node, Node::Chain(chain) if chain.steps.iter().any(is_late))
 }
 
 fn stay_name(stay: &Stay) -> &'static str {

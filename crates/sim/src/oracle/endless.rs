@@ -45,7 +45,8 @@ fn rows(schema: &SchemaRef, epoch: i64) -> Delta {
 /// The greatest bytes and state rows of each day.
 fn days(text: &str, emit_on_window_close: bool) -> Vec<(usize, usize)> {
     let sql = Sql::new(true);
-    let options = ViewOptions { allowed_lateness_us: MINUTE, emit_on_window_close };
+    let options =
+        ViewOptions { allowed_lateness_us: MINUTE, emit_on_window_close, ..ViewOptions::default() };
     let plan = sql.plan_with(text, &options).expect("a plan");
     let schema = sql.source_schema();
     let leaves = plan.root.leaves().len();
@@ -112,6 +113,12 @@ fn state_stays_flat_while_days_pass() {
         ),
         (format!("SELECT a.ts AS one, b.ts AS other, a.u FROM s AS a {joined}"), true),
         (format!("SELECT a.ts AS one, b.ts AS other, a.u FROM s AS a LEFT {joined}"), false),
+        (
+            "SELECT a.ts, a.u, b.u AS before FROM s AS a ASOF LEFT JOIN s AS b \
+             ON a.i = b.i AND a.ts > b.ts"
+                .to_owned(),
+            true,
+        ),
         (
             format!(
                 "SELECT a.window_start, a.i, a.n - b.n AS more FROM ({hourly}) AS a \

@@ -23,8 +23,10 @@ struct Side {
 /// A random join of some of the inputs, of which the last takes part; it may be joined with itself.
 pub(super) fn join(inputs: &[Input], random: &mut StdRng) -> Input {
     let mut joined = Joined { inputs, random };
-    match joined.random.random_range(0..10) {
+    match joined.random.random_range(0..12) {
+        11 => joined.series(),
         0 | 1 => joined.existing(),
+        10 => joined.nearest(),
         2 => joined.listed(),
         3 => joined.combined(),
         4 | 5 => joined.valued(),
@@ -140,6 +142,71 @@ impl Joined<'_> {
                 let condition = self.condition(&left, &right);
                 format!("{} {kind} {} ON {condition}", left.text, right.text)
             }
+        };
+        let columns = left.columns.into_iter().chain(right.columns).collect();
+        Input { name, columns, append_only: false }
+    }
+
+    /// Rows beside a series of numbers, its bounds constant or of each row.
+    fn series(&mut self) -> Input {
+        let last = self.random.random();
+        let left = self.side("a", last);
+        let number = self.column(&left, is_integer).unwrap_or_else(|| "(5 + 0)".into());
+        let from = &left.text;
+        let mut columns = left.columns;
+        let last = self.random.random_range(1..5);
+        let name = match self.random.random_range(0..4) {
+            0 => format!("{from} JOIN generate_series(0, {last}) AS b (k) ON {number} % 4 = b.k"),
+            1 => format!("{from} CROSS JOIN generate_series({last}, 1, -2) AS b (k)"),
+            2 => format!("{from}, generate_series(1, {number} % {last}) AS b (k)"),
+            _ => format!(
+                "{from} CROSS JOIN LATERAL generate_series({number} % 3, {last}, 2) AS b (k)"
+            ),
+        };
+        columns.push(("b.k".into(), SqlType::BigInt));
+        Input { name, columns, append_only: false }
+    }
+
+    /// The row that is nearest in time, or in whatever else has an order.
+    fn nearest(&mut self) -> Input {
+        let (left, right) = self.sides();
+        let mut types: [fn(&SqlType) -> bool; 4] = [
+            |t| *t == SqlType::TimestampTz,
+            |t| *t == SqlType::BigInt,
+            |t| *t == SqlType::Integer,
+            |t| *t == SqlType::Text,
+        ];
+        let first = self.random.random_range(0..6usize);
+        types.rotate_left(first.saturating_sub(2));
+        let times = types
+            .into_iter()
+            .find_map(|fits| Some((self.column(&left, fits)?, self.column(&right, fits)?)));
+        let (one, other) = times.unwrap_or_else(|| ("a.zero".into(), "b.zero".into()));
+        if one == "a.zero" {
+            return self.paired();
+        }
+        let (key, other_key) = self.comparable(&left, &right);
+        let equal = match key.starts_with('(') {
+            true => "true".to_owned(),
+            false => format!("{key} = {other_key}"),
+        };
+        let op = *self.pick(&[">=", ">=", ">", "<=", "<"]);
+        let times = match self.random.random() {
+            true => format!("{one} {op} {other}"),
+            false => {
+                let swapped = [(">=", "<="), (">", "<"), ("<=", ">="), ("<", ">")];
+                let op = swapped.into_iter().find(|(known, _)| *known == op).expect("one of four");
+                format!("{other} {} {one}", op.1)
+            }
+        };
+        let (a, b) = (left.text, right.text);
+        let name = match (self.random.random_range(0..3), equal.as_str()) {
+            (0, "true") => format!("{a} ASOF JOIN {b} MATCH_CONDITION ({times})"),
+            (0, equal) => format!("{a} ASOF JOIN {b} MATCH_CONDITION ({times}) ON {equal}"),
+            (1, "true") => format!("{a} ASOF LEFT JOIN {b} ON {times}"),
+            (1, equal) => format!("{a} ASOF LEFT JOIN {b} ON {equal} AND {times}"),
+            (_, "true") => format!("{a} ASOF JOIN {b} ON {times}"),
+            (_, equal) => format!("{a} ASOF JOIN {b} ON {times} AND {equal}"),
         };
         let columns = left.columns.into_iter().chain(right.columns).collect();
         Input { name, columns, append_only: false }

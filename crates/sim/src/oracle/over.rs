@@ -3,7 +3,7 @@
 use millrace_types::SqlType;
 use rand::Rng;
 
-use super::query::{Writer, is_integer};
+use super::query::{Query, Writer, is_integer};
 
 impl Writer<'_> {
     /// Rows beside what window functions say of them, or groups of that.
@@ -25,6 +25,38 @@ impl Writer<'_> {
             2 => self.best(),
             _ => rows,
         }
+    }
+
+    /// First rows and window functions of the rows of each window.
+    pub(super) fn of_windows(&mut self) -> Query {
+        let (size, name) = (self.random.random_range(1..12), self.input.name.clone());
+        let from = format!("TUMBLE({name}, ts, INTERVAL '{size} seconds')");
+        let (key, number) = (self.integer(), self.number());
+        let bounds = ["window_end", "window_start, window_end"][self.random.random_range(0..2)];
+        let partition = match self.chance(5) {
+            true => bounds.to_owned(),
+            false => format!("{bounds}, {key}"),
+        };
+        let over = format!("(PARTITION BY {partition} ORDER BY u, {number})");
+        let item = self.scalar();
+        // The batch engine does not take a key twice.
+        let number = if number == "u" { "b".to_owned() } else { number };
+        let text = match self.random.random_range(0..3) {
+            0 => format!(
+                "SELECT window_end AS c0, u AS c1, sum({number}) OVER {over} AS c2, {item} AS c3 \
+                 FROM {from}"
+            ),
+            1 => format!(
+                "SELECT c0, c1, c2 FROM (SELECT window_end AS c0, u AS c1, {item} AS c2, \
+                 row_number() OVER {over} AS r FROM {from}) AS q WHERE r <= 2"
+            ),
+            _ => format!(
+                "SELECT DISTINCT ON (window_end) window_end AS c0, {item} AS c1 FROM {from} \
+                 ORDER BY window_end, {number} DESC, u"
+            ),
+        };
+        let closes = Some("c0".to_owned());
+        Query { one_window: true, closes, ..Query::new(text) }
     }
 
     /// A filter on a rank, or on a number beside another function.
@@ -152,7 +184,11 @@ impl Writer<'_> {
             }
         };
         let over = self.framed(&partition, &order, &frame);
-        let call = match self.random.random_range(0..8) {
+        let text = self.column(|t| *t == SqlType::Text).filter(|_| frame.starts_with(" ROWS"));
+        let call = match self.random.random_range(0..10) {
+            // The order in which peers are in a frame is nobody's.
+            8 if text.is_some() => format!("string_agg({}, ',')", text.unwrap_or_default()),
+            8 | 9 => format!("median({})", self.integer()),
             0 => "count(*)".to_owned(),
             1 => format!("count({any})"),
             2 => format!("min({any})"),

@@ -4,6 +4,8 @@ use millrace_types::SqlType;
 use rand::Rng;
 use rand::rngs::StdRng;
 
+use super::lookup::LOOKED_UP;
+
 /// What a query reads.
 #[derive(Clone, Debug)]
 pub(super) struct Input {
@@ -23,15 +25,25 @@ pub(super) struct Query {
     pub(super) closes: Option<String>,
     /// `EMIT ON WINDOW CLOSE`.
     pub(super) emits: bool,
+    /// The temporal join that the text names.
+    pub(super) lookup: Option<String>,
 }
 
 impl Query {
     pub(super) fn new(text: String) -> Query {
-        Query { text, one_window: false, closes: None, emits: false }
+        Query { text, one_window: false, closes: None, emits: false, lookup: None }
     }
 
     fn closing(text: String, closes: String) -> Query {
         Query { closes: Some(closes), ..Query::new(text) }
+    }
+
+    /// The query of the view.
+    pub(super) fn view(&self) -> String {
+        match &self.lookup {
+            Some(rows) => self.text.replace(LOOKED_UP, rows),
+            None => self.text.clone(),
+        }
     }
 
     /// The query whose answer is the view's content, at a time and after a watermark.
@@ -77,7 +89,8 @@ pub(super) fn changing(input: &Input, random: &mut StdRng) -> Query {
 pub(super) fn query(input: &Input, random: &mut StdRng) -> Query {
     let mut writer = Writer { input, random };
     if input.append_only {
-        match writer.random.random_range(0..20) {
+        match writer.random.random_range(0..21) {
+            19 => writer.of_windows(),
             0 => Query::new(writer.rows(&input.name)),
             1 => Query::new(writer.distinct()),
             2 | 3 => Query::new(writer.groups()),

@@ -77,7 +77,11 @@ impl Writer<'_> {
         let limit = *self.pick(&[1, 1, 2, 3, 7, 40]);
         let offset = *self.pick(&["", "", " OFFSET 1", " OFFSET 4"]);
         let name = &self.input.name;
-        format!("SELECT {items} FROM {name}{filter} ORDER BY {order} LIMIT {limit}{offset}")
+        let rows = format!("SELECT {items} FROM {name}{filter} ORDER BY {order}");
+        match self.chance(3) {
+            true => format!("{rows}{offset} FETCH FIRST {limit} ROWS WITH TIES"),
+            false => format!("{rows} LIMIT {limit}{offset}"),
+        }
     }
 
     /// The columns that rows are divided by.
@@ -119,8 +123,9 @@ impl Writer<'_> {
         let (partition, order) = (self.partition(), self.order(0));
         let over = self.over(&partition, &order);
         let (filter, name) = (self.filter(), self.input.name.clone());
+        let function = *self.pick(&["row_number", "row_number", "rank"]);
         let inner = format!(
-            "SELECT {}, row_number() OVER {over} AS r FROM {name}{filter}",
+            "SELECT {}, {function}() OVER {over} AS r FROM {name}{filter}",
             self.lettered(&items)
         );
         let range = *self.pick(&[

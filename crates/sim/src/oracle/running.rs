@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use arrow::array::AsArray;
+use arrow::datatypes::TimestampMicrosecondType;
 use millrace_dataflow::driver::{Driver, Store};
 use millrace_dataflow::graph::Graph;
 use millrace_dataflow::operator::LateRow;
@@ -77,6 +79,8 @@ pub(super) struct Running<'a> {
     drivers: Vec<Driver>,
     stores: Vec<Store>,
     workers: usize,
+    /// By view: up to which time rows have left.
+    left: Vec<Option<i64>>,
 }
 
 /// How many columns of a view users see.
@@ -102,7 +106,8 @@ impl<'a> Running<'a> {
             Driver::recover(plan, workers, store).expect("stored state fits")
         });
         let drivers = drivers.collect();
-        Running { plans, drivers, stores, workers }
+        let left = vec![None; plans.len()];
+        Running { plans, drivers, stores, workers, left }
     }
 
     /// Operators stop after about so many rows, where they can, and go on.
@@ -153,12 +158,29 @@ impl<'a> Running<'a> {
             }
             driver.set_now(rows.now);
             let mut out = driver.finish(ts, &watermarks).expect("an epoch ends");
+            if let Some(retention) = &plan.retention {
+                let left = &mut self.left[all.len()];
+                assert_kept(&out.deltas, retention.column, *left);
+                let known = retention.sources.iter().map(|source| watermarks.get(source));
+                let watermark = known.min().flatten();
+                *left = watermark.map(|watermark| watermark - retention.shift);
+            }
             assert!(out.errors.is_empty(), "errors: {:?}", out.errors);
             out.late.sort();
             made.insert(*id, out.deltas.clone());
             all.push((out.deltas, out.late));
         }
         all
+    }
+}
+
+/// Panics if a row changes that has left by its time.
+fn assert_kept(deltas: &[Delta], column: usize, left: Option<i64>) {
+    let Some(left) = left else { return };
+    for delta in deltas {
+        let times = delta.rows.column(column).as_primitive::<TimestampMicrosecondType>();
+        let first = times.iter().flatten().min();
+        assert!(first.is_none_or(|first| first > left), "a row changes that has left: {first:?}");
     }
 }
 

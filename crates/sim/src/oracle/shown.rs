@@ -8,7 +8,9 @@ use millrace_plan::{Upstream, ViewPlan};
 use millrace_sql::stream::explain_with;
 
 /// How EXPLAIN's line of an operator begins, and how the dataflow calls it.
-const NAMES: [(&str, &str); 8] = [
+const NAMES: [(&str, &str); 10] = [
+    ("Lookup:", "join"),
+    ("ASOF join:", "asof join"),
     ("Aggregate:", "aggregate"),
     ("Join:", "join"),
     ("Upsert:", "upsert"),

@@ -25,8 +25,38 @@ pub(super) fn joined(inputs: &[Input], random: &mut StdRng) -> Option<Query> {
     };
     let keys = format!("a.{} = b.{}", key(left), key(right)).replace("a.1 = b.1", "true");
     let keys = keys.replace("a.1", "1").replace("b.1", "1");
+    if random.random_ratio(1, 4) {
+        return Some(nearest(left, right, &keys, random));
+    }
+    let (times, width) = near(&one, &other, random);
+    let (a, b) = (thinned(left, random), thinned(right, random));
+    let from = format!("{a} AS a");
+    let condition = format!("{keys} AND {times}");
+    let own = format!("a.{one} AS c0, {} AS c1", show(left, "a", random));
+    let text = match random.random_range(0..8) {
+        0 => format!(
+            "SELECT {own} FROM {from} WHERE EXISTS (SELECT 1 FROM {b} AS b WHERE {condition})"
+        ),
+        1 => format!(
+            "SELECT {own} FROM {from} WHERE NOT EXISTS (SELECT 1 FROM {b} AS b WHERE {condition})"
+        ),
+        which => {
+            let kind =
+                ["FULL JOIN", "JOIN", "JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"][which - 2];
+            let others = format!("b.{other} AS c2, {} AS c3", show(right, "b", random));
+            format!("SELECT {own}, {others} FROM {from} {kind} {b} AS b ON {condition}")
+        }
+    };
+    let both_sources = left.append_only && right.append_only;
+    let closes = if both_sources { closes(&text, width) } else { None };
+    Some(Query { one_window: both_sources, closes, ..Query::new(text) })
+}
+
+/// A condition that bounds two times against each other, and how far a left one and a right one may be
+/// before the other.
+fn near(one: &str, other: &str, random: &mut StdRng) -> (String, (i32, i32)) {
     let (before, after) = (random.random_range(0..6), random.random_range(0..6));
-    let (times, width) = match random.random_range(0..4) {
+    match random.random_range(0..4) {
         0 => (format!("a.{one} = b.{other}"), (0, 0)),
         1 => (
             format!(
@@ -49,38 +79,38 @@ pub(super) fn joined(inputs: &[Input], random: &mut StdRng) -> Option<Query> {
             ),
             (before, after),
         ),
-    };
-    let (a, b) = (thinned(left, random), thinned(right, random));
-    let from = format!("{a} AS a");
-    let condition = format!("{keys} AND {times}");
-    let own = format!("a.{one} AS c0, {} AS c1", show(left, "a", random));
-    let text = match random.random_range(0..8) {
-        0 => format!(
-            "SELECT {own} FROM {from} WHERE EXISTS (SELECT 1 FROM {b} AS b WHERE {condition})"
-        ),
-        1 => format!(
-            "SELECT {own} FROM {from} WHERE NOT EXISTS (SELECT 1 FROM {b} AS b WHERE {condition})"
-        ),
-        which => {
-            let kind = ["JOIN", "JOIN", "JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"][which - 2];
-            let others = format!("b.{other} AS c2, {} AS c3", show(right, "b", random));
-            format!("SELECT {own}, {others} FROM {from} {kind} {b} AS b ON {condition}")
-        }
-    };
-    let both_sources = left.append_only && right.append_only;
-    let mut query = Query { one_window: both_sources, ..Query::new(text) };
-    // What is strict is strict by a microsecond, which the promise on the pairs takes off.
-    if both_sources && !query.text.contains("EXISTS") && !query.text.contains(" > b.") {
-        let padded = |side: &str| {
-            query.text.contains("FULL JOIN") || query.text.contains(&format!("{side} JOIN"))
-        };
-        let one = (!padded("RIGHT")).then_some(("c0", width.0));
-        let other = (!padded("LEFT")).then_some(("c2", width.1));
-        let first = one.into_iter().chain(other).min_by_key(|(_, width)| *width);
-        query.closes =
-            first.map(|(column, width)| format!("{column} + INTERVAL '{width} s 1 microsecond'"));
     }
-    Some(query)
+}
+
+/// The row that is nearest before another.
+fn nearest(left: &Input, right: &Input, keys: &str, random: &mut StdRng) -> Query {
+    let (one, other) = (time(left).unwrap_or_default(), time(right).unwrap_or_default());
+    let (a, b) = (thinned(left, random), thinned(right, random));
+    let own = format!("a.{one} AS c0, {} AS c1", show(left, "a", random));
+    let others = format!("b.{other} AS c2, {} AS c3", show(right, "b", random));
+    let times = format!("a.{one} {} b.{other}", [">=", ">"][random.random_range(0..2)]);
+    let kind = ["ASOF JOIN", "ASOF LEFT JOIN"][random.random_range(0..2)];
+    let compares = keys.contains("a.") && keys.contains("b.");
+    let condition = if compares { format!("{keys} AND {times}") } else { times };
+    let text = format!("SELECT {own}, {others} FROM {a} AS a {kind} {b} AS b ON {condition}");
+    let both = left.append_only && right.append_only;
+    let closes = both.then(|| "c0 + INTERVAL '1 microsecond'".to_owned());
+    Query { one_window: both, closes, ..Query::new(text) }
+}
+
+/// When a row of a join of sources is final.
+fn closes(text: &str, width: (i32, i32)) -> Option<String> {
+    // What is strict is strict by a microsecond, which the promise on the pairs takes off.
+    if text.contains("EXISTS") || text.contains(" > b.") {
+        return None;
+    }
+    let end = |column: &str, width: i32| format!("{column} + INTERVAL '{width} s 1 microsecond'");
+    let (one, other) = (end("c0", width.0), end("c2", width.1));
+    if text.contains("FULL JOIN") {
+        return Some(format!("coalesce({one}, {other})"));
+    }
+    let by_left = text.contains("LEFT JOIN") || width.0 <= width.1;
+    Some(if by_left && !text.contains("RIGHT JOIN") { one } else { other })
 }
 
 /// The first column that is a time.

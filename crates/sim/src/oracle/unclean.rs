@@ -4,7 +4,7 @@ use millrace_plan::{Chain, Node, Union, ViewPlan};
 
 /// The plan without what says when state goes. Rows that are late are turned away all the same.
 pub(super) fn without_clean_up(plan: &ViewPlan) -> ViewPlan {
-    ViewPlan { root: node(&plan.root), sort: plan.sort.clone() }
+    ViewPlan { root: node(&plan.root), ..plan.clone() }
 }
 
 fn node(of: &Node) -> Node {
@@ -28,6 +28,12 @@ fn node(of: &Node) -> Node {
             (join.left, join.right) = (node(&join.left), node(&join.right));
             join.clean = [None, None];
             Node::Join(join)
+        }
+        Node::Nearest(nearest) => {
+            let mut nearest = nearest.clone();
+            (nearest.left, nearest.right) = (node(&nearest.left), node(&nearest.right));
+            nearest.settled = None;
+            Node::Nearest(nearest)
         }
         Node::Upsert(upsert) => {
             let mut upsert = upsert.clone();

@@ -16,6 +16,7 @@ mod operators;
 mod subqueries;
 mod ties;
 mod unions;
+mod with_ties;
 
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ pub(crate) use multisets::as_counts;
 pub(crate) use operators::Operators;
 pub(crate) use subqueries::as_values;
 pub(crate) use ties::call as window_call;
+pub(crate) use with_ties::{are_ranked, with_ties};
 
 /// All analyzer rules, in order.
 pub(crate) fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {

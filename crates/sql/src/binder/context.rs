@@ -19,7 +19,10 @@ use datafusion::logical_expr::{
 };
 use millrace_types::{ObjectId, Report, SqlState, is_hidden};
 
+use super::asof::AsOfJoins;
 use super::relation::Windows;
+use super::series::Series;
+use super::version::Versions;
 use super::{TableLookup, columns, plan_query, syntax};
 use crate::catalog::{Catalog, Kind, Object, View, visible};
 use crate::functions;
@@ -46,7 +49,12 @@ impl<'a> Context<'a> {
         state: &'a SessionState,
         text: &str,
     ) -> Context<'a> {
-        let relations: Vec<Arc<dyn RelationPlanner>> = vec![Arc::new(Windows::new(text))];
+        let relations: Vec<Arc<dyn RelationPlanner>> = vec![
+            Arc::new(Windows::new(text)),
+            Arc::new(Versions::new(text)),
+            Arc::new(AsOfJoins::new(text)),
+            Arc::new(Series::new(text)),
+        ];
         Context { catalog, tables, state, relations, named: RefCell::default(), opened: None }
     }
 

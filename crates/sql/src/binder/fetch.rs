@@ -1,23 +1,28 @@
-//! `FETCH FIRST n ROWS ONLY`, as LIMIT.
+//! `FETCH FIRST n ROWS ONLY`, as LIMIT; `WITH TIES` marks its count.
 
 use datafusion::sql::sqlparser::ast::{Expr, LimitClause, Query, Spanned, Value};
 use datafusion::sql::sqlparser::tokenizer::Span;
 use millrace_types::{Report, SqlState};
 
+use super::syntax::call;
+use crate::functions::WITH_TIES;
+
 /// Writes a FETCH clause as LIMIT.
 ///
 /// # Errors
-/// WITH TIES, PERCENT, and a LIMIT beside it.
+/// PERCENT, and a LIMIT beside it.
 pub(super) fn as_limit(query: &mut Query) -> Result<(), Box<(Report, Span)>> {
     let Some(fetch) = query.fetch.take() else { return Ok(()) };
     let span = query.body.span();
-    if fetch.with_ties || fetch.percent {
-        let word = if fetch.with_ties { "WITH TIES" } else { "PERCENT" };
-        let report = Report::unsupported(format!("FETCH FIRST ... {word}"));
-        return Err(Box::new((report.hint("Use rank() in a subquery."), span)));
+    if fetch.percent {
+        let report = Report::unsupported("FETCH FIRST ... PERCENT");
+        return Err(Box::new((report.hint("Use percent_rank() in a subquery."), span)));
     }
     let one = || Expr::Value(Value::Number("1".into(), false).into());
-    let count = fetch.quantity.unwrap_or_else(one);
+    let mut count = fetch.quantity.unwrap_or_else(one);
+    if fetch.with_ties {
+        count = call(WITH_TIES, vec![count]);
+    }
     let twice = || {
         let message = "multiple LIMIT clauses not allowed";
         Box::new((Report::new(SqlState::SYNTAX_ERROR, message), span))

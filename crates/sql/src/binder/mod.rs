@@ -8,6 +8,7 @@
 //! Invariants: 1. every error is a report with PostgreSQL's words. 2. an output column's name in the
 //! plan is its SQL name, unless that name is given to several columns ([`columns::shown`]).
 
+mod asof;
 mod change;
 mod columns;
 mod computed;
@@ -18,11 +19,13 @@ mod literal;
 mod options;
 mod parameters;
 mod relation;
+mod series;
 mod similar;
 mod source;
 mod syntax;
 mod table;
 mod table_def;
+mod version;
 mod view;
 
 #[cfg(test)]
@@ -45,7 +48,7 @@ pub use table::{CatalogTable, CatalogTables, TableLookup};
 pub use table_def::bind_table;
 pub use view::BoundView;
 
-use crate::analyze::{as_counts, as_values};
+use crate::analyze::{as_counts, as_values, with_ties};
 use crate::ast::Name;
 use crate::catalog::Catalog;
 use crate::error::report_in;
@@ -116,6 +119,7 @@ impl<'a> Binder<'a> {
     fn analyze(&self, plan: LogicalPlan, text: &str) -> Result<LogicalPlan, Report> {
         let options = self.state.config_options();
         let analyzed = crate::analyze::check_casts(plan)
+            .and_then(with_ties)
             .and_then(as_counts)
             .and_then(as_values)
             .and_then(|plan| self.state.analyzer().execute_and_check(plan, options, |_, _| {}));

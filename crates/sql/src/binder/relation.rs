@@ -300,7 +300,8 @@ impl RelationPlanner for Windows {
         relation: TableFactor,
         context: &mut dyn RelationPlannerContext,
     ) -> Result<RelationPlanning> {
-        let TableFactor::Table { name, alias, args: Some(args), .. } = &relation else {
+        let TableFactor::Table { name, alias, args: Some(args), version: None, .. } = &relation
+        else {
             return Ok(RelationPlanning::Original(Box::new(relation)));
         };
         let Some(call) = self.call(name, args)? else {
@@ -312,7 +313,7 @@ impl RelationPlanner for Windows {
     }
 }
 
-fn fail<T>(report: Report, position: Option<usize>) -> Result<T> {
+pub(super) fn fail<T>(report: Report, position: Option<usize>) -> Result<T> {
     Err(DataFusionError::External(Box::new(Report { position, ..report })))
 }
 

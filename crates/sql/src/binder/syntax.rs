@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::Span;
 use millrace_types::{Report, SqlState, input};
 
-use super::{fetch, grouping, literal, similar};
+use super::{asof, fetch, grouping, literal, series, similar};
 use crate::names::{self, Quoted, fold};
 use crate::text::Text;
 
@@ -64,6 +64,8 @@ impl VisitorMut for Normalizer {
             let report = Report::new(SqlState::GROUPING_ERROR, message);
             return ControlFlow::Break(Box::new((report, span)));
         }
+        series::fold(&mut select.from);
+        select.from.iter_mut().for_each(asof::fold);
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
                 literal::type_integer(expr);
@@ -84,6 +86,13 @@ impl VisitorMut for Normalizer {
             TableFactor::Table { name, sample: Some(_), .. } => {
                 let report = Report::unsupported("TABLESAMPLE").hint("Filter with WHERE.");
                 ControlFlow::Break(Box::new((report, name.span())))
+            }
+            TableFactor::NestedJoin { table_with_joins, .. } => {
+                if !series::is_folded(table_with_joins) {
+                    series::fold_joins(table_with_joins);
+                    asof::fold_nested(table_with_joins);
+                }
+                ControlFlow::Continue(())
             }
             _ => ControlFlow::Continue(()),
         }
@@ -136,7 +145,7 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>, Report> {
 }
 
 /// True for the function that gives many rows; DataFusion makes an array of them in an expression.
-fn is_series(name: &ObjectName) -> bool {
+pub(super) fn is_series(name: &ObjectName) -> bool {
     let last = name.0.last().and_then(ObjectNamePart::as_ident);
     last.is_some_and(|ident| ident.value.eq_ignore_ascii_case("generate_series"))
 }

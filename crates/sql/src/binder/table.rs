@@ -26,6 +26,8 @@ pub struct CatalogTable {
     pub kind: ObjectKind,
     /// All its columns, hidden ones too.
     pub schema: SchemaRef,
+    /// `FOR SYSTEM_TIME AS OF PROCTIME()`: the rows of a join are looked up in it.
+    pub looked_up: bool,
 }
 
 impl TableSource for CatalogTable {
@@ -48,6 +50,7 @@ impl TableLookup for CatalogTables<'_> {
                     object: object.id,
                     kind: object.object_kind(),
                     schema: object.full_schema(),
+                    looked_up: false,
                 }))
             }
         }

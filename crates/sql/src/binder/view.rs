@@ -28,6 +28,8 @@ pub struct BoundView {
     pub allowed_lateness_us: i64,
     /// Only final rows are shown.
     pub emit_on_window_close: bool,
+    /// How long a row stays after it is final, microseconds.
+    pub retention_us: Option<i64>,
     /// `WITH (...)` as it was written.
     pub options: BTreeMap<String, String>,
 }
@@ -38,6 +40,7 @@ impl BoundView {
         ViewOptions {
             allowed_lateness_us: self.allowed_lateness_us,
             emit_on_window_close: self.emit_on_window_close,
+            retention_us: self.retention_us,
         }
     }
 }
@@ -52,7 +55,7 @@ impl Binder<'_> {
         view: &CreateMaterializedView,
         text: &str,
     ) -> Result<BoundView, Report> {
-        let allowed_lateness_us = view_options(&view.options)?;
+        let (allowed_lateness_us, retention_us) = view_options(&view.options)?;
         let bound = self.bind_query(&view.query, text, &Parameters::none())?;
         let (plan, _) = named(bound.plan, &view.columns)?;
         let options = view.options.iter().map(|o| (o.name.name.clone(), o.value.clone()));
@@ -61,6 +64,7 @@ impl Binder<'_> {
             depends_on: bound.depends_on,
             allowed_lateness_us,
             emit_on_window_close: view.emit_on_window_close,
+            retention_us,
             options: options.collect(),
         })
     }
@@ -142,22 +146,29 @@ pub(super) fn reserved(name: &str) -> Report {
     Report::new(SqlState::RESERVED_NAME, message).hint(hint)
 }
 
-/// The allowed lateness, microseconds.
-fn view_options(items: &[OptionItem]) -> Result<i64, Report> {
-    let mut allowed_lateness_us = 0;
+/// The allowed lateness and the retention, microseconds.
+fn view_options(items: &[OptionItem]) -> Result<(i64, Option<i64>), Report> {
+    let (mut allowed_lateness_us, mut retention_us) = (0, None);
     for (name, item) in options::by_name(items)? {
+        let interval = |least: i64, hint: &str| {
+            let micros = options::interval_us(&item.value).filter(|us| *us >= least);
+            micros.ok_or_else(|| options::invalid(item, hint))
+        };
         match name {
             "allowed_lateness" => {
-                let micros = options::interval_us(&item.value).filter(|us| *us >= 0);
                 let hint = "It is an interval without months, such as '1 hour'.";
-                allowed_lateness_us = micros.ok_or_else(|| options::invalid(item, hint))?;
+                allowed_lateness_us = interval(0, hint)?;
             }
-            "retention" | "retain_history" => {
+            "retention" => {
+                let hint = "It is an interval above zero without months, such as '30 days'.";
+                retention_us = Some(interval(1, hint)?);
+            }
+            "retain_history" => {
                 let report = Report::unsupported(format!("option {}", Quoted(name)));
                 return Err(Report { position: item.name.position, ..report });
             }
-            _ => return Err(options::unknown(item, &["allowed_lateness"])),
+            _ => return Err(options::unknown(item, &["allowed_lateness", "retention"])),
         }
     }
-    Ok(allowed_lateness_us)
+    Ok((allowed_lateness_us, retention_us))
 }

@@ -85,7 +85,7 @@ impl Table {
         // Its own identifier, which the coordinator gives.
         let kind = LeafKind::Source(ObjectId::default());
         let root = Node::Leaf(Leaf { kind, columns: columns_read, meta });
-        Table { columns, key, feed: None, stored: stored(ViewPlan { root, sort }) }
+        Table { columns, key, feed: None, stored: stored(ViewPlan { root, sort, retention: None }) }
     }
 
     /// A table that a source fills, not stored yet: with a key it keeps the newest row of each, without
@@ -121,7 +121,12 @@ impl Table {
                 (Node::Upsert(Box::new(upsert)), key.clone())
             }
         };
-        Table { columns, key, feed: Some(Box::new(feed)), stored: stored(ViewPlan { root, sort }) }
+        Table {
+            columns,
+            key,
+            feed: Some(Box::new(feed)),
+            stored: stored(ViewPlan { root, sort, retention: None }),
+        }
     }
 
     /// Gives its leaf the table's own identifier.

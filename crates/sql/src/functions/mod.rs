@@ -28,6 +28,7 @@ mod unknown;
 mod version;
 mod widened;
 mod window;
+mod with_ties;
 
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,7 @@ pub(crate) use session::{SESSION_END, SESSION_START, session_bound};
 pub use version::VERSION;
 pub(crate) use widened::widened;
 pub use window::{CUMULATE, HOP, TUMBLE};
+pub(crate) use with_ties::WITH_TIES;
 
 /// Our scalar functions.
 pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
@@ -63,6 +65,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         udf(calendar::CalendarBound::new(calendar::CALENDAR_END)),
         udf(version::Version::new()),
         udf(only::Only::new()),
+        udf(with_ties::WithTies::new()),
         udf(cast::Convert::new()),
         udf(sign::Sign::new()),
         udf(template::Template::new(false)),

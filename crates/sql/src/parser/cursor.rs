@@ -28,7 +28,7 @@ impl<'a> Cursor<'a> {
         end: Option<TokenWithSpan>,
         text: &'a Text<'a>,
     ) -> Cursor<'a> {
-        let parser = Parser::new(&SqlDialect)
+        let parser = Parser::new(SqlDialect::of(&tokens))
             .with_recursion_limit(RECURSION_MAX)
             .with_tokens_with_locations(tokens.clone());
         Cursor { parser, tokens, end, text }

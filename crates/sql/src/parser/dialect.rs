@@ -9,10 +9,30 @@ use std::any::TypeId;
 use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct SqlDialect;
+pub(crate) struct SqlDialect {
+    /// `FOR SYSTEM_TIME AS OF` may follow a table. Only where it does: as sqlparser reads it, a table has
+    /// no alias named `at`, `before` or `changes` then.
+    versions: bool,
+}
+
+impl SqlDialect {
+    /// For tokens, and for statements that name no version of a table.
+    pub(crate) const PLAIN: SqlDialect = SqlDialect { versions: false };
+    const VERSIONED: SqlDialect = SqlDialect { versions: true };
+
+    /// For the statement of some tokens.
+    pub(crate) fn of(tokens: &[TokenWithSpan]) -> &'static SqlDialect {
+        let names = |token: &TokenWithSpan| matches!(&token.token, Token::Word(word) if word.keyword == Keyword::SYSTEM_TIME);
+        match tokens.iter().any(names) {
+            true => &SqlDialect::VERSIONED,
+            false => &SqlDialect::PLAIN,
+        }
+    }
+}
 
 const POSTGRES: PostgreSqlDialect = PostgreSqlDialect {};
 
@@ -28,6 +48,10 @@ impl Dialect for SqlDialect {
     /// Code that asks for PostgreSQL means this one too.
     fn dialect(&self) -> TypeId {
         POSTGRES.dialect()
+    }
+
+    fn supports_table_versioning(&self) -> bool {
+        self.versions
     }
 
     fn identifier_quote_style(&self, identifier: &str) -> Option<char> {

@@ -6,6 +6,7 @@
 //! Invariants: 1. text that holds only white space and comments gives no statement. 2. every error
 //! has a SQLSTATE, and a position unless the text is too deep to parse.
 
+mod asof;
 mod copy;
 mod create_source;
 mod cursor;
@@ -29,6 +30,7 @@ use millrace_types::Report;
 
 use crate::ast::Statement;
 use crate::text::Text;
+pub(crate) use asof::KINDS as ASOF_KINDS;
 use cursor::Cursor;
 pub(crate) use dialect::SqlDialect;
 
@@ -80,9 +82,9 @@ pub(crate) fn parse_expression(text: &str) -> Result<Expr, Report> {
 }
 
 fn tokens(text: &str, whole: &Text<'_>) -> Result<Vec<TokenWithSpan>, Report> {
-    let tokens = Tokenizer::new(&SqlDialect, text).tokenize_with_location();
+    let tokens = Tokenizer::new(&SqlDialect::PLAIN, text).tokenize_with_location();
     let tokens = tokens.map_err(|error| fail::from_tokenizer(&error, text, whole))?;
-    Ok(window::without_partition(tokens))
+    Ok(asof::with_match_condition(window::without_partition(tokens)))
 }
 
 fn pieces(text: &str, whole: &Text<'_>) -> Result<Vec<Piece>, Report> {

@@ -9,7 +9,7 @@ use arrow::datatypes::Schema;
 use datafusion::logical_expr::WindowFrame;
 use millrace_plan::{
     Aggregate, Call, Chain, Class, Clock, Hop, Join, JoinPair, LateCheck, Leaf, LeafKind, Meta,
-    Node, Order, Over, OverCall, Session, Stay, Step, TopN, Upstream, ViewPlan, Watermark,
+    Nearest, Node, Order, Over, OverCall, Session, Stay, Step, TopN, Upstream, ViewPlan, Watermark,
 };
 use millrace_types::ObjectId;
 
@@ -34,6 +34,10 @@ pub fn explain_with(
     let sort = columns(&meta.schema, &plan.sort);
     printer.line(0, &format!("View: key {key}, stored by {sort}{kind}"));
     printer.watermarks(1, meta);
+    if let Some(retention) = &plan.retention {
+        let passed = printer.passed(retention, &meta.schema, 0);
+        printer.line(1, &format!("rows leave when {passed}"));
+    }
     printer.node(1, &plan.root);
     readable(printer.text.trim_end())
 }
@@ -113,6 +117,7 @@ impl Printer<'_> {
             Node::Session(session) => self.session(depth, session),
             Node::Stay(stay) => self.stay(depth, stay),
             Node::Join(join) => self.join(depth, join),
+            Node::Nearest(nearest) => self.nearest(depth, nearest),
             Node::Upsert(upsert) => {
                 let key = columns(&upsert.meta.schema, &upsert.key);
                 self.line(depth, &format!("Upsert: the newest row of each {key}"));
@@ -144,9 +149,38 @@ impl Printer<'_> {
         depth + chain.steps.len()
     }
 
+    fn nearest(&mut self, depth: usize, nearest: &Nearest) {
+        let (left, right) = (&nearest.left.meta().schema, &nearest.right.meta().schema);
+        let compared = |pair: &JoinPair, by: &str| {
+            format!("{} {by} {}", left.field(pair.left).name(), right.field(pair.right).name())
+        };
+        let kind = if nearest.keeps_left { "left" } else { "inner" };
+        let mut line = format!("ASOF join: {kind}");
+        let pairs: Vec<String> = nearest.on.iter().map(|pair| compared(pair, "=")).collect();
+        if !pairs.is_empty() {
+            line.push_str(&format!(" on {}", pairs.join(" AND ")));
+        }
+        let which = if nearest.side.later { "first" } else { "last" };
+        let times = compared(&nearest.times, nearest.side.operator());
+        let key = columns(&nearest.meta.schema, &nearest.meta.key);
+        self.line(depth, &format!("{line}, the {which} with {times}, key {key}"));
+        let state = match &nearest.settled {
+            None => "state: the rows of both inputs, each stays until it is retracted".to_owned(),
+            Some(settled) => {
+                let goes = self.passed(settled, left, 0);
+                format!(
+                    "state: rows of the left input, each goes when {goes}; of the right input the last \
+                     one per key before that and all later ones"
+                )
+            }
+        };
+        self.line(depth + 1, &state);
+    }
+
     fn join(&mut self, depth: usize, join: &Join) {
         let (left, right) = (&join.left.meta().schema, &join.right.meta().schema);
-        let mut line = format!("Join: {}", join.kind.name());
+        let word = if join.lookup { "Lookup" } else { "Join" };
+        let mut line = format!("{word}: {}", join.kind.name());
         let pair = |pair: &JoinPair| {
             let equals = if pair.null_equal { "IS NOT DISTINCT FROM" } else { "=" };
             let (left, right) = (left.field(pair.left).name(), right.field(pair.right).name());
@@ -162,6 +196,10 @@ impl Printer<'_> {
         }
         line.push_str(&format!(", key {}", columns(&join.meta.schema, &join.meta.key)));
         self.line(depth, &line);
+        if join.lookup {
+            let state = "state: the rows of the right input, each stays until it is retracted";
+            return self.line(depth + 1, state);
+        }
         let [Some(one), Some(other)] = &join.clean else {
             let state = "state: the rows of both inputs, each stays until it is retracted";
             return self.line(depth + 1, state);
@@ -179,6 +217,9 @@ impl Printer<'_> {
         let meta = top.input.meta();
         let group = columns(&meta.schema, &top.group);
         let mut line = format!("Top-N: {} rows", top.limit);
+        if top.ties.is_some() {
+            line.push_str(" and those that tie");
+        }
         if top.offset > 0 {
             line.push_str(&format!(" after {}", top.offset));
         }

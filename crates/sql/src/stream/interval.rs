@@ -38,7 +38,7 @@ pub(super) struct Cleaning {
     /// By input, of a column of it: the promise on the pairs.
     pub(super) pairs: [Watermark; 2],
     /// By input: the promise on its own rows, with the allowed lateness if they can be late.
-    own: [Watermark; 2],
+    pub(super) own: [Watermark; 2],
 }
 
 /// What a condition says of distances; `width` is how many columns the left input has.
@@ -141,7 +141,7 @@ impl Planner<'_> {
     }
 
     /// What an input promises of a column; of rows that can be late, once those are turned away.
-    fn promise(&self, input: &Meta, column: usize) -> Option<Watermark> {
+    pub(super) fn promise(&self, input: &Meta, column: usize) -> Option<Watermark> {
         let found = input.watermarks.iter().find(|watermark| watermark.column == column)?;
         if !input.append_only {
             return Some(found.clone());
@@ -151,16 +151,11 @@ impl Planner<'_> {
         Some(Watermark { shift, ..found.clone() })
     }
 
-    /// An input without its late rows.
-    pub(super) fn punctual(
-        &self,
-        input: Node,
-        cleaning: &Cleaning,
-        side: usize,
-    ) -> Result<Node, Report> {
+    /// An input without its late rows; `own` is its promise.
+    pub(super) fn punctual(&self, input: Node, own: &Watermark) -> Result<Node, Report> {
         let meta = input.meta().clone();
         let Some(origin) = origin(&meta) else { return Ok(input) };
-        let close = cleaning.own[side].clone();
+        let close = own.clone();
         // A time of the row itself is promised from one microsecond on.
         let event_time = meta.watermarks.iter().find(|watermark| watermark.shift == 1);
         let check = LateCheck {

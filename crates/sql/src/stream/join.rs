@@ -17,7 +17,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, JoinType, NullEquality};
+use datafusion::common::{Column, DFSchema, JoinType, NullEquality, ScalarValue};
+use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::logical_expr::logical_plan::Join as LogicalJoin;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{Expr, LogicalPlan, lit};
@@ -25,13 +26,16 @@ use millrace_plan::{Aggregate, Join, JoinKind, JoinPair, Meta, Node, Step, Water
 use millrace_types::{OFFSET_COLUMN, PARTITION_COLUMN, Report};
 
 use super::interval::Cleaning;
+use super::lookup;
 use super::refuse::{self, failure, internal, not_yet};
-use super::relation::{Carry, Columns, Relation, canonical, column, with_type};
+use super::relation::{Carry, Columns, Relation, canonical, column, step, unique, with_type};
 use super::root::meta_mut;
 use super::translate::Planner;
 
 /// True in the row for the NULLs of a list that nothing may be in.
 const UNKNOWN: &str = "unknown";
+/// When a row of a full join is final.
+const END: &str = "_key_final";
 /// Says in a full join that a row has a left side.
 const PRESENCE: &str = "_key_left";
 
@@ -41,34 +45,45 @@ struct Asked {
     on: Vec<(Expr, Expr)>,
     conditions: Vec<Expr>,
     null_equal: bool,
+    /// The right input is looked up as it is at each left row's time.
+    lookup: bool,
 }
 
 impl Asked {
     /// An anti join of all rows.
     fn anti() -> Asked {
-        Asked { kind: JoinKind::Anti, on: Vec::new(), conditions: Vec::new(), null_equal: false }
+        let (on, conditions) = Default::default();
+        Asked { kind: JoinKind::Anti, on, conditions, null_equal: false, lookup: false }
     }
 }
 
 /// An input that is ready to be joined.
-struct Input {
-    node: Node,
+pub(super) struct Input {
+    pub(super) node: Node,
     /// Where the logical columns stand; those that nobody asks for are None.
-    places: Vec<Option<usize>>,
+    pub(super) places: Vec<Option<usize>>,
     /// Where the columns of the join key stand.
-    keys: Vec<usize>,
+    pub(super) keys: Vec<usize>,
+    /// Where the event time of a row stands, if it goes along.
+    event_time: Option<usize>,
 }
 
 impl Planner<'_> {
     pub(super) fn join(&self, join: &LogicalJoin) -> Result<Relation, Report> {
         let left = self.copied(self.translate(&join.left)?)?;
-        let right = self.copied(self.translate(&join.right)?)?;
+        let looked_up = lookup::table(&join.right)?;
+        let right = self.translate(looked_up.as_ref().unwrap_or(&join.right))?;
+        let right = self.copied(right)?;
         let left = (left, join.left.schema().as_ref());
         let right = (right, join.right.schema().as_ref());
         if join.join_type == JoinType::LeftMark {
             return self.marked(join, left, right);
         }
-        let asked = self.asked(join)?;
+        let mut asked = self.asked(join)?;
+        if looked_up.is_some() {
+            lookup::check(asked.kind, left.0.node.meta())?;
+            asked.lookup = true;
+        }
         match join.null_aware {
             true => self.not_in(&asked, left, right),
             false => self.joined(asked, left, right, &join.schema),
@@ -127,9 +142,10 @@ impl Planner<'_> {
         let append_only = left.node.meta().append_only && right.node.meta().append_only;
         self.comparable(&mut asked, (&left, left_schema), (&right, right_schema))?;
         let (on_left, on_right): (Vec<Expr>, Vec<Expr>) = asked.on.iter().cloned().unzip();
-        let mut left = self.input(left, left_schema, &on_left)?;
+        let carry = if asked.lookup { Carry::KeyAndTime } else { Carry::Key };
+        let mut left = self.input(left, left_schema, &on_left, carry)?;
         let mut right = match asked.kind.gives_pairs() {
-            true => self.input(right, right_schema, &on_right)?,
+            true => self.input(right, right_schema, &on_right, Carry::Key)?,
             false => self.deciding(right, right_schema, &on_right, &asked.conditions)?,
         };
         let keys = left.keys.iter().zip(&right.keys);
@@ -137,34 +153,73 @@ impl Planner<'_> {
         let on = keys.map(|(left, right)| JoinPair { left: *left, right: *right, null_equal });
         let on: Vec<JoinPair> = on.collect();
         let both = left_schema.join(right_schema).map_err(failure)?;
-        let cleaning = self.cleaned(&asked, &mut left, &mut right, (&on, &both))?;
+        let cleaning = match asked.lookup {
+            true => None,
+            false => self.cleaned(&asked, &mut left, &mut right, (&on, &both))?,
+        };
         let mut taken = BTreeSet::new();
-        rename(&mut left.node, &mut taken)?;
-        rename(&mut right.node, &mut taken)?;
+        let by_key = asked.lookup && lookup::finds_one(right.node.meta(), &on);
+        rename(&mut left.node, &mut taken, by_key)?;
+        rename(&mut right.node, &mut taken, false)?;
         if asked.kind == JoinKind::Full {
             left.node = presence(left.node, &right.node, &mut taken)?;
         }
         let mut meta = meta(&asked, &on, (&left.node, &right.node), append_only);
+        if asked.lookup {
+            lookup::promise(&mut meta, left.node.meta(), by_key);
+        }
+        let event_time = left.event_time.filter(|_| by_key);
         let width = left.node.meta().schema.fields().len();
+        let ends = cleaning.as_ref().filter(|_| asked.kind == JoinKind::Full);
+        let ends = ends.map(|cleaning| cleaning.pairs.clone());
         let clean = cleaning.map(|cleaning| promised(cleaning, &mut meta, asked.kind, width));
         let (filter, clean) = (None, clean.unwrap_or_default());
+        let (kind, lookup) = (asked.kind, asked.lookup);
+        let (left_node, right_node) = (left.node, right.node);
         let mut node =
-            Join { left: left.node, right: right.node, kind: asked.kind, on, filter, clean, meta };
+            Join { left: left_node, right: right_node, kind, on, filter, clean, lookup, meta };
         let pairs = node.pair_schema();
         let places = shifted(&left.places, &right.places, width);
         if let Some(condition) = conjunction(asked.conditions) {
             let condition = over(&node.left, &pairs, &both, &places).inline(&condition, &both)?;
             node.filter = Some(self.physical(condition, &pairs)?);
         }
-        let schema = Arc::clone(&node.meta.schema);
-        let node = Node::Join(Box::new(node));
+        let node = match ends {
+            Some(ends) if self.options.wants_final_rows() => self.with_end(node, ends, width)?,
+            _ => Node::Join(Box::new(node)),
+        };
+        let schema = Arc::clone(&node.meta().schema);
         let columns = output.fields().iter().zip(&places).map(|(field, place)| {
             let place = place.ok_or_else(|| internal("a join has lost a column"))?;
             let stored = schema.field(place).data_type();
             Ok(with_type(column(&schema, place), stored, field.data_type()))
         });
         let columns = columns.collect::<Result<_, Report>>()?;
-        Ok(Relation { node, columns, event_time: None, hop: None })
+        Ok(Relation { node, columns, event_time, hop: None })
+    }
+
+    /// A full join whose rows say when they are final: no column of either input bounds them all.
+    fn with_end(&self, join: Join, ends: [Watermark; 2], width: usize) -> Result<Node, Report> {
+        let meta = join.meta.clone();
+        let [left, right] = ends;
+        let sources = left.sources.clone();
+        let end = |at: usize, shift: i64| {
+            let later = lit(ScalarValue::DurationMicrosecond(Some(shift)));
+            column(&meta.schema, at) + later
+        };
+        let (one, other) = (end(left.column, left.shift), end(width + right.column, right.shift));
+        let end = self.physical(coalesce(vec![one, other]), &meta.schema)?;
+        let data_type = end.0.data_type(&meta.schema).map_err(failure)?;
+        let mut fields: Vec<Field> =
+            meta.schema.fields().iter().map(|f| f.as_ref().clone()).collect();
+        let all = (0..fields.len()).map(|at| self.physical(column(&meta.schema, at), &meta.schema));
+        let mut expressions = all.collect::<Result<Vec<_>, _>>()?;
+        expressions.push(end);
+        fields.push(Field::new(END, data_type, true));
+        let schema = Arc::new(Schema::new(unique(fields)));
+        let bound = Watermark { column: expressions.len() - 1, shift: 0, sources };
+        let meta = Meta { schema: Arc::clone(&schema), watermarks: vec![bound], ..meta };
+        Ok(step(Node::Join(Box::new(join)), Step::Project { expressions, schema }, meta))
     }
 
     /// When the rows of the inputs are done; rows that are late for that are taken out of them.
@@ -189,7 +244,7 @@ impl Planner<'_> {
             return Ok(None);
         };
         for (side, input) in [left, right].into_iter().enumerate() {
-            input.node = self.punctual(input.node.clone(), &cleaning, side)?;
+            input.node = self.punctual(input.node.clone(), &cleaning.own[side])?;
         }
         Ok(Some(cleaning))
     }
@@ -211,7 +266,7 @@ impl Planner<'_> {
         };
         let conditions = join.filter.iter().flat_map(split_conjunction).cloned().collect();
         let null_equal = join.null_equality == NullEquality::NullEqualsNull;
-        Ok(Asked { kind, on: join.on.clone(), conditions, null_equal })
+        Ok(Asked { kind, on: join.on.clone(), conditions, null_equal, lookup: false })
     }
 
     /// Pairs whose columns are stored with two types are conditions.
@@ -238,7 +293,13 @@ impl Planner<'_> {
     }
 
     /// An input with all its columns.
-    fn input(&self, relation: Relation, schema: &DFSchema, on: &[Expr]) -> Result<Input, Report> {
+    pub(super) fn input(
+        &self,
+        relation: Relation,
+        schema: &DFSchema,
+        on: &[Expr],
+        carry: Carry,
+    ) -> Result<Input, Report> {
         let mut wanted = Columns::default();
         for (expr, field) in relation.columns.iter().zip(schema.fields()) {
             wanted.push(expr.clone(), field.name());
@@ -246,8 +307,8 @@ impl Planner<'_> {
         let places = (0..wanted.len()).map(Some).collect();
         let keys = key_columns(&relation, schema, on, &mut wanted)?;
         at_least_one(&relation, &mut wanted);
-        let (node, _) = self.project(relation, wanted, Carry::Key)?;
-        Ok(Input { node, places, keys })
+        let (node, event_time) = self.project(relation, wanted, carry)?;
+        Ok(Input { node, places, keys, event_time })
     }
 
     /// The right input of a semi or anti join: distinct values of the columns that decide.
@@ -271,7 +332,7 @@ impl Planner<'_> {
         let width = wanted.len();
         let (node, _) = self.project(relation.clone(), wanted.clone(), Carry::Key)?;
         if node.meta().schema.fields().len() == width {
-            return Ok(Input { node, places, keys });
+            return Ok(Input { node, places, keys, event_time: None });
         }
         let (input, _) = self.project(relation, wanted, Carry::Nothing)?;
         let from = input.meta();
@@ -282,7 +343,8 @@ impl Planner<'_> {
         // What a view promises holds: a group that it does not change any more goes.
         let (calls, settled) = (Vec::new(), meta.watermarks.first().cloned());
         let distinct = Aggregate { input, group, hop: None, calls, settled, meta };
-        Ok(Input { node: Node::Aggregate(Box::new(distinct)), places, keys })
+        let node = Node::Aggregate(Box::new(distinct));
+        Ok(Input { node, places, keys, event_time: None })
     }
 }
 
@@ -328,12 +390,16 @@ fn at_least_one(relation: &Relation, wanted: &mut Columns) {
 }
 
 /// Gives the columns of an input names that the other does not have. The origin of a row is not
-/// that of a pair.
-fn rename(node: &mut Node, taken: &mut BTreeSet<String>) -> Result<(), Report> {
+/// that of a pair, unless there is one pair for it at most (`keeps_origin`).
+pub(super) fn rename(
+    node: &mut Node,
+    taken: &mut BTreeSet<String>,
+    keeps_origin: bool,
+) -> Result<(), Report> {
     let fields = node.meta().schema.fields().iter().map(|field| {
         let base = match field.name().as_str() {
-            PARTITION_COLUMN => "_key_partition".to_owned(),
-            OFFSET_COLUMN => "_key_offset".to_owned(),
+            PARTITION_COLUMN if !keeps_origin => "_key_partition".to_owned(),
+            OFFSET_COLUMN if !keeps_origin => "_key_offset".to_owned(),
             name => name.to_owned(),
         };
         let mut name = base.clone();
@@ -387,7 +453,11 @@ fn presence(left: Node, right: &Node, taken: &mut BTreeSet<String>) -> Result<No
 }
 
 /// Where the logical columns of both inputs stand in a pair.
-fn shifted(left: &[Option<usize>], right: &[Option<usize>], width: usize) -> Vec<Option<usize>> {
+pub(super) fn shifted(
+    left: &[Option<usize>],
+    right: &[Option<usize>],
+    width: usize,
+) -> Vec<Option<usize>> {
     let right = right.iter().map(|place| place.map(|place| width + place));
     left.iter().copied().chain(right).collect()
 }

@@ -22,10 +22,14 @@ mod hop;
 mod input;
 mod interval;
 mod join;
+mod lookup;
+mod nearest;
 mod optimize;
 mod refuse;
 mod relation;
+mod retention;
 mod root;
+mod series;
 mod session;
 mod temporal;
 #[cfg(test)]
@@ -55,6 +59,15 @@ pub struct ViewOptions {
     pub allowed_lateness_us: i64,
     /// `EMIT ON WINDOW CLOSE`: only final rows are shown.
     pub emit_on_window_close: bool,
+    /// Microseconds that a row stays after the watermark has made it final.
+    pub retention_us: Option<i64>,
+}
+
+impl ViewOptions {
+    /// True if rows must say when they are final.
+    fn wants_final_rows(&self) -> bool {
+        self.emit_on_window_close || self.retention_us.is_some()
+    }
 }
 
 /// Plans a maintained view. `inputs` knows the tables that the logical plan scans.

@@ -37,12 +37,18 @@ impl Planner<'_> {
         if relation.node.leaves().is_empty() {
             return Err(reads_nothing());
         }
-        if self.options.emit_on_window_close {
-            carry_bound(&relation, &mut wanted);
+        let retains = self.options.retention_us.is_some();
+        if self.options.wants_final_rows() {
+            carry_bound(&relation, &mut wanted, retains);
         }
         let (mut node, _) = self.project(relation, wanted, Carry::Key)?;
         if self.options.emit_on_window_close {
             node = on_close(node)?;
+        }
+        let mut retention = None;
+        if let Some(retention_us) = self.options.retention_us {
+            let left = self.retained(node, retention_us)?;
+            (node, retention) = (left.0, Some(left.1));
         }
         let mut root = tidy(node);
         let meta = meta_mut(&mut root);
@@ -53,19 +59,24 @@ impl Planner<'_> {
         {
             meta.key.push(first.column);
         }
-        let sort = sorted(meta);
-        Ok(ViewPlan { root, sort })
+        let leaves_by = retention.as_ref().map(|retention| retention.column);
+        if let Some(column) = leaves_by.filter(|column| !meta.key.contains(column)) {
+            meta.key.push(column);
+        }
+        let sort = sorted(meta, leaves_by);
+        Ok(ViewPlan { root, sort, retention })
     }
 }
 
-/// Adds a column that bounds the rows, hidden, if none of those asked for does.
-fn carry_bound(relation: &Relation, wanted: &mut Columns) {
+/// Adds a column that bounds the rows, hidden, if none of those asked for does; rows that only come
+/// have one where `appended` asks for it.
+fn carry_bound(relation: &Relation, wanted: &mut Columns, appended: bool) {
     let meta = relation.node.meta();
     let is_bounded = |expr: &Expr| bound(expr, &meta.schema, &meta.watermarks).is_some();
     let Some(first) = meta.watermarks.iter().min_by_key(|watermark| watermark.shift) else {
         return;
     };
-    if !meta.append_only && !wanted.exprs().any(is_bounded) {
+    if (appended || !meta.append_only) && !wanted.exprs().any(is_bounded) {
         let name = hidden_name(meta.schema.field(first.column).name(), wanted.len());
         wanted.push(column(&meta.schema, first.column), &name);
     }
@@ -79,6 +90,7 @@ pub(super) fn meta_mut(node: &mut Node) -> &mut Meta {
         Node::Aggregate(aggregate) => &mut aggregate.meta,
         Node::Union(union) => &mut union.meta,
         Node::Join(join) => &mut join.meta,
+        Node::Nearest(nearest) => &mut nearest.meta,
         Node::Upsert(upsert) => &mut upsert.meta,
         Node::Values(values) => &mut values.meta,
         Node::TopN(top) => &mut top.meta,
@@ -88,15 +100,18 @@ pub(super) fn meta_mut(node: &mut Node) -> &mut Meta {
     }
 }
 
-/// The key columns, those bounded by a watermark first, then other times.
-fn sorted(meta: &Meta) -> Vec<usize> {
+/// The key columns: the one by which rows leave, those bounded by a watermark, then other times.
+fn sorted(meta: &Meta, leaves_by: Option<usize>) -> Vec<usize> {
     let rank = |index: &usize| {
+        if leaves_by == Some(*index) {
+            return 0;
+        }
         let bounded = meta.watermarks.iter().any(|watermark| watermark.column == *index);
         let time = matches!(meta.schema.field(*index).data_type(), DataType::Timestamp(..));
         match (bounded, time) {
-            (true, _) => 0,
-            (false, true) => 1,
-            (false, false) => 2,
+            (true, _) => 1,
+            (false, true) => 2,
+            (false, false) => 3,
         }
     };
     let mut sort = Arc::clone(&meta.schema)

@@ -11,8 +11,8 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{Column, Literal};
 use millrace_plan::{
-    Aggregate, Chain, Join, Leaf, Meta, Node, Over, Scalar, Session, Stay, Step, TopN, Union,
-    Watermark,
+    Aggregate, Chain, Join, Leaf, Meta, Nearest, Node, Over, Scalar, Session, Stay, Step, TopN,
+    Union, Watermark,
 };
 
 type Expression = Arc<dyn PhysicalExpr>;
@@ -37,8 +37,15 @@ pub(super) fn tidy(node: Node) -> Node {
                 on: join.on,
                 filter: join.filter,
                 clean: join.clean,
+                lookup: join.lookup,
                 meta: join.meta,
             }))
+        }
+        Node::Nearest(nearest) => {
+            let (left, right) = (tidy(nearest.left), tidy(nearest.right));
+            let Nearest { keeps_left, on, times, side, settled, meta, .. } = *nearest;
+            let tidied = Nearest { left, right, keeps_left, on, times, side, settled, meta };
+            Node::Nearest(Box::new(tidied))
         }
         Node::TopN(top) => Node::TopN(Box::new(TopN { input: tidy(top.input), ..*top })),
         Node::Over(over) => Node::Over(Box::new(Over { input: tidy(over.input), ..*over })),

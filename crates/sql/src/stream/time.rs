@@ -10,6 +10,7 @@ use datafusion::logical_expr::{BinaryExpr, Cast, Expr, Operator};
 use millrace_plan::{Hop, Watermark};
 use millrace_types::{ObjectId, TIME_ZONE};
 
+use super::close::is_bound_of_window;
 use crate::functions::{CALENDAR_END, CALENDAR_START, CUMULATE, HOP, TUMBLE};
 
 const SECOND: i64 = 1_000_000;
@@ -84,9 +85,7 @@ pub(super) fn bound(expr: &Expr, schema: &Schema, watermarks: &[Watermark]) -> O
         Expr::Column(column) => {
             let index = schema.index_of(&column.name).ok()?;
             let found = watermarks.iter().find(|watermark| watermark.column == index)?;
-            // Windows are whole milliseconds, and a row's time is below the watermark by one
-            // microsecond.
-            let window = found.shift.rem_euclid(1_000) != 1;
+            let window = is_bound_of_window(found);
             Bound { shift: found.shift, sources: found.sources.clone(), window }
         }
         Expr::Cast(Cast { expr, field }) if keeps_micros(field.data_type()) => {

@@ -41,6 +41,8 @@ struct Asked<'a> {
     limit: u64,
     /// The positions of the rows may be asked for.
     position: bool,
+    /// Rows that tie with the last one are among them.
+    ties: bool,
 }
 
 impl Planner<'_> {
@@ -71,14 +73,21 @@ impl Planner<'_> {
         };
         let schema = sort.input.schema();
         let relation = self.translate(&sort.input)?;
-        let asked =
-            Asked { group: &[], order: &sort.expr, offset, limit: count(fetch)?, position: false };
+        let asked = Asked {
+            group: &[],
+            order: &sort.expr,
+            offset,
+            limit: count(fetch)?,
+            position: false,
+            ties: false,
+        };
         let relation = self.first_rows(relation, schema, &asked)?;
         let mut projections = projections.into_iter().rev();
         projections.try_fold(relation, |relation, projection| self.projected(relation, projection))
     }
 
-    /// A filter over window functions, where it bounds the number of a row; None if it does not.
+    /// A filter over window functions, where it bounds the number or the rank of a row; None if it does
+    /// not.
     pub(super) fn numbered(&self, filter: &Filter) -> Result<Option<Relation>, Report> {
         let mut projections = Vec::new();
         let mut below = filter.input.as_ref();
@@ -90,8 +99,11 @@ impl Planner<'_> {
         let width = window.input.schema().fields().len();
         let mut parts = split_conjunction_owned(filter.predicate.clone());
         for (index, expr) in window.window_expr.iter().enumerate() {
-            let call = window_call(expr).filter(|call| call.fun.name() == "row_number");
-            let Some(call) = call else { continue };
+            let Some(call) = window_call(expr) else { continue };
+            let ranks = call.fun.name() == "rank";
+            if !ranks && call.fun.name() != "row_number" {
+                continue;
+            }
             let range = |part: &Expr| {
                 let is_number = |column: &Column| {
                     let at = filter.input.schema().index_of_column(column).ok();
@@ -100,7 +112,7 @@ impl Planner<'_> {
                 range_of(part, &is_number)
             };
             let bounds = parts.iter().filter_map(&range).fold((1, u64::MAX), intersection);
-            if bounds.1 == u64::MAX {
+            if bounds.1 == u64::MAX || ranks && bounds.0 > 1 {
                 continue;
             }
             parts.retain(|part| range(part).is_none());
@@ -138,6 +150,7 @@ impl Planner<'_> {
             offset: first.saturating_sub(1),
             limit: (last.saturating_add(1)).saturating_sub(first),
             position: true,
+            ties: call.fun.name() == "rank",
         };
         let mut relation = self.first_rows(relation, &schema, &asked)?;
         let at = window.input.schema().fields().len() + index;
@@ -180,9 +193,10 @@ impl Planner<'_> {
             wanted.push(column(schema, 0), schema.field(0).name());
         }
         let (input, _) = self.project(relation, wanted, Carry::Key)?;
-        let is_only = asked.limit == 1;
+        let is_only = asked.limit == 1 && !asked.ties;
         let position = asked.position && !is_only;
-        let node = top(input, (group, order), asked, position);
+        let (input, watermarks) = self.closing_groups(input, &group)?;
+        let node = top(input, (group, order), watermarks, asked, position);
         let mut relation = Relation::of(node, schema.fields());
         if position {
             let schema = relation.schema();
@@ -198,6 +212,7 @@ impl Planner<'_> {
 fn top(
     input: Node,
     (group, order): (Vec<usize>, Vec<Order>),
+    watermarks: Vec<Watermark>,
     asked: &Asked<'_>,
     position: bool,
 ) -> Node {
@@ -209,19 +224,20 @@ fn top(
         }
         name
     });
-    // Rows of a group whose time has passed change no more; others may go whatever their time.
-    let passes = |column| group.contains(&column) && !from.append_only;
-    let watermarks = from.watermarks.iter().filter(|watermark| passes(watermark.column));
-    let watermarks: Vec<Watermark> = watermarks.cloned().collect();
     let settled = watermarks.first().cloned();
     let meta = Meta {
         schema: TopN::output_schema(&from.schema, position.as_deref()),
-        key: if asked.limit == 1 { group.clone() } else { from.key.clone() },
+        key: match asked.limit == 1 && !asked.ties {
+            true => group.clone(),
+            false => from.key.clone(),
+        },
         append_only: false,
         watermarks,
     };
     let Asked { offset, limit, .. } = *asked;
-    Node::TopN(Box::new(TopN { input, group, order, offset, limit, position, settled, meta }))
+    let ties = asked.ties.then_some(asked.order.len());
+    let top = TopN { input, group, order, offset, limit, position, ties, settled, meta };
+    Node::TopN(Box::new(top))
 }
 
 /// The column below projections, from the upper to the lower, that a column above them is.

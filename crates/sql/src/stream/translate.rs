@@ -21,12 +21,14 @@ use millrace_plan::{Leaf, LeafKind, Meta, Node, Scalar, Watermark};
 use millrace_types::{ObjectId, Report};
 
 use super::input::object_of;
+use super::lookup;
 use super::refuse::{self, failure, internal};
 use super::relation::{Relation, as_column, column, uses_window};
 use super::session;
 use super::temporal::{self, uses_now};
 use super::time::affine;
 use super::{InputInfo, ViewOptions};
+use crate::analyze::are_ranked;
 use crate::guard::guarded;
 
 /// Names for columns, by their indexes.
@@ -54,6 +56,7 @@ impl Planner<'_> {
                 }
             },
             LogicalPlan::Limit(limit) => self.limit(limit),
+            LogicalPlan::Sort(sort) if are_ranked(&sort.input) => self.translate(&sort.input),
             LogicalPlan::Window(window) => match session::calls(window) {
                 Some(calls) => self.session(window, &calls),
                 None => self.window(window),
@@ -64,6 +67,7 @@ impl Planner<'_> {
             LogicalPlan::Distinct(Distinct::All(input)) => self.distinct(input),
             LogicalPlan::Union(union) => self.union(union),
             LogicalPlan::Join(join) => self.join(join),
+            LogicalPlan::Extension(node) => self.extension(node, plan),
             LogicalPlan::Values(values) => self.values(&values.values, &values.schema),
             LogicalPlan::EmptyRelation(empty) => {
                 let rows = if empty.produce_one_row { vec![Vec::new()] } else { Vec::new() };
@@ -94,6 +98,12 @@ impl Planner<'_> {
     }
 
     fn scan(&self, scan: &TableScan) -> Result<Relation, Report> {
+        if lookup::is_marked(scan) {
+            return Err(lookup::misplaced());
+        }
+        if let Some(series) = self.series(scan)? {
+            return Ok(series);
+        }
         let object = object_of(scan.source.as_ref())
             .ok_or_else(|| refuse::not_yet("system tables in a materialized view are"))?;
         if scan.fetch.is_some() {

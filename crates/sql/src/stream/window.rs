@@ -19,7 +19,7 @@ use datafusion::logical_expr::{
 use datafusion::physical_expr::expressions::{Column as PhysicalColumn, Literal};
 use datafusion::physical_expr::{PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::windows::create_window_expr;
-use millrace_plan::{Meta, Node, Order, Over, OverCall, Scalar, Watermark};
+use millrace_plan::{Meta, Node, Order, Over, OverCall, Scalar, sliding};
 use millrace_types::Report;
 
 use super::aggregate::seen_as;
@@ -133,10 +133,7 @@ impl Planner<'_> {
             }
             check(call, &order, &from.schema)?;
         }
-        // Rows of a partition whose time has passed change no more.
-        let passes = |column| group.contains(&column) && !from.append_only;
-        let watermarks = from.watermarks.iter().filter(|watermark| passes(watermark.column));
-        let watermarks: Vec<Watermark> = watermarks.cloned().collect();
+        let (input, watermarks) = self.closing_groups(input, &group)?;
         let settled = watermarks.first().cloned();
         let meta = Meta {
             schema: Over::output_schema(&from.schema, &calls),
@@ -243,7 +240,7 @@ fn check(call: &OverCall, order: &[Order], input: &Arc<Schema>) -> Result<(), Re
     });
     let args: Vec<_> = call.args.iter().map(|arg| Arc::clone(&arg.0)).collect();
     let made = create_window_expr(
-        &call.function,
+        &sliding(&call.function, &call.frame),
         call.output.name().clone(),
         &args,
         &[],

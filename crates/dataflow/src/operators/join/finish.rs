@@ -133,12 +133,17 @@ impl Join {
         (context, out): (&Context, &mut Output),
     ) -> Result<bool, Error> {
         let [left, right] = meeting.changes.clone();
-        let both = !left.is_empty() && !right.is_empty();
+        let lookup = self.spec.lookup;
+        let both = !lookup && !left.is_empty() && !right.is_empty();
         let batch = PAIRS.min(self.fuel);
         let begins = meeting.side == LEFT && meeting.at == left.start && meeting.other.is_none();
         if begins {
             self.sides[LEFT].begin(&finishing.changes[LEFT][left]);
-            self.sides[RIGHT].begin(&finishing.changes[RIGHT][right]);
+            self.sides[RIGHT].begin(&finishing.changes[RIGHT][right.clone()]);
+            if lookup {
+                // Rows meet what is there at the end of the time, and are met by nothing.
+                self.sides[RIGHT].apply(&finishing.changes[RIGHT][right]);
+            }
         }
         while meeting.side <= RIGHT {
             let side = meeting.side;
@@ -164,7 +169,7 @@ impl Join {
             }
             self.sides[1 - side].marks.count(std::mem::take(&mut meeting.visited));
             self.sides[side].apply(&finishing.changes[side][meeting.changes[side].clone()]);
-            meeting.side += 1;
+            meeting.side += if lookup { 2 } else { 1 };
             meeting.at = meeting.changes[RIGHT].start;
         }
         if both {

@@ -12,6 +12,9 @@
 //! A row with a NULL in its join key matches nothing, unless NULLs are equal there. It is not kept: if
 //! rows without a match are shown, it passes through, else it ends here.
 //!
+//! A lookup keeps the right side alone: the changes of a time are made there first, then its left rows
+//! meet what is there now and go.
+//!
 //! Under retraction: everything is linear in the weights of both inputs. A pair whose condition
 //! fails is no match but an error row with the pair's weight.
 //!
@@ -191,6 +194,11 @@ impl Join {
         Ok(())
     }
 
+    /// The sides whose rows are state, one a table.
+    fn kept(&self) -> &'static [usize] {
+        if self.spec.lookup { &[RIGHT] } else { &[LEFT, RIGHT] }
+    }
+
     /// A changed row meets one of the other side; None if nobody asks for that.
     fn pair(&self, side: usize, change: &Change, other: u32) -> Option<Pair> {
         let weight = self.sides[1 - side].weight(other);
@@ -262,6 +270,9 @@ impl Operator for Join {
             return Ok(());
         }
         let [left, right] = &finishing.changes;
+        if self.spec.lookup {
+            self.sides[LEFT].drop_rows(left);
+        }
         self.forget(left.iter().chain(right).map(|change| change.key));
         self.settle(context)
     }
@@ -275,7 +286,7 @@ impl Operator for Join {
     }
 
     fn tables(&self) -> Vec<StateSpec> {
-        vec![self.table(LEFT), self.table(RIGHT)]
+        self.kept().iter().map(|side| self.table(*side)).collect()
     }
 
     fn settle(&mut self, context: &Context) -> Result<(), Error> {
@@ -287,12 +298,13 @@ impl Operator for Join {
     }
 
     fn hand_over(&mut self) -> Result<Vec<Option<StateChange>>, Error> {
-        Ok(vec![self.changes(LEFT)?, self.changes(RIGHT)?])
+        self.kept().iter().map(|side| self.changes(*side)).collect()
     }
 
     fn restore(&mut self, table: usize, rows: RecordBatch) -> Result<(), Error> {
-        assert!(table <= RIGHT, "{}: a join has two tables", self.spec.name);
-        self.take_back(table, &rows)
+        let side = self.kept().get(table).copied();
+        let side = side.unwrap_or_else(|| panic!("{}: it has no table {table}", self.spec.name));
+        self.take_back(side, &rows)
     }
 
     fn rows(&self) -> usize {

@@ -240,6 +240,16 @@ impl Side {
         keys
     }
 
+    /// Forgets rows that came in this time.
+    pub(super) fn drop_rows(&mut self, rows: &[Change]) {
+        for Change { key, row, .. } in rows.iter().copied() {
+            self.unlink(key, row);
+            self.weights[row as usize] = 0;
+            self.marks.unset(row);
+        }
+        self.rows.remove_all(rows.iter().map(|change| change.row).collect());
+    }
+
     /// What has gone since this was asked last.
     pub(super) fn take_trim(&mut self) -> Option<i64> {
         self.done.as_mut()?.trim.take()

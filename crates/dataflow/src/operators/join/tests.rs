@@ -39,8 +39,8 @@ fn plan(kind: JoinKind, filter: Option<Arc<dyn PhysicalExpr>>) -> ViewPlan {
         Meta { schema: output, key: key.clone(), append_only: false, watermarks: Vec::new() };
     let on = vec![JoinPair { left: 0, right: 0, null_equal: false }];
     let (filter, clean) = (filter.map(Scalar), [None, None]);
-    let join = Node { left, right, kind, on, filter, clean, meta };
-    ViewPlan { root: Input::Join(Box::new(join)), sort: key }
+    let join = Node { left, right, kind, on, filter, clean, lookup: false, meta };
+    ViewPlan { root: Input::Join(Box::new(join)), sort: key, retention: None }
 }
 
 /// `100 / b > a`: fails where `b` is 0.

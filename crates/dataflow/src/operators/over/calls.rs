@@ -12,7 +12,7 @@ use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::window::WindowExpr;
 use datafusion::physical_expr::{PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::windows::create_window_expr;
-use millrace_plan::OverCall;
+use millrace_plan::{OverCall, sliding};
 
 use crate::chain::guarded;
 use crate::failure::Failure;
@@ -100,7 +100,7 @@ fn expression(
         PhysicalSortExpr::new(column(order.column), options)
     });
     create_window_expr(
-        &call.function,
+        &sliding(&call.function, &call.frame),
         call.output.name().clone(),
         &args,
         &group,

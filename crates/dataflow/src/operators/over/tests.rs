@@ -56,7 +56,7 @@ fn plan(functions: &[WindowFunctionDefinition]) -> ViewPlan {
     let order = vec![Order { column: 1, descending: false, nulls_first: false }];
     let meta = Meta { schema: output, ..meta };
     let over = Over { input, group: vec![0], order, calls, settled: None, meta };
-    ViewPlan { root: Node::Over(Box::new(over)), sort: vec![2] }
+    ViewPlan { root: Node::Over(Box::new(over)), sort: vec![2], retention: None }
 }
 
 fn delta(rows: &[Row]) -> Delta {

@@ -102,6 +102,40 @@ impl List {
         }
     }
 
+    /// How many blocks, and slots of the last of them, `before` is true for; it is true up to some slot.
+    fn split(blocks: &[Vec<u32>], before: &impl Fn(u32) -> bool) -> (usize, usize) {
+        let block = blocks.partition_point(|block| before(block[0])).saturating_sub(1);
+        (block, blocks[block].partition_point(|slot| before(*slot)))
+    }
+
+    /// The last slot for which `before` is true; it is true up to some slot.
+    pub(in crate::operators) fn last_where(&self, before: impl Fn(u32) -> bool) -> Option<u32> {
+        match self {
+            List::Empty => None,
+            List::One(slot) => before(*slot).then_some(*slot),
+            List::Blocks(blocks) => {
+                let (block, at) = List::split(blocks, &before);
+                Some(blocks[block][at.checked_sub(1)?])
+            }
+        }
+    }
+
+    /// The slots from the first on for which `before` is false; it is true up to some slot.
+    pub(in crate::operators) fn from(
+        &self,
+        before: impl Fn(u32) -> bool,
+    ) -> impl Iterator<Item = u32> + '_ {
+        let (one, first, blocks) = match self {
+            List::Empty => (None, &[][..], &[][..]),
+            List::One(slot) => (Some(*slot).filter(|slot| !before(*slot)), &[][..], &[][..]),
+            List::Blocks(blocks) => {
+                let (block, at) = List::split(blocks, &before);
+                (None, &blocks[block][at..], &blocks[block + 1..])
+            }
+        };
+        one.into_iter().chain(first.iter().copied()).chain(blocks.iter().flatten().copied())
+    }
+
     /// Puts a slot where its row was not found.
     pub(in crate::operators) fn insert(&mut self, place: Place, slot: u32) {
         match self {

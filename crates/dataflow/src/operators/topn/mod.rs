@@ -8,12 +8,16 @@
 //! Under retraction all rows of a group are kept, as any may move up. Over rows that only come no
 //! more are kept than are looked at: what falls behind can never return.
 //!
+//! With ties the first rows end where a row begins that is not equal to the last one in the order's own
+//! columns ([`Peers`]).
+//!
 //! State: a table keyed by the group and the input's key. A row goes with its weight, a group with its
 //! last row, or when the time that its key names has passed.
 //!
 //! Invariants: 1. no row has a weight below 0 ([`TopN::change`]). 2. the rows of a list ascend strictly
 //! (`sorted`). 3. a slot in a list has a weight above 0.
 
+mod peers;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -26,6 +30,7 @@ use arrow::datatypes::{DataType, Field};
 use arrow::row::Rows as Encoded;
 use millrace_types::{Delta, Ts, concat_deltas};
 
+use self::peers::Peers;
 use super::aggregate::index::{self, Index};
 use super::aggregate::state::Marks;
 use super::sorted::{Closing, Layout, List, Rows, by_group, group_of, row_of};
@@ -53,6 +58,8 @@ pub(crate) struct TopN {
     limit: i64,
     /// Rows that only come: so many are kept of each group.
     kept: Option<i64>,
+    /// Which rows tie, if that is asked for.
+    peers: Option<Peers>,
     /// The rows are told by their group: one replaces the other.
     replaces: bool,
     absorbed: BTreeMap<Ts, Vec<Delta>>,
@@ -81,12 +88,15 @@ impl TopN {
         let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let (offset, limit) = (count(spec.offset), count(spec.limit));
         let weight = Field::new("weight", DataType::Int64, true);
-        let kept = spec.input.append_only.then(|| offset.saturating_add(limit));
+        let counts = spec.input.append_only && spec.ties.is_none();
+        let kept = counts.then(|| offset.saturating_add(limit));
+        let peers = spec.ties.map(|ties| Peers::new(schema, &spec.order[..ties])).transpose()?;
         Ok(TopN {
             offset,
             limit,
             kept,
-            replaces: limit == 1 && spec.output.key == spec.group,
+            peers,
+            replaces: limit == 1 && spec.ties.is_none() && spec.output.key == spec.group,
             absorbed: BTreeMap::new(),
             groups: index::index(&group)?,
             lists: Vec::new(),
@@ -115,12 +125,28 @@ impl TopN {
         Ok(slots)
     }
 
-    /// The first rows of a group, in order.
-    fn look(&mut self, group: u32, shown: &mut Vec<Shown>) {
+    /// The first rows of a group, in order; gives how many different ones were looked at.
+    fn look(&mut self, group: u32, shown: &mut Vec<Shown>) -> usize {
         shown.clear();
         let end = self.offset.saturating_add(self.limit);
         let (mut before, mut visited) = (0i64, 0);
+        let (mut rank, mut last) = (0, None);
         for slot in self.lists[group as usize].iter() {
+            if let Some(peers) = &self.peers {
+                if last.is_none_or(|last| !peers.tie(&self.rows, last, slot)) {
+                    rank = before;
+                }
+                last = Some(slot);
+                if rank >= end {
+                    break;
+                }
+                visited += 1;
+                let weight = self.rows.weight(slot);
+                let position = if self.spec.position { rank + 1 } else { 0 };
+                shown.push(Shown { slot, position, weight });
+                before += weight;
+                continue;
+            }
             if before >= end {
                 break;
             }
@@ -136,11 +162,12 @@ impl TopN {
             before = after;
         }
         self.marks.count(visited);
+        visited
     }
 
     /// Changes the weight of a row of a group.
-    fn change(&mut self, group: u32, row: &[u8], weight: i64) {
-        let TopN { lists, rows, marks, removed, kept, .. } = self;
+    fn change(&mut self, group: u32, row: &[u8], weight: i64, peer: usize) {
+        let TopN { lists, rows, marks, removed, kept, peers, .. } = self;
         let list = &mut lists[group as usize];
         let found = list.find(row, rows);
         marks.count(list.steps());
@@ -165,6 +192,9 @@ impl TopN {
                     return;
                 }
                 let slot = rows.add(row, weight);
+                if let Some(peers) = peers {
+                    peers.note(slot, peer);
+                }
                 list.insert(place, slot);
                 marks.set(slot);
                 if is_full {
@@ -178,16 +208,24 @@ impl TopN {
     fn touch(
         &mut self,
         group: u32,
-        delta: (&[u64], &Encoded, &Int64Array),
+        delta: (&[u64], &Encoded, &Int64Array, &[usize]),
         two: &mut [Vec<Shown>; 2],
     ) {
-        let (order, encoded, weights) = delta;
+        let (order, encoded, weights, peers) = delta;
         self.look(group, &mut two[0]);
         for packed in order {
             let row = row_of(*packed);
-            self.change(group, encoded.row(row).as_ref(), weights.value(row));
+            let peer = peers.get(row).copied().unwrap_or_default();
+            self.change(group, encoded.row(row).as_ref(), weights.value(row), peer);
         }
-        self.look(group, &mut two[1]);
+        let visited = self.look(group, &mut two[1]);
+        if self.peers.is_some() && self.spec.input.append_only {
+            // What falls behind can never return.
+            let list = &mut self.lists[group as usize];
+            while list.len() > visited {
+                self.removed.extend(list.pop());
+            }
+        }
         if self.lists[group as usize].is_empty() {
             self.groups.remove(group);
         }
@@ -288,13 +326,15 @@ impl Operator for TopN {
         }
         let columns = delta.rows.columns();
         let encoded = self.rows.encode(columns)?;
+        let peers = self.peers.as_ref().map(|peers| peers.lengths(columns)).transpose()?;
+        let peers = peers.unwrap_or_default();
         let groups = self.groups(columns, delta.len())?;
         self.closing.add(&groups, columns, &self.lists);
         let order = by_group(&groups);
         let mut two = [Vec::new(), Vec::new()];
         let mut changes = Vec::new();
         for own in order.chunk_by(|one, other| group_of(*one) == group_of(*other)) {
-            self.touch(group_of(own[0]), (own, &encoded, &delta.weights), &mut two);
+            self.touch(group_of(own[0]), (own, &encoded, &delta.weights, &peers), &mut two);
             self.compare(&mut two, context.changelog, &mut changes);
             if changes.len() >= CHANGES {
                 self.emit(&mut changes, out)?;
@@ -350,6 +390,7 @@ impl Operator for TopN {
             + self.rows.bytes()
             + self.marks.bytes()
             + self.closing.bytes()
+            + self.peers.as_ref().map_or(0, Peers::bytes)
     }
 
     fn touched(&self) -> u64 {

@@ -31,6 +31,7 @@ impl TopN {
         let (columns, added) = self.layout.read(rows)?;
         let weights = added[0].as_primitive::<Int64Type>();
         let encoded = self.rows.encode(&columns)?;
+        let peers = self.peers.as_ref().map(|peers| peers.lengths(&columns)).transpose()?;
         let groups = self.groups(&columns, rows.num_rows())?;
         self.closing.add(&groups, &columns, &self.lists);
         let mut slots = Vec::with_capacity(groups.len());
@@ -44,6 +45,9 @@ impl TopN {
             };
             let slot = self.rows.add(bytes.as_ref(), weight);
             list.insert(place, slot);
+            if let (Some(known), Some(lengths)) = (&mut self.peers, &peers) {
+                known.note(slot, lengths[row]);
+            }
             slots.push(slot);
         }
         self.rows.mark_stored(&slots);

@@ -49,10 +49,11 @@ fn plan(asked: &Asked) -> ViewPlan {
         offset,
         limit,
         position,
+        ties: None,
         settled: None,
         meta: Meta { schema: output, append_only: false, ..meta },
     };
-    ViewPlan { root: Node::TopN(Box::new(top)), sort: vec![2] }
+    ViewPlan { root: Node::TopN(Box::new(top)), sort: vec![2], retention: None }
 }
 
 fn delta(rows: &[Row]) -> Delta {
@@ -188,7 +189,7 @@ fn timed(rows: &RecordBatch, schema: &Arc<Schema>) -> RecordBatch {
 #[test]
 fn state_of_a_group_goes_when_its_time_has_passed() {
     let source = ObjectId(7);
-    let ViewPlan { root: Node::TopN(mut top), sort } = plan(&TWO) else { panic!("a Top-N") };
+    let ViewPlan { root: Node::TopN(mut top), sort, .. } = plan(&TWO) else { panic!("a Top-N") };
     let time = DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, None);
     let mut fields: Vec<Field> =
         top.meta.schema.fields().iter().map(|field| field.as_ref().clone()).collect();
@@ -198,7 +199,7 @@ fn state_of_a_group_goes_when_its_time_has_passed() {
     leaf.meta.schema = Arc::clone(&schema);
     top.meta.schema = Arc::clone(&schema);
     top.settled = Some(millrace_plan::Watermark { column: 0, shift: 5, sources: vec![source] });
-    let plan = ViewPlan { root: Node::TopN(top), sort };
+    let plan = ViewPlan { root: Node::TopN(top), sort, retention: None };
     let mut driver = Driver::new(&plan, 1).unwrap();
     let mut store = Store::default();
     let mut epoch = |driver: &mut Driver, number: u64, rows: &[Row], watermark: i64| {

@@ -45,7 +45,7 @@ fn plan() -> ViewPlan {
         origin: (3, 4),
         meta: meta(&output, vec![1], false),
     };
-    ViewPlan { root: Node::Upsert(Box::new(upsert)), sort: vec![1] }
+    ViewPlan { root: Node::Upsert(Box::new(upsert)), sort: vec![1], retention: None }
 }
 
 fn delta(messages: &[Message]) -> Delta {

@@ -223,6 +223,29 @@ fn a_trim_removes_whole_files_and_forgotten_tables_go_at_open() {
 }
 
 #[test]
+fn expired_rows_are_gone_from_their_time_on_and_stay_gone_once_committed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), MetaKind::Fjall).unwrap();
+    let table = store.create_table(numbers(1)).unwrap();
+    table.publish(0, Epoch(1).ts(), vec![Delta::constant(batch_of(0..100, 1), 1)]);
+    for (epoch, mark) in [(3, 40), (2, 20), (2, 20), (4, 30)] {
+        table.expire(Epoch(epoch).ts(), mark);
+    }
+    let count = |table: &crate::Table, epoch| rows(&table.snapshot(Epoch(epoch)).unwrap()).unwrap();
+    let counts = [1, 2, 3, 4].map(|epoch| count(&table, epoch));
+    assert_eq!(counts, [100, 80, 60, 60]);
+    let at = Epoch(3);
+    let trims = vec![(TableId(1), table.expired(at.ts()).unwrap())];
+    let flushed = table.flush(at.ts()).unwrap().unwrap();
+    let segments = vec![store.write_segment(vec![(TableId(1), flushed)]).unwrap()];
+    store.commit(Commit { trims, segments, epoch: Some(at), ..Commit::default() }).unwrap();
+    assert_eq!(count(&table, 3), 60);
+    drop((table, store));
+    let store = Store::open(dir.path(), MetaKind::Fjall).unwrap();
+    assert_eq!(count(&store.create_table(numbers(1)).unwrap(), 3), 60);
+}
+
+#[test]
 fn a_table_without_key_has_one_row() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path(), MetaKind::Sled).unwrap();
