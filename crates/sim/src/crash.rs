@@ -6,6 +6,7 @@
 //! `MILLRACE_CRASH_ROUNDS` sets the rounds, `MILLRACE_SEED` repeats a run.
 
 mod agreement;
+mod hydration;
 mod model;
 mod outage;
 mod retention;
@@ -20,6 +21,7 @@ use crate::kafka::Kafka;
 use crate::wait;
 
 use model::Windows;
+use rounds::rounds;
 use workload::PARTITIONS;
 
 /// The windows of the view `readings_10s`.

@@ -32,6 +32,8 @@ pub enum Statement {
     Flush,
     /// `DROP SOURCE | TABLE | VIEW | MATERIALIZED VIEW`
     Drop(Drop),
+    /// `CANCEL JOB number`
+    CancelJob(u32),
     /// `SHOW`
     Show(Show),
     /// `DESCRIBE name`
@@ -393,6 +395,7 @@ impl Statement {
                 ObjectKind::View => "DROP VIEW",
                 ObjectKind::MaterializedView => "DROP MATERIALIZED VIEW",
             },
+            Statement::CancelJob(_) => "CANCEL JOB",
             Statement::Show(_) => "SHOW",
             Statement::Describe(_) => "DESCRIBE",
             Statement::Explain(_) => "EXPLAIN",

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use millrace_plan::LeafKind;
-use millrace_storage::{Scan, Table};
+use millrace_storage::{Reach, Scan, Table};
 use millrace_types::{Delta, Epoch, ObjectId, Ts, vnodes, worker_of};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
@@ -64,6 +64,12 @@ pub(super) struct LeafInput {
     pub(super) feeds: Vec<(FeedId, Ts)>,
     /// The changes of the view below come in here from this time on.
     pub(super) follows: Option<Ts>,
+    /// Hydration: changes of the view below that are not let in yet.
+    pub(super) held: Vec<(Ts, Vec<Delta>)>,
+    /// Hydration: the part of the view below that has been read.
+    pub(super) reach: Reach,
+    /// The key of the view below.
+    key: Vec<usize>,
     columns: Vec<usize>,
     chain: Runner,
     route: Option<Vec<usize>>,
@@ -93,6 +99,37 @@ impl LeafInput {
         let mut session = output.session(&capability);
         for part in routed(delta, self.route.as_deref(), self.workers)? {
             session.give(Packet(part));
+        }
+        Ok(())
+    }
+
+    /// Lets in what is held back of times before one, as far as the view below has been read.
+    pub(super) fn let_in(
+        &mut self,
+        before: Ts,
+        shared: &Shared,
+        live_from: Option<Ts>,
+        side: &mut Side,
+    ) -> Result<(), Error> {
+        let later = self.held.iter().position(|(ts, _)| *ts >= before).unwrap_or(self.held.len());
+        let held = self.held.drain(..later).collect::<Vec<_>>();
+        for (ts, deltas) in held {
+            let context = shared.context(ts, live_from);
+            let mut out = Output::default();
+            for delta in deltas {
+                let delta = match &self.reach {
+                    Reach::Nothing => continue,
+                    Reach::All => delta,
+                    Reach::UpTo(bound) => {
+                        let keys = self.key.iter().map(|at| delta.rows.column(*at).clone());
+                        let keys = keys.collect::<Vec<_>>();
+                        let read = bound.covers(&keys, delta.len());
+                        delta.filter(&read.map_err(|error| Error::Below(error.to_string()))?)?
+                    }
+                };
+                self.push(&delta, &context, &mut out)?;
+            }
+            side.add(ts, out);
         }
         Ok(())
     }
@@ -161,6 +198,13 @@ struct Handed {
 }
 
 impl Dataflow {
+    /// Lets in what leaves hold back of times before one.
+    pub(super) fn let_in(&mut self, before: Ts, shared: &Shared) -> Result<(), Error> {
+        let (live_from, mut side) = (self.live_from.get(), self.side.borrow_mut());
+        let mut leaves = self.leaves.iter_mut();
+        leaves.try_for_each(|leaf| leaf.let_in(before, shared, live_from, &mut side))
+    }
+
     /// Tells the coordinator what is new.
     pub(super) fn report(&mut self, view: ObjectId, shared: &Shared, events: &Events) {
         let (worker, upper) = (shared.worker, self.upper.get());
@@ -305,6 +349,9 @@ fn build<'scope>(
             kind: leaf.kind,
             feeds: Vec::new(),
             follows: spec.live.then_some(spec.start),
+            held: Vec::new(),
+            reach: Reach::Nothing,
+            key: spec.keys_below.get(&at).cloned().unwrap_or_default(),
             columns: leaf.columns.clone(),
             chain: chain.clone(),
             route: route_of(graph, Upstream::Leaf(at)),

@@ -115,6 +115,7 @@ impl Bench {
             start: Epoch(1).ts(),
             restore: None,
             live: true,
+            keys_below: BTreeMap::new(),
             watermarks: Arc::default(),
             now: 0,
         })));

@@ -44,6 +44,10 @@ impl Coordinator {
                 self.shared.board.lock().sources.insert(source, status);
             }
             self.fail_views(source, &reason);
+            for job in self.jobs_over(source) {
+                let report = Report::new(SqlState::FOREIGN_DATA_ERROR, reason.clone());
+                self.abort_hydration(job, report);
+            }
         }
     }
 

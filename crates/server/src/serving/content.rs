@@ -75,7 +75,7 @@ impl TableProvider for ViewProvider {
         for filter in filters {
             collect_ranges(filter, &self.schema, &mut ranges);
         }
-        let scan = Scan { columns: projection.cloned(), ranges };
+        let scan = Scan { columns: projection.cloned(), ranges, after: None };
         let unpinned = || DataFusionError::Internal("a view was read before its epoch".into());
         let snapshot = self.snapshot.get().cloned().ok_or_else(unpinned)?;
         let part = Arc::new(Part { schema: schema.clone(), snapshot, scan });

@@ -84,11 +84,12 @@ impl Conn {
 
     fn show_jobs(&self) -> Outcome {
         let jobs = self.shared.board.lock().jobs.clone();
-        let rows = jobs.into_iter().map(|(id, name, read, all)| {
-            let percent = if all == 0 { 0 } else { read.saturating_mul(100) / all };
-            vec![Some(id.to_string()), Some(name), Some(format!("{percent}%"))]
+        let rows = jobs.into_iter().map(|job| {
+            let (id, progress) = (job.id.0.to_string(), format!("{}%", job.percent()));
+            let (word, error) = (job.word().to_owned(), job.error().map(str::to_owned));
+            vec![Some(id), Some(job.view), Some(word), Some(progress), error]
         });
-        text_rows("SHOW", &["job", "view", "progress"], rows.collect())
+        text_rows("SHOW", &["job", "view", "status", "progress", "error"], rows.collect())
     }
 
     fn show_create(&self, kind: ObjectKind, name: &Name) -> Result<Outcome, Report> {

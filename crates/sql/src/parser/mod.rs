@@ -13,6 +13,7 @@ mod dialect;
 mod drop;
 mod explain;
 mod fail;
+mod job;
 mod session;
 mod show;
 mod table;
@@ -138,6 +139,7 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
             cursor.next();
             Ok(Statement::Flush)
         }
+        "CANCEL" => job::cancel(cursor),
         "DROP" => drop::parse(cursor),
         "SHOW" => show::parse(cursor),
         "DESCRIBE" | "DESC" => show::describe(cursor),

@@ -39,7 +39,6 @@ const KNOWN: &[(&[&str], &str, &str)] = &[
         "DROP of this kind of object",
         "Sources, tables, views and materialized views are dropped.",
     ),
-    (&["CANCEL"], "CANCEL JOB", "Cancel the CREATE statement in its session."),
     (&["NOTIFY"], "NOTIFY", POLL),
     (&["CALL"], "CALL", SELECT),
     (&["DO"], "DO", SELECT),
