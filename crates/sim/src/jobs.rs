@@ -147,3 +147,38 @@ async fn a_statement_that_takes_long_says_how_far_it_is() {
     assert_eq!(code(created.await.expect("the task ends")), "57014");
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_views_at_once_a_few_are_filled_and_the_others_wait() {
+    let mut server = Server::new(&["--workers", "2", "--jobs", "3"]);
+    server.start().await;
+    let client = server.connect().await;
+    create_bids(&client, "bids", 1_000_000).await;
+    client.batch_execute("SET background_ddl = true").await.expect("a setting");
+    for n in 0..20 {
+        let sql = counts(&format!("view_{n}"));
+        client.batch_execute(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+    let (mut waited, mut together) = (0, 0);
+    let deadline = tokio::time::Instant::now() + wait::PATIENCE * 2;
+    loop {
+        let found = jobs(&client).await;
+        if found.is_empty() {
+            break;
+        }
+        let count = |status: &str| found.iter().filter(|job| job.2 == status).count();
+        assert_eq!(count("failed"), 0, "{found:?}");
+        // One that is full waits for the checkpoint that makes it durable, and reads no more.
+        let reads = found.iter().filter(|job| job.2 == "running" && job.5 < 100).count();
+        assert!(reads <= 3, "{found:?}");
+        assert!(found.len() - count("queued") > 0, "one always runs: {found:?}");
+        (waited, together) = (waited.max(count("queued")), together.max(reads));
+        assert!(tokio::time::Instant::now() < deadline, "{found:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(waited >= 3 && together >= 1, "{waited} waited, {together} were filled together");
+    let same = "SELECT count(*) FROM view_0 a JOIN view_19 b ON a.b = b.b AND a.n = b.n";
+    assert_eq!(client.query_one(same, &[]).await.expect("rows").get::<_, i64>(0), 10);
+    drop(client);
+    server.stop().await;
+}

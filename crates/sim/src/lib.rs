@@ -18,6 +18,8 @@ mod crash;
 #[cfg(test)]
 mod dashboard;
 #[cfg(test)]
+mod indexes;
+#[cfg(test)]
 mod jobs;
 #[cfg(test)]
 mod layers;

@@ -26,6 +26,8 @@ pub enum Statement {
     CreateMaterializedView(Box<CreateMaterializedView>),
     /// `CREATE VIEW`
     CreateView(Box<CreateView>),
+    /// `CREATE INDEX`
+    CreateIndex(Box<CreateIndex>),
     /// `COPY table FROM STDIN`
     Copy(Box<Copy>),
     /// `FLUSH`
@@ -255,6 +257,21 @@ pub struct CreateView {
     pub text: String,
 }
 
+/// `CREATE INDEX`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateIndex {
+    /// The new index; none: it is named after its columns.
+    pub name: Option<Name>,
+    /// It is no error if it exists.
+    pub if_not_exists: bool,
+    /// What it is on.
+    pub on: Name,
+    /// Its columns, leading first.
+    pub columns: Vec<Name>,
+    /// The statement's own text.
+    pub text: String,
+}
+
 /// A kind of object, as statements name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ObjectKind {
@@ -266,6 +283,8 @@ pub enum ObjectKind {
     View,
     /// `MATERIALIZED VIEW`
     MaterializedView,
+    /// `INDEX`
+    Index,
 }
 
 impl ObjectKind {
@@ -276,6 +295,7 @@ impl ObjectKind {
             ObjectKind::Table => "TABLE",
             ObjectKind::View => "VIEW",
             ObjectKind::MaterializedView => "MATERIALIZED VIEW",
+            ObjectKind::Index => "INDEX",
         }
     }
 
@@ -286,6 +306,7 @@ impl ObjectKind {
             ObjectKind::Table => "table",
             ObjectKind::View => "view",
             ObjectKind::MaterializedView => "materialized view",
+            ObjectKind::Index => "index",
         }
     }
 }
@@ -387,6 +408,7 @@ impl Statement {
             Statement::Change(change) => change.verb,
             Statement::CreateMaterializedView(_) => "CREATE MATERIALIZED VIEW",
             Statement::CreateView(_) => "CREATE VIEW",
+            Statement::CreateIndex(_) => "CREATE INDEX",
             Statement::Copy(_) => "COPY",
             Statement::Flush => "FLUSH",
             Statement::Drop(drop) => match drop.kind {
@@ -394,6 +416,7 @@ impl Statement {
                 ObjectKind::Table => "DROP TABLE",
                 ObjectKind::View => "DROP VIEW",
                 ObjectKind::MaterializedView => "DROP MATERIALIZED VIEW",
+                ObjectKind::Index => "DROP INDEX",
             },
             Statement::CancelJob(_) => "CANCEL JOB",
             Statement::Show(_) => "SHOW",

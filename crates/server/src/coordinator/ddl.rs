@@ -352,7 +352,12 @@ impl Coordinator {
         let mut all: BTreeSet<ObjectId> = ids.iter().copied().collect();
         for id in &ids {
             let above = catalog.dependants(*id);
-            let outside: Vec<_> = above.iter().filter(|a| !all.contains(a)).copied().collect();
+            // An index goes with what it is on.
+            let is_index = |id: &ObjectId| {
+                catalog.get(*id).is_some_and(|object| matches!(object.kind, Kind::Index(_)))
+            };
+            let outside = above.iter().filter(|a| !all.contains(a) && !is_index(a));
+            let outside: Vec<_> = outside.copied().collect();
             let jobs = self.jobs_over(*id);
             let free = outside.is_empty() && jobs.is_empty();
             if !cascade && !free {

@@ -97,19 +97,20 @@ impl Coordinator {
         running.map(|(view, _)| *view).chain(waiting.map(|object| object.id)).collect()
     }
 
-    /// Begins what waits, as far as there is room.
+    /// Begins what waits, as far as there is room. What nobody waits for any more is given up.
     pub(super) fn admit(&mut self, now: i64) {
         if self.recovering() || self.stopping {
             return;
+        }
+        let left = |queued: &Queued| queued.reply.as_ref().is_some_and(Reply::is_closed);
+        let left = self.jobs.queue.iter().filter(|queued| left(queued));
+        for job in left.map(|queued| queued.new.object.id).collect::<Vec<_>>() {
+            self.give_up(job);
         }
         while self.has_room(now) {
             let Some(Queued { new, reply }) = self.jobs.queue.pop_front() else { return };
             self.jobs.started_at = now;
             let view = new.object.id;
-            if reply.as_ref().is_some_and(tokio::sync::oneshot::Sender::is_closed) {
-                self.end_job(view, &new.object.name, reply, cancelled());
-                continue;
-            }
             match self.hydrations.remove(&view) {
                 Some(hydration) => self.resume(hydration, new),
                 None => self.begin_job(new, reply),

@@ -1,9 +1,10 @@
 //! CREATE and DROP, the session's part: binding, connecting, asking the coordinator.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use millrace_connectors::datagen::Anchor;
-use millrace_sql::ast::{self, Name};
+use millrace_sql::ast::{self, Name, ObjectKind};
 use millrace_sql::{Kind, MaterializedView, Object, Source};
 use millrace_types::{ObjectId, Report, SqlState, SqlType, TableId};
 use tokio::sync::oneshot;
@@ -168,6 +169,17 @@ impl Conn {
         self.fill(object, sources).await
     }
 
+    pub(super) async fn create_index(&mut self, create: ast::CreateIndex) -> Result<(), Report> {
+        if let Some(name) = &create.name
+            && self.exists(name, create.if_not_exists)?
+        {
+            return Ok(());
+        }
+        let (name, index) = millrace_sql::bind_index(&self.shared.catalog(), &create)?;
+        let (id, kind) = (ObjectId::default(), Kind::Index(index));
+        self.fill(Object { id, name, kind, sql: create.text }, BTreeMap::new()).await
+    }
+
     /// Connects the sources and fills what is made of them.
     async fn fill(
         &mut self,
@@ -208,16 +220,51 @@ impl Conn {
                     let kind = drop.kind.word();
                     self.notice(format!("{kind} \"{}\" does not exist, skipping", name.name));
                 }
-                Err(_) => {
-                    let message = format!("{} \"{}\" does not exist", drop.kind.word(), name.name);
-                    let report = Report::new(SqlState::UNDEFINED_TABLE, message);
-                    return Err(positioned(report, name));
-                }
+                Err(_) => return Err(positioned(self.missing(drop.kind, &name.name), name)),
             }
         }
-        match ids.is_empty() {
-            true => Ok(()),
-            false => self.ask(|reply| Request::Drop(ids, drop.cascade, reply)).await,
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let cascades = self.cascades(&ids);
+        self.ask(|reply| Request::Drop(ids, drop.cascade, reply)).await?;
+        self.notices.extend(cascades);
+        Ok(())
+    }
+
+    fn missing(&self, kind: ObjectKind, name: &str) -> Report {
+        let code = match kind {
+            ObjectKind::Index => SqlState::UNDEFINED_OBJECT,
+            _ => SqlState::UNDEFINED_TABLE,
+        };
+        let report = Report::new(code, format!("{} \"{name}\" does not exist", kind.word()));
+        let jobs = self.shared.board.lock().jobs.clone();
+        match jobs.iter().find(|job| job.view == name) {
+            Some(job) => {
+                report.hint(format!("It is being filled: CANCEL JOB {} ends that.", job.id))
+            }
+            None => report,
+        }
+    }
+
+    /// What PostgreSQL says of objects that go with others. Indexes go without a word.
+    fn cascades(&self, ids: &[ObjectId]) -> Option<Report> {
+        let catalog = self.shared.catalog();
+        let above: BTreeSet<ObjectId> = ids.iter().flat_map(|id| catalog.dependants(*id)).collect();
+        let above = above.iter().filter(|id| !ids.contains(id)).filter_map(|id| catalog.get(*id));
+        let above = above.filter(|object| !matches!(object.kind, Kind::Index(_)));
+        let line = |object: &Arc<Object>| {
+            format!("drop cascades to {} {}", object.object_kind().word(), object.name)
+        };
+        let lines: Vec<String> = above.map(line).collect();
+        let report = |message| Report::new(SqlState::SUCCESSFUL_COMPLETION, message);
+        match lines.as_slice() {
+            [] => None,
+            [one] => Some(report(one.clone())),
+            lines => {
+                let message = format!("drop cascades to {} other objects", lines.len());
+                Some(report(message).detail(lines.join("\n")))
+            }
         }
     }
 }

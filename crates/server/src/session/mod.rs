@@ -250,13 +250,14 @@ impl Conn {
             Statement::CreateTable(create) => self.create_table(*create).await?,
             Statement::Change(change) => return self.change(&change, parameters).await,
             Statement::CreateView(create) => self.create_view(*create).await?,
+            Statement::CreateIndex(create) => self.create_index(*create).await?,
             Statement::Copy(copy) => return self.begin_copy(*copy),
             Statement::Flush => self.flush().await?,
             Statement::Drop(drop) => self.drop_objects(drop).await?,
             Statement::CancelJob(job) => self.cancel_job(ObjectId(job)).await?,
             Statement::Show(show) => return self.show(&show),
             Statement::Describe(name) => return self.describe(&name, "DESCRIBE"),
-            Statement::Explain(explain) => return self.explain(*explain.inner, text).await,
+            Statement::Explain(explain) => return self.explain(explain, text).await,
             Statement::Query(query) if is_catalog_query(&query) => {
                 return self.catalog_query(text, parameters).await;
             }

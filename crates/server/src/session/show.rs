@@ -110,22 +110,22 @@ impl Conn {
                 let found = source.columns.iter().find(|c| c.name == column);
                 found.and_then(|c| c.computed.clone())
             }
-            Kind::Table(_) | Kind::View(_) | Kind::MaterializedView(_) => None,
+            Kind::Table(_) | Kind::View(_) | Kind::MaterializedView(_) | Kind::Index(_) => None,
         };
         let default = |column: &str| match &object.kind {
             Kind::Table(table) => {
                 let found = table.columns.iter().find(|c| c.name == column);
                 found.and_then(|c| c.default.clone())
             }
-            Kind::Source(_) | Kind::View(_) | Kind::MaterializedView(_) => None,
+            Kind::Source(_) | Kind::View(_) | Kind::MaterializedView(_) | Kind::Index(_) => None,
         };
         let in_key = |at: usize| match &object.kind {
             Kind::Table(table) => table.key.contains(&at),
-            Kind::Source(_) | Kind::View(_) | Kind::MaterializedView(_) => false,
+            Kind::Source(_) | Kind::View(_) | Kind::MaterializedView(_) | Kind::Index(_) => false,
         };
         let watermark = match &object.kind {
             Kind::Source(source) => source.watermark.as_ref().map(|w| (w.column, w.delay_us)),
-            Kind::Table(_) | Kind::View(_) | Kind::MaterializedView(_) => None,
+            Kind::Table(_) | Kind::View(_) | Kind::MaterializedView(_) | Kind::Index(_) => None,
         };
         let mut rows = Vec::new();
         for (at, field) in schema.fields().iter().enumerate() {

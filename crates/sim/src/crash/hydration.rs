@@ -147,6 +147,15 @@ async fn check(client: &Client) {
         let rows = |found: Result<_, tokio_postgres::Error>| found.expect("it is answered");
         assert_eq!(rows(view_rows), rows(wanted), "{view}");
     }
+    let sum = "SELECT count(*), sum(k)::bigint, sum(v)::bigint FROM base WHERE g";
+    let plan = server::rows(client, &format!("EXPLAIN {sum} = 3")).await.expect("it is answered");
+    let plan = plan.into_iter().flatten().flatten().collect::<String>();
+    assert!(plan.contains("IndexScan: base_g on base"), "{plan}");
+    for g in 0..10 {
+        let found = server::rows(client, &format!("{sum} = {g}")).await.expect("it is answered");
+        let wanted = server::rows(client, &format!("{sum} + 0 = {g}")).await;
+        assert_eq!(found, wanted.expect("it is answered"), "group {g} by its index");
+    }
 }
 
 /// What the log says of a filled view: rows read by this process and before, in all and before.
@@ -216,7 +225,7 @@ async fn views_are_right_whenever_the_server_is_killed_while_they_are_filled() {
     let client = server.connect().await;
     create(&client).await;
     run(&client, "SET background_ddl = true").await;
-    for view in [OVER_TABLE, OVER_VIEW, OVER_SOURCE] {
+    for view in [OVER_TABLE, OVER_VIEW, OVER_SOURCE, "CREATE INDEX base_g ON base (g)"] {
         run(&client, view).await;
     }
     let stop = Arc::new(AtomicBool::new(false));

@@ -13,6 +13,7 @@ mod dialect;
 mod drop;
 mod explain;
 mod fail;
+mod index;
 mod job;
 mod session;
 mod show;
@@ -135,6 +136,7 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
         "DELETE" => table::change("DELETE", cursor),
         "CREATE" if cursor.is(&["CREATE", "MATERIALIZED", "VIEW"]) => view::materialized(cursor),
         "CREATE" if cursor.is(&["CREATE", "VIEW"]) => view::plain(cursor),
+        "CREATE" if cursor.is(&["CREATE", "INDEX"]) => index::create(cursor),
         "FLUSH" => {
             cursor.next();
             Ok(Statement::Flush)

@@ -40,6 +40,16 @@ pub struct ColumnRange {
     pub max: Option<ArrayRef>,
 }
 
+impl ColumnRange {
+    /// True if one value bounds it from both sides.
+    pub fn is_point(&self) -> bool {
+        match (&self.min, &self.max) {
+            (Some(min), Some(max)) => Arc::ptr_eq(min, max) || min == max,
+            _ => false,
+        }
+    }
+}
+
 /// What to read of a snapshot.
 #[derive(Clone, Debug, Default)]
 pub struct Scan {
@@ -76,6 +86,11 @@ impl Snapshot {
     /// The columns of the table.
     pub fn schema(&self) -> SchemaRef {
         Arc::clone(&self.layout.declared)
+    }
+
+    /// Its key columns in sort order.
+    pub fn sort(&self) -> &[usize] {
+        &self.layout.sort
     }
 
     /// Rows at most; versions of a row and removals count too.
