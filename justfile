@@ -20,6 +20,10 @@ slt *FILES:
 crash *ROUNDS:
     scripts/crash {{ROUNDS}}
 
+# The oracle over fresh seeds, for some seconds
+oracle *ARGS:
+    scripts/oracle {{ARGS}}
+
 # Benchmarks: sensor, freshness, nexmark
 bench *ARGS:
     scripts/bench {{ARGS}}

@@ -15,7 +15,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt32Array};
 use arrow::datatypes::SchemaRef;
 use millrace_plan::{
     Aggregate, Call, Clock, Hop, Join, JoinKind, JoinPair, Leaf, Meta, Node, Order, Over, OverCall,
-    Scalar, Session, Stay, Step, TopN, Upsert, ViewPlan, Watermark,
+    Scalar, Session, Stay, Step, TopN, Upsert, Upstream, ViewPlan, Watermark,
 };
 use millrace_types::{Delta, vnodes, worker_of};
 
@@ -36,17 +36,6 @@ pub struct Graph {
     pub output: Vec<Upstream>,
     /// The columns of the view's rows.
     pub schema: SchemaRef,
-}
-
-/// Where rows come from, after the chain behind it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Upstream {
-    /// Of [`Graph::leaves`].
-    Leaf(usize),
-    /// Of [`Graph::constants`].
-    Constant(usize),
-    /// Of [`Graph::stages`].
-    Stage(usize),
 }
 
 /// A leaf and the chain behind it.

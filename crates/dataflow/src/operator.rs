@@ -138,8 +138,8 @@ pub struct StateChange {
 /// A stateful operator with one output.
 ///
 /// Calls come in this order: any number of `absorb` for times not yet finished, in any order of
-/// times; `finish` once for each time that had data or a timer, ascending; `hand_over` between two
-/// `finish`es.
+/// times; `finish` once for each time that had data or a timer, ascending, and again while
+/// [`Operator::has_more`]; `hand_over` between the `finish`es of two times.
 pub trait Operator: Send {
     /// Takes rows of one time in; pre-aggregates, touches no state.
     ///
@@ -152,6 +152,17 @@ pub trait Operator: Send {
     /// # Errors
     /// See [`Error`].
     fn finish(&mut self, context: &Context, out: &mut Output) -> Result<(), Error>;
+
+    /// True while the time that was finished last has more to say: `finish` is called again for it,
+    /// with nothing but `absorb` in between, until this is false. So an operator that would work for
+    /// long lets others take their turns.
+    fn has_more(&self) -> bool {
+        false
+    }
+
+    /// How many rows are about what one `finish` does, where the operator can stop in between: tests
+    /// make it small.
+    fn set_fuel(&mut self, _rows: usize) {}
 
     /// The state tables, in a fixed order.
     fn tables(&self) -> Vec<StateSpec>;
@@ -191,6 +202,9 @@ pub trait Operator: Send {
     fn next_turn(&self) -> Option<i64> {
         None
     }
+
+    /// Rows of state in memory: cheap to ask. Those that went since the last hand-over may count.
+    fn rows(&self) -> usize;
 
     /// Bytes of state and scratch in memory.
     fn bytes(&self) -> usize;

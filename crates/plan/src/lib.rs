@@ -19,7 +19,8 @@ pub use aggregate::{Aggregate, Call, Class, Function, Hop, Order, Rebuild};
 pub use codec::{PLAN_VERSION, PlanError, decode_plan, encode_plan};
 pub use join::{Join, JoinKind, JoinPair};
 pub use node::{
-    Chain, LateCheck, Leaf, LeafKind, Meta, Node, Step, Union, Values, ViewPlan, Watermark,
+    Chain, LateCheck, Leaf, LeafKind, Meta, Node, Step, Union, Upstream, Values, ViewPlan,
+    Watermark,
 };
 pub use over::{Over, OverCall};
 pub use scalar::Scalar;

@@ -47,6 +47,18 @@ pub enum Node {
     Session(Box<Session>),
 }
 
+/// An operator of a plan that runs, with the chain behind it. Each kind is numbered on its own, in
+/// the order of a walk that sees a node after its inputs, from left to right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Upstream {
+    /// A leaf.
+    Leaf(usize),
+    /// Constant rows.
+    Constant(usize),
+    /// A stateful operator.
+    Stage(usize),
+}
+
 /// What is known of the rows that leave a node.
 #[derive(Clone, Debug)]
 pub struct Meta {
@@ -229,5 +241,19 @@ impl Node {
             Node::Leaf(leaf) => vec![leaf],
             _ => self.inputs().into_iter().flat_map(Node::leaves).collect(),
         }
+    }
+    /// How many stateful operators the node and what is below it are.
+    pub fn stages(&self) -> usize {
+        let own = match self {
+            Node::Leaf(_) | Node::Values(_) | Node::Chain(_) | Node::Union(_) => 0,
+            Node::Aggregate(_)
+            | Node::Join(_)
+            | Node::Upsert(_)
+            | Node::TopN(_)
+            | Node::Over(_)
+            | Node::Stay(_)
+            | Node::Session(_) => 1,
+        };
+        own + self.inputs().into_iter().map(Node::stages).sum::<usize>()
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU64;
 
 use crossbeam_channel::Sender;
 use millrace_dataflow::ingest::PartitionCut;
+use millrace_dataflow::runtime::Figures;
 use millrace_dataflow::source::BadRow;
 use millrace_sql::Catalog;
 use millrace_storage::{Store, Table};
@@ -42,6 +43,8 @@ pub struct ViewStatus {
     pub failed: Option<String>,
     /// Bytes of operator state at the last checkpoint.
     pub state_bytes: usize,
+    /// What its operators have done; None if it has stopped.
+    pub figures: Option<Arc<Figures>>,
 }
 
 impl ViewStatus {

@@ -12,6 +12,7 @@ mod outage;
 mod retention;
 mod rounds;
 mod tables;
+mod twins;
 mod upserts;
 mod workload;
 

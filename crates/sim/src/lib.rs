@@ -7,6 +7,7 @@ pub mod disk;
 pub mod kafka;
 pub mod server;
 pub mod slt;
+pub mod tpch;
 pub mod wait;
 
 #[cfg(test)]

@@ -30,6 +30,12 @@ enum Tool {
         /// Replace expected results by actual ones
         #[arg(long)]
         rewrite: bool,
+        /// Workers of a fresh server
+        #[arg(long, default_value_t = 2)]
+        workers: usize,
+        /// Where views are made
+        #[arg(long, value_enum, default_value_t)]
+        order: slt::Order,
     },
     /// Send lines of standard input: PARTITION [key=K] [at=MS] [header=N:V] PAYLOAD
     Produce {
@@ -46,8 +52,9 @@ enum Tool {
 #[tokio::main]
 async fn main() -> ExitCode {
     let result = match Arguments::parse().tool {
-        Tool::Slt { files, server, broker, rewrite } => {
-            run_suites(files, &slt::Setting { server, broker, rewrite }).await
+        Tool::Slt { files, server, broker, rewrite, workers, order } => {
+            let setting = slt::Setting { server, broker, rewrite, workers, order };
+            run_suites(files, &setting).await
         }
         Tool::Produce { topic, partitions, broker } => produce(&broker, &topic, partitions).await,
     };

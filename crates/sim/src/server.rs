@@ -92,6 +92,16 @@ impl Server {
         self
     }
 
+    /// Sets an argument that was given, for the next process.
+    ///
+    /// # Panics
+    /// If it was not given.
+    pub fn set(&mut self, argument: &str, value: &str) {
+        let at = self.arguments.iter().position(|given| given == argument);
+        let at = at.expect("it was given") + 1;
+        value.clone_into(&mut self.arguments[at]);
+    }
+
     /// The data directory.
     pub fn data_dir(&self) -> &Path {
         self.data_dir.path()

@@ -356,8 +356,17 @@ pub struct Explain {
     pub analyze: bool,
     /// Shows more.
     pub verbose: bool,
+    /// What is explained.
+    pub inner: Explained,
+}
+
+/// What `EXPLAIN` explains.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Explained {
     /// A query or `CREATE MATERIALIZED VIEW`.
-    pub inner: Box<Statement>,
+    Statement(Box<Statement>),
+    /// `MATERIALIZED VIEW name`: one that is there.
+    MaterializedView(Name),
 }
 
 /// A statement about the session.

@@ -19,6 +19,7 @@ pub mod session;
 pub mod stream;
 mod text;
 mod typenames;
+mod windows;
 
 pub use binder::{
     Binder, Bound, BoundView, CatalogTable, CatalogTables, ChangeKind, ChangePlan, Conflict,

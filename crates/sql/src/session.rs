@@ -17,6 +17,7 @@ use crate::functions;
 use crate::guard::Guard;
 use crate::names::{DATABASE, SCHEMA};
 use crate::typenames::Types;
+use crate::windows::PlainWindows;
 
 /// What differs between sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,12 +68,14 @@ fn base() -> SessionState {
     builder.build()
 }
 
-/// DataFusion's rules but for the one that moves filters through physical plans: above an outer hash
+/// Ours for window functions, then DataFusion's but for the one that moves filters through physical plans: above an outer hash
 /// join whose inputs have columns of one name it takes the other input's. Filters have been moved in
 /// the logical plan already.
 fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let first: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(PlainWindows);
     let rules = PhysicalOptimizer::new().rules.into_iter();
-    rules.filter(|rule| rule.name() != "FilterPushdown").collect()
+    let rules = rules.filter(|rule| rule.name() != "FilterPushdown");
+    std::iter::once(first).chain(rules).collect()
 }
 
 fn config() -> SessionConfig {

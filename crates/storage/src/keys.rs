@@ -19,8 +19,9 @@ use arrow::row::{Row, RowConverter, Rows, SortField};
 use millrace_types::last_of_each_key;
 
 use crate::error::Result;
+use crate::rank::ranked;
 
-const PACKED_BITS: u32 = u128::BITS;
+pub(crate) const PACKED_BITS: u32 = u128::BITS;
 
 /// How the keys of one merge or sort are encoded.
 pub(crate) enum KeyCodec {
@@ -57,7 +58,7 @@ impl KeyList for Rows {
 }
 
 /// The width of a type that packs.
-fn packed_bits(data_type: &DataType) -> Option<u32> {
+pub(crate) fn packed_bits(data_type: &DataType) -> Option<u32> {
     match data_type {
         DataType::Int16 => Some(16),
         DataType::Int32 | DataType::Date32 => Some(32),
@@ -85,6 +86,16 @@ impl KeyCodec {
         KeyCodec::new(&types, columns.iter().any(|column| column.null_count() > 0))
     }
 
+    /// The keys of rows that are to be sorted alone: their keys compare among themselves only.
+    pub(crate) fn encode_alone(columns: &[ArrayRef], rows: usize) -> Result<Keys> {
+        let codec = KeyCodec::for_columns(columns)?;
+        let ranked = match codec {
+            KeyCodec::Packed => None,
+            KeyCodec::Rows(_) => ranked(columns, rows)?,
+        };
+        ranked.map_or_else(|| codec.encode(columns, rows), |keys| Ok(Keys::Packed(keys)))
+    }
+
     /// The keys of some rows.
     pub(crate) fn encode(&self, columns: &[ArrayRef], rows: usize) -> Result<Keys> {
         match self {
@@ -102,7 +113,7 @@ impl KeyCodec {
 }
 
 /// Appends a column to the low end of the keys, with its sign bit turned so that it sorts.
-fn pack(keys: &mut [u128], column: &ArrayRef) {
+pub(crate) fn pack(keys: &mut [u128], column: &ArrayRef) {
     let long = |value: i64| u128::from(value.cast_unsigned() ^ (1 << 63));
     let int = |value: i32| u128::from(value.cast_unsigned() ^ (1 << 31));
     macro_rules! append {

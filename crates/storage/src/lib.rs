@@ -18,6 +18,7 @@ mod merge;
 mod meta;
 mod narrow;
 mod place;
+mod rank;
 mod record;
 mod run;
 mod segment;

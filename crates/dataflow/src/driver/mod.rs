@@ -9,11 +9,11 @@ mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use millrace_plan::ViewPlan;
+use millrace_plan::{Upstream, ViewPlan};
 use millrace_types::{Delta, ObjectId, Ts};
 
 pub use self::store::Store;
-use crate::graph::{ConstantStage, Graph, Upstream, build, split};
+use crate::graph::{ConstantStage, Graph, build, split};
 use crate::operator::{Context, Error, Operator, Output};
 
 /// A running view.
@@ -76,6 +76,11 @@ impl Driver {
         self.followed = followed;
     }
 
+    /// Operators stop after about so many rows, where they can, and go on.
+    pub fn set_fuel(&mut self, rows: usize) {
+        self.workers.iter_mut().flatten().for_each(|operator| operator.set_fuel(rows));
+    }
+
     /// What `now()` is from here on, microseconds.
     pub fn set_now(&mut self, now: i64) {
         self.now = Some(now);
@@ -133,7 +138,11 @@ impl Driver {
                 }
                 let mut own = Output::default();
                 let changelog = self.followed || !self.graph.is_last(stage);
-                operator.finish(&Context { changelog, ..context(worker) }, &mut own)?;
+                let whole = Context { changelog, ..context(worker) };
+                operator.finish(&whole, &mut own)?;
+                while operator.has_more() {
+                    operator.finish(&whole, &mut own)?;
+                }
                 out.late.append(&mut own.late);
                 out.errors.append(&mut own.errors);
                 for delta in own.deltas {

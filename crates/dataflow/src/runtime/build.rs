@@ -3,59 +3,35 @@
 //!
 //! Every worker builds the same operators in the same order from the same graph; nothing here
 //! depends on the worker's index.
-//!
-//! Invariants: 1. an operator holds a capability for each time that it has absorbed until it has
-//! finished it, so nothing downstream takes that time for complete. 2. a mark is handed over after
-//! its time is finished and before any later one is (`Stateful::run`).
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use millrace_plan::LeafKind;
+use millrace_plan::{LeafKind, Upstream};
 use millrace_storage::{Reach, Scan, Table};
 use millrace_types::{Delta, Epoch, ObjectId, Ts, vnodes, worker_of};
 use timely::container::CapacityContainerBuilder;
-use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::core::UnorderedInput;
 use timely::dataflow::operators::core::unordered_input::UnorderedHandle;
-use timely::dataflow::operators::generic::OutputBuilder;
-use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::dataflow::operators::{ActivateCapability, Capability, Concatenate};
+use timely::dataflow::operators::{ActivateCapability, Concatenate};
 use timely::dataflow::{Scope, Stream};
 use timely::worker::Worker;
 
+use super::figures::Counters;
 use super::packet::Packet;
-use super::worker::{Shared, fatal};
-use super::working::Working;
-use super::{Event, Events, FeedId, Install, ViewTables, outputs};
+use super::publish::{Publisher, Side, publish};
+use super::stateful::{Stateful, stateful};
+use super::worker::Shared;
+use super::{Clock, Event, Events, FeedId, Install};
 use crate::chain::Runner;
-use crate::graph::{self, ConstantStage, Graph, LeafStage, Upstream, split};
-use crate::operator::{Context, Error, ErrorRow, LateRow, Operator, Output, StateChange};
+use crate::graph::{self, ConstantStage, Graph, LeafStage, split};
+use crate::operator::{Context, Error, Operator, Output, StateChange};
 
-type Packets = CapacityContainerBuilder<Vec<Packet>>;
+pub(super) type Packets = CapacityContainerBuilder<Vec<Packet>>;
 /// Published changes on their way to the views above.
-type Changes = Rc<RefCell<Vec<(Ts, Vec<Delta>)>>>;
-
-/// Rows turned away and rows that failed, by time, until they are published.
-#[derive(Default)]
-pub(super) struct Side {
-    late: BTreeMap<Ts, Vec<LateRow>>,
-    errors: BTreeMap<Ts, Vec<ErrorRow>>,
-}
-
-impl Side {
-    /// Keeps what an output says beside its rows.
-    pub(super) fn add(&mut self, ts: Ts, out: Output) {
-        if !out.late.is_empty() {
-            self.late.entry(ts).or_default().extend(out.late);
-        }
-        if !out.errors.is_empty() {
-            self.errors.entry(ts).or_default().extend(out.errors);
-        }
-    }
-}
+pub(super) type Changes = Rc<RefCell<VecDeque<(Ts, VecDeque<Delta>)>>>;
 
 /// One input of a dataflow.
 pub(super) struct LeafInput {
@@ -76,6 +52,8 @@ pub(super) struct LeafInput {
     workers: usize,
     handle: UnorderedHandle<u64, Packets>,
     capability: ActivateCapability<u64>,
+    counters: Arc<Counters>,
+    clock: Clock,
 }
 
 impl LeafInput {
@@ -86,13 +64,22 @@ impl LeafInput {
         context: &Context,
         out: &mut Output,
     ) -> Result<(), Error> {
+        let begin = (self.clock)();
+        let left = self.run(rows, context, out)?;
+        self.counters.passed(rows.len(), left, (self.clock)() - begin);
+        Ok(())
+    }
+
+    /// How many rows were left.
+    fn run(&mut self, rows: &Delta, context: &Context, out: &mut Output) -> Result<usize, Error> {
         let picked = Delta { rows: rows.rows.project(&self.columns)?, ..rows.clone() };
         let delta = self.chain.run(picked, context, out)?;
+        let left = delta.len();
         if let LeafKind::Source(source) = self.kind {
             out.late.iter_mut().for_each(|row| row.source = source);
         }
         if delta.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let capability = self.capability.delayed(&context.ts.0);
         let mut output = self.handle.activate();
@@ -100,7 +87,7 @@ impl LeafInput {
         for part in routed(delta, self.route.as_deref(), self.workers)? {
             session.give(Packet(part));
         }
-        Ok(())
+        Ok(left)
     }
 
     /// Lets in what is held back of times before one, as far as the view below has been read.
@@ -147,13 +134,18 @@ struct ConstantInput {
     route: Option<Vec<usize>>,
     handle: UnorderedHandle<u64, Packets>,
     capability: ActivateCapability<u64>,
+    counters: Arc<Counters>,
 }
 
 impl ConstantInput {
     fn give(mut self, constant: &ConstantStage, start: Ts, cells: &Cells) -> Result<(), Error> {
         let context = cells.context(start);
         let mut side = Output::default();
-        let delta = constant.chain.run(constant.delta(), &context, &mut side)?;
+        let begin = (cells.shared.clock)();
+        let given = constant.delta();
+        let rows = given.len();
+        let delta = constant.chain.run(given, &context, &mut side)?;
+        self.counters.passed(rows, delta.len(), (cells.shared.clock)() - begin);
         let mut output = self.handle.activate();
         let mut session = output.session(&self.capability);
         for part in routed(delta, self.route.as_deref(), context.workers)? {
@@ -177,8 +169,10 @@ pub(super) struct Dataflow {
     pub(super) live_from: Rc<Cell<Option<Ts>>>,
     /// A view above takes the changes.
     pub(super) followed: Rc<Cell<bool>>,
-    /// Published changes that the views above have not been given yet.
-    pub(super) changes: Changes,
+    /// Published changes that the views above have not been given yet, oldest first.
+    changes: Changes,
+    /// The views above have been given everything below it.
+    pub(super) fed: Ts,
     /// Everything below it is published.
     pub(super) upper: Rc<Cell<Ts>>,
     pub(super) reported: Ts,
@@ -191,10 +185,10 @@ pub(super) struct Dataflow {
 
 /// What the operators of one worker have handed over for one mark.
 #[derive(Default)]
-struct Handed {
-    stages: usize,
-    changes: Vec<(usize, StateChange)>,
-    bytes: usize,
+pub(super) struct Handed {
+    pub(super) stages: usize,
+    pub(super) changes: Vec<(usize, StateChange)>,
+    pub(super) bytes: usize,
 }
 
 impl Dataflow {
@@ -203,6 +197,33 @@ impl Dataflow {
         let (live_from, mut side) = (self.live_from.get(), self.side.borrow_mut());
         let mut leaves = self.leaves.iter_mut();
         leaves.try_for_each(|leaf| leaf.let_in(before, shared, live_from, &mut side))
+    }
+
+    /// The oldest changes that the views above have not been given, about so many rows.
+    pub(super) fn next_changes(&mut self, rows: usize) -> Vec<(Ts, Vec<Delta>)> {
+        let mut changes = self.changes.borrow_mut();
+        let (mut next, mut left) = (Vec::new(), rows);
+        while let Some((ts, deltas)) = changes.front_mut() {
+            let mut some = Vec::new();
+            while left > 0
+                && let Some(delta) = deltas.pop_front()
+            {
+                left = left.saturating_sub(delta.len());
+                some.push(delta);
+            }
+            next.push((*ts, some));
+            if !deltas.is_empty() {
+                break;
+            }
+            changes.pop_front();
+        }
+        self.fed = changes.front().map_or(self.upper.get(), |(ts, _)| *ts);
+        next
+    }
+
+    /// True if the views above have not been given all changes.
+    pub(super) fn has_changes(&self) -> bool {
+        !self.changes.borrow().is_empty()
     }
 
     /// Tells the coordinator what is new.
@@ -268,7 +289,7 @@ pub(super) fn install(
         waiting: BTreeMap::new(),
     };
     let (leaves, constants) = worker.dataflow_named::<u64, _, _>(&spec.name, |scope| {
-        build(scope, spec, stages, publisher, shared.workers)
+        build(scope, spec, stages, publisher, shared)
     });
     // What was restored has them already.
     if spec.restore.is_none() && shared.worker == ConstantStage::OWNER {
@@ -285,6 +306,7 @@ pub(super) fn install(
         live_from: cells.live_from,
         followed: cells.followed,
         changes,
+        fed: spec.start,
         upper,
         reported: spec.start,
         turns: cells.turns,
@@ -305,6 +327,9 @@ fn stateful_stages(spec: &Install, shared: &Shared, cells: &Cells) -> Result<Vec
             let tables = &spec.tables.state[first_table..first_table + count];
             restore(operator.as_mut(), tables, checkpoint, shared)?;
         }
+        let counters = spec.figures.counters(Upstream::Stage(stages.len()), shared.worker);
+        counters.keeps(operator.as_ref());
+        counters.holds(operator.bytes());
         stages.push(Stateful {
             name: stage.spec.to_string(),
             operator,
@@ -319,6 +344,8 @@ fn stateful_stages(spec: &Install, shared: &Shared, cells: &Cells) -> Result<Vec
             looked: spec.start.epoch(),
             handed_over: None,
             cells: cells.clone(),
+            counters,
+            measured: None,
         });
         first_table += count;
     }
@@ -336,7 +363,7 @@ fn build<'scope>(
     spec: &Install,
     stages: Vec<Stateful>,
     publisher: Publisher,
-    workers: usize,
+    shared: &Shared,
 ) -> (Vec<LeafInput>, Vec<ConstantInput>) {
     let graph = &spec.graph;
     let (mut leaves, mut constants) = (Vec::new(), Vec::new());
@@ -355,9 +382,11 @@ fn build<'scope>(
             columns: leaf.columns.clone(),
             chain: chain.clone(),
             route: route_of(graph, Upstream::Leaf(at)),
-            workers,
+            workers: shared.workers,
             handle,
             capability,
+            counters: spec.figures.counters(Upstream::Leaf(at), shared.worker),
+            clock: Arc::clone(&shared.clock),
         });
     }
     for at in 0..graph.constants.len() {
@@ -365,7 +394,13 @@ fn build<'scope>(
         capability.downgrade(&spec.start.0);
         let from = Upstream::Constant(at);
         streams.insert(from, stream);
-        constants.push(ConstantInput { route: route_of(graph, from), handle, capability });
+        let counters = spec.figures.counters(from, shared.worker);
+        constants.push(ConstantInput {
+            route: route_of(graph, from),
+            handle,
+            capability,
+            counters,
+        });
     }
     for (at, stage) in stages.into_iter().enumerate() {
         let edges = &graph.stages[at].inputs;
@@ -407,7 +442,11 @@ fn restore(
     Ok(())
 }
 
-fn routed(delta: Delta, route: Option<&[usize]>, workers: usize) -> Result<Vec<Delta>, Error> {
+pub(super) fn routed(
+    delta: Delta,
+    route: Option<&[usize]>,
+    workers: usize,
+) -> Result<Vec<Delta>, Error> {
     match route {
         Some(columns) => Ok(split(delta, columns, workers)?),
         None => Ok(vec![delta]),
@@ -416,250 +455,23 @@ fn routed(delta: Delta, route: Option<&[usize]>, workers: usize) -> Result<Vec<D
 
 /// What operators of one dataflow share on one worker.
 #[derive(Clone)]
-struct Cells {
-    view: ObjectId,
-    shared: Rc<Shared>,
-    side: Rc<RefCell<Side>>,
-    marks: Rc<RefCell<Vec<Ts>>>,
-    handed: Rc<RefCell<BTreeMap<Ts, Handed>>>,
-    live_from: Rc<Cell<Option<Ts>>>,
-    followed: Rc<Cell<bool>>,
-    turns: Rc<RefCell<BTreeMap<String, i64>>>,
+pub(super) struct Cells {
+    pub(super) view: ObjectId,
+    pub(super) shared: Rc<Shared>,
+    pub(super) side: Rc<RefCell<Side>>,
+    pub(super) marks: Rc<RefCell<Vec<Ts>>>,
+    pub(super) handed: Rc<RefCell<BTreeMap<Ts, Handed>>>,
+    pub(super) live_from: Rc<Cell<Option<Ts>>>,
+    pub(super) followed: Rc<Cell<bool>>,
+    pub(super) turns: Rc<RefCell<BTreeMap<String, i64>>>,
 }
 
 impl Cells {
-    fn context(&self, ts: Ts) -> Context {
+    pub(super) fn context(&self, ts: Ts) -> Context {
         self.shared.context(ts, self.live_from.get())
     }
 }
 
-/// A stateful operator inside timely.
-struct Stateful {
-    name: String,
-    operator: Box<dyn Operator>,
-    chain: Runner,
-    route: Option<Vec<usize>>,
-    is_last: bool,
-    first_table: usize,
-    /// Times absorbed but not finished.
-    pending: BTreeMap<Ts, Capability<u64>>,
-    /// The first time, at which it is finished even without rows if it asks for that.
-    start: Ts,
-    /// It may owe output at a time without rows.
-    keeps_time: bool,
-    /// If it may: a capability for the times that are not looked at yet.
-    idle: Option<Capability<u64>>,
-    /// The first epoch for which it has not been asked whether it owes output.
-    looked: Epoch,
-    /// The last mark that was handed over.
-    handed_over: Option<Ts>,
-    cells: Cells,
-}
-
-impl Stateful {
-    /// Finishes all times below the frontier and hands over marks in between.
-    fn run(
-        &mut self,
-        frontier: Ts,
-        mut give: impl FnMut(&Capability<u64>, Delta),
-    ) -> Result<(), Error> {
-        let mut marks: Vec<Ts> = self.cells.marks.borrow().clone();
-        marks.retain(|mark| *mark < frontier && !self.handed(*mark));
-        marks.sort_unstable();
-        while let Some(ts) = self.next(frontier) {
-            while marks.first().is_some_and(|mark| *mark < ts) {
-                self.hand_over(marks.remove(0))?;
-            }
-            let capability = self.pending.remove(&ts).expect("it has just been found");
-            let changelog = !self.is_last || self.cells.followed.get();
-            let context = Context { changelog, ..self.cells.context(ts) };
-            let mut out = Output::default();
-            self.operator.finish(&context, &mut out)?;
-            for delta in std::mem::take(&mut out.deltas) {
-                let delta = self.chain.run(delta, &context, &mut out)?;
-                if delta.is_empty() {
-                    continue;
-                }
-                for part in routed(delta, self.route.as_deref(), context.workers)? {
-                    give(&capability, part);
-                }
-            }
-            self.cells.side.borrow_mut().add(ts, out);
-        }
-        for mark in marks {
-            self.hand_over(mark)?;
-        }
-        self.rest(frontier);
-        Ok(())
-    }
-
-    /// The next time to finish below the frontier: one with rows, or one at which output is owed.
-    fn next(&mut self, frontier: Ts) -> Option<Ts> {
-        let pending = self.pending.keys().next().copied().filter(|ts| *ts < frontier);
-        let (Some(idle), Some(live)) = (&self.idle, self.cells.live_from.get()) else {
-            return pending;
-        };
-        let sealed = self.cells.shared.last().map_or(Ts::default(), |last| last.next().ts());
-        let upto = pending.unwrap_or(frontier).min(sealed);
-        self.looked = self.looked.max(live.epoch());
-        while self.looked.ts() < upto {
-            let ts = self.looked.ts();
-            self.looked = self.looked.next();
-            if self.operator.is_due(&self.cells.context(ts)) {
-                self.pending.insert(ts, idle.delayed(&ts.0));
-                return Some(ts);
-            }
-        }
-        pending
-    }
-
-    /// All times below the frontier are finished: lets go of them.
-    fn rest(&mut self, frontier: Ts) {
-        if !self.keeps_time {
-            return;
-        }
-        match &mut self.idle {
-            Some(_) if frontier == Ts(u64::MAX) => self.idle = None,
-            Some(idle) => idle.downgrade(&frontier.0.max(*idle.time())),
-            None => {}
-        }
-        let mut turns = self.cells.turns.borrow_mut();
-        match self.operator.next_turn() {
-            Some(turn) => drop(turns.insert(self.name.clone(), turn)),
-            None => drop(turns.remove(&self.name)),
-        }
-    }
-
-    fn handed(&self, mark: Ts) -> bool {
-        self.handed_over >= Some(mark)
-    }
-
-    fn hand_over(&mut self, mark: Ts) -> Result<(), Error> {
-        // State of closed windows need not be written.
-        self.operator.settle(&self.cells.context(mark))?;
-        let changes = self.operator.hand_over()?;
-        let mut handed = self.cells.handed.borrow_mut();
-        let at = handed.entry(mark).or_default();
-        at.stages += 1;
-        at.bytes += self.operator.bytes();
-        for (table, change) in changes.into_iter().enumerate() {
-            at.changes.extend(change.map(|change| (self.first_table + table, change)));
-        }
-        self.handed_over = Some(mark);
-        Ok(())
-    }
-}
-
-fn stateful<'scope>(
-    scope: Scope<'scope, u64>,
-    ports: Vec<Stream<'scope, u64, Vec<Packet>>>,
-    mut stage: Stateful,
-) -> Stream<'scope, u64, Vec<Packet>> {
-    let mut builder = OperatorBuilder::new(stage.name.clone(), scope);
-    let mut inputs = Vec::with_capacity(ports.len());
-    for stream in ports {
-        let pact = Exchange::new(|packet: &Packet| u64::from(packet.0.dest));
-        inputs.push(builder.new_input(stream, pact));
-    }
-    let (output, result) = builder.new_output::<Vec<Packet>>();
-    let mut output = OutputBuilder::<u64, Packets>::from(output);
-    builder.build(move |mut capabilities| {
-        let first = capabilities.pop().expect("one output has one capability");
-        if stage.operator.wants_start() {
-            stage.pending.insert(stage.start, first.delayed(&stage.start.0));
-        }
-        stage.idle = stage.keeps_time.then_some(first);
-        move |frontiers| {
-            let _working = Working::on(stage.cells.view);
-            let mut failed = None;
-            for (port, input) in inputs.iter_mut().enumerate() {
-                input.for_each(|capability, packets| {
-                    let ts = Ts(*capability.time());
-                    let context = stage.cells.context(ts);
-                    for packet in packets.drain(..) {
-                        let absorbed = stage.operator.absorb(port, packet.0, &context);
-                        failed = failed.take().or(absorbed.err());
-                    }
-                    stage.pending.entry(ts).or_insert_with(|| capability.retain(0));
-                });
-            }
-            let ports = frontiers.iter().map(|port| frontier_of(port.frontier().first()));
-            let frontier = ports.min().unwrap_or(Ts(u64::MAX));
-            let mut output = output.activate();
-            let ran = stage.run(frontier, |capability, delta| {
-                output.session(capability).give(Packet(delta));
-            });
-            if let Some(error) = failed.or(ran.err()) {
-                fatal(&error);
-            }
-        }
-    });
-    result
-}
-
-fn frontier_of(first: Option<&u64>) -> Ts {
+pub(super) fn frontier_of(first: Option<&u64>) -> Ts {
     Ts(first.copied().unwrap_or(u64::MAX))
-}
-
-/// The end of a dataflow: publishes complete times to the view's tables.
-struct Publisher {
-    tables: ViewTables,
-    cells: Cells,
-    published: Rc<Cell<bool>>,
-    changes: Changes,
-    upper: Rc<Cell<Ts>>,
-    waiting: BTreeMap<Ts, Vec<Delta>>,
-}
-
-impl Publisher {
-    fn run(&mut self, frontier: Ts) -> Result<(), Error> {
-        if frontier <= self.upper.get() {
-            return Ok(());
-        }
-        let worker = self.cells.shared.worker;
-        let later = self.waiting.split_off(&frontier);
-        let complete = std::mem::replace(&mut self.waiting, later);
-        let (late, errors) = {
-            let mut side = self.cells.side.borrow_mut();
-            let (late, errors) = (side.late.split_off(&frontier), side.errors.split_off(&frontier));
-            (std::mem::replace(&mut side.late, late), std::mem::replace(&mut side.errors, errors))
-        };
-        if self.published.get() {
-            for (ts, rows) in late {
-                self.tables.late.publish(worker, ts, vec![outputs::late_rows(&rows)?]);
-            }
-            for (ts, rows) in errors {
-                self.tables.errors.publish(worker, ts, outputs::error_rows(&rows)?);
-            }
-            for (ts, deltas) in complete {
-                if self.cells.followed.get() {
-                    self.changes.borrow_mut().push((ts, deltas.clone()));
-                }
-                self.tables.content.publish(worker, ts, deltas);
-            }
-        }
-        self.upper.set(frontier);
-        Ok(())
-    }
-}
-
-fn publish<'scope>(
-    scope: Scope<'scope, u64>,
-    stream: Stream<'scope, u64, Vec<Packet>>,
-    mut publisher: Publisher,
-) {
-    let mut builder = OperatorBuilder::new("publish".to_owned(), scope);
-    let mut input = builder.new_input(stream, Pipeline);
-    builder.build(move |_| {
-        move |frontiers| {
-            let _working = Working::on(publisher.cells.view);
-            input.for_each(|capability, packets| {
-                let waiting = publisher.waiting.entry(Ts(*capability.time())).or_default();
-                waiting.extend(packets.drain(..).map(|packet| packet.0));
-            });
-            if let Err(error) = publisher.run(frontier_of(frontiers[0].frontier().first())) {
-                fatal(&error);
-            }
-        }
-    });
 }

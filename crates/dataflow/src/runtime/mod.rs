@@ -11,8 +11,11 @@
 //! 2. `Event::Upper` is sent after everything below it is published on that worker.
 
 mod build;
+mod figures;
 mod outputs;
 mod packet;
+mod publish;
+mod stateful;
 mod worker;
 mod working;
 
@@ -26,6 +29,7 @@ use crossbeam_channel::Sender;
 use millrace_storage::{Reach, Table};
 use millrace_types::{Delta, Epoch, ObjectId, Ts};
 
+pub use figures::{Figure, Figures, Work};
 pub use outputs::{LATE_KEY, error_schema, late_schema};
 pub use working::working_on;
 
@@ -201,6 +205,8 @@ pub struct Install {
     pub watermarks: Arc<BTreeMap<ObjectId, i64>>,
     /// The clock of the epoch before `start`, microseconds.
     pub now: i64,
+    /// Where its operators count what they do.
+    pub figures: Arc<Figures>,
 }
 
 struct Handle {
@@ -217,12 +223,15 @@ pub struct Runtime {
 /// Receives events; must not wait.
 pub type Events = Arc<dyn Fn(Event) + Send + Sync>;
 
+/// Microseconds since 1970, never falling. The runtime measures its work with it, and nothing else.
+pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
 impl Runtime {
     /// Starts `workers` threads.
     ///
     /// # Errors
     /// A thread that cannot be started.
-    pub fn start(workers: usize, events: Events) -> Result<Runtime, std::io::Error> {
+    pub fn start(workers: usize, events: Events, clock: Clock) -> Result<Runtime, std::io::Error> {
         let (senders, receivers): (Vec<_>, Vec<_>) =
             (0..workers).map(|_| crossbeam_channel::unbounded()).unzip();
         let (threads, started) = crossbeam_channel::unbounded();
@@ -230,7 +239,7 @@ impl Runtime {
         let guards = timely::execute(timely::Config::process(workers), move |timely| {
             let index = timely.index();
             if threads.send((index, std::thread::current())).is_ok() {
-                worker::run(timely, &receivers[index], &events);
+                worker::run(timely, &receivers[index], &events, &clock);
             }
         })
         .map_err(std::io::Error::other)?;

@@ -7,7 +7,9 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use crossbeam_channel::Receiver;
-use millrace_plan::{Aggregate, Call, Function, Leaf, LeafKind, Meta, Node, ViewPlan};
+use millrace_plan::{
+    Aggregate, Call, Function, Join, JoinKind, JoinPair, Leaf, LeafKind, Meta, Node, ViewPlan,
+};
 use millrace_storage::{MetaKind, Scan, Store, TableSpec};
 use millrace_types::{OFFSET_COLUMN, PARTITION_COLUMN, TableId};
 
@@ -17,10 +19,29 @@ const SOURCE: ObjectId = ObjectId(1);
 const VIEW: ObjectId = ObjectId(2);
 const ABOVE: ObjectId = ObjectId(3);
 const FEED: FeedId = FeedId(7);
+const OTHER: ObjectId = ObjectId(4);
+const OTHER_FEED: FeedId = FeedId(8);
 
 fn schema(names: &[&str]) -> SchemaRef {
     let field = |name: &&str| Field::new(*name, DataType::Int64, true);
     Arc::new(Schema::new(names.iter().map(field).collect::<Vec<_>>()))
+}
+
+/// The rows of the source, each with each row of another one of the same `id`.
+fn pairs_plan() -> ViewPlan {
+    let leaf = |id| {
+        let Node::Aggregate(counted) = count_plan(LeafKind::Source(id)).root else {
+            unreachable!("it counts")
+        };
+        counted.input
+    };
+    let (left, right) = (leaf(SOURCE), leaf(OTHER));
+    let schema = Join::output_schema(JoinKind::Inner, &left.meta().schema, &right.meta().schema);
+    let meta = Meta { schema, key: vec![1, 2, 4, 5], append_only: true, watermarks: Vec::new() };
+    let on = vec![JoinPair { left: 0, right: 0, null_equal: false }];
+    let (kind, filter, clean) = (JoinKind::Inner, None, [None, None]);
+    let join = Join { left, right, kind, on, filter, clean, meta };
+    ViewPlan { root: Node::Join(Box::new(join)), sort: vec![1, 2, 4, 5] }
 }
 
 /// `SELECT id, count(*) FROM source GROUP BY id`, or over a view with columns `id, n`.
@@ -84,10 +105,11 @@ impl Bench {
     fn new(workers: usize) -> Bench {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), MetaKind::Fjall).unwrap();
-        let (send, events) = crossbeam_channel::unbounded();
-        let runtime = Runtime::start(workers, Arc::new(move |e| drop(send.send(e)))).unwrap();
+        let (send, received) = crossbeam_channel::unbounded();
+        let events: Events = Arc::new(move |e| drop(send.send(e)));
+        let runtime = Runtime::start(workers, events, Arc::new(|| 0)).unwrap();
         let (uppers, handed) = (BTreeMap::new(), Vec::new());
-        Bench { store, runtime, events, uppers, handed, _dir: dir }
+        Bench { store, runtime, events: received, uppers, handed, _dir: dir }
     }
 
     fn tables(&self, plan: &ViewPlan, first: u64) -> ViewTables {
@@ -105,12 +127,15 @@ impl Bench {
     }
 
     fn install(&self, view: ObjectId, kind: LeafKind, first: u64) -> ViewTables {
-        let plan = count_plan(kind);
-        let tables = self.tables(&plan, first);
+        self.install_plan(view, &count_plan(kind), first)
+    }
+
+    fn install_plan(&self, view: ObjectId, plan: &ViewPlan, first: u64) -> ViewTables {
+        let tables = self.tables(plan, first);
         self.runtime.broadcast(&Command::Install(Arc::new(Install {
             view,
             name: "counts".into(),
-            graph: Arc::new(Graph::new(&plan)),
+            graph: Arc::new(Graph::new(plan)),
             tables: tables.clone(),
             start: Epoch(1).ts(),
             restore: None,
@@ -118,11 +143,16 @@ impl Bench {
             keys_below: BTreeMap::new(),
             watermarks: Arc::default(),
             now: 0,
+            figures: Arc::new(Figures::new(&Graph::new(plan), self.runtime.workers(), 0)),
         })));
         tables
     }
 
     fn send(&self, worker: usize, epoch: u64, ids: &[i64]) {
+        self.send_to(FEED, worker, epoch, ids);
+    }
+
+    fn send_to(&self, feed: FeedId, worker: usize, epoch: u64, ids: &[i64]) {
         let count = i64::try_from(ids.len()).unwrap();
         let columns: Vec<ArrayRef> = vec![
             Arc::new(Int64Array::from(ids.to_vec())),
@@ -133,7 +163,7 @@ impl Bench {
         let schema = plan.root.leaves()[0].meta.schema.clone();
         let rows = Delta::constant(RecordBatch::try_new(schema, columns).unwrap(), 1);
         let ts = Epoch(epoch).ts();
-        let command = Command::Rows { feed: FEED, ts, watermark: None, rows };
+        let command = Command::Rows { feed, ts, watermark: None, rows };
         self.runtime.sender()(worker, command);
     }
 
@@ -244,4 +274,28 @@ fn a_dropped_view_leaves_the_others_running() {
     bench.seal(1, false);
     bench.wait(VIEW, 1);
     assert_eq!(bench.content(&kept, 1), [(5, 1)]);
+}
+
+/// One row joins with very many: a view that counts completes the next epoch meanwhile.
+#[test]
+fn a_view_with_much_to_do_in_one_epoch_does_not_keep_others_from_theirs() {
+    let mut bench = Bench::new(1);
+    bench.install_plan(VIEW, &pairs_plan(), 10);
+    let counts = bench.install(ABOVE, LeafKind::Source(OTHER), 20);
+    let from = Ts::default();
+    for (view, leaf, feed) in [(VIEW, 0, FEED), (VIEW, 1, OTHER_FEED), (ABOVE, 0, OTHER_FEED)] {
+        bench.runtime.broadcast(&Command::Subscribe { view, leaf, feed, from });
+    }
+    bench.send(0, 1, &vec![1; 400_000]);
+    bench.seal(1, false);
+    bench.wait(VIEW, 1);
+    bench.send_to(OTHER_FEED, 0, 2, &[1]);
+    bench.send_to(OTHER_FEED, 0, 3, &[2, 2]);
+    bench.seal(2, false);
+    bench.seal(3, false);
+    bench.wait(ABOVE, 3);
+    assert_eq!(bench.content(&counts, 3), [(1, 1), (2, 2)]);
+    let much = bench.uppers.get(&(VIEW, 0)).copied();
+    assert!(much <= Some(Epoch(2).ts()), "its pairs came in one piece");
+    bench.wait(VIEW, 3);
 }

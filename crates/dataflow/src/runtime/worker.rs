@@ -19,10 +19,12 @@ use timely::worker::Worker;
 
 use super::build::{Dataflow, LeafInput, install};
 use super::working::Working;
-use super::{Command, Event, Events, FeedId};
+use super::{Clock, Command, Event, Events, FeedId};
 use crate::operator::{Context, Error, Output};
 
 const WATERMARKS_KEPT: usize = 4_096;
+/// Changes of a view that those above it get at once; other dataflows take their turns in between.
+const FED_ROWS: usize = 1 << 17;
 
 /// What the record of a sealed epoch says of time.
 #[derive(Clone, Default)]
@@ -36,6 +38,7 @@ pub(super) struct Shared {
     pub(super) worker: usize,
     pub(super) workers: usize,
     pub(super) sealed: RefCell<BTreeMap<Epoch, Sealed>>,
+    pub(super) clock: Clock,
 }
 
 impl Shared {
@@ -76,15 +79,22 @@ struct State {
 }
 
 /// Runs until told to stop.
-pub(super) fn run(timely: &mut Worker, commands: &Receiver<Command>, events: &Events) {
+pub(super) fn run(
+    timely: &mut Worker,
+    commands: &Receiver<Command>,
+    events: &Events,
+    clock: &Clock,
+) {
     let shared = Rc::new(Shared {
         worker: timely.index(),
         workers: timely.peers(),
         sealed: RefCell::default(),
+        clock: Arc::clone(clock),
     });
     let mut state = State { shared, events: events.clone(), views: BTreeMap::new(), sealed: None };
+    let mut waits = false;
     loop {
-        let mut idle = true;
+        let mut idle = !waits;
         while let Ok(command) = commands.try_recv() {
             idle = false;
             if matches!(command, Command::Stop) {
@@ -102,8 +112,9 @@ pub(super) fn run(timely: &mut Worker, commands: &Receiver<Command>, events: &Ev
             true => timely.step_or_park(None),
             false => timely.step(),
         };
-        if let Err(error) = state.after_step() {
-            fatal(&error);
+        match state.after_step() {
+            Ok(left) => waits = left,
+            Err(error) => fatal(&error),
         }
     }
 }
@@ -149,6 +160,7 @@ impl State {
                 }
             }
             Command::Advance { view, upto } => {
+                self.feed_wholly(view, upto)?;
                 if let Some(dataflow) = self.views.get_mut(&view) {
                     let _working = Working::on(view);
                     dataflow.let_in(upto, &self.shared)?;
@@ -220,7 +232,7 @@ impl State {
     fn go_live(&mut self, view: ObjectId, from: Epoch) -> Result<(), Error> {
         let upto = self.sealed.map_or(from, |sealed| sealed.next().max(from)).ts();
         let uppers: BTreeMap<ObjectId, Ts> =
-            self.views.iter().map(|(id, below)| (*id, below.upper.get())).collect();
+            self.views.iter().map(|(id, below)| (*id, below.fed)).collect();
         let Some(dataflow) = self.views.get_mut(&view) else { return Ok(()) };
         let _working = Working::on(view);
         dataflow.live_from.set(Some(from.ts()));
@@ -252,19 +264,41 @@ impl State {
         }
     }
 
-    /// Passes published changes on to the views above, in the order of creation, and reports.
-    fn after_step(&mut self) -> Result<(), Error> {
+    /// Passes published changes on to the views above, in the order of creation, and reports. True if
+    /// there are more than can be passed on at once.
+    fn after_step(&mut self) -> Result<bool, Error> {
         let ids: Vec<ObjectId> = self.views.keys().copied().collect();
+        let mut waits = false;
         for id in ids {
             let Some(dataflow) = self.views.get_mut(&id) else { continue };
-            let changes = std::mem::take(&mut *dataflow.changes.borrow_mut());
-            let upper = dataflow.upper.get();
-            let moved = upper != dataflow.reported;
-            if !changes.is_empty() || moved {
+            let before = dataflow.fed;
+            let changes = dataflow.next_changes(FED_ROWS);
+            let upper = dataflow.fed;
+            if !changes.is_empty() || upper != before {
                 self.feed_views(id, &changes, upper)?;
             }
             let Some(dataflow) = self.views.get_mut(&id) else { continue };
+            waits |= dataflow.has_changes();
             dataflow.report(id, &self.shared, &self.events);
+        }
+        Ok(waits)
+    }
+
+    /// Gives a view that is being filled all changes of the views below before a time, which these have
+    /// completed.
+    fn feed_wholly(&mut self, view: ObjectId, before: Ts) -> Result<(), Error> {
+        let leaves = self.views.get(&view).into_iter().flat_map(|dataflow| &dataflow.leaves);
+        let below = leaves.filter_map(|leaf| match leaf.kind {
+            LeafKind::View(below) => Some(below),
+            LeafKind::Source(_) => None,
+        });
+        for id in below.collect::<Vec<_>>() {
+            let Some(below) = self.views.get_mut(&id).filter(|below| below.fed < before) else {
+                continue;
+            };
+            let changes = below.next_changes(usize::MAX);
+            let upper = below.fed;
+            self.feed_views(id, &changes, upper)?;
         }
         Ok(())
     }

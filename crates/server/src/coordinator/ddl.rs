@@ -11,7 +11,7 @@ use millrace_connectors::datagen::Anchor;
 use millrace_dataflow::graph::Graph;
 use millrace_dataflow::ingest::PartitionCut;
 use millrace_dataflow::runtime::{
-    Command, Install, LATE_KEY, ViewTables, error_schema, late_schema,
+    Command, Figures, Install, LATE_KEY, ViewTables, error_schema, late_schema,
 };
 use millrace_plan::LeafKind;
 use millrace_sql::{Catalog, Kind, Object};
@@ -250,6 +250,7 @@ impl Coordinator {
             view: object.id,
             name: object.name.clone(),
             keys_below: self.keys_below(&graph),
+            figures: self.figures(&graph),
             graph: Arc::new(graph),
             tables,
             start,
@@ -302,12 +303,18 @@ impl Coordinator {
         Ok(ViewTables { content, late, errors, state })
     }
 
+    /// Where the operators of a new dataflow count what they do.
+    pub(super) fn figures(&self, graph: &Graph) -> Arc<Figures> {
+        Arc::new(Figures::new(graph, self.runtime.workers(), self.shared.clock.now()))
+    }
+
     /// Builds a view's dataflow on all workers.
     pub(super) fn install(&mut self, install: Install, sources: Vec<ObjectId>) {
         let view = View {
             uppers: vec![install.start; self.runtime.workers()],
             graph: install.graph.clone(),
             tables: install.tables.clone(),
+            figures: install.figures.clone(),
             sources,
             live_from: install.live.then(|| install.start.epoch()),
             turns: vec![None; self.runtime.workers()],
@@ -325,7 +332,9 @@ impl Coordinator {
             errors: view.tables.errors.clone(),
         };
         let upper = view.upper();
-        let status = ViewStatus { tables, upper, readable_from, failed: None, state_bytes: 0 };
+        let figures = Some(view.figures.clone());
+        let (failed, state_bytes) = (None, 0);
+        let status = ViewStatus { tables, upper, readable_from, failed, state_bytes, figures };
         self.shared.board.lock().views.insert(id, status);
     }
 

@@ -12,7 +12,9 @@ use millrace_dataflow::runtime::Command;
 use millrace_storage::{EpochRecord, PartitionRecord, SourceRecord};
 use millrace_types::{Epoch, ObjectId};
 
-use super::{Coordinator, IN_FLIGHT_MAX, View, watermark};
+use super::{
+    Coordinator, IN_FLIGHT_MAX, InFlight, SMALL_BYTES_MAX, SMALL_IN_FLIGHT_MAX, View, watermark,
+};
 use crate::clock::micros;
 use crate::error::ServerError;
 use crate::shared::EpochStatus;
@@ -29,8 +31,7 @@ impl Coordinator {
     }
 
     pub(super) fn seal_due(&self, now: i64) -> bool {
-        let limit = if self.under_pressure() { 1 } else { IN_FLIGHT_MAX };
-        if self.in_flight.len() >= limit || self.recovering() {
+        if self.in_flight_full() || self.recovering() {
             return false;
         }
         if self.seal_wanted() || !self.changes.is_empty() || !self.flushes.is_empty() {
@@ -44,6 +45,17 @@ impl Coordinator {
             || (since >= self.interval() && self.turn_due(now))
             || (changed && since >= self.interval())
             || (since >= CLOCK_STEP_US && self.clock_moves(now))
+    }
+
+    /// True if no epoch may be sealed before one is complete: what waits for the workers is bounded.
+    pub(super) fn in_flight_full(&self) -> bool {
+        let bytes: usize = self.in_flight.iter().map(|epoch| epoch.bytes).sum();
+        let limit = match self.under_pressure() {
+            true => 1,
+            false if bytes > SMALL_BYTES_MAX => IN_FLIGHT_MAX,
+            false => SMALL_IN_FLIGHT_MAX,
+        };
+        self.in_flight.len() >= limit
     }
 
     /// True if a view has changes at this time, though no rows have come.
@@ -82,9 +94,9 @@ impl Coordinator {
         let next = epoch.next();
         self.joins_before_cut(epoch);
         let (changes, changed) = self.logged_changes();
+        let (mut bytes, mut moved) = (changes.iter().map(|change| change.rows.len()).sum(), false);
         let mut record = EpochRecord { epoch, now, sources: Vec::new(), changes };
         let mut watermarks = BTreeMap::new();
-        let (mut bytes, mut moved) = (0, false);
         for (id, source) in &mut self.sources {
             let (rule, opened, before) = (source.rule, source.opened, source.watermark);
             let mut after = before;
@@ -122,7 +134,7 @@ impl Coordinator {
         self.last_seal_at = now;
         self.moved = moved;
         self.last_now = now;
-        self.in_flight.push_back((epoch, now));
+        self.in_flight.push_back(InFlight { epoch, sealed_at: now, bytes });
         let status = EpochStatus {
             epoch,
             sealed_at: now,
@@ -146,7 +158,8 @@ impl Coordinator {
     /// Takes epochs that all live views have completed out of flight.
     pub(super) fn complete(&mut self, now: i64) {
         let upper = self.live_upper();
-        while let Some((epoch, sealed_at)) = self.in_flight.front().copied() {
+        while let Some(InFlight { epoch, sealed_at, .. }) = self.in_flight.front() {
+            let (epoch, sealed_at) = (*epoch, *sealed_at);
             if upper.is_some_and(|upper| upper <= epoch) {
                 return;
             }

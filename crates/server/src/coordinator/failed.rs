@@ -111,6 +111,7 @@ impl Coordinator {
             readable_from: Epoch(u64::MAX),
             failed: Some(reason),
             state_bytes: 0,
+            figures: None,
         };
         self.shared.board.lock().views.insert(view, status);
     }

@@ -44,6 +44,11 @@ pub use tables::TableChange;
 
 /// How many sealed epochs may wait for completion.
 const IN_FLIGHT_MAX: usize = 4;
+/// How many may wait while they are small: a view that has much to do in one of them, as when one row
+/// joins with millions, does not keep the others from theirs.
+const SMALL_IN_FLIGHT_MAX: usize = 100;
+/// Bytes of rows that came in all of them together, for that.
+const SMALL_BYTES_MAX: usize = 1 << 20;
 /// How often status is posted and timers are looked at while nothing happens.
 const IDLE_WAIT: Duration = Duration::from_millis(500);
 
@@ -79,11 +84,20 @@ struct View {
     uppers: Vec<Ts>,
     graph: Arc<millrace_dataflow::graph::Graph>,
     tables: millrace_dataflow::runtime::ViewTables,
+    figures: Arc<millrace_dataflow::runtime::Figures>,
     sources: Vec<ObjectId>,
     /// Follows the seals from this epoch on; None while hydrating.
     live_from: Option<Epoch>,
     /// By worker, the time at which it has changes without rows.
     turns: Vec<Option<i64>>,
+}
+
+/// A sealed epoch that not all views have completed.
+struct InFlight {
+    epoch: Epoch,
+    sealed_at: i64,
+    /// Of the rows that came in it.
+    bytes: usize,
 }
 
 impl View {
@@ -117,7 +131,7 @@ pub struct Coordinator {
     flushes: Vec<oneshot::Sender<Result<Epoch, Report>>>,
     hydrations: BTreeMap<ObjectId, hydrate::Hydration>,
     /// Sealed epochs that a live view has not completed, with their seal time.
-    in_flight: VecDeque<(Epoch, i64)>,
+    in_flight: VecDeque<InFlight>,
     checkpoints: checkpoint::Checkpoints,
     housekeeping: housekeeping::Housekeeping,
     /// Requests that wait for the commit under way.
@@ -157,6 +171,7 @@ impl Coordinator {
                 // The inbox is closed only when the process ends.
                 drop(events.send(Message::Event(event)));
             }),
+            shared.clock.shared(),
         )
         .map_err(ServerError::Thread)?;
         let checkpoints = checkpoint::Checkpoints::start(&shared)?;
@@ -289,7 +304,7 @@ impl Coordinator {
             || !self.jobs.queue.is_empty()
             || self.sources.values().any(|source| source.feed.gate.peek_changed());
         match busy {
-            true if self.in_flight.len() >= IN_FLIGHT_MAX => Duration::from_millis(20),
+            true if self.in_flight_full() => Duration::from_millis(20),
             true => {
                 let due = self.last_seal_at.saturating_add(self.interval()).saturating_sub(now);
                 let due = u64::try_from(due).unwrap_or(0).clamp(200, 20_000);

@@ -16,12 +16,12 @@ use millrace_sql::{Catalog, Kind, Object, Source};
 use millrace_storage::{ChangeRecord, Commit, EpochRecord, Store};
 use millrace_types::{ObjectId, PartitionId};
 
-use super::Coordinator;
 use super::checkpoint::RECORD_KEY;
 use super::ddl::{IDS_KEY, OBJECT_PREFIX, tables_of};
 use super::hydrate::Stored;
 use super::sources::Opening;
 use super::watermark::Rule;
+use super::{Coordinator, InFlight};
 use crate::clock::Clock;
 use crate::error::ServerError;
 use crate::shared::SourceStatus;
@@ -162,6 +162,7 @@ impl Coordinator {
                 view: object.id,
                 name: object.name.clone(),
                 tables,
+                figures: self.figures(&graph),
                 graph: Arc::new(graph),
                 start: checkpoint.next().ts(),
                 restore: Some(checkpoint),
@@ -296,7 +297,7 @@ impl Coordinator {
             changes.iter().for_each(|change| self.send_logged(epoch, change));
             let seal = Command::Seal { epoch, watermarks, now: logged.now, hand_over: false };
             self.runtime.broadcast(&seal);
-            self.in_flight.push_back((epoch, now));
+            self.in_flight.push_back(InFlight { epoch, sealed_at: now, bytes: 0 });
             if self.replay.is_empty() {
                 tracing::info!(%epoch, "the log has been read again, live from here");
             }

@@ -135,6 +135,7 @@ impl Coordinator {
             view: object.id,
             name: object.name.clone(),
             tables: self.view_tables(&object, &graph)?,
+            figures: self.figures(&graph),
             graph: Arc::new(graph),
             start: self.open.ts(),
             restore: None,

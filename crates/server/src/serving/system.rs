@@ -11,6 +11,7 @@ use arrow::datatypes::{Field, Schema};
 use datafusion::catalog::TableProvider;
 use datafusion::common::Result;
 use datafusion::datasource::MemTable;
+use millrace_dataflow::runtime::{Figure, Figures};
 use millrace_sql::Kind;
 use millrace_types::{Epoch, TIME_ZONE};
 
@@ -20,8 +21,17 @@ use crate::shared::{Shared, SourceStatus};
 /// The name of the schema.
 pub const SYSTEM_SCHEMA: &str = "millrace";
 
-const NAMES: [&str; 8] =
-    ["epochs", "jobs", "late_rows", "settings", "source_errors", "sources", "view_errors", "views"];
+const NAMES: [&str; 9] = [
+    "epochs",
+    "jobs",
+    "late_rows",
+    "operators",
+    "settings",
+    "source_errors",
+    "sources",
+    "view_errors",
+    "views",
+];
 
 /// True if a table of the schema says what views turned away: it waits for them.
 pub fn is_of_views(name: &str) -> bool {
@@ -45,6 +55,7 @@ pub fn system_table(shared: &Arc<Shared>, name: &str) -> Result<Option<Arc<dyn T
     let batch = match name {
         "epochs" => epochs(shared)?,
         "jobs" => jobs(shared)?,
+        "operators" => operators(shared)?,
         "settings" => settings(shared)?,
         "source_errors" => source_errors(shared)?,
         "sources" => sources(shared)?,
@@ -186,6 +197,35 @@ fn views(shared: &Shared) -> Result<RecordBatch> {
         ("memory_bytes", ints(rows.iter().map(|r| Some(size(r.1.tables.content.bytes()))))),
         ("status", text(rows.iter().map(|r| Some(view_word(&r.1))))),
         ("error", text(rows.iter().map(|r| r.1.failed.as_ref()))),
+    ])
+}
+
+/// What each operator of each view and table has done on each worker since it was built.
+fn operators(shared: &Shared) -> Result<RecordBatch> {
+    let catalog = shared.catalog();
+    let running: Vec<(String, Arc<Figures>)> = {
+        let board = shared.board.lock();
+        let running = board.views.iter().filter_map(|(id, status)| {
+            Some((catalog.get(*id)?.name.clone(), Arc::clone(status.figures.as_ref()?)))
+        });
+        running.collect()
+    };
+    let rows = running.iter().flat_map(|(name, figures)| {
+        figures.read().into_iter().map(move |figure| (name, figures.since, figure))
+    });
+    let rows: Vec<(&String, i64, Figure)> = rows.collect();
+    let worker = |worker: usize| i32::try_from(worker).ok();
+    batch(vec![
+        ("view", text(rows.iter().map(|r| Some(r.0)))),
+        ("operator", text(rows.iter().map(|r| Some(&r.2.name)))),
+        ("worker", Arc::new(rows.iter().map(|r| worker(r.2.worker)).collect::<Int32Array>())),
+        ("since", times(rows.iter().map(|r| Some(r.1)))),
+        ("rows_in", counts(rows.iter().map(|r| r.2.work.rows_in))),
+        ("rows_out", counts(rows.iter().map(|r| r.2.work.rows_out))),
+        ("state_rows", counts(rows.iter().map(|r| r.2.work.state_rows))),
+        ("state_bytes", counts(rows.iter().map(|r| r.2.work.state_bytes))),
+        ("state_rows_touched", counts(rows.iter().map(|r| r.2.work.touched))),
+        ("busy_us", counts(rows.iter().map(|r| r.2.work.busy_us))),
     ])
 }
 

@@ -3,14 +3,16 @@
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::{displayable, execute_stream};
 use futures::StreamExt;
+use millrace_dataflow::runtime::Work;
 use millrace_pg::session::Outcome;
-use millrace_plan::ViewPlan;
-use millrace_sql::ast::{self, Name, Statement};
+use millrace_plan::{Upstream, ViewPlan};
+use millrace_sql::ast::{self, Explained, Name, Statement};
 use millrace_sql::stream::InputInfo;
 use millrace_sql::{Binder, BoundView, Catalog, CatalogTables, Kind, Object, Parameters, View};
-use millrace_types::{ObjectId, Report};
+use millrace_types::{ObjectId, Report, SqlState};
 
 use super::rows::text_rows;
+use super::show::{positioned, timestamp};
 use super::tables::QueryTables;
 use super::{Conn, report_of};
 
@@ -20,14 +22,17 @@ impl Conn {
         explain: ast::Explain,
         text: &str,
     ) -> Result<Outcome, Report> {
-        let lines = match *explain.inner {
+        let inner = match explain.inner {
+            Explained::MaterializedView(name) => {
+                return self.explain_view(&name, explain.analyze);
+            }
+            Explained::Statement(inner) => *inner,
+        };
+        let lines = match inner {
             Statement::CreateMaterializedView(create) => {
                 let (plan, _) = self.plan_view(&create)?;
                 let catalog = self.shared.catalog();
-                let name = |id: ObjectId| {
-                    catalog.get(id).map_or_else(|| id.to_string(), |object| object.name.clone())
-                };
-                millrace_sql::stream::explain(&plan, &name)
+                millrace_sql::stream::explain(&plan, &|id| name_of(&catalog, id))
             }
             Statement::Query(query) => {
                 let tables = QueryTables::new(self.shared.clone());
@@ -57,8 +62,39 @@ impl Conn {
             }
             other => return Err(Report::unsupported(format!("EXPLAIN of {}", other.tag()))),
         };
-        let rows = lines.lines().map(|line| vec![Some(line.to_owned())]).collect();
-        Ok(text_rows("EXPLAIN", &["QUERY PLAN"], rows))
+        Ok(query_plan(&lines))
+    }
+
+    /// The plan of a view that is there; with `analyze` what each operator has done so far.
+    fn explain_view(&self, name: &Name, analyze: bool) -> Result<Outcome, Report> {
+        let object = self.object(name)?;
+        let Kind::MaterializedView(view) = &object.kind else {
+            let message = format!("\"{}\" is not a materialized view", name.name);
+            return Err(positioned(Report::new(SqlState::WRONG_OBJECT_TYPE, message), name));
+        };
+        let (plan, catalog) = (&view.plan, self.shared.catalog());
+        let names = |id: ObjectId| name_of(&catalog, id);
+        if !analyze {
+            return Ok(query_plan(&millrace_sql::stream::explain(plan, &names)));
+        }
+        let status = self.shared.board.lock().views.get(&object.id).cloned();
+        let Some(figures) = status.as_ref().and_then(|status| status.figures.clone()) else {
+            let reason = status.and_then(|status| status.failed);
+            let message = format!("materialized view \"{}\" does not run", name.name);
+            let report = Report::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message);
+            return Err(match reason {
+                Some(reason) => report.detail(reason),
+                None => report,
+            });
+        };
+        let line = |operator: Upstream| {
+            let (name, work) = figures.total(operator)?;
+            Some(work_line(name, &work, matches!(operator, Upstream::Stage(_))))
+        };
+        let plan = millrace_sql::stream::explain_with(plan, &names, &line);
+        let (since, workers) = (timestamp(figures.since), self.shared.config.workers);
+        let head = format!("Running since {since}; figures are sums over {workers} workers since");
+        Ok(query_plan(&format!("{head}\n{plan}")))
     }
 
     /// Binds and plans a materialized view.
@@ -91,6 +127,26 @@ impl Conn {
             sql: create.text.clone(),
         })
     }
+}
+
+fn query_plan(lines: &str) -> Outcome {
+    let rows = lines.lines().map(|line| vec![Some(line.to_owned())]).collect();
+    text_rows("EXPLAIN", &["QUERY PLAN"], rows)
+}
+
+fn name_of(catalog: &Catalog, id: ObjectId) -> String {
+    catalog.get(id).map_or_else(|| id.to_string(), |object| object.name.clone())
+}
+
+/// `aggregate 0: 1000 rows in, 10 out, state of 10 rows in 2048 bytes, 1.204 ms`
+fn work_line(name: &str, work: &Work, keeps_state: bool) -> String {
+    let mut line = format!("{name}: {} rows in, {} out", work.rows_in, work.rows_out);
+    if keeps_state {
+        let (rows, bytes) = (work.state_rows, work.state_bytes);
+        line.push_str(&format!(", state of {rows} rows in {bytes} bytes"));
+    }
+    line.push_str(&format!(", {}.{:03} ms", work.busy_us / 1_000, work.busy_us % 1_000));
+    line
 }
 
 /// What a view may know of an object that it reads.

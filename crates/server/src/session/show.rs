@@ -177,7 +177,7 @@ fn seconds(micros: i64) -> String {
 }
 
 /// Microseconds since 1970 as PostgreSQL writes a timestamptz in UTC.
-fn timestamp(micros: i64) -> String {
+pub(super) fn timestamp(micros: i64) -> String {
     use arrow::array::TimestampMicrosecondArray;
     use arrow::util::display::{ArrayFormatter, FormatOptions};
     let array = TimestampMicrosecondArray::from(vec![micros]).with_timezone("UTC");

@@ -4,13 +4,16 @@
 //! their own, so that CPU time and memory belong to one thing. `scripts/bench` builds everything
 //! optimised and starts a broker. Figures go to standard output, what happens to standard error.
 
+mod fan_out;
 mod freshness;
+mod many;
 mod nexmark;
 mod process;
 mod report;
 mod sensor;
 mod state;
 mod topic;
+mod tpch;
 
 use std::process::ExitCode;
 
@@ -106,6 +109,12 @@ enum Measure {
     },
     /// Nexmark's queries, each in a server of its own, without a broker
     Nexmark(nexmark::Nexmark),
+    /// TPC-H's queries over tables whose rows come and go, without a broker
+    Tpch(tpch::Tpch),
+    /// Many small views on one source, without a broker
+    ManyViews(many::Many),
+    /// One row that joins with very many, without a broker
+    FanOut(fan_out::FanOut),
     /// Both JSON decoders, without a broker
     Decode {
         /// Messages
@@ -138,26 +147,31 @@ async fn main() -> ExitCode {
 async fn run(arguments: &Arguments) -> Result<Report, Failure> {
     let broker = || arguments.broker.clone().ok_or("which broker? --broker or scripts/bench");
     let serve = arguments.serve.split_whitespace().map(str::to_owned).collect();
-    if let Measure::Decode { messages } = arguments.measure {
-        return sensor::decode(messages).await;
-    }
-    if let Measure::Nexmark(nexmark) = &arguments.measure {
-        let setting = Setting { broker: String::new(), serve };
-        return nexmark::measure(&setting, nexmark).await;
-    }
-    let setting = Setting { broker: broker()?, serve };
+    let alone = Setting { broker: String::new(), serve };
     match &arguments.measure {
+        Measure::Nexmark(nexmark) => nexmark::measure(&alone, nexmark).await,
+        Measure::Tpch(tpch) => tpch::measure(&alone, tpch).await,
+        Measure::FanOut(fan) => fan_out::measure(&alone, fan).await,
+        Measure::ManyViews(many) => many::measure(&alone, many).await,
+        Measure::Decode { messages } => sensor::decode(*messages).await,
+        measure => over_kafka(&Setting { broker: broker()?, ..alone }, measure).await,
+    }
+}
+
+/// The measures that read from a broker.
+async fn over_kafka(setting: &Setting, measure: &Measure) -> Result<Report, Failure> {
+    match measure {
         Measure::Produce { topic, load } => topic::fill(&setting.broker, topic, load).await,
-        Measure::Sensor { load, runs } => sensor::measure(&setting, load, (*runs).max(1)).await,
+        Measure::Sensor { load, runs } => sensor::measure(setting, load, (*runs).max(1)).await,
         Measure::Cardinality { load, many, runs } => {
-            sensor::cardinality(&setting, load, *many, (*runs).max(1)).await
+            sensor::cardinality(setting, load, *many, (*runs).max(1)).await
         }
-        Measure::Freshness { rate, seconds } => freshness::measure(&setting, *rate, *seconds).await,
-        Measure::Written { rate, seconds } => state::written(&setting, *rate, *seconds).await,
-        Measure::Range { rows, sensors } => state::range(&setting, *rows, *sensors).await,
-        Measure::Point { load } => state::point(&setting, load).await,
-        Measure::Start { rows } => state::start(&setting, *rows).await,
-        Measure::Nexmark(_) | Measure::Decode { .. } => unreachable!("measured above"),
+        Measure::Freshness { rate, seconds } => freshness::measure(setting, *rate, *seconds).await,
+        Measure::Written { rate, seconds } => state::written(setting, *rate, *seconds).await,
+        Measure::Range { rows, sensors } => state::range(setting, *rows, *sensors).await,
+        Measure::Point { load } => state::point(setting, load).await,
+        Measure::Start { rows } => state::start(setting, *rows).await,
+        _ => Err("it needs no broker".into()),
     }
 }
 

@@ -91,6 +91,17 @@ impl Server {
         Ok(field(&self.proc("status")?, "VmHWM:")? * 1024.0)
     }
 
+    /// The memory that it has.
+    pub(crate) fn resident_bytes(&self) -> Result<f64, Failure> {
+        Ok(field(&self.proc("status")?, "VmRSS:")? * 1024.0)
+    }
+
+    /// The most memory counts from here on.
+    pub(crate) fn forget_peak(&self) -> Result<(), Failure> {
+        let id = self.child.id().ok_or("the server has ended by itself")?;
+        Ok(std::fs::write(format!("/proc/{id}/clear_refs"), "5")?)
+    }
+
     /// Bytes that it had the system write to the disk.
     pub(crate) fn written_bytes(&self) -> Result<f64, Failure> {
         field(&self.proc("io")?, "write_bytes:")

@@ -18,7 +18,9 @@ use super::coverage::Coverage;
 use super::data::{self, EpochRows, Rows, SECOND, TableRows, Times};
 use super::query::{self, Input, Query};
 use super::running::{Running, Said, Unfollowed, visible};
+use super::shown;
 use super::sql::{SOURCE, SOURCE_ID, Sql, TABLE, TABLE_ID};
+use super::unclean::without_clean_up;
 
 /// A source and a table, views over them, and how they are fed.
 pub(super) struct Case {
@@ -103,6 +105,11 @@ impl Case {
         Input { name, columns: fields.map(column).collect(), append_only: false }
     }
 
+    /// How many queries it keeps.
+    pub(super) fn queries(&self) -> usize {
+        self.queries.len()
+    }
+
     /// For a reader who looks for the difference.
     pub(super) fn describe(&self) -> String {
         let mut text = format!("times {:?}, lateness {} us\n", self.times, self.lateness);
@@ -117,12 +124,21 @@ impl Case {
 
     /// Runs it to its end.
     pub(super) fn run(&self, random: &mut StdRng, coverage: &mut Coverage) {
-        self.plans.iter().for_each(|(_, plan)| coverage.plan(plan));
+        self.plans.iter().for_each(|(_, plan)| {
+            coverage.plan(plan);
+            shown::each_operator_once(plan);
+        });
         self.queries.iter().for_each(|(_, query)| coverage.text(&query.text));
         let mut source = Rows::new(self.sql.source_schema(), self.times, random);
         let mut table = TableRows::new(self.sql.source_schema(), self.sql.table_schema(), random);
         let mut running = Running::new(&self.plans, random.random_range(1..=4));
-        let mut twin = Running::new(&self.plans, 1);
+        // One worker that never lets state go, or does.
+        let plain = |(id, plan): &(ObjectId, ViewPlan)| (*id, without_clean_up(plan));
+        let plain: Vec<(ObjectId, ViewPlan)> = self.plans.iter().map(plain).collect();
+        let keeps_all = random.random_bool(0.5);
+        let mut twin = Running::new(if keeps_all { &plain } else { &self.plans }, 1);
+        // Its operators work in small pieces.
+        twin.set_fuel(random.random_range(1..8));
         let mut unfollowed = Unfollowed::new(&self.plans, random.random_range(1..=4));
         let mut told = Told {
             rows: Vec::new(),
@@ -139,7 +155,7 @@ impl Case {
             assert_eq!(
                 said,
                 twin.epoch(number, &rows),
-                "epoch {number}: one worker says otherwise"
+                "epoch {number}: one worker says otherwise (keeps all state: {keeps_all})"
             );
             told.rows.extend(rows.partitions.iter().cloned());
             for (content, said) in told.contents.iter_mut().zip(&said) {
@@ -201,10 +217,7 @@ impl Case {
         let each = self.queries.iter().zip(&self.plans).zip(&told.contents);
         for (((name, query), (_, plan)), content) in each {
             let closed = at.watermark.map(|watermark| watermark - self.lateness);
-            let answer = batch.answer(&self.sql, &query.at(at.now, closed));
-            let Some((schema, answer)) = answer else {
-                return coverage.hit("no batch answer");
-            };
+            let (schema, answer) = batch.answer(&self.sql, &query.at(at.now, closed));
             let columns = schema.fields().len();
             assert_eq!(columns, visible(plan), "columns of {name}");
             let rows: Vec<_> =

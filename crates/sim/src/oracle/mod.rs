@@ -4,11 +4,13 @@
 //! from the supported grammar, rows cut into epochs, a number of workers, and moments at which the
 //! dataflow stops and goes on from its last checkpoint with another number of workers. After every
 //! epoch the sum of the view's changes is compared with DataFusion's batch answer for the same
-//! query. A twin with one worker that never stops must give the same changes in every epoch, and one
-//! that nobody follows the same content.
+//! query. A twin with one worker that never stops, and in half of the cases never lets state go, must
+//! give the same changes in every epoch, and one that nobody follows the same content.
 //!
-//! `MILLRACE_SEED=n` runs one case; `MILLRACE_ORACLE_SECONDS=n` runs cases for that long and says
-//! which it is at. A failure prints the seed and the queries.
+//! `MILLRACE_SEED=n` runs one case. `MILLRACE_ORACLE_SECONDS=n` runs fresh ones for that long, or
+//! those from `MILLRACE_ORACLE_FROM`: it says every ten seconds how many pairs of a query and its
+//! script were equal and where to go on, keeps going after a failure, and ends a case that does not
+//! end. A failure prints the seed and the queries ([`fresh`]).
 //!
 //! Invariants: 1. no weight of a view's content is negative after an epoch. 2. the standard run
 //! reaches every function and every kind of step ([`coverage`]).
@@ -20,16 +22,17 @@ mod cost;
 mod coverage;
 mod data;
 mod endless;
+mod fresh;
 mod join;
 mod over;
 mod postgres;
 mod query;
 mod ranked;
 mod running;
+mod shown;
 mod sql;
 mod timed;
-
-use std::time::{Duration, Instant};
+mod unclean;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -40,13 +43,15 @@ use self::coverage::Coverage;
 /// Cases of a run without a time of its own.
 const CASES: u64 = 1200;
 
-/// Runs one case; panics, with the seed and the queries printed, if it finds a difference.
-fn run(seed: u64, coverage: &mut Coverage) {
+/// Runs one case and says how many queries it kept; panics, with the seed and the queries printed,
+/// if it finds a difference.
+fn run(seed: u64, coverage: &mut Coverage) -> usize {
     let mut random = StdRng::seed_from_u64(seed);
     let mut story = Story { seed, text: String::new() };
     let case = Case::random(&mut random);
     story.text = case.describe();
     case.run(&mut random, coverage);
+    case.queries()
 }
 
 /// Prints what was run if it panics.
@@ -68,35 +73,17 @@ fn number(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text}")))
 }
 
-#[allow(clippy::disallowed_methods, reason = "how long to go on is asked of the clock")]
-fn now() -> Instant {
-    Instant::now()
-}
-
 #[test]
 fn a_view_equals_its_query_over_the_rows_so_far() {
     let mut coverage = Coverage::default();
     if let Some(seed) = number("MILLRACE_SEED") {
-        return run(seed, &mut coverage);
-    }
-    let until = number("MILLRACE_ORACLE_SECONDS").map(|s| now() + Duration::from_secs(s));
-    let first = if until.is_some() { rand::random_range(0..u64::MAX / 2) } else { 0 };
-    let mut cases = 0;
-    for seed in first.. {
-        match until {
-            Some(until) if now() >= until => break,
-            None if seed == CASES => break,
-            // A case that does not end has said which it is.
-            Some(_) => {
-                eprint!("\rMILLRACE_SEED={seed} ");
-                run(seed, &mut coverage);
-            }
-            None => run(seed, &mut coverage),
-        }
-        cases += 1;
-    }
-    eprintln!("{cases} cases from seed {first}");
-    if until.is_none() {
+        run(seed, &mut coverage);
+    } else if let Some(seconds) = number("MILLRACE_ORACLE_SECONDS") {
+        fresh::run_for(seconds, number("MILLRACE_ORACLE_FROM"), &mut coverage);
+    } else {
+        (0..CASES).for_each(|seed| {
+            run(seed, &mut coverage);
+        });
         coverage.check(sql::Sql::new(true).state());
     }
 }

@@ -105,6 +105,11 @@ impl<'a> Running<'a> {
         Running { plans, drivers, stores, workers }
     }
 
+    /// Operators stop after about so many rows, where they can, and go on.
+    pub(super) fn set_fuel(&mut self, rows: usize) {
+        self.drivers.iter_mut().for_each(|driver| driver.set_fuel(rows));
+    }
+
     /// The same views after a stop, as the last checkpoint left them.
     pub(super) fn stopped(self, workers: usize) -> Running<'a> {
         Running::recover(self.plans, self.stores, workers)

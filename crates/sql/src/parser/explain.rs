@@ -1,11 +1,12 @@
-//! `EXPLAIN [ANALYZE] [VERBOSE] statement` and `EXPLAIN (options) statement`
+//! `EXPLAIN [ANALYZE] [VERBOSE] statement`, `EXPLAIN (options) statement`, and of a view that is
+//! there: `EXPLAIN [ANALYZE] MATERIALIZED VIEW name`
 
 use datafusion::sql::sqlparser::tokenizer::Token;
 use millrace_types::{Report, SqlState};
 
 use super::cursor::Cursor;
 use super::statement;
-use crate::ast::{Explain, Statement};
+use crate::ast::{Explain, Explained, Statement};
 
 pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
     cursor.expect(&["EXPLAIN"])?;
@@ -19,18 +20,19 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
         verbose |= cursor.take(&["VERBOSE"]);
     }
     let position = cursor.here();
-    if cursor.is(&["MATERIALIZED", "VIEW"]) {
-        let report = Report::unsupported("EXPLAIN of a running materialized view");
-        let report = report.hint("EXPLAIN CREATE MATERIALIZED VIEW ... shows the plan.");
-        return Err(Report { position, ..report });
+    if cursor.take(&["MATERIALIZED", "VIEW"]) {
+        let inner = Explained::MaterializedView(cursor.object_name()?);
+        return Ok(Statement::Explain(Explain { analyze, verbose, inner }));
     }
     let inner = Box::new(statement(cursor)?);
     match *inner {
         Statement::CreateMaterializedView(_) if analyze => {
             let report = Report::unsupported("EXPLAIN ANALYZE of CREATE MATERIALIZED VIEW");
+            let report = report.hint("EXPLAIN ANALYZE MATERIALIZED VIEW shows one that runs.");
             Err(Report { position, ..report })
         }
         Statement::Query(_) | Statement::CreateMaterializedView(_) => {
+            let inner = Explained::Statement(inner);
             Ok(Statement::Explain(Explain { analyze, verbose, inner }))
         }
         _ => {

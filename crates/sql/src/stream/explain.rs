@@ -1,29 +1,33 @@
-//! EXPLAIN CREATE MATERIALIZED VIEW: the dataflow as a tree, the view at the top, sources below.
+//! EXPLAIN of a materialized view: the dataflow as a tree, the view at the top, sources below.
 //!
 //! One line per operator; an operator that keeps state says under which key, and when a row of its
-//! state goes.
+//! state goes. Of a view that runs, a line of figures stands below each operator.
 
-use std::sync::Arc;
+mod expression;
 
 use arrow::datatypes::Schema;
-use datafusion::common::ScalarValue;
-use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::logical_expr::WindowFrame;
-use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Literal};
-use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use millrace_plan::{
-    Aggregate, Call, Class, Clock, Hop, Join, JoinPair, LateCheck, Leaf, LeafKind, Meta, Node,
-    Order, Over, OverCall, Scalar, Session, Stay, Step, TopN, ViewPlan, Watermark,
+    Aggregate, Call, Chain, Class, Clock, Hop, Join, JoinPair, LateCheck, Leaf, LeafKind, Meta,
+    Node, Order, Over, OverCall, Session, Stay, Step, TopN, Upstream, ViewPlan, Watermark,
 };
 use millrace_types::ObjectId;
 
+use self::expression::{argument, expression, readable};
 use super::time::show;
-use crate::functions;
-use crate::guard::unguarded;
 
 /// The plan as text, lines separated by newlines. `names` gives the names of sources and views.
 pub fn explain(plan: &ViewPlan, names: &dyn Fn(ObjectId) -> String) -> String {
-    let mut printer = Printer { names, text: String::new() };
+    explain_with(plan, names, &|_| None)
+}
+
+/// The same with a line of what `figures` says of each operator.
+pub fn explain_with(
+    plan: &ViewPlan,
+    names: &dyn Fn(ObjectId) -> String,
+    figures: &dyn Fn(Upstream) -> Option<String>,
+) -> String {
+    let mut printer = Printer { names, figures, text: String::new(), seen: [0; 3] };
     let meta = plan.root.meta();
     let kind = if meta.append_only { ", append only" } else { "" };
     let key = columns(&meta.schema, &meta.key);
@@ -36,7 +40,10 @@ pub fn explain(plan: &ViewPlan, names: &dyn Fn(ObjectId) -> String) -> String {
 
 struct Printer<'a> {
     names: &'a dyn Fn(ObjectId) -> String,
+    figures: &'a dyn Fn(Upstream) -> Option<String>,
     text: String,
+    /// Leaves, constants and stateful operators that are printed with all that is below them.
+    seen: [usize; 3],
 }
 
 impl Printer<'_> {
@@ -71,64 +78,70 @@ impl Printer<'_> {
     }
 
     fn node(&mut self, depth: usize, node: &Node) {
+        let depth = self.own(depth, node);
+        self.figure(depth, node);
+        node.inputs().into_iter().for_each(|input| self.node(depth, input));
+        match node {
+            Node::Leaf(_) => self.seen[0] += 1,
+            Node::Values(_) => self.seen[1] += 1,
+            Node::Chain(_) | Node::Union(_) => {}
+            _ => self.seen[2] += 1,
+        }
+    }
+
+    /// The figures of an operator, one line.
+    fn figure(&mut self, depth: usize, node: &Node) {
+        let [leaves, constants, stages] = self.seen;
+        let operator = match node {
+            Node::Leaf(_) => Upstream::Leaf(leaves),
+            Node::Values(_) => Upstream::Constant(constants),
+            Node::Chain(_) | Node::Union(_) => return,
+            // It is numbered after those below it.
+            _ => Upstream::Stage(stages + node.stages() - 1),
+        };
+        if let Some(line) = (self.figures)(operator) {
+            self.line(depth, &line);
+        }
+    }
+
+    /// What is said of the node itself; gives the depth of its inputs.
+    fn own(&mut self, depth: usize, node: &Node) -> usize {
         match node {
             Node::Leaf(leaf) => self.leaf(depth, leaf),
-            Node::Chain(chain) => {
-                let mut depth = depth;
-                let mut schemas = vec![&chain.input.meta().schema];
-                for step in &chain.steps {
-                    schemas.extend(step.schema().or(schemas.last().copied()));
-                }
-                for (step, input) in chain.steps.iter().zip(&schemas).rev() {
-                    let line = self.step(step, input);
-                    self.line(depth, &line);
-                    depth += 1;
-                }
-                self.node(depth, &chain.input);
-            }
-            Node::Aggregate(aggregate) => {
-                self.aggregate(depth, aggregate);
-                self.node(depth + 1, &aggregate.input);
-            }
-            Node::Session(session) => {
-                self.session(depth, session);
-                self.node(depth + 1, &session.input);
-            }
-            Node::Stay(stay) => {
-                self.stay(depth, stay);
-                self.node(depth + 1, &stay.input);
-            }
-            Node::Join(join) => {
-                self.join(depth, join);
-                self.node(depth + 1, &join.left);
-                self.node(depth + 1, &join.right);
-            }
+            Node::Chain(chain) => return self.chain(depth, chain),
+            Node::Aggregate(aggregate) => self.aggregate(depth, aggregate),
+            Node::Session(session) => self.session(depth, session),
+            Node::Stay(stay) => self.stay(depth, stay),
+            Node::Join(join) => self.join(depth, join),
             Node::Upsert(upsert) => {
                 let key = columns(&upsert.meta.schema, &upsert.key);
                 self.line(depth, &format!("Upsert: the newest row of each {key}"));
                 self.line(depth + 1, "state: a row of each key, until it is deleted");
-                self.node(depth + 1, &upsert.input);
             }
             Node::Values(values) => {
                 let key = columns(&values.meta.schema, &values.meta.key);
                 self.line(depth, &format!("Values: {} rows, key {key}", values.rows.num_rows()));
             }
-            Node::TopN(top) => {
-                self.top_n(depth, top);
-                self.node(depth + 1, &top.input);
-            }
-            Node::Over(over) => {
-                self.over(depth, over);
-                self.node(depth + 1, &over.input);
-            }
+            Node::TopN(top) => self.top_n(depth, top),
+            Node::Over(over) => self.over(depth, over),
             Node::Union(union) => {
                 let key = columns(&union.meta.schema, &union.meta.key);
                 self.line(depth, &format!("Union: {} inputs, key {key}", union.inputs.len()));
-                for input in &union.inputs {
-                    self.node(depth + 1, input);
-                }
             }
         }
+        depth + 1
+    }
+
+    fn chain(&mut self, depth: usize, chain: &Chain) -> usize {
+        let mut schemas = vec![&chain.input.meta().schema];
+        for step in &chain.steps {
+            schemas.extend(step.schema().or(schemas.last().copied()));
+        }
+        for (at, (step, input)) in chain.steps.iter().zip(&schemas).rev().enumerate() {
+            let line = self.step(step, input);
+            self.line(depth + at, &line);
+        }
+        depth + chain.steps.len()
     }
 
     fn join(&mut self, depth: usize, join: &Join) {
@@ -444,112 +457,4 @@ fn ordered(order: &[Order], schema: &Schema) -> String {
 fn columns(schema: &Schema, indexes: &[usize]) -> String {
     let names = indexes.iter().map(|index| schema.field(*index).name().as_str());
     format!("({})", names.collect::<Vec<_>>().join(", "))
-}
-
-/// An argument; text is quoted.
-fn argument(scalar: &Scalar) -> String {
-    match scalar.0.downcast_ref::<Literal>().map(Literal::value) {
-        Some(ScalarValue::Utf8(Some(text)) | ScalarValue::LargeUtf8(Some(text))) => {
-            format!("'{text}'")
-        }
-        _ => expression(scalar),
-    }
-}
-
-/// An expression without the positions of its columns: `id@0` is `id`.
-fn expression(scalar: &Scalar) -> String {
-    if let Some(sum) = scalar.0.downcast_ref::<BinaryExpr>()
-        && let Some(by) = sum.right().downcast_ref::<Literal>()
-        && let ScalarValue::DurationMicrosecond(Some(micros)) = by.value()
-    {
-        let left = expression(&Scalar(Arc::clone(sum.left())));
-        return format!("{left} {} {}", sum.op(), show(*micros));
-    }
-    without_positions(&with_operators(scalar).to_string())
-}
-
-/// The expression with operators in place of the functions that check them.
-fn with_operators(scalar: &Scalar) -> Arc<dyn PhysicalExpr> {
-    let plain = Arc::clone(&scalar.0).transform_up(|expr| {
-        if let Some(plain) = unguarded(&expr) {
-            return Ok(Transformed::yes(plain));
-        }
-        let call = expr.downcast_ref::<ScalarFunctionExpr>();
-        if let (Some(call), [value, _]) =
-            (call.filter(|call| call.name() == functions::CONVERT), expr.children().as_slice())
-        {
-            let cast = CastExpr::new(Arc::clone(value), call.return_type().clone(), None);
-            return Ok(Transformed::yes(Arc::new(cast) as Arc<dyn PhysicalExpr>));
-        }
-        let operator = call.and_then(|call| functions::operator(call.name()));
-        let children = expr.children();
-        let (Some(operator), [left, right]) = (operator, children.as_slice()) else {
-            drop(children);
-            return Ok(Transformed::no(expr));
-        };
-        let binary = BinaryExpr::new(Arc::clone(left), operator, Arc::clone(right));
-        Ok(Transformed::yes(Arc::new(binary) as Arc<dyn PhysicalExpr>))
-    });
-    plain.map_or_else(|_| Arc::clone(&scalar.0), |plain| plain.data)
-}
-
-fn without_positions(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('@') {
-        let digits = rest[at + 1..].bytes().take_while(u8::is_ascii_digit).count();
-        let end = at + 1 + digits;
-        shown.push_str(&rest[..if digits == 0 { end } else { at }]);
-        rest = &rest[end..];
-    }
-    shown.push_str(rest);
-    shown
-}
-
-/// The text with constants as SQL writes them; DataFusion names a column with their types.
-fn readable(text: &str) -> String {
-    let mut shown = intervals(text);
-    let wrappers = [
-        ("IntervalMonthDayNano(\"", "\")", ""),
-        ("Utf8(\"", "\")", "'"),
-        ("Int64(", ")", ""),
-        ("Float64(", ")", ""),
-    ];
-    for (open, close, quote) in wrappers {
-        while let Some(at) = shown.find(open) {
-            let inner = at + open.len();
-            let Some(length) = shown[inner..].find(close) else { break };
-            let value = format!("{quote}{}{quote}", &shown[inner..inner + length]);
-            shown.replace_range(at..inner + length + close.len(), &value);
-        }
-    }
-    shown
-}
-
-/// Replaces the debug form of intervals.
-fn intervals(text: &str) -> String {
-    const NAME: &str = "IntervalMonthDayNano { ";
-    let mut shown = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find(NAME) {
-        let inner = &rest[at + NAME.len()..];
-        let Some(end) = inner.find('}') else { break };
-        let numbers: Vec<i64> = inner[..end]
-            .split(',')
-            .filter_map(|part| part.split(':').nth(1)?.trim().parse().ok())
-            .collect();
-        let [months, days, nanos] = numbers[..] else { break };
-        shown.push_str(&rest[..at]);
-        shown.push_str("INTERVAL '");
-        for (count, unit) in [(months, "months "), (days, "days ")] {
-            if count != 0 {
-                shown.push_str(&format!("{count} {unit}"));
-            }
-        }
-        shown.push_str(&show(nanos / 1_000));
-        shown.push('\'');
-        rest = &inner[end + 1..];
-    }
-    shown.push_str(rest);
-    shown
 }

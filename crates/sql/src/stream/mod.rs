@@ -45,7 +45,7 @@ use datafusion::logical_expr::LogicalPlan;
 use millrace_plan::ViewPlan;
 use millrace_types::{ObjectId, Report};
 
-pub use explain::explain;
+pub use explain::{explain, explain_with};
 pub use input::InputInfo;
 
 /// What `CREATE MATERIALIZED VIEW ... WITH (...)` says that changes a plan.

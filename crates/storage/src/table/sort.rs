@@ -48,7 +48,7 @@ impl<'a> Sorted<'a> {
             }
         });
         let columns: Vec<ArrayRef> = columns.collect::<Result<_>>()?;
-        let order = KeyCodec::for_columns(&columns)?.encode(&columns, all)?.order();
+        let order = KeyCodec::encode_alone(&columns, all)?.order();
         let len = order.as_ref().map_or(all, Vec::len);
         Ok(Sorted { layout, pieces, starts, order, len })
     }

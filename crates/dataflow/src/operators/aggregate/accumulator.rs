@@ -6,9 +6,8 @@
 //! the set of rows it has taken, not on their order or on how they were cut into batches.
 
 use std::any::Any;
-use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryArray};
+use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::DataType;
 
 use crate::operator::Error;
@@ -64,11 +63,12 @@ pub(super) struct Shifts {
     pub(super) weights: Vec<i64>,
 }
 
-/// Entries of a multiset that changed since the last hand-over; those with count 0 are gone.
+/// Entries of a multiset that changed since the last hand-over; those whose counts are 0 are gone.
 pub(super) struct Entries {
     pub(super) slots: Vec<u32>,
-    pub(super) rows: ArrayRef,
-    pub(super) counts: Vec<i64>,
+    pub(super) columns: Vec<ArrayRef>,
+    /// For each filter.
+    pub(super) counts: Vec<Vec<i64>>,
 }
 
 /// Running values of one kind, one a slot.
@@ -99,7 +99,10 @@ pub(super) trait Accumulator: Send {
     ) -> Result<(), Error>;
 
     /// Adds slots of another accumulator of the same kind.
-    fn merge(&mut self, other: &dyn Accumulator, moves: &Moves<'_>);
+    ///
+    /// # Errors
+    /// Arrow's, of values that are looked up.
+    fn merge(&mut self, other: &dyn Accumulator, moves: &Moves<'_>) -> Result<(), Error>;
 
     /// The types of the state columns, all nullable, with a word each for what it holds.
     fn fields(&self) -> Vec<(&'static str, DataType)>;
@@ -116,34 +119,49 @@ pub(super) trait Accumulator: Send {
     /// What is wrong with them.
     fn restore(&mut self, slots: &[u32], columns: &[ArrayRef]) -> Result<(), String>;
 
-    /// What came and went since this was asked last, for accumulators over distinct values.
+    /// What came and went since this was asked last, by filter, for accumulators over distinct
+    /// values.
     ///
     /// # Errors
     /// Arrow's.
-    fn shifts(&mut self) -> Result<Option<Shifts>, Error> {
-        Ok(None)
+    fn shifts(&mut self) -> Result<Vec<Shifts>, Error> {
+        Ok(Vec::new())
     }
 
-    /// True if the state is kept by slot and value, in a table of its own.
-    fn has_entries(&self) -> bool {
-        false
+    /// The types of the value's columns, and how many counts a value has, if the state is kept by
+    /// slot and value, in a table of its own.
+    fn entry_types(&self) -> Option<(Vec<DataType>, usize)> {
+        None
     }
 
     /// The entries that changed since this was asked last.
-    fn entries(&mut self) -> Entries {
-        Entries { slots: Vec::new(), rows: Arc::new(BinaryArray::new_null(0)), counts: Vec::new() }
+    ///
+    /// # Errors
+    /// Arrow's.
+    fn entries(&mut self) -> Result<Entries, Error> {
+        Ok(Entries { slots: Vec::new(), columns: Vec::new(), counts: Vec::new() })
     }
 
-    /// Puts entries back.
+    /// Puts entries back. No count is NULL or below 0, one of each entry is above.
     ///
     /// # Errors
     /// What is wrong with them.
-    fn restore_entries(&mut self, _: &[u32], _: &ArrayRef, _: &ArrayRef) -> Result<(), String> {
+    fn restore_entries(
+        &mut self,
+        _: &[u32],
+        _: &[ArrayRef],
+        _: &[Int64Array],
+    ) -> Result<(), String> {
         Err("there are no entries".into())
     }
 
     /// Entries read and written so far.
     fn touched(&self) -> u64 {
+        0
+    }
+
+    /// Entries in memory.
+    fn held(&self) -> usize {
         0
     }
 

@@ -61,11 +61,12 @@ impl Accumulator for Count {
         Ok(())
     }
 
-    fn merge(&mut self, other: &dyn Accumulator, moves: &Moves<'_>) {
+    fn merge(&mut self, other: &dyn Accumulator, moves: &Moves<'_>) -> Result<(), Error> {
         let other: &Count = same(other);
         for (from, into) in moves.pairs() {
             self.counts[into] += other.counts[from];
         }
+        Ok(())
     }
 
     fn fields(&self) -> Vec<(&'static str, DataType)> {

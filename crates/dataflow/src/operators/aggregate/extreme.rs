@@ -182,11 +182,12 @@ impl<N: Ordered> Accumulator for Extreme<N> {
         Ok(())
     }
 
-    fn merge(&mut self, other: &dyn Accumulator, moves: &Moves<'_>) {
+    fn merge(&mut self, other: &dyn Accumulator, moves: &Moves<'_>) -> Result<(), Error> {
         let other: &Extreme<N> = same(other);
         for (from, into) in moves.pairs() {
             self.keep(into, other.values[from]);
         }
+        Ok(())
     }
 
     fn fields(&self) -> Vec<(&'static str, DataType)> {
@@ -296,13 +297,14 @@ impl Accumulator for BytesExtreme {
         Ok(())
     }
 
-    fn merge(&mut self, other: &dyn Accumulator, moves: &Moves<'_>) {
+    fn merge(&mut self, other: &dyn Accumulator, moves: &Moves<'_>) -> Result<(), Error> {
         let other: &BytesExtreme = same(other);
         for (from, into) in moves.pairs() {
             if let Some(value) = &other.values[from] {
                 self.keep(into, value);
             }
         }
+        Ok(())
     }
 
     fn fields(&self) -> Vec<(&'static str, DataType)> {

@@ -342,7 +342,7 @@ impl<M: Mantissa> Accumulator for FloatSum<M> {
         Ok(())
     }
 
-    fn merge(&mut self, other: &dyn Accumulator, moves: &Moves<'_>) {
+    fn merge(&mut self, other: &dyn Accumulator, moves: &Moves<'_>) -> Result<(), Error> {
         let other: &FloatSum<M> = same(other);
         for (from, into) in moves.from.iter().zip(moves.into) {
             let small = other.small(*from);
@@ -351,6 +351,7 @@ impl<M: Mantissa> Accumulator for FloatSum<M> {
                 self.add_wide(*into, &other.get(*from));
             }
         }
+        Ok(())
     }
 
     fn fields(&self) -> Vec<(&'static str, DataType)> {

@@ -36,6 +36,8 @@ pub(in crate::operators) trait Index: Send {
     fn order(&self) -> Vec<u32>;
     /// Slots ever handed out: all are below this.
     fn capacity(&self) -> usize;
+    /// How many keys there are.
+    fn len(&self) -> usize;
     /// Forgets all keys, keeps the memory.
     fn clear(&mut self);
     /// Bytes in memory.
@@ -182,6 +184,10 @@ impl<C: Codec> Index for Slots<C> {
 
     fn capacity(&self) -> usize {
         self.keys.len()
+    }
+
+    fn len(&self) -> usize {
+        self.table.len()
     }
 
     fn clear(&mut self) {

@@ -14,8 +14,9 @@
 //! A group whose result its type cannot hold has no row but an error row until the result fits again.
 //!
 //! State: one table, keyed by the group; slots changed since the last hand-over are marked in a
-//! bitmap. Each multiset has a table of its own, keyed by the group and the value. State goes when a group's window has closed (one `trim`, no output), or when its last
-//! row is retracted (a tombstone at the next hand-over, until which its slot stays).
+//! bitmap. Each multiset and each set of distinct values has a table of its own, keyed by the group
+//! and the value. State goes when a group's window has closed (one `trim`, no output), or when its
+//! last row is retracted (a tombstone at the next hand-over, until which its slot stays).
 //!
 //! Hopping windows: rows are added up by pane; `finish` adds each pane to every window that is
 //! still open. State is per window.
@@ -26,6 +27,7 @@
 mod accumulator;
 mod average;
 mod count;
+mod distinct;
 mod emit;
 mod extreme;
 mod float;
@@ -286,7 +288,7 @@ impl Aggregate {
 
     /// True if there is no state yet that a scratch would have to be merged into.
     fn is_first(&self, scratch: &Groups) -> bool {
-        let entries = self.state.cells.iter().any(|cell| cell.has_entries());
+        let entries = self.state.cells.iter().any(|cell| cell.entry_types().is_some());
         let plain = self.spec.input.append_only && self.spec.hop.is_none() && !self.is_global();
         let plain = plain && !entries;
         plain && self.state.index.capacity() == 0 && scratch.index.capacity() > 0
@@ -304,7 +306,7 @@ impl Aggregate {
             for (cell, state) in sorted.iter_mut().zip(&self.state.cells) {
                 cell.clear();
                 cell.resize(rows.len());
-                cell.merge(state.as_ref(), &Moves { from: slots, into: &rows });
+                cell.merge(state.as_ref(), &Moves { from: slots, into: &rows })?;
             }
             self.check_counts(&sorted, &rows);
             let results = self.results(&sorted, &rows)?;
@@ -342,11 +344,13 @@ impl Aggregate {
             if self.parts.all[number].over.is_some() {
                 continue;
             }
-            self.state.cells[number].merge(other.as_ref(), moves);
-            let Some(shifts) = self.state.cells[number].shifts()? else { continue };
-            for (part, cell) in self.parts.all.iter().zip(&mut self.state.cells) {
-                if part.over == Some(number) {
-                    cell.update(&shifts.slots, &shifts.columns, Weights::Each(&shifts.weights))?;
+            self.state.cells[number].merge(other.as_ref(), moves)?;
+            for (filter, shifts) in self.state.cells[number].shifts()?.into_iter().enumerate() {
+                for (part, cell) in self.parts.all.iter().zip(&mut self.state.cells) {
+                    if part.over == Some((number, filter)) {
+                        let weights = Weights::Each(&shifts.weights);
+                        cell.update(&shifts.slots, &shifts.columns, weights)?;
+                    }
                 }
             }
         }
@@ -375,7 +379,7 @@ impl Operator for Aggregate {
             if part.over.is_some() {
                 continue;
             }
-            let columns: Vec<ArrayRef> = part.columns.iter().map(column).collect();
+            let columns: Vec<ArrayRef> = part.inputs().map(|c| column(&c)).collect();
             cell.update(&groups, &columns, masks.weights(part))?;
         }
         Ok(())
@@ -407,8 +411,7 @@ impl Operator for Aggregate {
 
     fn tables(&self) -> Vec<StateSpec> {
         let mut tables = vec![self.table()];
-        let multisets = self.state.cells.iter().enumerate().filter(|(_, cell)| cell.has_entries());
-        tables.extend(multisets.map(|(number, _)| self.entry_table(number)));
+        tables.extend(self.counted().into_iter().map(|part| self.entry_table(part)));
         tables
     }
 
@@ -435,6 +438,11 @@ impl Operator for Aggregate {
             None => self.take_back(&rows),
             Some(multiset) => self.take_entries_back(multiset, &rows),
         }
+    }
+
+    fn rows(&self) -> usize {
+        let entries: usize = self.state.cells.iter().map(|cell| cell.held()).sum();
+        self.state.index.len() + entries
     }
 
     fn bytes(&self) -> usize {

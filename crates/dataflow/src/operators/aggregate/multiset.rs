@@ -3,10 +3,8 @@
 //! A slot keeps rows as bytes of Arrow's row format, which compare as the order asks: the ORDER BY
 //! columns, then what breaks ties, then the values. The least and the greatest row are found without
 //! looking at the others, and a change touches one row only, in memory and in the state table: the
-//! table has a row per group and value, and the values changed since the last hand-over are listed.
-//!
-//! A multiset of distinct values also tells which values came (their count rose from 0) and which
-//! went: the accumulators over it take these changes in place of the rows.
+//! table has a row per group and value, in columns, and the values changed since the last hand-over
+//! are listed.
 //!
 //! Under retraction: exact, whatever the order; a count below 0 in the state is a program error. A
 //! scratch holds the sum of an epoch's changes, which may be of either sign.
@@ -18,14 +16,12 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, Int64Array, UInt32Array, new_null_array,
-};
+use arrow::array::{ArrayRef, Int64Array, UInt32Array, new_null_array};
 use arrow::compute::take;
-use arrow::datatypes::{DataType, Int64Type};
+use arrow::datatypes::DataType;
 use arrow::row::{RowConverter, SortField};
 
-use super::accumulator::{Accumulator, Entries, Moves, Shifts, Weights, same};
+use super::accumulator::{Accumulator, Entries, Moves, Weights, same};
 use super::keys::{canonical_column, one_nan};
 use crate::natives;
 use crate::operator::Error;
@@ -43,12 +39,13 @@ pub(super) struct Multiset {
     converter: RowConverter,
     types: Vec<DataType>,
     slots: Vec<BTreeMap<Bytes, i64>>,
+    /// Entries of all slots.
+    held: usize,
     heap: usize,
     /// Entries of the state that differ from the state table.
     changed: BTreeSet<(u32, Bytes)>,
-    /// Other accumulators follow which values come and go.
+    /// What SQL takes for equal is one value.
     distinct: bool,
-    shifts: Vec<(u32, Bytes, i64)>,
     touched: u64,
 }
 
@@ -60,7 +57,7 @@ pub(super) enum End {
 }
 
 impl Multiset {
-    /// Over rows of some columns. Of a `distinct` one others take what comes and goes.
+    /// Over rows of some columns; of a `distinct` one, what SQL takes for equal is one row.
     ///
     /// # Errors
     /// A type that Arrow's row format does not take.
@@ -75,34 +72,36 @@ impl Multiset {
             converter: RowConverter::new(columns)?,
             types,
             slots: Vec::new(),
+            held: 0,
             heap: 0,
             changed: BTreeSet::new(),
             distinct,
-            shifts: Vec::new(),
             touched: 0,
         })
     }
 
-    /// Adds to the count of a row; gives the count before and after.
-    fn change(&mut self, slot: usize, row: &[u8], weight: i64) -> (i64, i64) {
+    /// Adds to the count of a row; gives the count after.
+    fn change(&mut self, slot: usize, row: &[u8], weight: i64) -> i64 {
         let entries = &mut self.slots[slot];
         let Some(count) = entries.get_mut(row) else {
             entries.insert(row.into(), weight);
+            self.held += 1;
             self.heap += row.len() + ENTRY_BYTES;
-            return (0, weight);
+            return weight;
         };
-        let before = *count;
         *count += weight;
         let after = *count;
         if after == 0 {
             entries.remove(row);
+            self.held -= 1;
             self.heap -= row.len() + ENTRY_BYTES;
         }
-        (before, after)
+        after
     }
 
     fn forget(&mut self, slot: u32) {
         let entries = std::mem::take(&mut self.slots[slot as usize]);
+        self.held -= entries.len();
         self.heap -= entries.keys().map(|row| row.len() + ENTRY_BYTES).sum::<usize>();
     }
 
@@ -164,7 +163,7 @@ impl Accumulator for Multiset {
 
     fn clear(&mut self) {
         self.slots.clear();
-        self.heap = 0;
+        (self.held, self.heap) = (0, 0);
     }
 
     fn reset(&mut self, slot: u32) {
@@ -198,65 +197,49 @@ impl Accumulator for Multiset {
         Ok(())
     }
 
-    fn merge(&mut self, other: &dyn Accumulator, moves: &Moves<'_>) {
+    fn merge(&mut self, other: &dyn Accumulator, moves: &Moves<'_>) -> Result<(), Error> {
         let other: &Multiset = same(other);
         for (from, into) in moves.from.iter().zip(moves.into) {
             for (row, weight) in &other.slots[*from as usize] {
-                let (before, after) = self.change(*into as usize, row, *weight);
+                let after = self.change(*into as usize, row, *weight);
                 assert!(after >= 0, "{}: a value counts {after} times", self.name);
                 self.changed.insert((*into, Arc::clone(row)));
                 self.touched += 1;
-                if self.distinct && (before > 0) != (after > 0) {
-                    self.shifts.push((*into, Arc::clone(row), if after > 0 { 1 } else { -1 }));
-                }
             }
         }
+        Ok(())
     }
 
-    fn shifts(&mut self) -> Result<Option<Shifts>, Error> {
-        let shifts = std::mem::take(&mut self.shifts);
-        if shifts.is_empty() {
-            return Ok(None);
-        }
-        let columns = self.decode(shifts.iter().map(|(_, row, _)| &**row))?;
-        let slots = shifts.iter().map(|(slot, ..)| *slot).collect();
-        let weights = shifts.iter().map(|(.., weight)| *weight).collect();
-        Ok(Some(Shifts { slots, columns, weights }))
+    fn entry_types(&self) -> Option<(Vec<DataType>, usize)> {
+        Some((self.types.clone(), 1))
     }
 
-    fn has_entries(&self) -> bool {
-        true
-    }
-
-    fn entries(&mut self) -> Entries {
+    fn entries(&mut self) -> Result<Entries, Error> {
         let changed = std::mem::take(&mut self.changed);
         self.touched += u64::try_from(changed.len()).expect("a count of entries");
         let count = |(slot, row): &(u32, Bytes)| {
             self.slots[*slot as usize].get(row).copied().unwrap_or_default()
         };
-        Entries {
+        let columns = match changed.is_empty() {
+            true => self.types.iter().map(|t| new_null_array(t, 0)).collect(),
+            false => self.decode(changed.iter().map(|(_, row)| &**row))?,
+        };
+        Ok(Entries {
             slots: changed.iter().map(|(slot, _)| *slot).collect(),
-            rows: Arc::new(BinaryArray::from_iter_values(changed.iter().map(|(_, row)| &**row))),
-            counts: changed.iter().map(count).collect(),
-        }
+            columns: columns.into_iter().map(natives::zeroed).collect(),
+            counts: vec![changed.iter().map(count).collect()],
+        })
     }
 
     fn restore_entries(
         &mut self,
         slots: &[u32],
-        rows: &ArrayRef,
-        counts: &ArrayRef,
+        columns: &[ArrayRef],
+        counts: &[Int64Array],
     ) -> Result<(), String> {
-        let rows = rows.as_binary_opt::<i32>().ok_or("values are not bytes")?;
-        let counts: &Int64Array = counts.as_primitive_opt::<Int64Type>().ok_or("no counts")?;
-        if rows.null_count() + counts.null_count() > 0 {
-            return Err("a value or its count is NULL".into());
-        }
-        for (at, slot) in slots.iter().enumerate() {
-            if counts.value(at) <= 0 {
-                return Err(format!("a value counts {} times", counts.value(at)));
-            }
-            self.change(*slot as usize, rows.value(at), counts.value(at));
+        let rows = self.converter.convert_columns(columns).map_err(|e| e.to_string())?;
+        for (slot, (row, count)) in slots.iter().zip(rows.iter().zip(counts[0].values())) {
+            self.change(*slot as usize, row.as_ref(), *count);
         }
         Ok(())
     }
@@ -279,6 +262,10 @@ impl Accumulator for Multiset {
             + self.changed.len() * ENTRY_BYTES
     }
 
+    fn held(&self) -> usize {
+        self.held
+    }
+
     fn touched(&self) -> u64 {
         self.touched
     }
@@ -290,7 +277,8 @@ impl Accumulator for Multiset {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::Float64Array;
+    use arrow::array::{AsArray, Float64Array};
+    use arrow::datatypes::Int64Type;
 
     use super::*;
 
@@ -300,7 +288,7 @@ mod tests {
     }
 
     fn taken(values: &[i64], weights: &[i64]) -> Multiset {
-        let mut scratch = over(&DataType::Int64, true);
+        let mut scratch = over(&DataType::Int64, false);
         scratch.resize(1);
         let column: ArrayRef = Arc::new(Int64Array::from(values.to_vec()));
         scratch.update(&vec![0; values.len()], &[column], Weights::Each(weights)).unwrap();
@@ -308,28 +296,29 @@ mod tests {
     }
 
     #[test]
-    fn only_the_first_and_the_last_of_a_value_shift() {
-        let mut state = over(&DataType::Int64, true);
+    fn rows_come_back_from_their_table() {
+        let mut state = over(&DataType::Int64, false);
         state.resize(1);
         let moves = Moves { from: &[0], into: &[0] };
-        state.merge(&taken(&[7, 8, 7], &[1, 2, 1]), &moves);
-        assert_eq!(state.shifts().unwrap().unwrap().weights, [1, 1]);
-        state.merge(&taken(&[7, 8], &[-1, -1]), &moves);
-        assert!(state.shifts().unwrap().is_none(), "one of each is left");
-        state.merge(&taken(&[7, 9], &[-1, 1]), &moves);
-        let shifts = state.shifts().unwrap().unwrap();
-        assert_eq!(shifts.weights, [-1, 1]);
-        assert_eq!(shifts.columns[0].as_primitive::<Int64Type>().values(), &[7, 9]);
-        assert_eq!(state.entries().counts, [0, 1, 1], "7 is gone, 8 and 9 are there");
-        assert!(state.entries().slots.is_empty());
+        state.merge(&taken(&[7, 8, 7], &[1, 2, 1]), &moves).unwrap();
+        state.merge(&taken(&[8, 9], &[-2, 1]), &moves).unwrap();
+        let entries = state.entries().unwrap();
+        assert_eq!(entries.columns[0].as_primitive::<Int64Type>().values(), &[7, 8, 9]);
+        assert_eq!(entries.counts, [[2, 0, 1]], "8 is gone");
+        assert!(state.entries().unwrap().slots.is_empty());
+        let mut other = over(&DataType::Int64, false);
+        other.resize(1);
+        let counts = [Int64Array::from(vec![2, 3, 1])];
+        other.restore_entries(&entries.slots, &entries.columns, &counts).unwrap();
+        assert_eq!(other.rows(0, false).unwrap()[0].len(), 6);
     }
 
     #[test]
     #[should_panic(expected = "test: a value counts -1 times")]
     fn a_value_that_goes_without_having_come_is_a_program_error() {
-        let mut state = over(&DataType::Int64, true);
+        let mut state = over(&DataType::Int64, false);
         state.resize(1);
-        state.merge(&taken(&[7], &[-1]), &Moves { from: &[0], into: &[0] });
+        state.merge(&taken(&[7], &[-1]), &Moves { from: &[0], into: &[0] }).unwrap();
     }
 
     #[test]

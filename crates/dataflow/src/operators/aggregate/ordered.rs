@@ -110,13 +110,14 @@ impl Accumulator for FirstRow {
         Ok(())
     }
 
-    fn merge(&mut self, other: &dyn Accumulator, moves: &Moves<'_>) {
+    fn merge(&mut self, other: &dyn Accumulator, moves: &Moves<'_>) -> Result<(), Error> {
         let other: &FirstRow = same(other);
         for (from, into) in moves.pairs() {
             if let Some(row) = &other.rows[from] {
                 self.keep(into, row);
             }
         }
+        Ok(())
     }
 
     fn fields(&self) -> Vec<(&'static str, DataType)> {

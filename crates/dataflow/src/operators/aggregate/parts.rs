@@ -12,12 +12,16 @@ use millrace_types::Delta;
 
 use super::accumulator::{Accumulator, Weights};
 use super::count::Count;
+use super::distinct::Distinct;
 use super::extreme::extreme;
 use super::float::FloatSum;
 use super::multiset::Multiset;
 use super::ordered::FirstRow;
 use super::sum::{IntSum, WideSum};
 use crate::operator::Error;
+
+/// Filters of one set of distinct values: a row's are bits of a word.
+const FILTERS_MAX: usize = 64;
 
 /// What a part accumulates.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +46,10 @@ pub(super) enum Kind {
     Greatest,
     /// The first row, or the last: columns are order, ties, value.
     Row { last: bool, order: Vec<Order> },
-    /// All rows, counted: the columns are those of the order first. The values of a `distinct` one
-    /// feed other parts.
+    /// Distinct values, counted for each filter: rows where a boolean column is true, or all. Those
+    /// that come and go feed other parts.
+    Distinct { filters: Vec<Option<usize>> },
+    /// All rows, counted: the columns are those of the order first.
     Multiset { order: Vec<Order>, distinct: bool },
 }
 
@@ -57,8 +63,9 @@ pub(super) struct Part {
     pub(super) filter: Option<usize>,
     /// Rows where this column is NULL do not count.
     pub(super) valued: Option<usize>,
-    /// Takes the distinct values of a multiset, another part, in place of the rows.
-    pub(super) over: Option<usize>,
+    /// Takes the distinct values of another part in place of the rows: those that pass one of its
+    /// filters.
+    pub(super) over: Option<(usize, usize)>,
 }
 
 /// The parts of an aggregation, each once.
@@ -87,6 +94,34 @@ impl Parts {
         })
     }
 
+    /// The part that counts the distinct values of a column, and the number of a filter there; both
+    /// are added if they are new.
+    pub(super) fn add_distinct(
+        &mut self,
+        column: usize,
+        filter: Option<usize>,
+        valued: Option<usize>,
+    ) -> (usize, usize) {
+        for (number, part) in self.all.iter_mut().enumerate() {
+            let same = part.columns == [column] && part.valued == valued;
+            if let Kind::Distinct { filters } = &mut part.kind
+                && same
+            {
+                if let Some(place) = filters.iter().position(|other| *other == filter) {
+                    return (number, place);
+                }
+                if filters.len() < FILTERS_MAX {
+                    filters.push(filter);
+                    return (number, filters.len() - 1);
+                }
+            }
+        }
+        let kind = Kind::Distinct { filters: vec![filter] };
+        let part = Part { kind, columns: vec![column], filter: None, valued, over: None };
+        self.all.push(part);
+        (self.all.len() - 1, 0)
+    }
+
     /// A fresh accumulator for each part.
     ///
     /// # Errors
@@ -97,6 +132,15 @@ impl Parts {
 }
 
 impl Part {
+    /// The input columns that its accumulator takes.
+    pub(super) fn inputs(&self) -> impl Iterator<Item = usize> {
+        let filters = match &self.kind {
+            Kind::Distinct { filters } => filters.as_slice(),
+            _ => &[],
+        };
+        self.columns.iter().copied().chain(filters.iter().flatten().copied())
+    }
+
     fn accumulator(&self, parts: &Parts) -> Result<Box<dyn Accumulator>, Error> {
         let types: Vec<DataType> =
             self.columns.iter().map(|c| parts.schema.field(*c).data_type().clone()).collect();
@@ -116,6 +160,10 @@ impl Part {
             Kind::Greatest => of_extreme(true)?,
             Kind::Row { last, order } => {
                 Box::new(FirstRow::new(sort_fields(&types, order), types, *last)?)
+            }
+            Kind::Distinct { filters } => {
+                let filters = filters.iter().map(Option::is_some).collect();
+                Box::new(Distinct::new(parts.name.clone(), &types, filters)?)
             }
             Kind::Multiset { order, distinct } => {
                 let fields = sort_fields(&types, order);

@@ -96,15 +96,15 @@ impl Outcome {
         };
         let over = match (call.class(), argument) {
             (Class::Distinct, Some(argument)) => {
-                let kind = Kind::Multiset { order: Vec::new(), distinct: true };
-                let (columns, filter) = (vec![argument], call.filter);
-                Some(parts.add(Part { kind, columns, filter, valued, over: None }))
+                Some(parts.add_distinct(argument, call.filter, valued))
             }
             (Class::Distinct, None) => return Err(unsupported()),
             _ => None,
         };
         let mut add = |kind: Kind, columns: Vec<usize>, valued: Option<usize>| {
-            parts.add(Part { kind, columns, filter: call.filter, valued, over })
+            // What takes distinct values takes those that have passed the filter.
+            let filter = call.filter.filter(|_| over.is_none());
+            parts.add(Part { kind, columns, filter, valued, over })
         };
         let count = add(Kind::Count, Vec::new(), valued);
         let numbers = numbers(argument_type.as_ref());

@@ -1,13 +1,15 @@
 //! The state table of an aggregation: marks of changed slots, hand-over and the way back.
 //!
 //! Columns of the table: the key, the column that settles first, then the columns of each part. The
-//! table of a multiset: the same key and the value as bytes, then how often it counts.
+//! table of a part that counts values: the same key and the columns of the value, then its count.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions,
+};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use millrace_types::TableId;
 
 use super::accumulator::Entries;
@@ -90,57 +92,63 @@ impl Aggregate {
         fields.collect()
     }
 
-    /// The state table of a multiset, a part.
+    /// The state table of a part that counts values.
     pub(super) fn entry_table(&self, part: usize) -> StateSpec {
         let mut fields = self.key_fields();
-        fields.push(Field::new(format!("part_{part}_value"), DataType::Binary, false));
-        fields.push(Field::new(format!("part_{part}_count"), DataType::Int64, false));
-        let key = self.spec.group.len() + 1;
+        let (types, counts) = self.state.cells[part].entry_types().unwrap_or_default();
+        for (column, data_type) in types.into_iter().enumerate() {
+            fields.push(Field::new(format!("part_{part}_value_{column}"), data_type, true));
+        }
+        let key = fields.len();
+        let count = |n| Field::new(format!("part_{part}_count_{n}"), DataType::Int64, false);
+        fields.extend((0..counts).map(count));
         StateSpec { schema: Arc::new(Schema::new(fields)), key, routing: self.table().routing }
     }
 
-    fn multisets(&self) -> Vec<usize> {
+    /// The parts that count values, which have tables of their own.
+    pub(super) fn counted(&self) -> Vec<usize> {
         let cells = self.state.cells.iter().enumerate();
-        cells.filter(|(_, cell)| cell.has_entries()).map(|(number, _)| number).collect()
+        cells.filter(|(_, cell)| cell.entry_types().is_some()).map(|(number, _)| number).collect()
     }
 
-    /// The changed entries of each multiset since the last hand-over.
+    /// The changed entries of each of them since the last hand-over.
     pub(super) fn entry_changes(
         &mut self,
         trim: Option<i64>,
     ) -> Result<Vec<Option<StateChange>>, Error> {
         let mut changes = Vec::new();
-        for part in self.multisets() {
-            let Entries { slots, rows, counts } = self.state.cells[part].entries();
+        for part in self.counted() {
+            let Entries { slots, columns: values, counts } = self.state.cells[part].entries()?;
             if slots.is_empty() && trim.is_none() {
                 changes.push(None);
                 continue;
             }
-            let gone = counts.iter().map(|count| *count == 0).collect::<Vec<_>>();
+            let gone = |at: usize| counts.iter().all(|counts| counts[at] == 0);
+            let gone = (0..slots.len()).map(gone).collect::<Vec<_>>();
             let keys = self.state.index.decode(&slots)?;
             let order = self.key_order().into_iter();
             let mut columns: Vec<ArrayRef> = order.map(|at| Arc::clone(&keys[at])).collect();
-            columns.push(rows);
-            columns.push(Arc::new(Int64Array::from(counts)));
+            columns.extend(values);
+            let counts = counts.into_iter().map(|counts| Arc::new(Int64Array::from(counts)));
+            columns.extend(counts.map(|counts| counts as ArrayRef));
             let rows = RecordBatch::try_new(self.entry_table(part).schema, columns)?;
             changes.push(Some(StateChange { rows, gone: BooleanArray::from(gone), trim }));
         }
         Ok(changes)
     }
 
-    /// Stored entries of a multiset come back.
+    /// Stored entries of one of them come back.
     pub(super) fn take_entries_back(
         &mut self,
-        multiset: usize,
+        table: usize,
         rows: &RecordBatch,
     ) -> Result<(), Error> {
-        let part = self.multisets().get(multiset).copied();
+        let part = self.counted().get(table).copied();
         let part = part.ok_or_else(|| damaged("there is no such table".into()))?;
-        let mut columns = stored(&self.entry_table(part), rows)?;
-        let (counts, values) = (columns.pop(), columns.pop());
-        let (Some(counts), Some(values)) = (counts, values) else {
-            return Err(damaged("columns are missing".into()));
-        };
+        let spec = self.entry_table(part);
+        let mut columns = stored(&spec, rows)?;
+        let counts = counts(&columns.split_off(spec.key))?;
+        let values = columns.split_off(self.spec.group.len());
         let keys = self.in_group_order(&columns);
         let slots = self.state.slots(&keys, rows.num_rows())?;
         self.state.cells[part].restore_entries(&slots, &values, &counts).map_err(damaged)
@@ -223,6 +231,22 @@ impl Aggregate {
 
 fn damaged(reason: String) -> Error {
     Error::State { table: TableId(0), reason }
+}
+
+/// Stored counts, of which none is below 0 and of each row one above.
+fn counts(columns: &[ArrayRef]) -> Result<Vec<Int64Array>, Error> {
+    let counts = columns.iter().map(|column| column.as_primitive_opt::<Int64Type>().cloned());
+    let counts: Vec<Int64Array> =
+        counts.collect::<Option<_>>().ok_or_else(|| damaged("no counts".into()))?;
+    let rows = counts.first().map_or(0, Array::len);
+    let wrong = |at: &usize| {
+        counts.iter().any(|counts| counts.is_null(*at) || counts.value(*at) < 0)
+            || counts.iter().all(|counts| counts.value(*at) == 0)
+    };
+    match (0..rows).find(wrong) {
+        Some(at) => Err(damaged(format!("row {at} counts nothing, or less"))),
+        None => Ok(counts),
+    }
 }
 
 /// The columns of stored rows, in the types of their table.

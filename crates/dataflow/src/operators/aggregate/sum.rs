@@ -82,11 +82,12 @@ impl Accumulator for IntSum {
         Ok(())
     }
 
-    fn merge(&mut self, other: &dyn Accumulator, moves: &Moves<'_>) {
+    fn merge(&mut self, other: &dyn Accumulator, moves: &Moves<'_>) -> Result<(), Error> {
         let other: &IntSum = same(other);
         for (from, into) in moves.pairs() {
             self.sums[into] += other.sums[from];
         }
+        Ok(())
     }
 
     fn fields(&self) -> Vec<(&'static str, DataType)> {
@@ -251,7 +252,7 @@ impl Accumulator for WideSum {
         Ok(())
     }
 
-    fn merge(&mut self, other: &dyn Accumulator, moves: &Moves<'_>) {
+    fn merge(&mut self, other: &dyn Accumulator, moves: &Moves<'_>) -> Result<(), Error> {
         let other: &WideSum = same(other);
         for (from, into) in moves.from.iter().zip(moves.into) {
             match other.small(*from) {
@@ -259,6 +260,7 @@ impl Accumulator for WideSum {
                 None => self.set(*into, self.get(*into) + other.get(*from)),
             }
         }
+        Ok(())
     }
 
     fn fields(&self) -> Vec<(&'static str, DataType)> {

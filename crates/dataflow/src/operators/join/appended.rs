@@ -212,6 +212,10 @@ impl Index for Appended {
         self.blocks.len() * BLOCK
     }
 
+    fn len(&self) -> usize {
+        self.blocks.iter().map(|block| block.alive).sum()
+    }
+
     fn clear(&mut self) {
         self.blocks = vec![Block::new()];
         self.open = 0;

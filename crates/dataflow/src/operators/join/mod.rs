@@ -24,6 +24,7 @@
 //! it is kept on either side ([`Join::forget`]).
 
 mod appended;
+mod finish;
 mod pairs;
 mod side;
 mod state;
@@ -38,7 +39,8 @@ use arrow::datatypes::Field;
 use millrace_plan::JoinKind;
 use millrace_types::{Delta, Ts, concat_deltas};
 
-use self::pairs::{Condition, PAIRS, Pair};
+use self::finish::{FUEL, Finishing};
+use self::pairs::{Condition, Pair};
 use self::side::{Change, Side};
 use super::aggregate::index::{self, Index};
 use super::aggregate::slot_table::NONE;
@@ -58,12 +60,10 @@ pub(crate) struct Join {
     /// Slots of join keys, of both sides.
     keys: Box<dyn Index>,
     sides: [Side; 2],
-}
-
-/// The changes of one join key.
-struct Touched<'a> {
-    key: u32,
-    changes: [&'a [Change]; 2],
+    /// A time of which pairs are still to come.
+    finishing: Option<Finishing>,
+    /// Pairs of one piece.
+    fuel: usize,
 }
 
 impl Join {
@@ -95,6 +95,8 @@ impl Join {
             absorbed: BTreeMap::new(),
             keys: index::index(&keys.iter().collect::<Vec<_>>())?,
             sides,
+            finishing: None,
+            fuel: FUEL,
             spec,
         })
     }
@@ -189,43 +191,6 @@ impl Join {
         Ok(())
     }
 
-    /// All pairs of one key.
-    fn meet(
-        &mut self,
-        touched: &Touched<'_>,
-        pairs: &mut Vec<Pair>,
-        (context, out): (&Context, &mut Output),
-    ) -> Result<(), Error> {
-        let from = pairs.len();
-        let both = touched.changes.iter().all(|changes| !changes.is_empty());
-        for side in [LEFT, RIGHT] {
-            self.sides[side].begin(touched.changes[side]);
-        }
-        for side in [LEFT, RIGHT] {
-            let mut visited = 0;
-            for change in touched.changes[side] {
-                let mut other = self.sides[1 - side].first(touched.key);
-                while other != NONE {
-                    visited += 1;
-                    pairs.extend(self.pair(side, change, other));
-                    other = self.sides[1 - side].after(other);
-                    if !both && pairs.len() >= PAIRS {
-                        self.let_out(std::mem::take(pairs), (context, out))?;
-                    }
-                }
-            }
-            self.sides[1 - side].marks.count(visited);
-            self.sides[side].apply(touched.changes[side]);
-        }
-        if both {
-            pairs::merge(pairs, from);
-        }
-        if pairs.len() >= PAIRS {
-            self.let_out(std::mem::take(pairs), (context, out))?;
-        }
-        Ok(())
-    }
-
     /// A changed row meets one of the other side; None if nobody asks for that.
     fn pair(&self, side: usize, change: &Change, other: u32) -> Option<Pair> {
         let weight = self.sides[1 - side].weight(other);
@@ -247,24 +212,20 @@ impl Join {
         })
     }
 
-    /// Counts pairs as matches and sends them.
-    fn let_out(&mut self, pairs: Vec<Pair>, output: (&Context, &mut Output)) -> Result<(), Error> {
-        pairs::let_out(&self.spec, self.condition.as_ref(), &mut self.sides, pairs, output)
+    /// The rows of a side that come and go for having a match, or none.
+    fn alone(&mut self, side: usize) -> Vec<(u32, i64)> {
+        match self.sides[side].counts {
+            true => self.sides[side].shown(self.spec.kind == JoinKind::Semi),
+            false => Vec::new(),
+        }
     }
 
-    /// Rows that are shown for having a match, or none, come and go.
-    fn show_alone(&mut self, side: usize, out: &mut Output) -> Result<(), Error> {
-        if !self.sides[side].counts {
-            return Ok(());
-        }
-        let shown = self.sides[side].shown(self.spec.kind == JoinKind::Semi);
-        for shown in shown.chunks(PAIRS) {
-            let rows: Vec<u32> = shown.iter().map(|(row, _)| *row).collect();
-            let columns = self.sides[side].rows.decode(&rows)?;
-            let weights = Int64Array::from_iter_values(shown.iter().map(|(_, weight)| *weight));
-            self.show(side, columns, weights, out)?;
-        }
-        Ok(())
+    /// Such rows leave.
+    fn show_some(&self, side: usize, rows: &[(u32, i64)], out: &mut Output) -> Result<(), Error> {
+        let slots: Vec<u32> = rows.iter().map(|(row, _)| *row).collect();
+        let columns = self.sides[side].rows.decode(&slots)?;
+        let weights = Int64Array::from_iter_values(rows.iter().map(|(_, weight)| *weight));
+        self.show(side, columns, weights, out)
     }
 
     /// Forgets the keys that no row has any more.
@@ -277,22 +238,6 @@ impl Join {
     }
 }
 
-/// The changes of each key that occurs, ascending.
-fn by_key<'a>(changes: [&'a [Change]; 2]) -> impl Iterator<Item = Touched<'a>> {
-    let mut rest = changes;
-    std::iter::from_fn(move || {
-        let first = |changes: &[Change]| changes.first().map(|change| change.key);
-        let key = rest.iter().filter_map(|changes| first(changes)).min()?;
-        let mut own = |side: usize| {
-            let count = rest[side].partition_point(|change| change.key <= key);
-            let (own, others) = rest[side].split_at(count);
-            rest[side] = others;
-            own
-        };
-        Some(Touched { key, changes: [own(LEFT), own(RIGHT)] })
-    })
-}
-
 impl Operator for Join {
     fn absorb(&mut self, port: usize, delta: Delta, context: &Context) -> Result<(), Error> {
         if !delta.is_empty() {
@@ -302,20 +247,31 @@ impl Operator for Join {
     }
 
     fn finish(&mut self, context: &Context, out: &mut Output) -> Result<(), Error> {
-        let Some([left, right]) = self.absorbed.remove(&context.ts) else {
-            return self.settle(context);
+        let mut finishing = match self.finishing.take() {
+            Some(finishing) => finishing,
+            None => {
+                let Some([left, right]) = self.absorbed.remove(&context.ts) else {
+                    return self.settle(context);
+                };
+                let left = self.incoming(LEFT, &left, out)?;
+                Finishing::new([left, self.incoming(RIGHT, &right, out)?])
+            }
         };
-        let left = self.incoming(LEFT, &left, out)?;
-        let right = self.incoming(RIGHT, &right, out)?;
-        let mut pairs = Vec::new();
-        for touched in by_key([&left, &right]) {
-            self.meet(&touched, &mut pairs, (context, out))?;
+        if !self.go_on(&mut finishing, (context, out))? {
+            self.finishing = Some(finishing);
+            return Ok(());
         }
-        self.let_out(pairs, (context, out))?;
-        self.show_alone(LEFT, out)?;
-        self.show_alone(RIGHT, out)?;
-        self.forget(left.iter().chain(&right).map(|change| change.key));
+        let [left, right] = &finishing.changes;
+        self.forget(left.iter().chain(right).map(|change| change.key));
         self.settle(context)
+    }
+
+    fn has_more(&self) -> bool {
+        self.finishing.is_some()
+    }
+
+    fn set_fuel(&mut self, rows: usize) {
+        self.fuel = rows.max(1);
     }
 
     fn tables(&self) -> Vec<StateSpec> {
@@ -339,11 +295,16 @@ impl Operator for Join {
         self.take_back(table, &rows)
     }
 
+    fn rows(&self) -> usize {
+        self.sides.iter().map(|side| side.rows.len()).sum()
+    }
+
     fn bytes(&self) -> usize {
         let absorbed = self.absorbed.values().flatten().flatten();
         self.keys.bytes()
             + self.sides.iter().map(Side::bytes).sum::<usize>()
             + absorbed.map(Delta::bytes).sum::<usize>()
+            + self.finishing.as_ref().map_or(0, Finishing::bytes)
     }
 
     fn touched(&self) -> u64 {

@@ -1,7 +1,9 @@
 //! The state tables of a join, one a side: hand-over and the way back.
 //!
-//! Columns of a table: the time by which rows are done, if they ever are, those of the join key, the row's others, its weight and, where what leaves
-//! depends on it, the weight of its matches. All of the row is the table's key.
+//! Columns of a table: the time by which rows are done, if they ever are, those of the join key, the
+//! row's others, its weight and, where what leaves depends on it, the weight of its matches. The
+//! table's key ends with what identifies the row: its key if rows are never retracted, so that texts
+//! are not compared when the table is sorted; else all of the row, as an update is two rows.
 
 use std::sync::Arc;
 
@@ -14,22 +16,27 @@ use super::Join;
 use crate::operator::{Error, StateChange, StateSpec};
 
 impl Join {
-    /// The row's columns in the order of the table.
-    fn order(&self, side: usize) -> Vec<usize> {
-        let mut order = Vec::new();
-        let all = 0..self.spec.inputs[side].schema.fields().len();
+    /// The row's columns in the order of the table, and how many of them are its key.
+    fn order(&self, side: usize) -> (Vec<usize>, usize) {
+        let input = &self.spec.inputs[side];
+        let all: Vec<usize> = (0..input.schema.fields().len()).collect();
+        let own = if input.append_only && !input.key.is_empty() { &input.key } else { &all };
         let time = self.sides[side].clean_column();
-        for column in time.into_iter().chain(self.on[side].iter().copied()).chain(all) {
+        let first = time.into_iter().chain(self.on[side].iter().copied());
+        let add = |mut order: Vec<usize>, column: usize| {
             if !order.contains(&column) {
                 order.push(column);
             }
-        }
-        order
+            order
+        };
+        let key = first.chain(own.iter().copied()).fold(Vec::new(), add);
+        let columns = key.len();
+        (all.iter().copied().fold(key, add), columns)
     }
 
     /// The state table of a side.
     pub(super) fn table(&self, side: usize) -> StateSpec {
-        let order = self.order(side);
+        let (order, key) = self.order(side);
         let schema = &self.spec.inputs[side].schema;
         let column = |column: &usize| {
             let field = schema.field(*column);
@@ -42,7 +49,7 @@ impl Join {
         }
         let place = |column: &usize| order.iter().position(|known| known == column);
         let routing = self.on[side].iter().filter_map(place).collect();
-        StateSpec { schema: Arc::new(Schema::new(fields)), key: order.len(), routing }
+        StateSpec { schema: Arc::new(Schema::new(fields)), key, routing }
     }
 
     /// The changed rows of a side since the last hand-over; those without weight go.
@@ -52,7 +59,7 @@ impl Join {
         if slots.is_empty() && trim.is_none() {
             return Ok(None);
         }
-        let (spec, order) = (self.table(side), self.order(side));
+        let (spec, (order, _)) = (self.table(side), self.order(side));
         let rows = &mut self.sides[side];
         let own = rows.rows.decode(&slots)?;
         let mut columns: Vec<ArrayRef> =
@@ -73,7 +80,7 @@ impl Join {
 
     /// Stored rows of a side come back.
     pub(super) fn take_back(&mut self, side: usize, rows: &RecordBatch) -> Result<(), Error> {
-        let (spec, order) = (self.table(side), self.order(side));
+        let (spec, (order, _)) = (self.table(side), self.order(side));
         let damaged = |reason: String| Error::State { table: TableId(0), reason };
         if rows.num_columns() != spec.schema.fields().len() {
             return Err(damaged(format!("{} columns", rows.num_columns())));
@@ -85,7 +92,7 @@ impl Join {
                 false => cast(column, field.data_type()).map_err(|e| damaged(e.to_string()))?,
             });
         }
-        let counts = columns.split_off(spec.key);
+        let counts = columns.split_off(order.len());
         let mut own = columns.clone();
         for (place, column) in order.into_iter().enumerate() {
             own[column] = Arc::clone(&columns[place]);

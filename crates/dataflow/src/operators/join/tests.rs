@@ -186,3 +186,51 @@ fn state_survives_a_stop_with_another_number_of_workers() {
     driver.checkpoint(&mut store).unwrap();
     assert_eq!(store.len(), 50);
 }
+
+/// One right row comes, changes and goes; each time it meets all left rows, in many pieces.
+#[test]
+fn one_row_that_meets_very_many_is_finished_in_pieces() {
+    const ROWS: i64 = 100;
+    for kind in [JoinKind::Inner, JoinKind::Left, JoinKind::Semi, JoinKind::Anti] {
+        let mut totals = Vec::new();
+        for fuel in [1, 7, 1 << 20] {
+            let mut driver = Driver::new(&plan(kind, None), 1).unwrap();
+            driver.set_fuel(fuel);
+            let lefts: Vec<Row> = (0..ROWS).map(|n| (Some(1), n, 1)).collect();
+            let rights: [&[Row]; 4] = [
+                &[],
+                &[(Some(1), 5, 1)],
+                &[(Some(1), 5, -1), (Some(1), 6, 1)],
+                &[(Some(1), 6, -1)],
+            ];
+            let mut total = Vec::new();
+            for (epoch, rights) in (1..).zip(rights) {
+                if epoch == 1 {
+                    driver.push(0, 0, &delta(["k", "a"], &lefts), Epoch(epoch).ts()).unwrap();
+                }
+                driver.push(1, 0, &delta(["l", "b"], rights), Epoch(epoch).ts()).unwrap();
+                let out = driver.finish(Epoch(epoch).ts(), &BTreeMap::new()).unwrap();
+                let mut said = Rows::new();
+                for delta in &out.deltas {
+                    let columns: Vec<_> = delta
+                        .rows
+                        .columns()
+                        .iter()
+                        .map(|c| c.as_primitive::<Int64Type>())
+                        .collect();
+                    for (row, weight) in delta.weights.values().iter().enumerate() {
+                        let value = |c: &&arrow::array::PrimitiveArray<Int64Type>| {
+                            c.is_valid(row).then(|| c.value(row))
+                        };
+                        *said.entry(columns.iter().map(value).collect()).or_default() += weight;
+                    }
+                }
+                assert!(said.values().all(|weight| weight.abs() == 1), "{kind:?}: {said:?}");
+                total.push(said);
+            }
+            totals.push(total);
+        }
+        assert!(totals.iter().all(|total| *total == totals[2]), "{kind:?}");
+        assert!(totals[2].iter().map(BTreeMap::len).max() >= Some(100), "{kind:?}");
+    }
+}

@@ -337,6 +337,10 @@ impl Operator for Session {
         self.take_back(&rows)
     }
 
+    fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
     fn bytes(&self) -> usize {
         let absorbed = self.absorbed.values().flatten();
         self.rows.bytes()

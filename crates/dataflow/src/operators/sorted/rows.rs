@@ -139,6 +139,11 @@ impl Rows {
         slots.iter().for_each(|slot| self.stored[*slot as usize] = true);
     }
 
+    /// How many rows there are.
+    pub(in crate::operators) fn len(&self) -> usize {
+        self.bytes.len() - self.free.len()
+    }
+
     /// Bytes in memory; the list that a slot is in counts too.
     pub(in crate::operators) fn bytes(&self) -> usize {
         let slots = self.bytes.capacity();

@@ -270,6 +270,10 @@ impl Operator for Stay {
         Some(*turn)
     }
 
+    fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
     fn bytes(&self) -> usize {
         let absorbed = self.absorbed.values().flatten();
         self.rows.bytes()

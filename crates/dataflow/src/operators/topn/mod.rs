@@ -335,6 +335,10 @@ impl Operator for TopN {
         self.take_back(&rows)
     }
 
+    fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
     fn bytes(&self) -> usize {
         let absorbed = self.absorbed.values().flatten().map(Delta::bytes).sum::<usize>();
         let gone = self.gone.iter().map(|row| row.len()).sum::<usize>();

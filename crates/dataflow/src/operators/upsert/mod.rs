@@ -258,6 +258,10 @@ impl Operator for Upsert {
         Ok(())
     }
 
+    fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
     fn bytes(&self) -> usize {
         let absorbed = self.absorbed.values().flatten();
         self.keys.bytes()

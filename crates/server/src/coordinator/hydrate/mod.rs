@@ -41,7 +41,9 @@ const STEPS_IN_FLIGHT: usize = 3;
 /// Rows of a step at most while other views run: their epochs wait for the end of a step.
 const STEP_BYTES: usize = 8 << 20;
 /// Rows of a step at most while no other view runs: each group is then touched seldom.
-const STEP_BYTES_ALONE: usize = 256 << 20;
+const STEP_BYTES_ALONE: usize = 64 << 20;
+/// Content of a view that is being filled above which it is written; no step ends above twice that.
+const CONTENT_BYTES_MAX: usize = 128 << 20;
 /// Rows of the first step; how long it takes decides on those that follow.
 const STEP_BYTES_FIRST: usize = 1 << 20;
 /// Rows of a step at least.
@@ -388,10 +390,20 @@ impl Coordinator {
         let full = hydration.feeds.iter().any(|f| f.feed.gate.is_full());
         let rested = hydration.step_bytes_max == STEP_BYTES
             && now - hydration.last_step_at >= micros(self.shared.config.epoch_interval);
-        if changed && (full || rested) && hydration.under_way.len() < STEPS_IN_FLIGHT {
+        let room = self.content_bytes(view) <= 2 * self.content_max();
+        if changed && (full || rested) && hydration.under_way.len() < STEPS_IN_FLIGHT && room {
             hydration.last_step_at = now;
             self.move_to(view, hydration, hydration.ts.next());
         }
+    }
+
+    /// What is in memory of the view's content.
+    fn content_bytes(&self, view: ObjectId) -> usize {
+        self.views.get(&view).map_or(0, |view| view.tables.content.bytes())
+    }
+
+    fn content_max(&self) -> usize {
+        self.staged_max().min(CONTENT_BYTES_MAX)
     }
 
     /// Ends the open step and opens another one at a later time.
@@ -404,8 +416,7 @@ impl Coordinator {
         for private in &mut hydration.feeds {
             private.at = private.feed.gate.cut(|_| (ts, None)).partitions;
         }
-        let staged = self.views.get(&view).map_or(0, |view| view.tables.content.bytes());
-        if staged > self.staged_max() {
+        if self.content_bytes(view) > self.content_max() {
             hydration.place.want_now();
         }
         self.runtime.broadcast(&Command::Advance { view, upto: ts });

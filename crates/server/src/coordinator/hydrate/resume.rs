@@ -136,6 +136,7 @@ impl Coordinator {
             name: object.name.clone(),
             tables,
             keys_below: self.keys_below(&graph),
+            figures: self.figures(&graph),
             graph: Arc::new(graph),
             start,
             restore: Some(checkpoint),

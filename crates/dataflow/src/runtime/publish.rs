@@ -1,0 +1,102 @@
+//! The end of a dataflow: what its operators give is published to the view's tables, time by time.
+//!
+//! Invariants: 1. `upper` moves after everything below it is published ([`Publisher::run`]).
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use millrace_types::{Delta, Ts};
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::{Scope, Stream};
+
+use super::build::{Cells, Changes, frontier_of};
+use super::packet::Packet;
+use super::worker::fatal;
+use super::working::Working;
+use super::{ViewTables, outputs};
+use crate::operator::{Error, ErrorRow, LateRow, Output};
+
+/// Rows turned away and rows that failed, by time, until they are published.
+#[derive(Default)]
+pub(super) struct Side {
+    late: BTreeMap<Ts, Vec<LateRow>>,
+    errors: BTreeMap<Ts, Vec<ErrorRow>>,
+}
+
+impl Side {
+    /// Keeps what an output says beside its rows.
+    pub(super) fn add(&mut self, ts: Ts, out: Output) {
+        if !out.late.is_empty() {
+            self.late.entry(ts).or_default().extend(out.late);
+        }
+        if !out.errors.is_empty() {
+            self.errors.entry(ts).or_default().extend(out.errors);
+        }
+    }
+}
+
+/// The end of a dataflow: publishes complete times to the view's tables.
+pub(super) struct Publisher {
+    pub(super) tables: ViewTables,
+    pub(super) cells: Cells,
+    pub(super) published: Rc<Cell<bool>>,
+    pub(super) changes: Changes,
+    pub(super) upper: Rc<Cell<Ts>>,
+    pub(super) waiting: BTreeMap<Ts, Vec<Delta>>,
+}
+
+impl Publisher {
+    fn run(&mut self, frontier: Ts) -> Result<(), Error> {
+        if frontier <= self.upper.get() {
+            return Ok(());
+        }
+        let worker = self.cells.shared.worker;
+        let later = self.waiting.split_off(&frontier);
+        let complete = std::mem::replace(&mut self.waiting, later);
+        let (late, errors) = {
+            let mut side = self.cells.side.borrow_mut();
+            let (late, errors) = (side.late.split_off(&frontier), side.errors.split_off(&frontier));
+            (std::mem::replace(&mut side.late, late), std::mem::replace(&mut side.errors, errors))
+        };
+        if self.published.get() {
+            for (ts, rows) in late {
+                self.tables.late.publish(worker, ts, vec![outputs::late_rows(&rows)?]);
+            }
+            for (ts, rows) in errors {
+                self.tables.errors.publish(worker, ts, outputs::error_rows(&rows)?);
+            }
+            for (ts, deltas) in complete {
+                if self.cells.followed.get() {
+                    let changes = deltas.iter().cloned().collect();
+                    self.changes.borrow_mut().push_back((ts, changes));
+                }
+                self.tables.content.publish(worker, ts, deltas);
+            }
+        }
+        self.upper.set(frontier);
+        Ok(())
+    }
+}
+
+pub(super) fn publish<'scope>(
+    scope: Scope<'scope, u64>,
+    stream: Stream<'scope, u64, Vec<Packet>>,
+    mut publisher: Publisher,
+) {
+    let mut builder = OperatorBuilder::new("publish".to_owned(), scope);
+    let mut input = builder.new_input(stream, Pipeline);
+    builder.build(move |_| {
+        move |frontiers| {
+            let _working = Working::on(publisher.cells.view);
+            input.for_each(|capability, packets| {
+                let waiting = publisher.waiting.entry(Ts(*capability.time())).or_default();
+                waiting.extend(packets.drain(..).map(|packet| packet.0));
+            });
+            if let Err(error) = publisher.run(frontier_of(frontiers[0].frontier().first())) {
+                fatal(&error);
+            }
+        }
+    });
+}
