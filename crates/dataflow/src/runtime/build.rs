@@ -337,6 +337,7 @@ fn stateful_stages(spec: &Install, shared: &Shared, cells: &Cells) -> Result<Vec
             route: route_of(&spec.graph, Upstream::Stage(stages.len())),
             is_last: spec.graph.is_last(stages.len()),
             first_table,
+            waiting: VecDeque::new(),
             pending: BTreeMap::new(),
             start: spec.start,
             keeps_time: stage.keeps_time(),
