@@ -24,6 +24,9 @@ pub enum Error {
     /// The plan asks for something that no operator does: the planner should have refused it.
     #[error("{0} is not supported yet")]
     Unsupported(String),
+    /// Rows of a view below do not have its key.
+    #[error("the key of a view below: {0}")]
+    Below(String),
     /// Stored state does not fit the operator.
     #[error("state of table {table} is damaged: {reason}")]
     State {

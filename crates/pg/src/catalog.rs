@@ -50,6 +50,8 @@ pub enum RelationKind {
     View,
     /// A materialized view.
     MaterializedView,
+    /// An index.
+    Index,
 }
 
 /// A relation as clients see it.
@@ -65,8 +67,10 @@ pub struct Relation {
     pub kind: RelationKind,
     /// The columns that users see.
     pub columns: SchemaRef,
-    /// The SELECT of a view.
+    /// The SELECT of a view, the statement of an index.
     pub definition: Option<String>,
+    /// Of an index: the number of what it is on, and its columns there, counted from 1.
+    pub index: Option<(u32, Vec<i16>)>,
 }
 
 /// The relations that there are, now.

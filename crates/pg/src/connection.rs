@@ -14,6 +14,7 @@ mod rows;
 use std::collections::BTreeMap;
 use std::io;
 
+use datafusion::common::ScalarValue;
 use millrace_types::{Report, SqlState};
 use pgwire::messages::copy::CopyInResponse;
 use pgwire::messages::response::{
@@ -21,6 +22,7 @@ use pgwire::messages::response::{
 };
 use pgwire::messages::startup::ParameterStatus;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::encode::{Format, Zone};
 use crate::failure::Failure;
@@ -40,6 +42,8 @@ pub(crate) struct Connection {
     wire: Wire,
     interrupts: Interrupts,
     session: Box<dyn Session>,
+    /// What the session says while a statement runs.
+    news: UnboundedReceiver<Report>,
     login: Login,
     key: Key,
     /// What the client was last told of each of [`REPORTED`].
@@ -53,10 +57,14 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(started: Started, interrupts: Interrupts) -> Connection {
+        let mut session = started.session;
+        // Of a channel that nobody sends into nothing comes.
+        let news = session.news().unwrap_or_else(|| unbounded_channel().1);
         Connection {
             wire: started.wire,
             interrupts,
-            session: started.session,
+            session,
+            news,
             login: started.login,
             key: started.key,
             reported: Default::default(),
@@ -216,13 +224,7 @@ impl Connection {
 
     async fn simple(&mut self, statement: &Statement) -> Result<(), Failure> {
         self.interrupts.begin();
-        let outcome = tokio::select! {
-            biased;
-            failure = self.interrupts.raised() => return Err(failure),
-            error = self.wire.gone() => return Err(error.into()),
-            outcome = self.session.execute(statement, Vec::new()) => outcome?,
-        };
-        match outcome {
+        match self.execute(statement, Vec::new()).await? {
             Outcome::Empty => self.wire.put(&EmptyQueryResponse::new())?,
             Outcome::Done(tag) => {
                 self.notices(statement.offset)?;
@@ -243,6 +245,27 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// Runs a statement until it has an outcome, is interrupted or the client is gone; what the session
+    /// says meanwhile is sent at once.
+    async fn execute(
+        &mut self,
+        statement: &Statement,
+        values: Vec<ScalarValue>,
+    ) -> Result<Outcome, Failure> {
+        let mut running = self.session.execute(statement, values);
+        loop {
+            let notice = tokio::select! {
+                biased;
+                failure = self.interrupts.raised() => return Err(failure),
+                Some(notice) = self.news.recv() => notice,
+                error = self.wire.gone() => return Err(error.into()),
+                outcome = &mut running => return Ok(outcome?),
+            };
+            self.wire.put(&report::notice(&notice, statement.offset))?;
+            self.wire.flush().await?;
+        }
     }
 
     /// Takes the lines of a COPY; its command tag.

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use datafusion::execution::SendableRecordBatchStream;
 use millrace_types::Report;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 /// One statement of a query string.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,6 +110,12 @@ pub trait Session: Send {
 
     /// Notices since the last call, oldest first.
     fn notices(&mut self) -> Vec<Report>;
+
+    /// Notices that are sent while a statement still runs, over the life of the session; None: it has
+    /// none. Is called once.
+    fn news(&mut self) -> Option<UnboundedReceiver<Report>> {
+        None
+    }
 
     /// Where the transaction stands.
     fn transaction(&self) -> Transaction;

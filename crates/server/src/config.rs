@@ -51,6 +51,9 @@ pub struct Options {
     #[arg(long, env = "MILLRACE_MEMORY_LIMIT", value_name = "SIZE", value_parser = size)]
     #[serde(default, deserialize_with = "size_text")]
     pub memory_limit: Option<usize>,
+    /// Views that are filled with history at the same time, memory permitting [default: 4]
+    #[arg(long, env = "MILLRACE_JOBS", value_name = "N")]
+    pub jobs: Option<usize>,
     /// Address for health checks and metrics over HTTP; off without it
     #[arg(long, env = "MILLRACE_HTTP", value_name = "ADDRESS:PORT", value_parser = address)]
     #[serde(default, deserialize_with = "address_text")]
@@ -87,6 +90,8 @@ pub struct Config {
     pub checkpoint_interval: Duration,
     /// Bytes.
     pub memory_limit: usize,
+    /// Views that are filled at the same time, at least 1.
+    pub jobs: usize,
     /// Address for HTTP.
     pub http: Option<SocketAddr>,
     /// Password of root.
@@ -166,6 +171,7 @@ impl Options {
             epoch_interval,
             checkpoint_interval: checkpoint.unwrap_or(Duration::from_secs(5)),
             memory_limit,
+            jobs: self.jobs.or(file.jobs).unwrap_or(4).max(1),
             http,
             password,
             insecure,

@@ -104,6 +104,62 @@ pub struct EpochStatus {
     pub checkpoint: bool,
 }
 
+/// A view that is being filled.
+#[derive(Clone, Debug)]
+pub struct JobStatus {
+    /// The number of the job: that of the view.
+    pub id: ObjectId,
+    /// The view's name.
+    pub view: String,
+    /// Where it stands.
+    pub state: JobState,
+    /// How much has been read: offsets of sources, rows of tables and views.
+    pub read: i64,
+    /// How much is to be read, as known now.
+    pub total: i64,
+    /// How much of what has been read the last checkpoint holds: a crash would not lose it.
+    pub kept: i64,
+}
+
+/// Where a job stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobState {
+    /// It waits for others, or for memory.
+    Queued,
+    /// It is under way.
+    Running,
+    /// It has ended with this reason.
+    Failed(String),
+}
+
+impl JobStatus {
+    /// How far it is, in per cent; 100 only when all has been read.
+    pub fn percent(&self) -> i64 {
+        match self.state {
+            JobState::Running if self.total == 0 => 100,
+            _ if self.total == 0 => 0,
+            _ => (self.read.saturating_mul(100) / self.total).clamp(0, 100),
+        }
+    }
+
+    /// One word for where it stands.
+    pub fn word(&self) -> &'static str {
+        match self.state {
+            JobState::Queued => "queued",
+            JobState::Running => "running",
+            JobState::Failed(_) => "failed",
+        }
+    }
+
+    /// Why it has ended, if it has.
+    pub fn error(&self) -> Option<&str> {
+        match &self.state {
+            JobState::Failed(reason) => Some(reason),
+            JobState::Queued | JobState::Running => None,
+        }
+    }
+}
+
 /// How far everything is.
 #[derive(Default)]
 pub struct Board {
@@ -117,8 +173,8 @@ pub struct Board {
     pub checkpoint: Epoch,
     /// Clock at its commit, microseconds.
     pub checkpoint_at: i64,
-    /// Hydrations: view name, rows read, rows to read.
-    pub jobs: Vec<(ObjectId, String, i64, i64)>,
+    /// Views that are being filled.
+    pub jobs: Vec<JobStatus>,
     /// The server is ending.
     pub stopping: bool,
 }

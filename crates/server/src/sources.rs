@@ -13,9 +13,10 @@ use millrace_connectors::{Definition, Encoding, Format, Include, IncludeKind};
 use millrace_dataflow::source::{Connector, SourceError};
 use millrace_sql::Source;
 use millrace_storage::{Op, Store};
-use millrace_types::{ObjectId, Report, SqlState, SqlType};
+use millrace_types::{ObjectId, PartitionId, Report, SqlState, SqlType};
 
 use crate::clock::Clock;
+use crate::coordinator::{BuiltSource, built_source};
 use crate::error::ServerError;
 
 /// The connectors, for the binder.
@@ -62,6 +63,9 @@ pub(crate) fn connect(
     Ok(Arc::from(millrace_connectors::connect(&definition(anchors, clock, source)?)?))
 }
 
+/// How long a source may take to answer at CREATE.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
+
 /// The columns that the messages of a source without columns seem to have.
 ///
 /// # Errors
@@ -98,6 +102,41 @@ fn definition(
 
 fn unknown(word: &str) -> SourceError {
     SourceError::Invalid(format!("{word} is no format that the connector has"))
+}
+
+/// What a view is filled from.
+#[derive(Default)]
+pub struct Connected {
+    pub(crate) sources: BTreeMap<ObjectId, Arc<BuiltSource>>,
+    pub(crate) ends: BTreeMap<ObjectId, BTreeMap<PartitionId, i64>>,
+    /// Where the source no longer holds all from its start on: the first offset that is there.
+    pub(crate) gone: Vec<(ObjectId, PartitionId, i64)>,
+}
+
+/// Connects sources and asks for what they hold.
+///
+/// # Errors
+/// Those of a source that does not answer.
+pub(crate) fn connect_all(
+    shared: &crate::shared::Shared,
+    sources: BTreeMap<ObjectId, Source>,
+) -> Result<Connected, ServerError> {
+    let mut all = Connected::default();
+    for (id, source) in sources {
+        let mut built = built_source(&shared.store, &shared.clock, id, &source)?;
+        let extents = built.connector.extents(CONNECT_TIMEOUT)?;
+        for extent in &extents {
+            let start = built.starts.entry(extent.partition).or_default();
+            if extent.first > *start {
+                *start = extent.first;
+                all.gone.push((id, extent.partition, extent.first));
+            }
+        }
+        let ends = extents.iter().map(|extent| (extent.partition, extent.end));
+        all.ends.insert(id, ends.collect());
+        all.sources.insert(id, Arc::new(built));
+    }
+    Ok(all)
 }
 
 fn anchors_key(source: ObjectId) -> Vec<u8> {

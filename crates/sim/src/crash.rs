@@ -6,6 +6,7 @@
 //! `MILLRACE_CRASH_ROUNDS` sets the rounds, `MILLRACE_SEED` repeats a run.
 
 mod agreement;
+mod hydration;
 mod leaving;
 mod model;
 mod outage;
@@ -22,6 +23,7 @@ use crate::kafka::Kafka;
 use crate::wait;
 
 use model::Windows;
+use rounds::rounds;
 use workload::PARTITIONS;
 
 /// The windows of the view `readings_10s`.

@@ -19,6 +19,10 @@ mod crash;
 #[cfg(test)]
 mod dashboard;
 #[cfg(test)]
+mod indexes;
+#[cfg(test)]
+mod jobs;
+#[cfg(test)]
 mod layers;
 #[cfg(test)]
 mod oracle;

@@ -26,12 +26,16 @@ pub enum Statement {
     CreateMaterializedView(Box<CreateMaterializedView>),
     /// `CREATE VIEW`
     CreateView(Box<CreateView>),
+    /// `CREATE INDEX`
+    CreateIndex(Box<CreateIndex>),
     /// `COPY table FROM STDIN`
     Copy(Box<Copy>),
     /// `FLUSH`
     Flush,
     /// `DROP SOURCE | TABLE | VIEW | MATERIALIZED VIEW`
     Drop(Drop),
+    /// `CANCEL JOB number`
+    CancelJob(u32),
     /// `SHOW`
     Show(Show),
     /// `DESCRIBE name`
@@ -253,6 +257,21 @@ pub struct CreateView {
     pub text: String,
 }
 
+/// `CREATE INDEX`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateIndex {
+    /// The new index; none: it is named after its columns.
+    pub name: Option<Name>,
+    /// It is no error if it exists.
+    pub if_not_exists: bool,
+    /// What it is on.
+    pub on: Name,
+    /// Its columns, leading first.
+    pub columns: Vec<Name>,
+    /// The statement's own text.
+    pub text: String,
+}
+
 /// A kind of object, as statements name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ObjectKind {
@@ -264,6 +283,8 @@ pub enum ObjectKind {
     View,
     /// `MATERIALIZED VIEW`
     MaterializedView,
+    /// `INDEX`
+    Index,
 }
 
 impl ObjectKind {
@@ -274,6 +295,7 @@ impl ObjectKind {
             ObjectKind::Table => "TABLE",
             ObjectKind::View => "VIEW",
             ObjectKind::MaterializedView => "MATERIALIZED VIEW",
+            ObjectKind::Index => "INDEX",
         }
     }
 
@@ -284,6 +306,7 @@ impl ObjectKind {
             ObjectKind::Table => "table",
             ObjectKind::View => "view",
             ObjectKind::MaterializedView => "materialized view",
+            ObjectKind::Index => "index",
         }
     }
 }
@@ -394,6 +417,7 @@ impl Statement {
             Statement::Change(change) => change.verb,
             Statement::CreateMaterializedView(_) => "CREATE MATERIALIZED VIEW",
             Statement::CreateView(_) => "CREATE VIEW",
+            Statement::CreateIndex(_) => "CREATE INDEX",
             Statement::Copy(_) => "COPY",
             Statement::Flush => "FLUSH",
             Statement::Drop(drop) => match drop.kind {
@@ -401,7 +425,9 @@ impl Statement {
                 ObjectKind::Table => "DROP TABLE",
                 ObjectKind::View => "DROP VIEW",
                 ObjectKind::MaterializedView => "DROP MATERIALIZED VIEW",
+                ObjectKind::Index => "DROP INDEX",
             },
+            Statement::CancelJob(_) => "CANCEL JOB",
             Statement::Show(_) => "SHOW",
             Statement::Describe(_) => "DESCRIBE",
             Statement::Explain(_) => "EXPLAIN",

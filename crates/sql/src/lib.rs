@@ -25,12 +25,12 @@ mod windows;
 
 pub use binder::{
     Binder, Bound, BoundView, CatalogTable, CatalogTables, ChangeKind, ChangePlan, Conflict,
-    Connectors, EXCLUDED, FindColumns, FixedColumns, Parameters, TableLookup, bind_source,
-    bind_table, plan_change, source_to_infer,
+    Connectors, EXCLUDED, FindColumns, FixedColumns, Parameters, TableLookup, bind_index,
+    bind_source, bind_table, plan_change, source_to_infer,
 };
 pub use catalog::{
-    Catalog, CatalogError, Include, IncludeKind, Kind, MaterializedView, Object, ROW_ID_COLUMN,
-    Source, SourceColumn, SourceWatermark, Table, TableColumn, View,
+    Catalog, CatalogError, Include, IncludeKind, Index, Kind, MaterializedView, Object,
+    ROW_ID_COLUMN, Source, SourceColumn, SourceWatermark, Table, TableColumn, View,
 };
 pub use datafusion::sql::sqlparser;
 pub use parser::{parse, split};

@@ -69,20 +69,7 @@ impl EpochRecord {
         writer.u64(self.epoch.0);
         writer.i64(self.now);
         writer.u64(self.sources.len() as u64);
-        for source in &self.sources {
-            writer.u64(u64::from(source.source.0));
-            writer.optional(source.watermark);
-            writer.u64(source.partitions.len() as u64);
-            for partition in &source.partitions {
-                writer.i64(i64::from(partition.partition.0));
-                writer.i64(partition.end);
-                writer.optional(partition.max_event_time);
-                writer.bool(partition.idle);
-                writer.u64(partition.rows);
-                writer.u64(partition.malformed);
-                writer.u64(partition.future);
-            }
-        }
+        self.sources.iter().for_each(|source| write_source(&mut writer, source));
         writer.u64(self.changes.len() as u64);
         for change in &self.changes {
             writer.u64(u64::from(change.table.0));
@@ -99,7 +86,8 @@ impl EpochRecord {
         let mut reader = Reader::open(bytes, VERSION)?;
         let epoch = Epoch(reader.u64()?);
         let now = reader.i64()?;
-        let sources = (0..reader.count()?).map(|_| source(&mut reader)).collect::<Decoded<_>>()?;
+        let sources =
+            (0..reader.count()?).map(|_| read_source(&mut reader)).collect::<Decoded<_>>()?;
         let changes = (0..reader.count()?).map(|_| change(&mut reader)).collect::<Decoded<_>>()?;
         reader.finish()?;
         Ok(EpochRecord { epoch, now, sources, changes })
@@ -110,7 +98,22 @@ fn change(reader: &mut Reader<'_>) -> Decoded<ChangeRecord> {
     Ok(ChangeRecord { table: ObjectId(reader.u32()?), rows: reader.bytes()?.to_vec() })
 }
 
-fn source(reader: &mut Reader<'_>) -> Decoded<SourceRecord> {
+pub(crate) fn write_source(writer: &mut Writer, source: &SourceRecord) {
+    writer.u64(u64::from(source.source.0));
+    writer.optional(source.watermark);
+    writer.u64(source.partitions.len() as u64);
+    for partition in &source.partitions {
+        writer.i64(i64::from(partition.partition.0));
+        writer.i64(partition.end);
+        writer.optional(partition.max_event_time);
+        writer.bool(partition.idle);
+        writer.u64(partition.rows);
+        writer.u64(partition.malformed);
+        writer.u64(partition.future);
+    }
+}
+
+pub(crate) fn read_source(reader: &mut Reader<'_>) -> Decoded<SourceRecord> {
     let source = ObjectId(reader.u32()?);
     let watermark = reader.optional()?;
     let partitions = (0..reader.count()?).map(|_| partition(reader)).collect::<Decoded<_>>()?;

@@ -97,6 +97,11 @@ impl Table {
         self.layout.table
     }
 
+    /// Its key columns in sort order.
+    pub fn sort(&self) -> &[usize] {
+        &self.layout.sort
+    }
+
     /// Takes the changes of one worker at one time. Rows with weight +1 set their key; a row with
     /// weight -1 whose key gets no +1 at the same time, from any worker, removes it. Rows are
     /// consolidated: a key has at most one +1.

@@ -88,6 +88,7 @@ struct State {
     partitions: BTreeMap<PartitionId, Partition>,
     replay_watermarks: BTreeMap<Epoch, Option<i64>>,
     bytes: usize,
+    bytes_max: usize,
     changed: bool,
     stopped: bool,
     paused: bool,
@@ -103,7 +104,6 @@ pub struct Gate {
     sink: Sink,
     event_time: Option<usize>,
     max_future: i64,
-    bytes_max: usize,
 }
 
 impl Gate {
@@ -132,6 +132,7 @@ impl Gate {
             partitions,
             replay_watermarks,
             bytes: 0,
+            bytes_max: spec.bytes_max,
             changed: false,
             stopped: false,
             paused: false,
@@ -142,7 +143,6 @@ impl Gate {
             sink,
             event_time: spec.event_time,
             max_future: spec.max_future,
-            bytes_max: spec.bytes_max,
         }
     }
 
@@ -278,7 +278,14 @@ impl Gate {
 
     /// True when the open time holds as many bytes as it may.
     pub fn is_full(&self) -> bool {
-        self.state.lock().bytes >= self.bytes_max
+        let state = self.state.lock();
+        state.bytes >= state.bytes_max
+    }
+
+    /// Changes how many bytes one cut may hold.
+    pub fn set_bytes_max(&self, bytes: usize) {
+        self.state.lock().bytes_max = bytes;
+        self.moved.notify_all();
     }
 
     /// Keeps readers from polling while `paused`.
@@ -296,7 +303,7 @@ impl Gate {
     /// Waits until there is room; false when the feed has been stopped.
     pub(crate) fn wait_for_room(&self) -> bool {
         let mut state = self.state.lock();
-        while !state.stopped && (state.paused || state.bytes >= self.bytes_max) {
+        while !state.stopped && (state.paused || state.bytes >= state.bytes_max) {
             self.moved.wait(&mut state);
         }
         !state.stopped

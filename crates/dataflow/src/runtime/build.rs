@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use millrace_plan::{LeafKind, Upstream};
-use millrace_storage::{Scan, Table};
+use millrace_storage::{Reach, Scan, Table};
 use millrace_types::{Delta, Epoch, ObjectId, Ts, vnodes, worker_of};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::core::UnorderedInput;
@@ -40,6 +40,12 @@ pub(super) struct LeafInput {
     pub(super) feeds: Vec<(FeedId, Ts)>,
     /// The changes of the view below come in here from this time on.
     pub(super) follows: Option<Ts>,
+    /// Hydration: changes of the view below that are not let in yet.
+    pub(super) held: Vec<(Ts, Vec<Delta>)>,
+    /// Hydration: the part of the view below that has been read.
+    pub(super) reach: Reach,
+    /// The key of the view below.
+    key: Vec<usize>,
     columns: Vec<usize>,
     chain: Runner,
     route: Option<Vec<usize>>,
@@ -82,6 +88,37 @@ impl LeafInput {
             session.give(Packet(part));
         }
         Ok(left)
+    }
+
+    /// Lets in what is held back of times before one, as far as the view below has been read.
+    pub(super) fn let_in(
+        &mut self,
+        before: Ts,
+        shared: &Shared,
+        live_from: Option<Ts>,
+        side: &mut Side,
+    ) -> Result<(), Error> {
+        let later = self.held.iter().position(|(ts, _)| *ts >= before).unwrap_or(self.held.len());
+        let held = self.held.drain(..later).collect::<Vec<_>>();
+        for (ts, deltas) in held {
+            let context = shared.context(ts, live_from);
+            let mut out = Output::default();
+            for delta in deltas {
+                let delta = match &self.reach {
+                    Reach::Nothing => continue,
+                    Reach::All => delta,
+                    Reach::UpTo(bound) => {
+                        let keys = self.key.iter().map(|at| delta.rows.column(*at).clone());
+                        let keys = keys.collect::<Vec<_>>();
+                        let read = bound.covers(&keys, delta.len());
+                        delta.filter(&read.map_err(|error| Error::Below(error.to_string()))?)?
+                    }
+                };
+                self.push(&delta, &context, &mut out)?;
+            }
+            side.add(ts, out);
+        }
+        Ok(())
     }
 
     /// No rows below `upto` will come.
@@ -155,6 +192,13 @@ pub(super) struct Handed {
 }
 
 impl Dataflow {
+    /// Lets in what leaves hold back of times before one.
+    pub(super) fn let_in(&mut self, before: Ts, shared: &Shared) -> Result<(), Error> {
+        let (live_from, mut side) = (self.live_from.get(), self.side.borrow_mut());
+        let mut leaves = self.leaves.iter_mut();
+        leaves.try_for_each(|leaf| leaf.let_in(before, shared, live_from, &mut side))
+    }
+
     /// The oldest changes that the views above have not been given, about so many rows.
     pub(super) fn next_changes(&mut self, rows: usize) -> Vec<(Ts, Vec<Delta>)> {
         let mut changes = self.changes.borrow_mut();
@@ -294,6 +338,7 @@ fn stateful_stages(spec: &Install, shared: &Shared, cells: &Cells) -> Result<Vec
             route: route_of(&spec.graph, Upstream::Stage(stages.len())),
             is_last: spec.graph.is_last(stages.len()),
             first_table,
+            waiting: VecDeque::new(),
             pending: BTreeMap::new(),
             start: spec.start,
             keeps_time: stage.keeps_time(),
@@ -333,6 +378,9 @@ fn build<'scope>(
             kind: leaf.kind,
             feeds: Vec::new(),
             follows: spec.live.then_some(spec.start),
+            held: Vec::new(),
+            reach: Reach::Nothing,
+            key: spec.keys_below.get(&at).cloned().unwrap_or_default(),
             columns: leaf.columns.clone(),
             chain: chain.clone(),
             route: route_of(graph, Upstream::Leaf(at)),

@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
-use millrace_storage::Table;
+use millrace_storage::{Reach, Table};
 use millrace_types::{Delta, Epoch, ObjectId, Ts};
 
 pub use figures::{Figure, Figures, Work};
@@ -67,7 +67,8 @@ pub enum Command {
         /// The first time.
         from: Ts,
     },
-    /// A view's leaf takes the changes of the view that it reads, from a time on.
+    /// A view's leaf takes the changes of the view that it reads, from a time on. Until it is live it
+    /// holds them back, and lets them in as it is advanced.
     Follow {
         /// The view.
         view: ObjectId,
@@ -76,7 +77,24 @@ pub enum Command {
         /// The first time.
         from: Ts,
     },
-    /// Hydration: all rows below a time have been sent.
+    /// Hydration: how much of the view below has been read into a leaf, as of all times that come.
+    /// Changes of it that lie beyond do not concern the view yet.
+    Reach {
+        /// The view.
+        view: ObjectId,
+        /// Position in the graph's leaves.
+        leaf: usize,
+        /// The part that has been read.
+        reach: Reach,
+    },
+    /// Hydration: the operators hand over at a time, as at a checkpoint.
+    Mark {
+        /// The view.
+        view: ObjectId,
+        /// The time; it is not complete yet.
+        at: Ts,
+    },
+    /// Hydration: all rows below a time have been sent, and the views below have completed it.
     Advance {
         /// The view.
         view: ObjectId,
@@ -181,6 +199,8 @@ pub struct Install {
     pub restore: Option<Epoch>,
     /// Recovery: the view is live from `start` on.
     pub live: bool,
+    /// Hydration: by leaf, the key of the view below.
+    pub keys_below: BTreeMap<usize, Vec<usize>>,
     /// The sources' watermarks before `start`.
     pub watermarks: Arc<BTreeMap<ObjectId, i64>>,
     /// The clock of the epoch before `start`, microseconds.

@@ -1,6 +1,7 @@
 //! A stateful operator inside timely: the one place where operators are driven.
 //!
-//! Rows are absorbed as they come; a time is finished when the frontier has passed it. What the
+//! Rows are absorbed as they come, many at a time but not without end: other dataflows have their
+//! turns in between. A time is finished when the frontier has passed it. What the
 //! operator did is counted here ([`Counters`]): the clock is asked twice for each batch of work, and
 //! not at all when there is none.
 //!
@@ -8,7 +9,7 @@
 //! nothing downstream takes that time for complete. 2. a mark is handed over after its time is
 //! finished and before any later one is ([`Stateful::run`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use millrace_types::{Delta, Epoch, Ts};
@@ -26,6 +27,8 @@ use super::working::Working;
 use crate::chain::Runner;
 use crate::operator::{Context, Error, Operator, Output};
 
+/// Rows that an operator takes in before the others have their turns.
+const ABSORBED_ROWS: usize = 1 << 17;
 /// To count bytes may take a look at many rows.
 const MEASURE_EVERY_US: i64 = 1_000_000;
 
@@ -37,7 +40,9 @@ pub(super) struct Stateful {
     pub(super) route: Option<Vec<usize>>,
     pub(super) is_last: bool,
     pub(super) first_table: usize,
-    /// Times absorbed but not finished.
+    /// Rows that have come and are not absorbed yet: the port, their time.
+    pub(super) waiting: VecDeque<(usize, Ts, Delta)>,
+    /// Times that rows have come of and that are not finished.
     pub(super) pending: BTreeMap<Ts, Capability<u64>>,
     /// The first time, at which it is finished even without rows if it asks for that.
     pub(super) start: Ts,
@@ -65,6 +70,22 @@ struct Done {
 }
 
 impl Stateful {
+    /// Takes in rows that wait, about so many as others can wait for.
+    fn absorb(&mut self, done: &mut Done) -> Result<(), Error> {
+        let mut context: Option<Context> = None;
+        while done.rows_in < ABSORBED_ROWS
+            && let Some((port, ts, delta)) = self.waiting.pop_front()
+        {
+            done.rows_in += delta.len();
+            let context = match context.take() {
+                Some(same) if same.ts == ts => context.insert(same),
+                _ => context.insert(self.cells.context(ts)),
+            };
+            self.operator.absorb(port, delta, context)?;
+        }
+        Ok(())
+    }
+
     /// Finishes all times below the frontier and hands over marks in between. True if an operator
     /// has more to say of a time.
     fn run(
@@ -208,31 +229,24 @@ pub(super) fn stateful<'scope>(
             let _working = Working::on(stage.cells.view);
             let begin = (stage.cells.shared.clock)();
             let mut done = Done::default();
-            let mut failed = None;
             for (port, input) in inputs.iter_mut().enumerate() {
                 input.for_each(|capability, packets| {
                     let ts = Ts(*capability.time());
-                    let context = stage.cells.context(ts);
-                    for packet in packets.drain(..) {
-                        done.rows_in += packet.0.len();
-                        let absorbed = stage.operator.absorb(port, packet.0, &context);
-                        failed = failed.take().or(absorbed.err());
-                    }
                     stage.pending.entry(ts).or_insert_with(|| capability.retain(0));
+                    stage.waiting.extend(packets.drain(..).map(|packet| (port, ts, packet.0)));
                 });
             }
+            let absorbed = stage.absorb(&mut done);
             let ports = frontiers.iter().map(|port| frontier_of(port.frontier().first()));
-            let frontier = ports.min().unwrap_or(Ts(u64::MAX));
+            let frontier = ports.chain(stage.waiting.iter().map(|(_, ts, _)| *ts));
+            let frontier = frontier.min().unwrap_or(Ts(u64::MAX));
             let mut output = output.activate();
             let ran = stage.run(frontier, &mut done, |capability, delta| {
                 output.session(capability).give(Packet(delta));
             });
-            if let Some(error) = failed {
-                fatal(&error);
-            }
-            match ran {
-                Ok(true) => again.activate(),
-                Ok(false) => {}
+            match absorbed.and(ran) {
+                Ok(more) if more || !stage.waiting.is_empty() => again.activate(),
+                Ok(_) => {}
                 Err(error) => fatal(&error),
             }
             stage.note(begin, &done);

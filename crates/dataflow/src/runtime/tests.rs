@@ -140,6 +140,7 @@ impl Bench {
             start: Epoch(1).ts(),
             restore: None,
             live: true,
+            keys_below: BTreeMap::new(),
             watermarks: Arc::default(),
             now: 0,
             figures: Arc::new(Figures::new(&Graph::new(plan), self.runtime.workers(), 0)),

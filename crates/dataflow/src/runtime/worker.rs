@@ -130,7 +130,7 @@ impl State {
             Command::Install(spec) => {
                 let _working = Working::on(spec.view);
                 let dataflow = install(timely, &self.shared, &spec)?;
-                if spec.live {
+                if spec.live || spec.restore.is_some() {
                     let before = spec.start.epoch().previous();
                     self.shared.note(before, &spec.watermarks, spec.now);
                 }
@@ -149,12 +149,25 @@ impl State {
                 }
                 self.note_followers();
             }
+            Command::Reach { view, leaf, reach } => {
+                if let Some(leaf) = self.leaf(view, leaf) {
+                    leaf.reach = reach;
+                }
+            }
+            Command::Mark { view, at } => {
+                if let Some(dataflow) = self.views.get(&view) {
+                    dataflow.marks.borrow_mut().push(at);
+                }
+            }
             Command::Advance { view, upto } => {
+                self.feed_wholly(view, upto)?;
                 if let Some(dataflow) = self.views.get_mut(&view) {
+                    let _working = Working::on(view);
+                    dataflow.let_in(upto, &self.shared)?;
                     dataflow.leaves.iter_mut().for_each(|leaf| leaf.advance(upto));
                 }
             }
-            Command::GoLive { view, from } => self.go_live(view, from),
+            Command::GoLive { view, from } => self.go_live(view, from)?,
             Command::Seal { epoch, watermarks, now, hand_over } => {
                 self.shared.note(epoch, &watermarks, now);
                 self.seal(epoch, hand_over);
@@ -216,12 +229,14 @@ impl State {
         Ok(())
     }
 
-    fn go_live(&mut self, view: ObjectId, from: Epoch) {
+    fn go_live(&mut self, view: ObjectId, from: Epoch) -> Result<(), Error> {
         let upto = self.sealed.map_or(from, |sealed| sealed.next().max(from)).ts();
         let uppers: BTreeMap<ObjectId, Ts> =
             self.views.iter().map(|(id, below)| (*id, below.fed)).collect();
-        let Some(dataflow) = self.views.get_mut(&view) else { return };
+        let Some(dataflow) = self.views.get_mut(&view) else { return Ok(()) };
+        let _working = Working::on(view);
         dataflow.live_from.set(Some(from.ts()));
+        dataflow.let_in(Ts(u64::MAX), &self.shared)?;
         for leaf in &mut dataflow.leaves {
             let upto = match leaf.kind {
                 LeafKind::Source(_) => upto,
@@ -229,6 +244,7 @@ impl State {
             };
             leaf.advance(upto.max(from.ts()));
         }
+        Ok(())
     }
 
     fn seal(&mut self, epoch: Epoch, hand_over: bool) {
@@ -268,6 +284,25 @@ impl State {
         Ok(waits)
     }
 
+    /// Gives a view that is being filled all changes of the views below before a time, which these have
+    /// completed.
+    fn feed_wholly(&mut self, view: ObjectId, before: Ts) -> Result<(), Error> {
+        let leaves = self.views.get(&view).into_iter().flat_map(|dataflow| &dataflow.leaves);
+        let below = leaves.filter_map(|leaf| match leaf.kind {
+            LeafKind::View(below) => Some(below),
+            LeafKind::Source(_) => None,
+        });
+        for id in below.collect::<Vec<_>>() {
+            let Some(below) = self.views.get_mut(&id).filter(|below| below.fed < before) else {
+                continue;
+            };
+            let changes = below.next_changes(usize::MAX);
+            let upper = below.fed;
+            self.feed_views(id, &changes, upper)?;
+        }
+        Ok(())
+    }
+
     fn feed_views(
         &mut self,
         below: ObjectId,
@@ -279,18 +314,20 @@ impl State {
             let live_from = dataflow.live_from.get();
             for leaf in dataflow.leaves.iter_mut().filter(|l| l.kind == LeafKind::View(below)) {
                 let Some(from) = leaf.follows else { continue };
+                if live_from.is_none() {
+                    // What has been read of it so far will be known when it is advanced.
+                    leaf.held.extend(changes.iter().filter(|(ts, _)| *ts >= from).cloned());
+                    continue;
+                }
                 for (ts, deltas) in changes.iter().filter(|(ts, _)| *ts >= from) {
-                    let context = self.shared.context(*ts, Some(from));
+                    let context = self.shared.context(*ts, live_from);
                     let mut side = Output::default();
                     for delta in deltas {
                         leaf.push(delta, &context, &mut side)?;
                     }
                     dataflow.side.borrow_mut().add(*ts, side);
                 }
-                // Before it is live, its own snapshot may still be coming.
-                if live_from.is_some_and(|live| upper >= live) {
-                    leaf.advance(upper);
-                }
+                leaf.advance(upper);
             }
         }
         Ok(())

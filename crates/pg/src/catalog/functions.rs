@@ -1,6 +1,6 @@
 //! The functions on the session, the system and the catalog that PostgreSQL has and DataFusion not.
 //!
-//! Most are constants: Millrace has one owner, no privileges, no comments and no indexes to tell of.
+//! Most are constants: Millrace has one owner, no privileges and no comments to tell of.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -108,12 +108,11 @@ fn text(value: &str) -> ScalarValue {
 }
 
 /// Functions that give NULL as text.
-const NULLS: [&str; 11] = [
+const NULLS: [&str; 10] = [
     "obj_description",
     "col_description",
     "shobj_description",
     "pg_get_expr",
-    "pg_get_indexdef",
     "pg_get_ruledef",
     "pg_get_triggerdef",
     "pg_get_serial_sequence",
@@ -184,7 +183,8 @@ pub(super) fn all(client: &Client, relations: &Arc<dyn Relations>) -> Vec<Scalar
         current_setting(client),
         set_config(client),
         visible(relations),
-        view_definition(relations),
+        definition("pg_get_viewdef", relations),
+        definition("pg_get_indexdef", relations),
         to_regclass(relations),
     ];
     all.extend(NULLS.map(|name| constant(name, ScalarValue::Utf8(None))));
@@ -282,7 +282,8 @@ fn visible(relations: &Arc<dyn Relations>) -> ScalarUDF {
     function("pg_table_is_visible", Volatility::Stable, DataType::Boolean, body)
 }
 
-fn view_definition(relations: &Arc<dyn Relations>) -> ScalarUDF {
+/// What a view or an index is made of.
+fn definition(name: &'static str, relations: &Arc<dyn Relations>) -> ScalarUDF {
     let relations = Arc::clone(relations);
     let body: Body = Arc::new(move |args, rows| {
         let relations = relations.relations();
@@ -292,7 +293,7 @@ fn view_definition(relations: &Arc<dyn Relations>) -> ScalarUDF {
         };
         array(oids(args, rows)?.into_iter().map(definition).collect::<StringArray>())
     });
-    function("pg_get_viewdef", Volatility::Stable, DataType::Utf8, body)
+    function(name, Volatility::Stable, DataType::Utf8, body)
 }
 
 fn to_regclass(relations: &Arc<dyn Relations>) -> ScalarUDF {

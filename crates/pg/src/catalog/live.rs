@@ -63,8 +63,19 @@ pub(super) fn relations(relations: &Arc<dyn Relations>) -> DfResult<StreamingTab
         ("kind", DataType::Utf8),
         ("columns", DataType::Int16),
         ("definition", DataType::Utf8),
+        ("index_on", DataType::Int32),
+        ("index_keys", DataType::Utf8),
+        ("index_width", DataType::Int16),
+        ("has_index", DataType::Boolean),
     ];
     table(&fields, relations, |schema, relations| {
+        let keys = |relation: &Relation| {
+            let (_, keys) = relation.index.as_ref()?;
+            Some(keys.iter().map(i16::to_string).collect::<Vec<_>>().join(" "))
+        };
+        let on = |relation: &Relation| relation.index.as_ref().map(|(on, _)| *on);
+        let width = |relation: &Relation| i16::try_from(relation.index.as_ref()?.1.len()).ok();
+        let indexed: Vec<u32> = relations.iter().filter_map(on).collect();
         let namespace = |relation: &Relation| {
             SCHEMAS.iter().find(|(name, _)| *name == relation.schema).map(|(_, oid)| *oid)
         };
@@ -84,6 +95,15 @@ pub(super) fn relations(relations: &Arc<dyn Relations>) -> DfResult<StreamingTab
             ),
             Arc::new(
                 relations.iter().map(|one| one.definition.as_deref()).collect::<StringArray>(),
+            ),
+            Arc::new(relations.iter().map(|one| number(on(one)?)).collect::<Int32Array>()),
+            Arc::new(relations.iter().map(keys).collect::<StringArray>()),
+            Arc::new(relations.iter().map(width).collect::<Int16Array>()),
+            Arc::new(
+                relations
+                    .iter()
+                    .map(|one| Some(indexed.contains(&one.oid)))
+                    .collect::<BooleanArray>(),
             ),
         ];
         Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
@@ -174,5 +194,6 @@ fn letter(kind: RelationKind) -> &'static str {
         RelationKind::Source | RelationKind::Table => "r",
         RelationKind::View => "v",
         RelationKind::MaterializedView => "m",
+        RelationKind::Index => "i",
     }
 }

@@ -151,6 +151,17 @@ struct Ours;
 impl VisitorMut for Ours {
     type Break = std::convert::Infallible;
 
+    /// The library knows the names of PostgreSQL's tables, not of all its views.
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {
+        if let TableFactor::Table { name, args: None, .. } = factor
+            && let [table] = parts(name).as_slice()
+            && super::tables::is_ours(table)
+        {
+            *name = ObjectName::from(vec![Ident::new("pg_catalog"), Ident::new(table)]);
+        }
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
         if let Expr::Function(function) = expr
             && parts(&function.name) == ["array"]

@@ -51,14 +51,19 @@ pub(super) async fn views(
     Ok(views)
 }
 
+/// True for a view of `pg_catalog` that is made here.
+pub(super) fn is_ours(name: &str) -> bool {
+    PG_CATALOG.iter().any(|(ours, _)| *ours == name)
+}
+
 const PG_CATALOG: &[(&str, &str)] = &[
     (
         "pg_class",
         "SELECT oid, name AS relname, namespace AS relnamespace, 0 :: int AS reltype,
             0 :: int AS reloftype, 10 :: int AS relowner,
-            CASE WHEN kind = 'v' THEN 0 :: int ELSE 2 :: int END AS relam, oid AS relfilenode,
+            CASE kind WHEN 'v' THEN 0 :: int WHEN 'i' THEN 403 :: int ELSE 2 :: int END AS relam, oid AS relfilenode,
             0 :: int AS reltablespace, 0 :: int AS relpages, -1 :: real AS reltuples,
-            0 :: int AS relallvisible, 0 :: int AS reltoastrelid, false AS relhasindex,
+            0 :: int AS relallvisible, 0 :: int AS reltoastrelid, has_index AS relhasindex,
             false AS relisshared, 'p' AS relpersistence, kind AS relkind, columns AS relnatts,
             0 :: smallint AS relchecks, false AS relhasrules, false AS relhastriggers,
             false AS relhassubclass, false AS relrowsecurity, false AS relforcerowsecurity,
@@ -115,7 +120,7 @@ const PG_CATALOG: &[(&str, &str)] = &[
     (
         "pg_tables",
         "SELECT schema AS schemaname, name AS tablename, '{owner}' AS tableowner,
-            NULL :: text AS tablespace, false AS hasindexes, false AS hasrules,
+            NULL :: text AS tablespace, has_index AS hasindexes, false AS hasrules,
             false AS hastriggers, false AS rowsecurity
         FROM relations WHERE kind = 'r'",
     ),
@@ -127,14 +132,25 @@ const PG_CATALOG: &[(&str, &str)] = &[
     (
         "pg_matviews",
         "SELECT schema AS schemaname, name AS matviewname, '{owner}' AS matviewowner,
-            NULL :: text AS tablespace, false AS hasindexes, true AS ispopulated, definition
+            NULL :: text AS tablespace, has_index AS hasindexes, true AS ispopulated, definition
         FROM relations WHERE kind = 'm'",
     ),
     (
         "pg_indexes",
-        "SELECT schema AS schemaname, name AS tablename, name AS indexname,
-            NULL :: text AS tablespace, NULL :: text AS indexdef
-        FROM relations WHERE false",
+        "SELECT i.schema AS schemaname, t.name AS tablename, i.name AS indexname,
+            NULL :: text AS tablespace, i.definition AS indexdef
+        FROM relations AS i JOIN relations AS t ON t.oid = i.index_on",
+    ),
+    (
+        "pg_index",
+        "SELECT oid AS indexrelid, index_on AS indrelid, index_width AS indnatts,
+            index_width AS indnkeyatts, false AS indisunique, false AS indnullsnotdistinct,
+            false AS indisprimary, false AS indisexclusion, true AS indimmediate,
+            false AS indisclustered, true AS indisvalid, false AS indcheckxmin,
+            true AS indisready, true AS indislive, false AS indisreplident,
+            index_keys AS indkey, NULL :: text AS indcollation, NULL :: text AS indclass,
+            NULL :: text AS indoption, NULL :: text AS indexprs, NULL :: text AS indpred
+        FROM relations WHERE kind = 'i'",
     ),
     (
         "pg_stat_user_tables",
@@ -142,7 +158,7 @@ const PG_CATALOG: &[(&str, &str)] = &[
             0 :: bigint AS seq_tup_read, 0 :: bigint AS idx_scan, 0 :: bigint AS idx_tup_fetch,
             0 :: bigint AS n_tup_ins, 0 :: bigint AS n_tup_upd, 0 :: bigint AS n_tup_del,
             0 :: bigint AS n_live_tup, 0 :: bigint AS n_dead_tup
-        FROM relations WHERE kind <> 'v'",
+        FROM relations WHERE kind <> 'v' AND kind <> 'i'",
     ),
 ];
 

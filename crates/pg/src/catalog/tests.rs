@@ -34,6 +34,7 @@ impl Relations for Three {
             kind,
             columns: Arc::clone(&columns),
             definition: definition.map(str::to_owned),
+            index: None,
         };
         vec![
             relation(16384, PUBLIC, "t", RelationKind::Source, None),

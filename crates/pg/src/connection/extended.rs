@@ -217,13 +217,7 @@ impl Connection {
             self.wire.put(&EmptyQueryResponse::new())?;
             return Ok(None);
         };
-        let outcome = tokio::select! {
-            biased;
-            failure = self.interrupts.raised() => return Err(failure),
-            error = self.wire.gone() => return Err(error.into()),
-            outcome = self.session.execute(statement, values) => outcome?,
-        };
-        match outcome {
+        match self.execute(statement, values).await? {
             Outcome::Empty => self.wire.put(&EmptyQueryResponse::new())?,
             Outcome::Done(tag) => {
                 self.notices(statement.offset)?;

@@ -13,8 +13,9 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 use millrace_dataflow::operator::StateChange;
 use millrace_storage::{Change, Commit, EpochRecord, Op, Store, Table};
-use millrace_types::{Epoch, ObjectId, TableId, Ts};
+use millrace_types::{Epoch, ObjectId, Report, TableId, Ts};
 
+use super::hydrate::forget_place;
 use super::{Coordinator, Message, Reply};
 use crate::clock::{Clock, micros};
 use crate::error::ServerError;
@@ -43,12 +44,14 @@ pub(super) struct Then {
     pub(super) catalog: Option<millrace_sql::Catalog>,
     /// Sessions to answer.
     pub(super) replies: Vec<Reply>,
+    /// Sessions that are told something else than that all is well.
+    pub(super) answers: Vec<(Reply, Result<(), Report>)>,
     /// Views whose creation is now durable.
     pub(super) created: Vec<ObjectId>,
     /// Views whose drop is now durable.
     pub(super) dropped: Vec<ObjectId>,
-    /// A hydration whose state has been flushed.
-    pub(super) flushed: Option<ObjectId>,
+    /// Hydrations whose place is now durable, with what they have read.
+    pub(super) kept: Vec<(ObjectId, i64)>,
 }
 
 /// What the committer says.
@@ -64,13 +67,15 @@ pub(super) struct Attached {
     pub(super) view: ObjectId,
     pub(super) live_from: Epoch,
     pub(super) object: millrace_sql::Object,
-    pub(super) ops: Vec<Op>,
-    pub(super) reply: Reply,
+    /// Who waits for it; none in the background.
+    pub(super) reply: Option<Reply>,
 }
 
 struct Pending {
     epoch: Epoch,
     record: EpochRecord,
+    /// The views that take part.
+    members: BTreeSet<ObjectId>,
     waiting: BTreeSet<(ObjectId, usize)>,
     changes: Vec<(TableId, StateChange)>,
     bytes: BTreeMap<ObjectId, usize>,
@@ -83,6 +88,8 @@ pub(super) struct Checkpoints {
     pending: Option<Pending>,
     last_record: Option<EpochRecord>,
     pub(super) attached: Vec<Attached>,
+    /// Views that the commit under way makes durable, with their names.
+    pub(super) creating: Vec<(ObjectId, String)>,
     /// Tables of views that never came to be; the next commit drops them.
     pub(super) orphans: Vec<TableId>,
     /// Catalog changes that ride with the next checkpoint.
@@ -115,6 +122,7 @@ impl Checkpoints {
             pending: None,
             last_record: None,
             attached: Vec::new(),
+            creating: Vec::new(),
             orphans: Vec::new(),
             riding: Vec::new(),
             wanted: false,
@@ -152,6 +160,7 @@ impl Checkpoints {
             self.pending = Some(Pending {
                 epoch,
                 record,
+                members: BTreeSet::new(),
                 waiting: BTreeSet::new(),
                 changes: Vec::new(),
                 bytes: BTreeMap::new(),
@@ -223,14 +232,18 @@ impl Coordinator {
         self.staged = self.views.values().map(|view| view.tables.content.bytes()).sum();
     }
 
-    /// The views that must hand over for a checkpoint at `epoch`.
-    pub(super) fn expect_hand_over(&mut self, epoch: Epoch) {
+    /// The views that must hand over for a checkpoint at `epoch`: those that are live when it is
+    /// sealed, and those whose hydration takes part.
+    pub(super) fn expect_hand_over(&mut self, epoch: Epoch, now: i64) {
         let workers = self.runtime.workers();
         let live = |from: Option<Epoch>| from.is_some_and(|from| from <= epoch);
         let views = self.views.iter().filter(|(_, view)| live(view.live_from)).map(|(id, _)| *id);
-        let waiting = views.flat_map(|id| (0..workers).map(move |worker| (id, worker))).collect();
+        let mut members: BTreeSet<ObjectId> = views.collect();
+        members.extend(self.places_due(epoch, now));
+        let waiting = members.iter().flat_map(|id| (0..workers).map(move |worker| (*id, worker)));
+        let waiting = waiting.collect();
         if let Some(pending) = &mut self.checkpoints.pending {
-            pending.waiting = waiting;
+            (pending.members, pending.waiting) = (members, waiting);
         }
     }
 
@@ -257,6 +270,7 @@ impl Coordinator {
     pub(super) fn forget_hand_over(&mut self, view: ObjectId) {
         if let Some(pending) = &mut self.checkpoints.pending {
             pending.waiting.retain(|(id, _)| *id != view);
+            pending.members.remove(&view);
             let tables = self.views.get(&view).map(|v| &v.tables.state);
             let gone = |id: &TableId| tables.is_some_and(|t| t.iter().any(|t| t.id() == *id));
             pending.changes.retain(|(id, _)| !gone(id));
@@ -267,6 +281,9 @@ impl Coordinator {
     pub(super) fn start_commits(&mut self) -> Result<(), ServerError> {
         if self.checkpoints.busy {
             return Ok(());
+        }
+        if self.has_endings() {
+            return self.commit_endings();
         }
         match &self.checkpoints.pending {
             Some(pending) if pending.waiting.is_empty() => self.commit_checkpoint(),
@@ -287,30 +304,48 @@ impl Coordinator {
         }
     }
 
+    /// Gives up views that wait for a checkpoint and whose client has cancelled or gone.
+    fn drop_left(&mut self) {
+        let left = |attached: &Attached| attached.reply.as_ref().is_some_and(Reply::is_closed);
+        let attached = self.checkpoints.attached.iter();
+        let left: Vec<ObjectId> = attached.filter(|a| left(a)).map(|a| a.view).collect();
+        for view in left {
+            self.give_up(view);
+        }
+    }
+
     fn commit_checkpoint(&mut self) -> Result<(), ServerError> {
+        self.drop_left();
         let Some(pending) = self.checkpoints.pending.take() else { return Ok(()) };
         let epoch = pending.epoch;
         let mut flush = Vec::new();
-        for view in self.views.values() {
-            if view.live_from.is_some_and(|from| from <= epoch) {
-                flush.extend(output_tables(view).map(|t| (t.id(), t, epoch.ts())));
-            }
+        for view in pending.members.iter().filter_map(|id| self.views.get(id)) {
+            flush.extend(output_tables(view).map(|t| (t.id(), t, epoch.ts())));
         }
         let mut ops = vec![Op::Put(RECORD_KEY.to_vec(), pending.record.encode())];
         ops.append(&mut self.checkpoints.riding);
-        let mut then = Then::default();
-        let ready = |attached: &Attached| attached.live_from <= epoch;
+        let (places, kept) = self.place_ops(epoch)?;
+        ops.extend(places);
+        let mut then = Then { kept, ..Then::default() };
+        let ready = |attached: &Attached| {
+            attached.live_from <= epoch && pending.members.contains(&attached.view)
+        };
         let (now, later) =
             std::mem::take(&mut self.checkpoints.attached).into_iter().partition(ready);
         self.checkpoints.attached = later;
         let now: Vec<Attached> = now;
         let mut catalog = (!now.is_empty()).then(|| (*self.catalog()).clone());
         for attached in now {
-            ops.extend(attached.ops);
+            ops.extend(self.created_ops(&attached.object)?);
+            self.checkpoints.creating.push((attached.view, attached.object.name.clone()));
             catalog = catalog.map(|catalog| catalog.with(attached.object));
-            then.replies.push(attached.reply);
+            then.replies.extend(attached.reply);
             then.created.push(attached.view);
         }
+        // What has gone live without being part of this checkpoint has no place in it either.
+        let later =
+            self.checkpoints.attached.iter().filter(|attached| reads_views(&attached.object));
+        ops.extend(later.map(|attached| forget_place(attached.view)));
         then.catalog = catalog;
         self.post_state_bytes(&pending.bytes);
         self.checkpoints.last_record = Some(pending.record);
@@ -326,15 +361,6 @@ impl Coordinator {
                 status.state_bytes = *bytes;
             }
         }
-    }
-
-    /// Writes the content that a hydration has so far, without moving the checkpoint.
-    pub(super) fn commit_hydration(&mut self, view: ObjectId, upto: Ts) -> Result<(), ServerError> {
-        let Some(found) = self.views.get(&view) else { return Ok(()) };
-        let flush = output_tables(found).map(|table| (table.id(), table, upto)).collect();
-        let then = Then { flushed: Some(view), ..Then::default() };
-        let (changes, drop_tables, ops) = Default::default();
-        self.checkpoints.submit(Job { epoch: None, flush, changes, drop_tables, ops, then })
     }
 
     /// Commits catalog changes alone.
@@ -362,18 +388,20 @@ impl Coordinator {
             self.shared.set_catalog(catalog);
         }
         for view in done.then.created {
+            self.checkpoints.creating.retain(|(id, _)| *id != view);
             self.created(view);
         }
         for view in done.then.dropped {
             self.remove_view(view);
         }
-        if let Some(view) = done.then.flushed {
-            self.hydration_flushed(view);
-        }
+        self.places_kept(done.then.kept);
         self.shared.changed();
         for reply in done.then.replies {
             // A client that has gone needs no answer.
             drop(reply.send(Ok(())));
+        }
+        for (reply, answer) in done.then.answers {
+            drop(reply.send(answer));
         }
         Ok(())
     }
@@ -384,13 +412,15 @@ impl Coordinator {
         for source in self.sources.values() {
             source.feed.gate.pause(true);
         }
-        self.abort_hydrations();
+        let running = self.hydrations.values().flat_map(super::hydrate::Hydration::gates);
+        running.for_each(|gate| gate.pause(true));
+        self.leave_jobs();
         for request in std::mem::take(&mut self.waiting) {
             request.refuse(super::shutting_down());
         }
         self.shared.board.lock().stopping = true;
         self.shared.changed();
-        if self.views.values().any(|view| view.live_from.is_some()) && !self.recovering() {
+        if !self.views.is_empty() && !self.recovering() {
             self.checkpoints.want();
         }
     }
@@ -399,6 +429,11 @@ impl Coordinator {
     pub(super) fn stop_unfinished(&self) -> bool {
         self.checkpoints.wanted || !self.checkpoints.is_idle()
     }
+}
+
+fn reads_views(object: &millrace_sql::Object) -> bool {
+    let leaves = object.stored().map(|view| view.plan.root.leaves()).unwrap_or_default();
+    leaves.iter().any(|leaf| matches!(leaf.kind, millrace_plan::LeafKind::View(_)))
 }
 
 fn output_tables(view: &super::View) -> impl Iterator<Item = Arc<Table>> + use<> {

@@ -20,7 +20,8 @@ use millrace_types::{Epoch, ObjectId, Report, SqlState, TableId, Ts};
 
 use super::checkpoint::Then;
 use super::failed::forget_failure;
-use super::hydrate::{Start, source_report};
+use super::hydrate::{Start, job_key, source_report};
+use super::jobs::Queued;
 use super::sources::Opening;
 use super::{BuiltSource, Coordinator, Reply, View};
 use crate::error::ServerError;
@@ -39,6 +40,8 @@ pub struct NewView {
     pub sources: BTreeMap<ObjectId, Arc<BuiltSource>>,
     /// The offsets where the sources end now, for sources that nobody reads yet.
     pub ends: BTreeMap<ObjectId, BTreeMap<millrace_types::PartitionId, i64>>,
+    /// The session does not wait until it is filled.
+    pub background: bool,
 }
 
 /// What a session asks for.
@@ -49,6 +52,8 @@ pub enum Request {
     CreateMaterializedView(Box<NewView>, Reply),
     /// Drops objects, dependants included where the session says so.
     Drop(Vec<ObjectId>, bool, Reply),
+    /// Gives up a view that is being filled.
+    CancelJob(ObjectId, Reply),
 }
 
 impl Request {
@@ -56,6 +61,7 @@ impl Request {
     pub(super) fn refuse(self, report: Report) {
         let (Request::Create(_, reply)
         | Request::CreateMaterializedView(_, reply)
+        | Request::CancelJob(_, reply)
         | Request::Drop(_, _, reply)) = self;
         // A client that has gone needs no answer.
         drop(reply.send(Err(report)));
@@ -93,10 +99,13 @@ impl Coordinator {
             }
             Request::Create(object, reply) => self.create(*object, reply),
             Request::CreateMaterializedView(new, reply) => {
-                self.create_materialized_view(*new, reply);
-                Ok(())
+                self.create_materialized_view(*new, reply)
             }
             Request::Drop(ids, cascade, reply) => self.drop_objects(ids, cascade, reply),
+            Request::CancelJob(job, reply) => {
+                self.cancel_job(job, reply);
+                Ok(())
+            }
         }
     }
 
@@ -123,21 +132,21 @@ impl Coordinator {
     }
 
     pub(super) fn name_taken(&self, name: &str) -> Option<Report> {
-        let taken = self.catalog().find(name).is_some()
-            || self.hydrations.values().any(|h| h.name == name)
-            || self.checkpoints.attached.iter().any(|a| a.object.name == name);
+        let taken = self.catalog().find(name).is_some() || self.is_job(name);
         let message = || format!("relation \"{name}\" already exists");
         taken.then(|| Report::new(SqlState::DUPLICATE_TABLE, message()))
     }
 
-    fn create_materialized_view(&mut self, mut new: NewView, reply: Reply) {
-        if let Some(report) = self.name_taken(&new.object.name) {
+    /// Stores the job; it begins when its turn comes.
+    fn create_materialized_view(
+        &mut self,
+        mut new: NewView,
+        reply: Reply,
+    ) -> Result<(), ServerError> {
+        let refused = self.name_taken(&new.object.name).or_else(|| self.stopped_below(&new.object));
+        if let Some(report) = refused {
             drop(reply.send(Err(report)));
-            return;
-        }
-        if let Some(report) = self.stopped_below(&new.object) {
-            drop(reply.send(Err(report)));
-            return;
+            return Ok(());
         }
         new.object.id = self.next_object();
         if let Kind::Table(table) = &mut new.object.kind {
@@ -148,45 +157,56 @@ impl Coordinator {
             new.ends = std::mem::take(&mut new.ends).into_iter().map(own).collect();
             table.own(new.object.id);
         }
-        let first_reads = match self.open_unread(&new) {
-            Ok(first_reads) => first_reads,
-            Err(report) => {
-                self.close_unread_sources();
-                drop(reply.send(Err(report)));
-                return;
+        let bytes = match new.object.encode() {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                drop(reply.send(Err(Report::new(SqlState::INTERNAL_ERROR, error.to_string()))));
+                return Ok(());
             }
         };
+        let ops = vec![Op::Put(job_key(new.object.id), bytes), self.ids_op()];
+        let (replies, waits) = match new.background {
+            true => (vec![reply], None),
+            false => (Vec::new(), Some(reply)),
+        };
+        self.jobs.queue.push_back(Queued { new, reply: waits });
+        // Who is told that it is a job sees it among them.
+        self.last_post_at = 0;
+        self.commit_catalog(ops, Vec::new(), Then { replies, ..Then::default() })
+    }
+
+    /// Installs a view whose turn has come, and begins to fill it.
+    pub(super) fn begin_job(&mut self, new: NewView, reply: Option<Reply>) {
+        let (id, name) = (new.object.id, new.object.name.clone());
+        if let Some(report) = self.stopped_below(&new.object) {
+            self.end_job(id, &name, reply, report);
+            return;
+        }
+        let opened = self.open_unread(&new);
         let mut object = new.object;
-        match self.install_new(&mut object, new.sources.keys().copied().collect()) {
-            Ok((leaves, ts)) => {
-                let bytes = object.encode().map_err(|e| e.to_string());
-                let ops = bytes.map(|b| vec![Op::Put(object_key(object.id), b), self.ids_op()]);
-                match ops {
-                    Ok(ops) => self.begin_hydration(Start {
-                        view: object.id,
-                        object,
-                        ops,
-                        reply,
-                        leaves,
-                        sources: new.sources,
-                        ts,
-                        first_reads,
-                    }),
-                    Err(reason) => {
-                        self.unpublish(object.id);
-                        drop(reply.send(Err(Report::new(SqlState::INTERNAL_ERROR, reason))));
-                    }
-                }
-            }
+        let installed = opened.and_then(|first_reads| {
+            let sources = new.sources.keys().copied().collect();
+            Ok((self.install_new(&mut object, sources)?, first_reads))
+        });
+        match installed {
+            Ok(((leaves, ts), first_reads)) => self.begin_hydration(Start {
+                view: id,
+                object,
+                reply,
+                leaves,
+                sources: new.sources,
+                ts,
+                first_reads,
+            }),
             Err(report) => {
                 self.close_unread_sources();
-                drop(reply.send(Err(report)));
+                self.end_job(id, &name, reply, report);
             }
         }
     }
 
     /// Opens the shared feeds of sources that nobody reads yet, at their end; gives which.
-    fn open_unread(&mut self, new: &NewView) -> Result<BTreeSet<ObjectId>, Report> {
+    pub(super) fn open_unread(&mut self, new: &NewView) -> Result<BTreeSet<ObjectId>, Report> {
         let mut opened = BTreeSet::new();
         for (id, built) in &new.sources {
             if self.sources.contains_key(id) {
@@ -229,6 +249,7 @@ impl Coordinator {
             now: self.last_now,
             view: object.id,
             name: object.name.clone(),
+            keys_below: self.keys_below(&graph),
             figures: self.figures(&graph),
             graph: Arc::new(graph),
             tables,
@@ -239,6 +260,20 @@ impl Coordinator {
         };
         self.install(install, sources);
         Ok((leaves, start))
+    }
+
+    /// By leaf, the key of the view that is read there.
+    pub(super) fn keys_below(&self, graph: &Graph) -> BTreeMap<usize, Vec<usize>> {
+        let leaves = graph.leaves.iter().enumerate();
+        let key = |(at, stage): (usize, &millrace_dataflow::graph::LeafStage)| match stage.leaf.kind
+        {
+            LeafKind::Source(_) => None,
+            LeafKind::View(below) => {
+                let view = self.views.get(&below)?;
+                Some((at, view.tables.content.sort().to_vec()))
+            }
+        };
+        leaves.filter_map(key).collect()
     }
 
     /// The tables of a view, made or found.
@@ -324,16 +359,24 @@ impl Coordinator {
     ) -> Result<(), ServerError> {
         let catalog = self.catalog();
         let mut all: BTreeSet<ObjectId> = ids.iter().copied().collect();
-        let filling = self.hydrations.values().flat_map(super::hydrate::Hydration::reads);
-        let filling: BTreeSet<ObjectId> = filling.collect();
         for id in &ids {
             let above = catalog.dependants(*id);
-            let outside: Vec<_> = above.iter().filter(|a| !all.contains(a)).copied().collect();
-            if filling.contains(id) || (!cascade && !outside.is_empty()) {
-                drop(reply.send(Err(depended_on(&catalog, *id, &outside))));
+            // An index goes with what it is on.
+            let is_index = |id: &ObjectId| {
+                catalog.get(*id).is_some_and(|object| matches!(object.kind, Kind::Index(_)))
+            };
+            let outside = above.iter().filter(|a| !all.contains(a) && !is_index(a));
+            let outside: Vec<_> = outside.copied().collect();
+            let jobs = self.jobs_over(*id);
+            let free = outside.is_empty() && jobs.is_empty();
+            if !cascade && !free {
+                drop(reply.send(Err(depended_on(&catalog, *id, &outside, &jobs))));
                 return Ok(());
             }
             all.extend(above);
+        }
+        for job in all.iter().flat_map(|id| self.jobs_over(*id)).collect::<Vec<_>>() {
+            self.give_up(job);
         }
         let workers = self.runtime.workers();
         let mut waiting = BTreeSet::new();
@@ -471,7 +514,7 @@ pub(super) fn tables_of(object: &Object) -> Vec<TableId> {
     }
 }
 
-fn depended_on(catalog: &Catalog, id: ObjectId, above: &[ObjectId]) -> Report {
+fn depended_on(catalog: &Catalog, id: ObjectId, above: &[ObjectId], jobs: &[ObjectId]) -> Report {
     let Some(object) = catalog.get(id) else {
         return Report::new(SqlState::UNDEFINED_TABLE, "relation does not exist");
     };
@@ -481,6 +524,7 @@ fn depended_on(catalog: &Catalog, id: ObjectId, above: &[ObjectId]) -> Report {
         .iter()
         .filter_map(|id| catalog.get(*id))
         .map(|above| format!("{} depends on {dropped}", described(above)))
+        .chain(jobs.iter().map(|job| format!("job {job} depends on {dropped}")))
         .collect();
     let message = format!("cannot drop {dropped} because other objects depend on it");
     Report::new(SqlState::DEPENDENT_OBJECTS_STILL_EXIST, message)

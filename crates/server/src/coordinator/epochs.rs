@@ -150,7 +150,7 @@ impl Coordinator {
         }
         drop(board);
         if hand_over {
-            self.expect_hand_over(epoch);
+            self.expect_hand_over(epoch, now);
         }
         Ok(())
     }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use millrace_dataflow::runtime::ViewTables;
-use millrace_sql::{Catalog, Kind, Object};
+use millrace_sql::{Catalog, Object};
 use millrace_storage::{Commit, Op};
 use millrace_types::{Epoch, ObjectId, Report, SqlState, Ts};
 
@@ -44,6 +44,10 @@ impl Coordinator {
                 self.shared.board.lock().sources.insert(source, status);
             }
             self.fail_views(source, &reason);
+            for job in self.jobs_over(source) {
+                let report = Report::new(SqlState::FOREIGN_DATA_ERROR, reason.clone());
+                self.abort_hydration(job, report);
+            }
         }
     }
 
@@ -114,7 +118,7 @@ impl Coordinator {
 
     /// Refuses a view over one that does not run.
     pub(super) fn stopped_below(&self, object: &Object) -> Option<Report> {
-        let Kind::MaterializedView(view) = &object.kind else { return None };
+        let view = object.stored()?;
         let catalog = self.catalog();
         let stopped = view.plan.root.leaves().into_iter().find_map(|leaf| match leaf.kind {
             millrace_plan::LeafKind::View(id) if !self.views.contains_key(&id) => Some(id),

@@ -13,7 +13,6 @@ use crossbeam_channel::{Sender, TrySendError};
 use millrace_storage::{Store, Table};
 use millrace_types::{TableId, Ts};
 
-use super::hydrate::Hydration;
 use super::{Coordinator, Message, View};
 use crate::error::ServerError;
 use crate::shared::Shared;
@@ -91,9 +90,7 @@ impl Coordinator {
         self.housekeeping.last_at = now;
         let job: Job = self
             .views
-            .iter()
-            .filter(|(id, _)| !self.hydrations.get(id).is_some_and(Hydration::is_flushing))
-            .map(|(_, view)| view)
+            .values()
             .filter(|view| view.tables.content.bytes() > WORTH_BYTES)
             .map(|view| (view.tables.content.clone(), settled(view)))
             .collect();

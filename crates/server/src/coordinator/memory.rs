@@ -53,9 +53,11 @@ impl Coordinator {
             }
             return;
         }
-        // Without live views there is nothing that a checkpoint could write.
-        let live = self.views.values().any(|view| view.live_from.is_some());
-        if !live || self.recovering() || now.saturating_sub(self.shortage.resumed_at) < READ_US {
+        // Without views there is nothing that a checkpoint could write.
+        if self.views.is_empty()
+            || self.recovering()
+            || now.saturating_sub(self.shortage.resumed_at) < READ_US
+        {
             return;
         }
         if !std::mem::replace(&mut self.shortage.told, true) {
@@ -64,6 +66,7 @@ impl Coordinator {
         }
         self.shortage.waiting = Some((now, checkpoint));
         self.pause(true);
+        self.hydrations.values_mut().for_each(super::hydrate::Hydration::want_place);
         self.checkpoints.want();
     }
 

@@ -13,6 +13,7 @@ mod epochs;
 mod failed;
 mod housekeeping;
 mod hydrate;
+mod jobs;
 mod memory;
 mod recover;
 mod sources;
@@ -32,6 +33,7 @@ use tokio::sync::oneshot;
 
 use crate::error::ServerError;
 use crate::shared::Shared;
+use crate::sources::Connected;
 
 pub use ddl::{NewView, Request};
 pub(crate) use hydrate::source_report;
@@ -68,6 +70,8 @@ pub enum Message {
     Failed(Box<ServerError>),
     /// Ends of a source, as asked just now.
     Ends(ObjectId, Result<Vec<Extent>, SourceError>),
+    /// The sources of a job of an earlier life of the server have answered.
+    Connected(ObjectId, Box<Result<Connected, ServerError>>),
     /// Checkpoint and end.
     Stop(std::sync::mpsc::Sender<()>),
 }
@@ -133,6 +137,7 @@ pub struct Coordinator {
     /// Requests that wait for the commit under way.
     waiting: VecDeque<Request>,
     ddl: ddl::Ddl,
+    jobs: jobs::Jobs,
     /// Logged epochs that recovery has not yet read again.
     replay: VecDeque<recover::Logged>,
     next_feed: u64,
@@ -187,6 +192,7 @@ impl Coordinator {
             housekeeping,
             waiting: VecDeque::new(),
             ddl: ddl::Ddl::default(),
+            jobs: jobs::Jobs::default(),
             replay: VecDeque::new(),
             next_feed: 1,
             last_seal_at: 0,
@@ -242,6 +248,7 @@ impl Coordinator {
             Message::Committed(done) => self.committed(*done)?,
             Message::Failed(error) => return Err(*error),
             Message::Ends(source, ends) => self.ends(source, ends),
+            Message::Connected(job, connected) => self.connected(job, *connected),
             Message::Stop(done) => {
                 self.stop = Some(done);
                 self.begin_stop();
@@ -276,7 +283,8 @@ impl Coordinator {
         self.fail_unreadable();
         self.complete(now);
         self.replay_sealed(now);
-        self.drive_hydrations(now)?;
+        self.admit(now);
+        self.drive_hydrations(now);
         if self.seal_due(now) {
             self.seal(now)?;
         }
@@ -293,6 +301,7 @@ impl Coordinator {
         }
         let now = self.shared.clock.now();
         let busy = !self.hydrations.is_empty()
+            || !self.jobs.queue.is_empty()
             || self.sources.values().any(|source| source.feed.gate.peek_changed());
         match busy {
             true if self.in_flight_full() => Duration::from_millis(20),

@@ -18,6 +18,7 @@ use millrace_types::{ObjectId, PartitionId};
 
 use super::checkpoint::RECORD_KEY;
 use super::ddl::{IDS_KEY, OBJECT_PREFIX, tables_of};
+use super::hydrate::Stored;
 use super::sources::Opening;
 use super::watermark::Rule;
 use super::{Coordinator, InFlight};
@@ -129,7 +130,9 @@ impl Coordinator {
         let catalog = self.catalog();
         let store = self.shared.store.clone();
         self.load_ids(&catalog)?;
-        let tables: Vec<_> = catalog.objects().flat_map(|o| tables_of(o)).collect();
+        let jobs = self.stored_jobs()?;
+        let mut tables: Vec<_> = catalog.objects().flat_map(|o| tables_of(o)).collect();
+        tables.extend(jobs.iter().flat_map(Stored::tables));
         store.retain_tables(&tables)?;
         let checkpoint = store.checkpoint();
         let log = store.epochs_above(checkpoint)?;
@@ -164,6 +167,7 @@ impl Coordinator {
                 start: checkpoint.next().ts(),
                 restore: Some(checkpoint),
                 live: true,
+                keys_below: BTreeMap::new(),
                 watermarks: watermarks.clone(),
             };
             self.install(install, sources);
@@ -172,6 +176,7 @@ impl Coordinator {
             }
             self.show_view(object.id, readable_from);
         }
+        self.recover_jobs(&catalog, jobs)?;
         for id in read {
             self.reopen(&catalog, id, record.as_ref(), &log)?;
         }

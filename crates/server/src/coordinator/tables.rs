@@ -9,6 +9,7 @@
 //! the seal of their epoch, and only after it is durable. 3. all rows of a table go to one worker,
 //! which keeps them in order.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millrace_dataflow::graph::Graph;
@@ -139,6 +140,7 @@ impl Coordinator {
             start: self.open.ts(),
             restore: None,
             live: true,
+            keys_below: BTreeMap::new(),
             watermarks: Arc::new(watermarks.collect()),
         };
         self.install(install, Vec::new());

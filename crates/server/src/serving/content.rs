@@ -1,40 +1,69 @@
 //! A materialized view as a DataFusion table, at one epoch.
 //!
-//! Comparisons of a column with a literal prune the blocks that are read; DataFusion filters what is
-//! left. Reading runs on a blocking thread, a few batches ahead, and ends when the query does.
+//! Comparisons of a column with a literal decide which order of the rows is read, the view's own or
+//! that of an index, and prune the blocks that are read; DataFusion filters what is left.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::{DataType, SchemaRef};
 use async_trait::async_trait;
-use datafusion::catalog::streaming::StreamingTable;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::error::DataFusionError;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Between, Expr, Operator, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
-use datafusion::physical_plan::streaming::PartitionStream;
 use millrace_storage::{ColumnRange, Scan, Snapshot};
+use parking_lot::Mutex;
+
+use super::view_scan::{Names, ViewScan};
 
 /// See the module's documentation.
 pub struct ViewProvider {
+    name: String,
     schema: SchemaRef,
     snapshot: OnceLock<Arc<Snapshot>>,
+    /// Other orders of the same rows at the same epoch.
+    indexes: Mutex<Vec<(String, Arc<Snapshot>)>>,
 }
 
 impl ViewProvider {
     /// A table with the view's stored schema; what it reads is pinned before it runs.
-    pub fn new(schema: SchemaRef) -> ViewProvider {
-        ViewProvider { schema, snapshot: OnceLock::new() }
+    pub fn new(name: String, schema: SchemaRef) -> ViewProvider {
+        ViewProvider { name, schema, snapshot: OnceLock::new(), indexes: Mutex::default() }
     }
 
     /// Decides what is read; later calls change nothing.
     pub fn pin(&self, snapshot: Snapshot) {
         self.snapshot.get_or_init(|| Arc::new(snapshot));
     }
+
+    /// Adds an index that may be read instead.
+    pub fn pin_index(&self, name: String, snapshot: Snapshot) {
+        self.indexes.lock().push((name, Arc::new(snapshot)));
+    }
+
+    /// What is read, with the name of the index if it is one: where the ranges bound the most of the
+    /// leading columns, the view itself if an index bounds no more.
+    fn choose(&self, ranges: &[ColumnRange]) -> Option<(Option<String>, Arc<Snapshot>)> {
+        let own = self.snapshot.get()?.clone();
+        let mut best = (bounded(own.sort(), ranges), None, own);
+        for (name, snapshot) in self.indexes.lock().iter() {
+            let found = bounded(snapshot.sort(), ranges);
+            if found > best.0 {
+                best = (found, Some(name.clone()), snapshot.clone());
+            }
+        }
+        Some((best.1, best.2))
+    }
+}
+
+/// How many leading columns are bound to one value, and whether the next one is bound at all.
+fn bounded(sort: &[usize], ranges: &[ColumnRange]) -> (usize, bool) {
+    let of = |column: usize| ranges.iter().filter(move |range| range.column == column);
+    let equal = |column: &&usize| of(**column).any(|range| range.min.is_some() && range.is_point());
+    let equal = sort.iter().take_while(equal).count();
+    (equal, sort.get(equal).is_some_and(|column| of(*column).next().is_some()))
 }
 
 impl fmt::Debug for ViewProvider {
@@ -62,7 +91,7 @@ impl TableProvider for ViewProvider {
 
     async fn scan(
         &self,
-        session: &dyn Session,
+        _: &dyn Session,
         projection: Option<&Vec<usize>>,
         filters: &[Expr],
         limit: Option<usize>,
@@ -75,49 +104,28 @@ impl TableProvider for ViewProvider {
         for filter in filters {
             collect_ranges(filter, &self.schema, &mut ranges);
         }
-        let scan = Scan { columns: projection.cloned(), ranges };
         let unpinned = || DataFusionError::Internal("a view was read before its epoch".into());
-        let snapshot = self.snapshot.get().cloned().ok_or_else(unpinned)?;
-        let part = Arc::new(Part { schema: schema.clone(), snapshot, scan });
+        let (index, snapshot) = self.choose(&ranges).ok_or_else(unpinned)?;
+        let scan = Scan { columns: projection.cloned(), ranges, after: None };
         // With filters left above, a limit may not cut the scan short.
         let limit = if filters.is_empty() { limit } else { None };
-        StreamingTable::try_new(schema, vec![part])?.scan(session, None, &[], limit).await
+        let names = Names { table: self.name.clone(), index, bounds: bounds(&scan, &self.schema) };
+        Ok(Arc::new(ViewScan::new(names, schema, snapshot, scan, limit)))
     }
 }
 
-struct Part {
-    schema: SchemaRef,
-    snapshot: Arc<Snapshot>,
-    scan: Scan,
-}
-
-impl fmt::Debug for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Part").field("ranges", &self.scan.ranges.len()).finish_non_exhaustive()
-    }
-}
-
-impl PartitionStream for Part {
-    fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
-    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema.clone(), 2);
-        let out = builder.tx();
-        let (snapshot, scan) = (self.snapshot.clone(), self.scan.clone());
-        builder.spawn_blocking(move || {
-            for batch in snapshot.scan(scan) {
-                let batch = batch.map_err(|e| DataFusionError::External(e.into()));
-                // The receiver is gone when the query has ended or was cancelled.
-                if out.blocking_send(batch).is_err() {
-                    break;
-                }
-            }
-            Ok(())
-        });
-        builder.build()
-    }
+/// What the ranges say, for EXPLAIN.
+fn bounds(scan: &Scan, schema: &SchemaRef) -> String {
+    let range = |range: &ColumnRange| {
+        let name = schema.field(range.column).name();
+        match (&range.min, &range.max) {
+            (Some(_), Some(_)) if range.is_point() => format!("{name} = ..."),
+            (Some(_), Some(_)) => format!("... <= {name} <= ..."),
+            (Some(_), None) => format!("{name} >= ..."),
+            _ => format!("{name} <= ..."),
+        }
+    };
+    scan.ranges.iter().map(range).collect::<Vec<_>>().join(", ")
 }
 
 /// The bounds that a conjunction puts on columns; what it does not understand bounds nothing.

@@ -254,13 +254,15 @@ fn epochs(shared: &Shared) -> Result<RecordBatch> {
 
 fn jobs(shared: &Shared) -> Result<RecordBatch> {
     let jobs = shared.board.lock().jobs.clone();
-    let percent = |read: i64, all: i64| if all == 0 { 0 } else { read.saturating_mul(100) / all };
     batch(vec![
-        ("job", ints(jobs.iter().map(|job| Some(i64::from(job.0.0))))),
-        ("view", text(jobs.iter().map(|job| Some(&job.1)))),
-        ("rows_read", ints(jobs.iter().map(|job| Some(job.2)))),
-        ("rows_to_read", ints(jobs.iter().map(|job| Some(job.3)))),
-        ("percent", ints(jobs.iter().map(|job| Some(percent(job.2, job.3))))),
+        ("job", ints(jobs.iter().map(|job| Some(i64::from(job.id.0))))),
+        ("view", text(jobs.iter().map(|job| Some(&job.view)))),
+        ("status", text(jobs.iter().map(|job| Some(job.word())))),
+        ("rows_read", ints(jobs.iter().map(|job| Some(job.read)))),
+        ("rows_to_read", ints(jobs.iter().map(|job| Some(job.total)))),
+        ("rows_kept", ints(jobs.iter().map(|job| Some(job.kept)))),
+        ("percent", ints(jobs.iter().map(|job| Some(job.percent())))),
+        ("error", text(jobs.iter().map(|job| job.error()))),
     ])
 }
 
@@ -274,6 +276,7 @@ fn settings(shared: &Shared) -> Result<RecordBatch> {
         ("epoch-interval", format!("{:?}", config.epoch_interval)),
         ("checkpoint-interval", format!("{:?}", config.checkpoint_interval)),
         ("memory-limit", config.memory_limit.to_string()),
+        ("jobs", config.jobs.to_string()),
         ("http", config.http.map(|http| http.to_string()).unwrap_or_default()),
     ];
     batch(vec![

@@ -1,22 +1,19 @@
 //! CREATE and DROP, the session's part: binding, connecting, asking the coordinator.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use millrace_connectors::datagen::Anchor;
-use millrace_sql::ast::{self, Name};
+use millrace_sql::ast::{self, Name, ObjectKind};
 use millrace_sql::{Kind, MaterializedView, Object, Source};
-use millrace_types::{ObjectId, PartitionId, Report, SqlState, SqlType, TableId};
+use millrace_types::{ObjectId, Report, SqlState, SqlType, TableId};
 use tokio::sync::oneshot;
 
 use super::Conn;
 use super::show::positioned;
-use crate::coordinator::{BuiltSource, Message, NewView, Reply, Request, built_source};
+use crate::coordinator::{Message, NewView, Reply, Request};
 use crate::error::ServerError;
-
-/// How long a source may take to answer at CREATE.
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
+use crate::sources::{CONNECT_TIMEOUT, Connected, connect_all};
 
 impl Conn {
     /// True if the name is taken and the statement asks to let that pass.
@@ -34,12 +31,19 @@ impl Conn {
         }
     }
 
-    async fn ask(&self, request: impl FnOnce(Reply) -> Request) -> Result<(), Report> {
+    pub(super) async fn ask(&self, request: impl FnOnce(Reply) -> Request) -> Result<(), Report> {
+        self.send(request)?.await.map_err(|_| shutting_down())?
+    }
+
+    /// Asks the coordinator; what comes is its answer.
+    pub(super) fn send(
+        &self,
+        request: impl FnOnce(Reply) -> Request,
+    ) -> Result<oneshot::Receiver<Result<(), Report>>, Report> {
         let (reply, answer) = oneshot::channel();
-        let gone = || Report::new(SqlState::ADMIN_SHUTDOWN, "the server is shutting down");
         let message = Message::Request(Box::new(request(reply)));
-        self.shared.inbox.send(message).map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        self.shared.inbox.send(message).map_err(|_| shutting_down())?;
+        Ok(answer)
     }
 
     pub(super) async fn create_source(&mut self, create: ast::CreateSource) -> Result<(), Report> {
@@ -165,6 +169,17 @@ impl Conn {
         self.fill(object, sources).await
     }
 
+    pub(super) async fn create_index(&mut self, create: ast::CreateIndex) -> Result<(), Report> {
+        if let Some(name) = &create.name
+            && self.exists(name, create.if_not_exists)?
+        {
+            return Ok(());
+        }
+        let (name, index) = millrace_sql::bind_index(&self.shared.catalog(), &create)?;
+        let (id, kind) = (ObjectId::default(), Kind::Index(index));
+        self.fill(Object { id, name, kind, sql: create.text }, BTreeMap::new()).await
+    }
+
     /// Connects the sources and fills what is made of them.
     async fn fill(
         &mut self,
@@ -181,8 +196,10 @@ impl Conn {
                 partition.0
             ));
         }
-        let new = Box::new(NewView { object, sources, ends });
-        self.ask(|reply| Request::CreateMaterializedView(new, reply)).await
+        let name = object.name.clone();
+        let background = self.settings.lock().get("background_ddl")? == "on";
+        let new = Box::new(NewView { object, sources, ends, background });
+        self.until_filled(&name, |reply| Request::CreateMaterializedView(new, reply)).await
     }
 
     pub(super) async fn drop_objects(&mut self, drop: ast::Drop) -> Result<(), Report> {
@@ -203,50 +220,58 @@ impl Conn {
                     let kind = drop.kind.word();
                     self.notice(format!("{kind} \"{}\" does not exist, skipping", name.name));
                 }
-                Err(_) => {
-                    let message = format!("{} \"{}\" does not exist", drop.kind.word(), name.name);
-                    let report = Report::new(SqlState::UNDEFINED_TABLE, message);
-                    return Err(positioned(report, name));
-                }
+                Err(_) => return Err(positioned(self.missing(drop.kind, &name.name), name)),
             }
         }
-        match ids.is_empty() {
-            true => Ok(()),
-            false => self.ask(|reply| Request::Drop(ids, drop.cascade, reply)).await,
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let cascades = self.cascades(&ids);
+        self.ask(|reply| Request::Drop(ids, drop.cascade, reply)).await?;
+        self.notices.extend(cascades);
+        Ok(())
+    }
+
+    fn missing(&self, kind: ObjectKind, name: &str) -> Report {
+        let code = match kind {
+            ObjectKind::Index => SqlState::UNDEFINED_OBJECT,
+            _ => SqlState::UNDEFINED_TABLE,
+        };
+        let report = Report::new(code, format!("{} \"{name}\" does not exist", kind.word()));
+        let jobs = self.shared.board.lock().jobs.clone();
+        match jobs.iter().find(|job| job.view == name) {
+            Some(job) => {
+                report.hint(format!("It is being filled: CANCEL JOB {} ends that.", job.id))
+            }
+            None => report,
+        }
+    }
+
+    /// What PostgreSQL says of objects that go with others. Indexes go without a word.
+    fn cascades(&self, ids: &[ObjectId]) -> Option<Report> {
+        let catalog = self.shared.catalog();
+        let above: BTreeSet<ObjectId> = ids.iter().flat_map(|id| catalog.dependants(*id)).collect();
+        let above = above.iter().filter(|id| !ids.contains(id)).filter_map(|id| catalog.get(*id));
+        let above = above.filter(|object| !matches!(object.kind, Kind::Index(_)));
+        let line = |object: &Arc<Object>| {
+            format!("drop cascades to {} {}", object.object_kind().word(), object.name)
+        };
+        let lines: Vec<String> = above.map(line).collect();
+        let report = |message| Report::new(SqlState::SUCCESSFUL_COMPLETION, message);
+        match lines.as_slice() {
+            [] => None,
+            [one] => Some(report(one.clone())),
+            lines => {
+                let message = format!("drop cascades to {} other objects", lines.len());
+                Some(report(message).detail(lines.join("\n")))
+            }
         }
     }
 }
 
-/// What a view is filled from.
-#[derive(Default)]
-struct Connected {
-    sources: BTreeMap<ObjectId, Arc<BuiltSource>>,
-    ends: BTreeMap<ObjectId, BTreeMap<PartitionId, i64>>,
-    /// Where the source no longer holds all from its start on: the first offset that is there.
-    gone: Vec<(ObjectId, PartitionId, i64)>,
-}
-
-/// Connects sources and asks for what they hold.
-fn connect_all(
-    shared: &crate::shared::Shared,
-    sources: BTreeMap<ObjectId, Source>,
-) -> Result<Connected, ServerError> {
-    let mut all = Connected::default();
-    for (id, source) in sources {
-        let mut built = built_source(&shared.store, &shared.clock, id, &source)?;
-        let extents = built.connector.extents(CONNECT_TIMEOUT)?;
-        for extent in &extents {
-            let start = built.starts.entry(extent.partition).or_default();
-            if extent.first > *start {
-                *start = extent.first;
-                all.gone.push((id, extent.partition, extent.first));
-            }
-        }
-        let ends = extents.iter().map(|extent| (extent.partition, extent.end));
-        all.ends.insert(id, ends.collect());
-        all.sources.insert(id, Arc::new(built));
-    }
-    Ok(all)
+/// What is said when the coordinator has gone.
+pub(super) fn shutting_down() -> Report {
+    Report::new(SqlState::ADMIN_SHUTDOWN, "the server is shutting down")
 }
 
 /// Runs what waits for the network on a thread for that.

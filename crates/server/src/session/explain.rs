@@ -1,6 +1,8 @@
 //! EXPLAIN: of a view's dataflow, or of a query.
 
-use datafusion::physical_plan::displayable;
+use datafusion::physical_plan::display::DisplayableExecutionPlan;
+use datafusion::physical_plan::{displayable, execute_stream};
+use futures::StreamExt;
 use millrace_dataflow::runtime::Work;
 use millrace_pg::session::Outcome;
 use millrace_plan::{Upstream, ViewPlan};
@@ -45,7 +47,18 @@ impl Conn {
                 tables.pin(self.seen).await?;
                 let physical = state.create_physical_plan(&plan).await;
                 let physical = physical.map_err(|error| report_of(&error))?;
-                displayable(physical.as_ref()).indent(false).to_string()
+                if explain.analyze {
+                    let mut rows = execute_stream(physical.clone(), state.task_ctx())
+                        .map_err(|error| report_of(&error))?;
+                    while let Some(batch) = rows.next().await {
+                        batch.map_err(|error| report_of(&error))?;
+                    }
+                    DisplayableExecutionPlan::with_metrics(physical.as_ref())
+                        .indent(false)
+                        .to_string()
+                } else {
+                    displayable(physical.as_ref()).indent(false).to_string()
+                }
             }
             other => return Err(Report::unsupported(format!("EXPLAIN of {}", other.tag()))),
         };
@@ -146,6 +159,8 @@ fn input(catalog: &Catalog, id: ObjectId) -> InputInfo {
         }
         Kind::MaterializedView(view) => InputInfo::view(id, view.plan.root.meta()),
         Kind::Table(table) => InputInfo::view(id, table.stored.plan.root.meta()),
-        Kind::View(_) => unreachable!("the binder expands views"),
+        Kind::View(_) | Kind::Index(_) => {
+            unreachable!("the binder expands views and reads no index")
+        }
     }
 }

@@ -9,9 +9,10 @@ use millrace_types::{Epoch, ObjectId, PartitionId, Report, SqlState};
 use tokio::sync::oneshot;
 
 use super::Conn;
-use super::ddl::{CONNECT_TIMEOUT, blocking};
+use super::ddl::blocking;
 use crate::coordinator::{Message, built_source};
 use crate::shared::Board;
+use crate::sources::CONNECT_TIMEOUT;
 
 /// How often what a source has read is looked at; it is posted four times a second.
 const LOOK_EVERY: Duration = Duration::from_millis(50);

@@ -12,6 +12,7 @@ mod copy_lines;
 mod ddl;
 mod explain;
 mod flush;
+mod jobs;
 mod query;
 mod relations;
 mod rows;
@@ -32,7 +33,8 @@ use millrace_pg::session::{
 };
 use millrace_sql::ast::{self, Statement};
 use millrace_sql::sqlparser::{self, ast::Query};
-use millrace_types::{Epoch, Report, SqlState};
+use millrace_types::{Epoch, ObjectId, Report, SqlState};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::error::ServerError;
 use crate::shared::Shared;
@@ -75,6 +77,7 @@ impl Database for Sessions {
             return Err(Report::new(SqlState::INVALID_CATALOG_NAME, message)
                 .hint(format!("The database is \"{DATABASE}\".")));
         }
+        let (news, news_out) = unbounded_channel();
         let conn = Conn {
             shared: self.shared.clone(),
             catalog_schemas: self.catalog_schemas.clone(),
@@ -86,6 +89,8 @@ impl Database for Sessions {
             uncommitted: Uncommitted::default(),
             copying: None,
             given: None,
+            news,
+            news_out: Some(news_out),
         };
         for (name, value) in login.options {
             // A client may send parameters that mean nothing here; that is no reason to refuse it.
@@ -121,6 +126,10 @@ struct Conn {
     copying: Option<copy::Copying>,
     /// Rows that the statement under way reads by a name.
     given: Option<(&'static str, RecordBatch)>,
+    /// Notices that are sent while a statement runs.
+    news: UnboundedSender<Report>,
+    /// Where they come out; the connection takes it.
+    news_out: Option<UnboundedReceiver<Report>>,
 }
 
 #[async_trait]
@@ -182,6 +191,10 @@ impl Session for Conn {
         std::mem::take(&mut self.notices)
     }
 
+    fn news(&mut self) -> Option<UnboundedReceiver<Report>> {
+        self.news_out.take()
+    }
+
     fn transaction(&self) -> Transaction {
         self.transaction
     }
@@ -237,9 +250,11 @@ impl Conn {
             Statement::CreateTable(create) => self.create_table(*create).await?,
             Statement::Change(change) => return self.change(&change, parameters).await,
             Statement::CreateView(create) => self.create_view(*create).await?,
+            Statement::CreateIndex(create) => self.create_index(*create).await?,
             Statement::Copy(copy) => return self.begin_copy(*copy),
             Statement::Flush => self.flush().await?,
             Statement::Drop(drop) => self.drop_objects(drop).await?,
+            Statement::CancelJob(job) => self.cancel_job(ObjectId(job)).await?,
             Statement::Show(show) => return self.show(&show),
             Statement::Describe(name) => return self.describe(&name, "DESCRIBE"),
             Statement::Explain(explain) => return self.explain(explain, text).await,

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::datatypes::Schema;
 use millrace_pg::catalog::{Relation, RelationKind, Relations};
-use millrace_sql::Kind;
+use millrace_sql::{Catalog, Kind, Object};
 
+use super::change::quoted;
 use crate::serving::{SYSTEM_SCHEMA, system_names, system_table};
 use crate::shared::Shared;
 
@@ -37,9 +39,19 @@ impl Relations for CatalogRelations {
                     Kind::Table(_) => RelationKind::Table,
                     Kind::View(_) => RelationKind::View,
                     Kind::MaterializedView(_) => RelationKind::MaterializedView,
+                    Kind::Index(_) => RelationKind::Index,
                 },
-                columns: object.visible_schema(),
-                definition: definition(&object.kind, &object.sql),
+                columns: match &object.kind {
+                    Kind::Index(index) => Arc::new(
+                        object
+                            .full_schema()
+                            .project(&index.columns)
+                            .unwrap_or_else(|_| Schema::empty()),
+                    ),
+                    _ => object.visible_schema(),
+                },
+                definition: definition(&catalog, object),
+                index: index_of(&object.kind),
             })
             .collect();
         for (oid, name) in (FIRST_SYSTEM_OID..).zip(system_names()) {
@@ -52,6 +64,7 @@ impl Relations for CatalogRelations {
                     kind: RelationKind::Table,
                     columns: table.schema(),
                     definition: None,
+                    index: None,
                 });
             }
         }
@@ -59,15 +72,39 @@ impl Relations for CatalogRelations {
     }
 }
 
-/// The query of a view.
-fn definition(kind: &Kind, sql: &str) -> Option<String> {
-    match kind {
+/// What an index is on, and its columns there.
+fn index_of(kind: &Kind) -> Option<(u32, Vec<i16>)> {
+    let Kind::Index(index) = kind else { return None };
+    let columns = index.columns.iter().map(|column| i16::try_from(column + 1).unwrap_or_default());
+    Some((FIRST_USER_OID + index.on.0, columns.collect()))
+}
+
+/// The query of a view, or the statement of an index as PostgreSQL writes it.
+fn definition(catalog: &Catalog, object: &Object) -> Option<String> {
+    match &object.kind {
         Kind::Source(_) | Kind::Table(_) => None,
         Kind::View(view) => Some(view.query_text.clone()),
         Kind::MaterializedView(_) => {
-            let lower = sql.to_ascii_lowercase();
+            let lower = object.sql.to_ascii_lowercase();
             let at = lower.find("select").or_else(|| lower.find("with"));
-            at.and_then(|at| sql.get(at..)).map(str::to_owned)
+            at.and_then(|at| object.sql.get(at..)).map(str::to_owned)
         }
+        Kind::Index(index) => {
+            let schema = object.full_schema();
+            let columns = index.columns.iter().map(|column| written(schema.field(*column).name()));
+            let columns = columns.collect::<Vec<_>>().join(", ");
+            let (name, on) = (written(&object.name), written(&catalog.get(index.on)?.name));
+            Some(format!("CREATE INDEX {name} ON public.{on} USING btree ({columns})"))
+        }
+    }
+}
+
+/// A name as it is written in a statement, with quotes where it needs them.
+fn written(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit();
+    let first = |c: char| plain(c) && !c.is_ascii_digit();
+    match name.starts_with(first) && name.chars().all(plain) {
+        true => name.to_owned(),
+        false => quoted(name),
     }
 }

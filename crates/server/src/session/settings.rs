@@ -12,6 +12,8 @@ enum Kind {
     Text,
     /// By anybody, to one of a list, folded.
     OneOf(&'static [&'static str]),
+    /// By anybody, on or off.
+    Switch,
     /// Only shown.
     Fixed,
 }
@@ -19,7 +21,7 @@ enum Kind {
 /// Name as PostgreSQL spells it, default, kind.
 const SETTINGS: &[(&str, &str, Kind)] = &[
     ("application_name", "", Kind::Text),
-    ("background_ddl", "off", Kind::Fixed),
+    ("background_ddl", "off", Kind::Switch),
     ("bytea_output", "hex", Kind::OneOf(&["hex"])),
     ("client_encoding", "UTF8", Kind::OneOf(&["utf8", "unicode", "utf-8"])),
     ("client_min_messages", "notice", Kind::Text),
@@ -89,6 +91,15 @@ fn find(name: &str) -> Result<&'static (&'static str, &'static str, Kind), Repor
     known.ok_or_else(|| Report::new(SqlState::UNDEFINED_OBJECT, message()))
 }
 
+/// A Boolean as PostgreSQL's settings take it.
+fn switch(value: &str) -> Option<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "on" | "true" | "yes" | "1" => Some(true),
+        "off" | "false" | "no" | "0" => Some(false),
+        _ => None,
+    }
+}
+
 impl SessionSettings {
     /// The value of a setting.
     ///
@@ -112,6 +123,13 @@ impl SessionSettings {
         let value = values.join(", ");
         match kind {
             Kind::Text => drop(self.changed.insert(name, value)),
+            Kind::Switch => {
+                let on = switch(&value).ok_or_else(|| {
+                    let message = format!("parameter \"{name}\" requires a Boolean value");
+                    Report::new(SqlState::INVALID_PARAMETER_VALUE, message)
+                })?;
+                self.changed.insert(name, if on { "on" } else { "off" }.to_owned());
+            }
             Kind::OneOf(list) if list.contains(&value.to_ascii_lowercase().as_str()) => {
                 if *name == "view_errors" {
                     self.changed.insert(name, value.to_ascii_lowercase());

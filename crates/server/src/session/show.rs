@@ -84,11 +84,12 @@ impl Conn {
 
     fn show_jobs(&self) -> Outcome {
         let jobs = self.shared.board.lock().jobs.clone();
-        let rows = jobs.into_iter().map(|(id, name, read, all)| {
-            let percent = if all == 0 { 0 } else { read.saturating_mul(100) / all };
-            vec![Some(id.to_string()), Some(name), Some(format!("{percent}%"))]
+        let rows = jobs.into_iter().map(|job| {
+            let (id, progress) = (job.id.0.to_string(), format!("{}%", job.percent()));
+            let (word, error) = (job.word().to_owned(), job.error().map(str::to_owned));
+            vec![Some(id), Some(job.view), Some(word), Some(progress), error]
         });
-        text_rows("SHOW", &["job", "view", "progress"], rows.collect())
+        text_rows("SHOW", &["job", "view", "status", "progress", "error"], rows.collect())
     }
 
     fn show_create(&self, kind: ObjectKind, name: &Name) -> Result<Outcome, Report> {
@@ -109,22 +110,22 @@ impl Conn {
                 let found = source.columns.iter().find(|c| c.name == column);
                 found.and_then(|c| c.computed.clone())
             }
-            Kind::Table(_) | Kind::View(_) | Kind::MaterializedView(_) => None,
+            Kind::Table(_) | Kind::View(_) | Kind::MaterializedView(_) | Kind::Index(_) => None,
         };
         let default = |column: &str| match &object.kind {
             Kind::Table(table) => {
                 let found = table.columns.iter().find(|c| c.name == column);
                 found.and_then(|c| c.default.clone())
             }
-            Kind::Source(_) | Kind::View(_) | Kind::MaterializedView(_) => None,
+            Kind::Source(_) | Kind::View(_) | Kind::MaterializedView(_) | Kind::Index(_) => None,
         };
         let in_key = |at: usize| match &object.kind {
             Kind::Table(table) => table.key.contains(&at),
-            Kind::Source(_) | Kind::View(_) | Kind::MaterializedView(_) => false,
+            Kind::Source(_) | Kind::View(_) | Kind::MaterializedView(_) | Kind::Index(_) => false,
         };
         let watermark = match &object.kind {
             Kind::Source(source) => source.watermark.as_ref().map(|w| (w.column, w.delay_us)),
-            Kind::Table(_) | Kind::View(_) | Kind::MaterializedView(_) => None,
+            Kind::Table(_) | Kind::View(_) | Kind::MaterializedView(_) | Kind::Index(_) => None,
         };
         let mut rows = Vec::new();
         for (at, field) in schema.fields().iter().enumerate() {

@@ -93,9 +93,10 @@ impl QueryTables {
         match &object.kind {
             Kind::MaterializedView(_) | Kind::Table(_) => {
                 let mut views = self.views.lock();
-                let provider = views
-                    .entry(object.id)
-                    .or_insert_with(|| Arc::new(ViewProvider::new(object.full_schema())));
+                let provider = views.entry(object.id).or_insert_with(|| {
+                    let name = object.name.clone();
+                    Arc::new(ViewProvider::new(name, object.full_schema()))
+                });
                 let provider: Arc<dyn TableProvider> = provider.clone();
                 Ok(Some(provider))
             }
@@ -106,14 +107,15 @@ impl QueryTables {
                 Ok(Some(Arc::new(TopicProvider::new(Arc::new(built)))))
             }
             // The binder expands views itself.
-            Kind::View(_) => Ok(None),
+            Kind::View(_) | Kind::Index(_) => Ok(None),
         }
     }
 
     /// Waits until all views of the query may be read, and pins them to one epoch, at least `seen`;
     /// that epoch, if there are views.
     pub(super) async fn pin(&self, seen: Epoch) -> Result<Option<Epoch>, Report> {
-        let ids: Vec<ObjectId> = self.views.lock().keys().copied().collect();
+        let mut ids: Vec<ObjectId> = self.views.lock().keys().copied().collect();
+        ids.extend(self.indexes(&ids));
         let all = self.of_all_views.load(Ordering::Relaxed);
         if ids.is_empty() && !all {
             return Ok(None);
@@ -165,11 +167,28 @@ impl QueryTables {
         }
         let views = self.views.lock();
         for (id, snapshot) in snapshots {
-            if let Some(provider) = views.get(&id) {
-                provider.pin(snapshot);
+            match self.catalog.get(id).map(|object| (&object.kind, &object.name)) {
+                Some((Kind::Index(index), name)) => {
+                    if let Some(provider) = views.get(&index.on) {
+                        provider.pin_index(name.clone(), snapshot);
+                    }
+                }
+                _ => {
+                    if let Some(provider) = views.get(&id) {
+                        provider.pin(snapshot);
+                    }
+                }
             }
         }
         Ok(true)
+    }
+
+    /// The indexes on some tables and views, without those that have stopped.
+    fn indexes(&self, on: &[ObjectId]) -> Vec<ObjectId> {
+        let board = self.shared.board.lock();
+        let runs = |id: &ObjectId| board.views.get(id).is_some_and(|view| view.failed.is_none());
+        let indexes = on.iter().flat_map(|on| self.catalog.indexes(*on));
+        indexes.map(|(object, _)| object.id).filter(runs).collect()
     }
 
     /// The epoch that all views have completed; None while one has not.

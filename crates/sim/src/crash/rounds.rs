@@ -18,7 +18,8 @@ use crate::kafka::Kafka;
 use crate::server::{self, Server};
 use crate::wait;
 
-fn rounds(default: usize) -> usize {
+/// The rounds that are asked for.
+pub(super) fn rounds(default: usize) -> usize {
     let text = std::env::var("MILLRACE_CRASH_ROUNDS");
     text.map_or(default, |text| text.parse().expect("MILLRACE_CRASH_ROUNDS is a number"))
 }

@@ -71,8 +71,10 @@ impl<'a> Context<'a> {
         };
         if let Some(object) = object {
             self.named.borrow_mut().insert(object.id);
-            if let Kind::View(view) = &object.kind {
-                return self.expand(object, view);
+            match &object.kind {
+                Kind::View(view) => return self.expand(object, view),
+                Kind::Index(_) => return Err(is_index(&object.name)),
+                Kind::Source(_) | Kind::Table(_) | Kind::MaterializedView(_) => {}
             }
         }
         match (self.tables.table(&local), object) {
@@ -101,6 +103,12 @@ impl<'a> Context<'a> {
         let plan = renamed.map_err(|error| failed(crate::error::report(error)))?;
         Ok(Arc::new(Inlined { schema: Arc::clone(&view.schema), plan }))
     }
+}
+
+fn is_index(name: &str) -> Report {
+    let message = format!("cannot open relation {}", Quoted(name));
+    let report = Report::new(SqlState::WRONG_OBJECT_TYPE, message);
+    report.detail("This operation is not supported for indexes.")
 }
 
 /// The error for a name that nothing has.

@@ -15,6 +15,7 @@ mod computed;
 mod context;
 mod fetch;
 mod grouping;
+mod index;
 mod literal;
 mod options;
 mod parameters;
@@ -42,6 +43,7 @@ use datafusion::sql::sqlparser::ast::{Query, Statement as SqlStatement};
 use millrace_types::{ObjectId, Report, SqlState, is_hidden};
 
 pub use change::{ChangeKind, ChangePlan, Conflict, EXCLUDED, plan_change};
+pub use index::bind_index;
 pub use parameters::Parameters;
 pub use source::{Connectors, FindColumns, FixedColumns, bind_source, source_to_infer};
 pub use table::{CatalogTable, CatalogTables, TableLookup};

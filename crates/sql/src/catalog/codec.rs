@@ -14,8 +14,8 @@ use millrace_types::{ObjectId, PartitionId, SqlType, TableId};
 use prost::Message;
 
 use super::{
-    Include, IncludeKind, Kind, MaterializedView, Object, Source, SourceColumn, SourceWatermark,
-    Table, TableColumn, View,
+    Include, IncludeKind, Index, Kind, MaterializedView, Object, Source, SourceColumn,
+    SourceWatermark, Table, TableColumn, View,
 };
 
 /// The version that is written.
@@ -61,6 +61,13 @@ impl Object {
             Kind::MaterializedView(view) => {
                 message.materialized = Some(materialized_message(view)?)
             }
+            Kind::Index(index) => {
+                message.index = Some(IndexMessage {
+                    on: index.on.0,
+                    columns: index.columns.iter().map(|column| *column as u64).collect(),
+                    stored: Some(materialized_message(&index.stored)?),
+                })
+            }
         }
         Ok(message.encode_to_vec())
     }
@@ -74,13 +81,15 @@ impl Object {
         if message.version > VERSION {
             return Err(CatalogError::Version { found: message.version });
         }
-        let kind = match (message.source, message.view, message.materialized, message.table) {
-            (Some(source), None, None, None) => Kind::Source(source_of(source)?),
-            (None, Some(view), None, None) => Kind::View(view_of(view)?),
-            (None, None, Some(view), None) => {
+        let (source, view, table) = (message.source, message.view, message.table);
+        let kind = match (source, view, message.materialized, table, message.index) {
+            (Some(source), None, None, None, None) => Kind::Source(source_of(source)?),
+            (None, Some(view), None, None, None) => Kind::View(view_of(view)?),
+            (None, None, Some(view), None, None) => {
                 Kind::MaterializedView(materialized_of(view, functions)?)
             }
-            (None, None, None, Some(table)) => Kind::Table(table_of(table, functions)?),
+            (None, None, None, Some(table), None) => Kind::Table(table_of(table, functions)?),
+            (None, None, None, None, Some(index)) => Kind::Index(index_of(index, functions)?),
             _ => return Err(CatalogError::Damaged("not exactly one kind")),
         };
         Ok(Object { id: ObjectId(message.id), name: message.name, kind, sql: message.sql })
@@ -105,6 +114,18 @@ struct ObjectMessage {
     materialized: Option<MaterializedMessage>,
     #[prost(message, optional, tag = "8")]
     table: Option<TableMessage>,
+    #[prost(message, optional, tag = "9")]
+    index: Option<IndexMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct IndexMessage {
+    #[prost(uint32, tag = "1")]
+    on: u32,
+    #[prost(uint64, repeated, tag = "2")]
+    columns: Vec<u64>,
+    #[prost(message, optional, tag = "3")]
+    stored: Option<MaterializedMessage>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -247,6 +268,16 @@ fn table_message(table: &Table) -> Result<TableMessage, CatalogError> {
         stored: Some(materialized_message(&table.stored)?),
         feed: table.feed.as_deref().map(source_message),
     })
+}
+
+fn index_of(message: IndexMessage, functions: &TaskContext) -> Result<Index, CatalogError> {
+    let column = |column: u64| {
+        usize::try_from(column).map_err(|_| CatalogError::Damaged("a column of an index"))
+    };
+    let columns = message.columns.into_iter().map(column).collect::<Result<Vec<_>, _>>()?;
+    let stored = message.stored.ok_or(CatalogError::Damaged("an index without its plan"))?;
+    let stored = materialized_of(stored, functions)?;
+    Ok(Index { on: ObjectId(message.on), columns, stored })
 }
 
 fn table_of(message: TableMessage, functions: &TaskContext) -> Result<Table, CatalogError> {

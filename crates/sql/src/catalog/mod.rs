@@ -20,8 +20,8 @@ use millrace_types::ObjectId;
 pub use codec::CatalogError;
 pub(crate) use object::visible;
 pub use object::{
-    Include, IncludeKind, Kind, MaterializedView, Object, ROW_ID_COLUMN, Source, SourceColumn,
-    SourceWatermark, Table, TableColumn, View,
+    Include, IncludeKind, Index, Kind, MaterializedView, Object, ROW_ID_COLUMN, Source,
+    SourceColumn, SourceWatermark, Table, TableColumn, View,
 };
 
 /// All objects at one moment.
@@ -83,6 +83,14 @@ impl Catalog {
         }
         found.remove(&id);
         found.into_iter().collect()
+    }
+
+    /// The indexes on an object.
+    pub fn indexes(&self, on: ObjectId) -> impl Iterator<Item = (&Arc<Object>, &Index)> {
+        self.objects().filter_map(move |object| match &object.kind {
+            Kind::Index(index) if index.on == on => Some((object, index)),
+            _ => None,
+        })
     }
 
     /// The names of all objects.

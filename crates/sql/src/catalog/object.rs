@@ -36,6 +36,37 @@ pub enum Kind {
     View(View),
     /// A maintained query.
     MaterializedView(MaterializedView),
+    /// The rows of a table or a materialized view in another order.
+    Index(Index),
+}
+
+/// A second access path: all rows of what it is on, stored by some columns and then by its key. It is
+/// kept like a view that shows them all.
+#[derive(Clone, Debug)]
+pub struct Index {
+    /// The table or materialized view.
+    pub on: ObjectId,
+    /// Its columns, leading first.
+    pub columns: Vec<usize>,
+    /// How its rows are kept.
+    pub stored: MaterializedView,
+}
+
+impl Index {
+    /// An index that is not stored yet.
+    pub fn new(on: &Object, columns: Vec<usize>) -> Option<Index> {
+        let below = on.stored()?;
+        let meta = below.plan.root.meta().clone();
+        let all = (0..meta.schema.fields().len()).collect();
+        let mut sort = columns.clone();
+        sort.extend(below.plan.sort.iter().filter(|column| !columns.contains(column)));
+        let root = Node::Leaf(Leaf { kind: LeafKind::View(on.id), columns: all, meta });
+        let stored = MaterializedView {
+            depends_on: vec![on.id],
+            ..stored(ViewPlan { root, sort, retention: None })
+        };
+        Some(Index { on: on.id, columns, stored })
+    }
 }
 
 /// A table.
@@ -277,6 +308,7 @@ impl Object {
             Kind::Source(_) | Kind::Table(_) => &[],
             Kind::View(view) => &view.depends_on,
             Kind::MaterializedView(view) => &view.depends_on,
+            Kind::Index(index) => &index.stored.depends_on,
         }
     }
 
@@ -287,6 +319,7 @@ impl Object {
             Kind::Table(_) => ObjectKind::Table,
             Kind::View(_) => ObjectKind::View,
             Kind::MaterializedView(_) => ObjectKind::MaterializedView,
+            Kind::Index(_) => ObjectKind::Index,
         }
     }
 
@@ -295,7 +328,7 @@ impl Object {
         match &self.kind {
             Kind::Source(source) => Some(source),
             Kind::Table(table) => table.feed.as_deref(),
-            Kind::View(_) | Kind::MaterializedView(_) => None,
+            Kind::View(_) | Kind::MaterializedView(_) | Kind::Index(_) => None,
         }
     }
 
@@ -304,6 +337,7 @@ impl Object {
         match &self.kind {
             Kind::MaterializedView(view) => Some(view),
             Kind::Table(table) => Some(&table.stored),
+            Kind::Index(index) => Some(&index.stored),
             Kind::Source(_) | Kind::View(_) => None,
         }
     }
@@ -313,6 +347,7 @@ impl Object {
         match &mut self.kind {
             Kind::MaterializedView(view) => Some(view),
             Kind::Table(table) => Some(&mut table.stored),
+            Kind::Index(index) => Some(&mut index.stored),
             Kind::Source(_) | Kind::View(_) => None,
         }
     }
@@ -324,6 +359,7 @@ impl Object {
             Kind::Source(source) => source.full_schema(),
             Kind::View(view) => Arc::clone(&view.schema),
             Kind::MaterializedView(view) => Arc::clone(&view.plan.root.meta().schema),
+            Kind::Index(index) => Arc::clone(&index.stored.plan.root.meta().schema),
         }
     }
 

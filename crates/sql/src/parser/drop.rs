@@ -1,4 +1,4 @@
-//! `DROP SOURCE | TABLE | VIEW | MATERIALIZED VIEW [IF EXISTS] name, ... [CASCADE | RESTRICT]`
+//! `DROP SOURCE | TABLE | VIEW | MATERIALIZED VIEW | INDEX [IF EXISTS] name, ... [CASCADE | RESTRICT]`
 
 use datafusion::sql::sqlparser::tokenizer::Token;
 use millrace_types::Report;
@@ -13,10 +13,14 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
         Some("TABLE") => ObjectKind::Table,
         Some("VIEW") => ObjectKind::View,
         Some("MATERIALIZED") => ObjectKind::MaterializedView,
+        Some("INDEX") => ObjectKind::Index,
         _ => return Err(unsupported::report(cursor)),
     };
     cursor.expect(&["DROP"])?;
     cursor.expect(&kind.sql().split(' ').collect::<Vec<_>>())?;
+    if kind == ObjectKind::Index {
+        cursor.take(&["CONCURRENTLY"]);
+    }
     let if_exists = cursor.take(&["IF", "EXISTS"]);
     let mut names = vec![cursor.object_name()?];
     while cursor.take_token(&Token::Comma) {

@@ -14,6 +14,8 @@ mod dialect;
 mod drop;
 mod explain;
 mod fail;
+mod index;
+mod job;
 mod session;
 mod show;
 mod table;
@@ -136,10 +138,12 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
         "DELETE" => table::change("DELETE", cursor),
         "CREATE" if cursor.is(&["CREATE", "MATERIALIZED", "VIEW"]) => view::materialized(cursor),
         "CREATE" if cursor.is(&["CREATE", "VIEW"]) => view::plain(cursor),
+        "CREATE" if cursor.is(&["CREATE", "INDEX"]) => index::create(cursor),
         "FLUSH" => {
             cursor.next();
             Ok(Statement::Flush)
         }
+        "CANCEL" => job::cancel(cursor),
         "DROP" => drop::parse(cursor),
         "SHOW" => show::parse(cursor),
         "DESCRIBE" | "DESC" => show::describe(cursor),

@@ -211,8 +211,7 @@ fn what_is_known_and_not_there_says_so() {
         ("COPY t TO STDOUT", "COPY TO"),
         ("ALTER SYSTEM SET a = 1", "ALTER SYSTEM"),
         ("CREATE USER u", "CREATE USER"),
-        ("CREATE INDEX i ON v (a)", "CREATE INDEX"),
-        ("CANCEL JOB 1", "CANCEL JOB"),
+        ("CREATE UNIQUE INDEX i ON v (a)", "CREATE UNIQUE INDEX"),
         ("CREATE SOURCE s (a int PRIMARY KEY)", "PRIMARY KEY on a column of a source"),
     ] {
         let report = failure(text);

@@ -23,8 +23,7 @@ const KNOWN: &[(&[&str], &str, &str)] = &[
     (&["CREATE", "TEMP"], "CREATE TEMP", STREAM),
     (&["CREATE", "TEMPORARY"], "CREATE TEMPORARY", STREAM),
     (&["CREATE", "SINK"], "CREATE SINK", POLL),
-    (&["CREATE", "INDEX"], "CREATE INDEX", SORTED),
-    (&["CREATE", "UNIQUE"], "CREATE UNIQUE INDEX", SORTED),
+    (&["CREATE", "UNIQUE"], "CREATE UNIQUE INDEX", UNIQUE),
     (&["CREATE", "USER"], "CREATE USER", ROOT),
     (&["CREATE", "ROLE"], "CREATE ROLE", ROOT),
     (&["CREATE", "FUNCTION"], "CREATE FUNCTION", "Write the expression where it is needed."),
@@ -37,9 +36,8 @@ const KNOWN: &[(&[&str], &str, &str)] = &[
     (
         &["DROP"],
         "DROP of this kind of object",
-        "Sources, tables, views and materialized views are dropped.",
+        "Sources, tables, views, materialized views and indexes are dropped.",
     ),
-    (&["CANCEL"], "CANCEL JOB", "Cancel the CREATE statement in its session."),
     (&["NOTIFY"], "NOTIFY", POLL),
     (&["CALL"], "CALL", SELECT),
     (&["DO"], "DO", SELECT),
@@ -56,8 +54,9 @@ const KNOWN: &[(&[&str], &str, &str)] = &[
 
 const STREAM: &str = "Write INSERT, UPDATE and DELETE; rows of sources come from CREATE SOURCE ... WITH (connector = ...).";
 const POLL: &str = "Read a materialized view with SELECT.";
-const CREATE: &str = "SOURCE, TABLE, VIEW and MATERIALIZED VIEW are there.";
+const CREATE: &str = "SOURCE, TABLE, VIEW, MATERIALIZED VIEW and INDEX are there.";
 const SORTED: &str = "A view is kept in the order of its key, windows first: filter by these.";
+const UNIQUE: &str = "A PRIMARY KEY of a table is unique; CREATE INDEX makes lookups fast.";
 const ROOT: &str = "There is one user, root.";
 const SELECT: &str = "What can be done is done with SELECT and CREATE.";
 

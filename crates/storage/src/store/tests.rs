@@ -16,7 +16,9 @@ use millrace_types::{Delta, Epoch, SqlType, TableId};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::{ColumnRange, Commit, EpochRecord, MetaKind, Scan, Store, Table, TableSpec};
+use crate::{
+    ColumnRange, Commit, EpochRecord, KeyBound, MetaKind, Scan, Snapshot, Store, Table, TableSpec,
+};
 
 const TABLE: TableId = TableId(7);
 
@@ -247,7 +249,7 @@ impl Model {
             }
         };
         let unfiltered = ranges.is_empty();
-        let batches = snapshot.scan(Scan { columns: None, ranges });
+        let batches = snapshot.scan(Scan { ranges, ..Scan::default() });
         let rows: Vec<_> = batches.flat_map(|batch| read(&batch.unwrap())).collect();
         assert!(rows.is_sorted_by(|a, b| a.0 < b.0), "keys ascend strictly");
         assert!(rows.len() as u64 <= snapshot.rows_upper_bound());
@@ -258,12 +260,28 @@ impl Model {
         assert_eq!(rows, expected, "at epoch {epoch}");
         if unfiltered {
             let columns = Some(vec![3, 0]);
-            let some = snapshot.scan(Scan { columns, ranges: Vec::new() });
+            let some = snapshot.scan(Scan { columns, ..Scan::default() });
             let totals: Vec<i64> = some
                 .flat_map(|b| b.unwrap().column(1).as_primitive::<Int64Type>().values().to_vec())
                 .collect();
             assert_eq!(totals, expected.iter().map(|row| row.1).collect::<Vec<_>>());
+            self.check_rest(&snapshot, &expected);
         }
+    }
+
+    /// Behind any row the rest follows, and what is left is never less than that.
+    fn check_rest(&mut self, snapshot: &Snapshot, expected: &[(Key, i64)]) {
+        if expected.is_empty() {
+            return;
+        }
+        let at = self.random.random_range(0..expected.len());
+        let sort = spec(self.shape).sort;
+        let bound = KeyBound::of_row(&batch(expected, self.shape), &sort, at);
+        let after = Some(bound.clone());
+        let rest = snapshot.scan(Scan { after, ..Scan::default() });
+        let rest: Vec<(Key, i64)> = rest.flat_map(|rows| read(&rows.unwrap())).collect();
+        assert_eq!(rest, expected[at + 1..]);
+        assert!(snapshot.rows_after(&bound).unwrap() >= rest.len() as u64);
     }
 
     fn step(&mut self, dir: &Path) {

@@ -15,10 +15,12 @@ use arrow::compute::concat_batches;
 use arrow::compute::kernels::cmp::{gt_eq, lt_eq};
 use arrow::datatypes::{DataType, SchemaRef};
 
+use crate::block::Piece;
 use crate::cache::BlockCache;
 use crate::error::Result;
 use crate::layout::{Layout, Leading, row_count};
 use crate::merge::{BlockKeys, Input, Merge, MergeOptions, block_keys, codec};
+use crate::place::KeyBound;
 use crate::run::{Run, Source};
 use crate::table::overlay::Overlay;
 
@@ -38,6 +40,16 @@ pub struct ColumnRange {
     pub max: Option<ArrayRef>,
 }
 
+impl ColumnRange {
+    /// True if one value bounds it from both sides.
+    pub fn is_point(&self) -> bool {
+        match (&self.min, &self.max) {
+            (Some(min), Some(max)) => Arc::ptr_eq(min, max) || min == max,
+            _ => false,
+        }
+    }
+}
+
 /// What to read of a snapshot.
 #[derive(Clone, Debug, Default)]
 pub struct Scan {
@@ -46,6 +58,8 @@ pub struct Scan {
     /// Which rows are of interest. Others may come too, also as versions that are no longer
     /// current: filter by the same ranges.
     pub ranges: Vec<ColumnRange>,
+    /// Rows up to and with this key are left out. Only with all columns.
+    pub after: Option<KeyBound>,
 }
 
 /// A table at one epoch. It holds what it reads: files stay until it is dropped.
@@ -74,25 +88,59 @@ impl Snapshot {
         Arc::clone(&self.layout.declared)
     }
 
+    /// Its key columns in sort order.
+    pub fn sort(&self) -> &[usize] {
+        &self.layout.sort
+    }
+
     /// Rows at most; versions of a row and removals count too.
     pub fn rows_upper_bound(&self) -> u64 {
         let memory = self.overlays.iter().map(|overlay| overlay.rows() as u64);
         memory.chain(self.runs.iter().map(|run| run.index.rows())).sum()
     }
 
-    /// The rows in key order. Nothing is read before the first call of `next`.
-    pub fn scan(&self, scan: Scan) -> ScanRows {
-        ScanRows { snapshot: self.clone(), scan: Some(scan), merge: None, schema: None }
+    /// As [`Snapshot::rows_upper_bound`], without the blocks that end up to a key.
+    ///
+    /// # Errors
+    /// [`crate::Error::Arrow`] for a key of other types.
+    pub fn rows_after(&self, bound: &KeyBound) -> Result<u64> {
+        let mut rows = 0;
+        for mut input in self.inputs()? {
+            leave_out(&mut input, bound)?;
+            let index = input.source.index();
+            rows += input.blocks.iter().map(|at| u64::from(index.blocks[*at].rows)).sum::<u64>();
+        }
+        Ok(rows)
     }
 
-    fn start(&self, scan: &Scan) -> Result<Merge> {
+    /// The rows in key order. Nothing is read before the first call of `next`.
+    pub fn scan(&self, scan: Scan) -> ScanRows {
+        ScanRows {
+            snapshot: self.clone(),
+            scan: Some(scan),
+            merge: None,
+            schema: None,
+            after: None,
+        }
+    }
+
+    /// Everything that it reads, from old to new.
+    fn inputs(&self) -> Result<Vec<Input>> {
         let mut inputs = Vec::with_capacity(self.runs.len() + self.overlays.len());
         inputs.extend(self.runs.iter().map(|run| Input::whole(Source::Disk(Arc::clone(run)))));
         for overlay in &self.overlays {
             let run = Arc::clone(overlay.sorted(&self.layout)?);
             inputs.push(Input::whole(Source::Memory(run)));
         }
+        Ok(inputs)
+    }
+
+    fn start(&self, scan: &Scan) -> Result<Merge> {
+        let mut inputs = self.inputs()?;
         prune(&self.layout, &mut inputs, &scan.ranges, self.trim)?;
+        if let Some(bound) = &scan.after {
+            inputs.iter_mut().try_for_each(|input| leave_out(input, bound))?;
+        }
         let bytes: u64 = inputs.iter().map(|input| input.source.disk_bytes(&input.blocks)).sum();
         let room = self.cache.capacity() / DECODED_FACTOR / 2;
         let options = MergeOptions {
@@ -112,6 +160,8 @@ pub struct ScanRows {
     scan: Option<Scan>,
     merge: Option<Merge>,
     schema: Option<SchemaRef>,
+    /// Rows up to here are still left out.
+    after: Option<KeyBound>,
 }
 
 impl ScanRows {
@@ -123,13 +173,22 @@ impl ScanRows {
                 None => Arc::clone(declared),
             });
             self.merge = Some(self.snapshot.start(&scan)?);
+            self.after = scan.after;
         }
         let (Some(merge), Some(schema)) = (&mut self.merge, &self.schema) else { return Ok(None) };
         let mut batches = VecDeque::new();
         let mut rows = 0;
         while rows < BATCH_ROWS
-            && let Some(piece) = merge.next_piece()?
+            && let Some(mut piece) = merge.next_piece()?
         {
+            if let Some(bound) = &self.after {
+                let above = above(&self.snapshot.layout.sort, &piece, bound)?;
+                if above < piece.len() {
+                    // Rows ascend: nothing that comes later lies up to the bound.
+                    self.after = None;
+                }
+                piece = piece.slice(above, piece.len() - above);
+            }
             rows += piece.len();
             let columns = piece.rows.columns().to_vec();
             let options = row_count(piece.len());
@@ -154,6 +213,26 @@ impl Iterator for ScanRows {
         }
         next
     }
+}
+
+/// Leaves out the blocks that end up to a key.
+fn leave_out(input: &mut Input, bound: &KeyBound) -> Result<()> {
+    let (codec, bound) = bound.codec(input.source.index().null_keys)?;
+    let keys = block_keys(&codec, input)?;
+    let mut at = 0;
+    input.blocks.retain(|_| {
+        at += 1;
+        keys.last.compare(at - 1, &bound, 0).is_gt()
+    });
+    Ok(())
+}
+
+/// How many rows of a piece, sorted, lie up to a key.
+fn above(sort: &[usize], piece: &Piece, bound: &KeyBound) -> Result<usize> {
+    let columns: Vec<ArrayRef> = sort.iter().map(|at| Arc::clone(piece.rows.column(*at))).collect();
+    let (codec, bound) = bound.codec(columns.iter().any(|column| column.null_count() > 0))?;
+    let keys = codec.encode(&columns, piece.len())?;
+    Ok(keys.end_of(0..piece.len(), &bound, 0))
 }
 
 /// Leaves out the blocks that no row of interest can be in.

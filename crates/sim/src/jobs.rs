@@ -1,0 +1,184 @@
+//! Jobs: views that are being filled, from outside. How far they are, and how they end.
+//!
+//! The view is one that takes a while to fill: many generated events.
+
+use std::sync::{Arc, Mutex};
+
+use tokio_postgres::{AsyncMessage, Client, NoTls};
+
+use crate::server::{self, Server};
+use crate::wait;
+
+/// More than any machine reads while a test looks.
+const ENDLESS: u64 = 4_000_000_000;
+
+async fn server() -> Server {
+    let mut server = Server::new(&["--workers", "2"]);
+    server.start().await;
+    create_bids(&server.connect().await, "bids", ENDLESS).await;
+    server
+}
+
+async fn create_bids(client: &Client, name: &str, events: u64) {
+    let sql = format!(
+        "CREATE SOURCE {name} WITH (connector = 'nexmark', nexmark.table.type = 'Bid', \
+             nexmark.event.num = '{events}')"
+    );
+    client.batch_execute(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+}
+
+fn config(server: &Server) -> tokio_postgres::Config {
+    let address = (*server.address().borrow()).expect("it listens");
+    let mut config = tokio_postgres::Config::new();
+    config.host(address.ip().to_string()).port(address.port()).user("root").dbname("dev");
+    config
+}
+
+/// A view that many events go into and few rows come out of.
+fn counts(name: &str) -> String {
+    format!(
+        "CREATE MATERIALIZED VIEW {name} AS SELECT bidder % 10 AS b, count(*) AS n FROM bids GROUP BY 1"
+    )
+}
+
+/// The jobs: number, view, status, rows read, rows to read, per cent.
+async fn jobs(client: &Client) -> Vec<(i64, String, String, i64, i64, i64)> {
+    let sql = "SELECT job, view, status, rows_read, rows_to_read, percent FROM millrace.jobs";
+    let rows = client.query(sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    let job = |row: &tokio_postgres::Row| {
+        (row.get(0), row.get(1), row.get(2), row.get(3), row.get(4), row.get(5))
+    };
+    rows.iter().map(job).collect()
+}
+
+/// Waits until a job has read something; its number.
+async fn until_running(client: &Client) -> i64 {
+    wait::until("a job reads", wait::PATIENCE, || async {
+        let found = jobs(client).await;
+        let running = found.into_iter().find(|job| job.2 == "running" && job.3 > 0)?;
+        assert!(running.3 < running.4, "{running:?} has more to read");
+        assert!(running.5 < 100, "{running:?} is not done");
+        Some(running.0)
+    })
+    .await
+}
+
+async fn until_none(client: &Client) {
+    wait::until("no job is left", wait::PATIENCE, || async {
+        jobs(client).await.is_empty().then_some(())
+    })
+    .await;
+}
+
+fn code<T: std::fmt::Debug>(result: Result<T, tokio_postgres::Error>) -> String {
+    result.expect_err("it fails").code().expect("an answer").code().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_job_fails_its_statement_and_leaves_nothing() {
+    let mut server = server().await;
+    let (one, other) = (server.connect().await, server.connect().await);
+    assert_eq!(code(other.batch_execute("CANCEL JOB 77").await), "42704");
+    assert_eq!(code(other.batch_execute("CANCEL JOB next").await), "22023");
+    let sql = counts("slow");
+    let (created, ()) = tokio::join!(one.batch_execute(&sql), async {
+        let job = until_running(&other).await;
+        // Its name is taken, but it is not there to be read.
+        assert_eq!(code(other.batch_execute("CREATE VIEW slow AS SELECT 1 AS x").await), "42P07");
+        assert_eq!(code(other.batch_execute("SELECT * FROM slow").await), "42P01");
+        other.batch_execute(&format!("CANCEL JOB {job}")).await.expect("the job is there");
+    });
+    assert_eq!(code(created), "57014");
+    until_none(&other).await;
+    assert_eq!(code(one.batch_execute("SELECT * FROM slow").await), "42P01");
+    one.batch_execute("CREATE VIEW slow AS SELECT 1 AS x").await.expect("the name is free");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_is_cancelled_or_whose_client_goes_takes_its_view_along() {
+    let mut server = server().await;
+    let (one, other) = (server.connect().await, server.connect().await);
+    let cancel = one.cancel_token();
+    let sql = counts("slow");
+    let (created, ()) = tokio::join!(one.batch_execute(&sql), async {
+        until_running(&other).await;
+        cancel.cancel_query(NoTls).await.expect("the server takes it");
+    });
+    assert_eq!(code(created), "57014");
+    until_none(&other).await;
+    let (client, connection) = config(&server).connect(NoTls).await.expect("the server answers");
+    let connection = tokio::spawn(connection);
+    let created = tokio::spawn(async move { client.batch_execute(&counts("slow")).await });
+    until_running(&other).await;
+    // The socket closes, as when the client's process ends.
+    connection.abort();
+    until_none(&other).await;
+    created.await.expect("the task ends").expect_err("the connection is gone");
+    assert_eq!(code(other.batch_execute("SELECT * FROM slow").await), "42P01");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_takes_long_says_how_far_it_is() {
+    let mut server = server().await;
+    let (client, mut connection) =
+        config(&server).connect(NoTls).await.expect("the server answers");
+    let notices: Arc<Mutex<Vec<String>>> = Arc::default();
+    let into = Arc::clone(&notices);
+    tokio::spawn(async move {
+        let mut next = std::pin::pin!(std::future::poll_fn(move |cx| connection.poll_message(cx)));
+        while let Some(Ok(message)) = next.as_mut().await {
+            if let AsyncMessage::Notice(notice) = message {
+                into.lock().expect("nobody panics").push(notice.message().to_owned());
+            }
+        }
+    });
+    let cancel = client.cancel_token();
+    let created = tokio::spawn(async move { client.batch_execute(&counts("slow")).await });
+    let said = wait::until("a notice comes", wait::PATIENCE, || async {
+        notices.lock().expect("nobody panics").first().cloned()
+    })
+    .await;
+    assert!(said.starts_with("\"slow\" is filled to 0%: "), "{said}");
+    let jobs = server::rows(&server.connect().await, "SHOW JOBS").await.expect("it is answered");
+    assert_eq!(jobs[0][1..4], ["slow", "running", "0%"].map(|text| Some(text.to_owned())));
+    cancel.cancel_query(NoTls).await.expect("the server takes it");
+    assert_eq!(code(created.await.expect("the task ends")), "57014");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_views_at_once_a_few_are_filled_and_the_others_wait() {
+    let mut server = Server::new(&["--workers", "2", "--jobs", "3"]);
+    server.start().await;
+    let client = server.connect().await;
+    create_bids(&client, "bids", 1_000_000).await;
+    client.batch_execute("SET background_ddl = true").await.expect("a setting");
+    for n in 0..20 {
+        let sql = counts(&format!("view_{n}"));
+        client.batch_execute(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+    let (mut waited, mut together) = (0, 0);
+    let deadline = tokio::time::Instant::now() + wait::PATIENCE * 2;
+    loop {
+        let found = jobs(&client).await;
+        if found.is_empty() {
+            break;
+        }
+        let count = |status: &str| found.iter().filter(|job| job.2 == status).count();
+        assert_eq!(count("failed"), 0, "{found:?}");
+        // One that is full waits for the checkpoint that makes it durable, and reads no more.
+        let reads = found.iter().filter(|job| job.2 == "running" && job.5 < 100).count();
+        assert!(reads <= 3, "{found:?}");
+        assert!(found.len() - count("queued") > 0, "one always runs: {found:?}");
+        (waited, together) = (waited.max(count("queued")), together.max(reads));
+        assert!(tokio::time::Instant::now() < deadline, "{found:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(waited >= 3 && together >= 1, "{waited} waited, {together} were filled together");
+    let same = "SELECT count(*) FROM view_0 a JOIN view_19 b ON a.b = b.b AND a.n = b.n";
+    assert_eq!(client.query_one(same, &[]).await.expect("rows").get::<_, i64>(0), 10);
+    drop(client);
+    server.stop().await;
+}
