@@ -93,7 +93,10 @@ async fn a_broker_that_goes_away_and_returns_costs_nothing() {
     let actual = model::actual(&client, "readings_10s").await;
     model::assert_same("readings_10s after the outage", &actual, &expected);
     model::check_counters(&client, "readings", &workload).await;
-    let shown = rows(&client, "SHOW SOURCES").await.expect("SHOW answers");
-    assert_eq!(shown[0][2].as_deref(), Some("running"), "{shown:?}");
+    wait::until("SHOW SOURCES says that it runs", wait::PATIENCE, || async {
+        let shown = rows(&client, "SHOW SOURCES").await.expect("SHOW answers");
+        (shown[0][2].as_deref() == Some("running")).then_some(())
+    })
+    .await;
     server.stop().await;
 }
