@@ -5,6 +5,7 @@ mod join;
 mod nearest;
 mod over;
 mod session;
+mod slots;
 mod sorted;
 mod stay;
 mod topn;

@@ -24,10 +24,8 @@ use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, UInt32Array
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Field};
 
+use super::super::slots::{Index, Marks, NONE, index};
 use super::accumulator::{Accumulator, Entries, Moves, Shifts, Weights, same};
-use super::index::{Index, index};
-use super::slot_table::NONE;
-use super::state::Marks;
 use crate::operator::Error;
 
 /// One value of one group. The neighbours are the group's other entries.

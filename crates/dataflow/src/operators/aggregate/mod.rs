@@ -31,8 +31,6 @@ mod distinct;
 mod emit;
 mod extreme;
 mod float;
-pub(super) mod index;
-mod keys;
 mod multiset;
 mod ordered;
 mod panes;
@@ -40,8 +38,7 @@ mod parts;
 mod rebuild;
 mod results;
 mod round;
-pub(super) mod slot_table;
-pub(super) mod state;
+mod state;
 mod sum;
 #[cfg(test)]
 mod tests;
@@ -58,11 +55,10 @@ use millrace_types::{Delta, Ts, vnodes, worker_of};
 
 use self::accumulator::{Accumulator, Moves, Weights, part};
 use self::count::Count;
-use self::index::Index;
 use self::parts::{Masks, Parts};
 use self::results::{Incoming, Outcome};
-use self::state::Marks;
 use self::windows::{Settle, Windows};
+use super::slots::{self, Index, Marks};
 use crate::graph::AggregateSpec;
 use crate::operator::{Context, Error, Operator, Output, StateChange, StateSpec};
 
@@ -82,7 +78,7 @@ struct Groups {
 impl Groups {
     fn new(spec: &AggregateSpec, parts: &Parts) -> Result<Groups, Error> {
         let fields: Vec<&Field> = spec.group.iter().map(|c| spec.input.schema.field(*c)).collect();
-        Ok(Groups { index: index::index(&fields)?, cells: parts.accumulators()? })
+        Ok(Groups { index: slots::index(&fields)?, cells: parts.accumulators()? })
     }
 
     /// The slot of each row's key; new keys get an empty slot.

@@ -21,8 +21,8 @@ use arrow::compute::take;
 use arrow::datatypes::DataType;
 use arrow::row::{RowConverter, SortField};
 
+use super::super::slots::{canonical_column, one_nan};
 use super::accumulator::{Accumulator, Entries, Moves, Weights, same};
-use super::keys::{canonical_column, one_nan};
 use crate::natives;
 use crate::operator::Error;
 

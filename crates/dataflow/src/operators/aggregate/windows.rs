@@ -10,8 +10,8 @@ use arrow::array::Array;
 use arrow::datatypes::{DataType, TimeUnit};
 use millrace_types::ObjectId;
 
+use super::super::slots::Index;
 use super::Touched;
-use super::index::Index;
 use crate::graph::AggregateSpec;
 use crate::natives;
 use crate::operator::{Context, Error};

@@ -13,7 +13,7 @@ use arrow::array::{Array, ArrayRef, new_empty_array};
 use arrow::compute::{concat, interleave};
 use arrow::datatypes::{DataType, Schema};
 
-use super::super::aggregate::index::Index;
+use super::super::slots::Index;
 use crate::operator::Error;
 
 /// Slots of a block.

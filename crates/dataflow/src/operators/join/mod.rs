@@ -45,8 +45,8 @@ use millrace_types::{Delta, Ts, concat_deltas};
 use self::finish::{FUEL, Finishing};
 use self::pairs::{Condition, Pair};
 use self::side::{Change, Side};
-use super::aggregate::index::{self, Index};
-use super::aggregate::slot_table::NONE;
+use super::slots::NONE;
+use super::slots::{self, Index};
 use crate::graph::JoinSpec;
 use crate::operator::{Context, Error, Operator, Output, StateChange, StateSpec};
 
@@ -96,7 +96,7 @@ impl Join {
             on,
             condition: Condition::new(&spec),
             absorbed: BTreeMap::new(),
-            keys: index::index(&keys.iter().collect::<Vec<_>>())?,
+            keys: slots::index(&keys.iter().collect::<Vec<_>>())?,
             sides,
             finishing: None,
             fuel: FUEL,

@@ -17,9 +17,9 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use millrace_plan::{Meta, Watermark};
 
-use super::super::aggregate::index::{self, Index};
-use super::super::aggregate::slot_table::NONE;
-use super::super::aggregate::state::Marks;
+use super::super::slots::Marks;
+use super::super::slots::NONE;
+use super::super::slots::{self, Index};
 use super::appended::Appended;
 use crate::natives;
 use crate::operator::{Context, Error};
@@ -97,7 +97,7 @@ impl Side {
             counts,
             rows: match input.append_only {
                 true => Box::new(Appended::new(schema)),
-                false => index::row_index(&fields)?,
+                false => slots::row_index(&fields)?,
             },
             weights: Vec::new(),
             matches: Vec::new(),

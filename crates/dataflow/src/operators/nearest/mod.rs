@@ -36,8 +36,8 @@ use arrow::row::{RowConverter, Rows as Encoded, SortField};
 use millrace_types::{Delta, Ts, concat_deltas};
 
 use self::side::Side;
-use super::aggregate::index::{self, Index};
-use super::aggregate::slot_table::NONE;
+use super::slots::NONE;
+use super::slots::{self, Index};
 use super::sorted::{by_group, group_of, row_of};
 use crate::graph::NearestSpec;
 use crate::operator::{Context, Error, Operator, Output, StateChange, StateSpec};
@@ -108,7 +108,7 @@ impl Nearest {
             on,
             converter,
             absorbed: BTreeMap::new(),
-            keys: index::index(&keys.iter().collect::<Vec<_>>())?,
+            keys: slots::index(&keys.iter().collect::<Vec<_>>())?,
             matched: Vec::new(),
             is_restored: false,
             spec,

@@ -9,8 +9,8 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, TimeUnit};
 use millrace_plan::Order;
 
-use super::super::aggregate::slot_table::NONE;
-use super::super::aggregate::state::Marks;
+use super::super::slots::Marks;
+use super::super::slots::NONE;
 use super::super::sorted::{Layout, List, Rows};
 use super::{LEFT, RIGHT};
 use crate::graph::NearestSpec;

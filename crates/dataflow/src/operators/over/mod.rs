@@ -29,8 +29,8 @@ use arrow::row::Rows as Encoded;
 use millrace_types::{Delta, Ts, concat_deltas};
 
 use self::calls::{Calls, Said};
-use super::aggregate::index::{self, Index};
-use super::aggregate::state::Marks;
+use super::slots::Marks;
+use super::slots::{self, Index};
 use super::sorted::{Closing, Layout, List, Rows, by_group, group_of, row_of};
 use crate::failure::print_key;
 use crate::graph::OverSpec;
@@ -90,7 +90,7 @@ impl Over {
         Ok(Over {
             calls: Calls::new(&spec)?,
             absorbed: BTreeMap::new(),
-            groups: index::index(&group)?,
+            groups: slots::index(&group)?,
             lists: Vec::new(),
             rows: Rows::new(schema, &spec.order)?,
             said: Vec::new(),

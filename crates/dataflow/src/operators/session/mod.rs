@@ -25,8 +25,8 @@ use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, new_n
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use millrace_types::{Delta, Ts, concat_deltas};
 
-use super::aggregate::index::{self, Index};
-use super::aggregate::state::Marks;
+use super::slots::Marks;
+use super::slots::{self, Index};
 use crate::graph::SessionSpec;
 use crate::natives;
 use crate::operator::{Context, Error, Operator, Output, StateChange, StateSpec};
@@ -84,8 +84,8 @@ impl Session {
         let keys: Vec<&Field> = spec.key.iter().map(|column| schema.field(*column)).collect();
         let fields: Vec<&Field> = schema.fields().iter().map(AsRef::as_ref).collect();
         Ok(Session {
-            keys: index::index(&keys)?,
-            rows: index::row_index(&fields)?,
+            keys: slots::index(&keys)?,
+            rows: slots::row_index(&fields)?,
             spec,
             absorbed: BTreeMap::new(),
             weights: Vec::new(),

@@ -10,7 +10,7 @@ use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{DataType, TimeUnit};
 use millrace_plan::{Meta, Watermark};
 
-use super::super::aggregate::index::Index;
+use super::super::slots::Index;
 use super::List;
 use crate::natives;
 use crate::operator::{Context, Error};

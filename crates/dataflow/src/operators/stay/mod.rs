@@ -29,8 +29,8 @@ use arrow::datatypes::{DataType, Field, TimeUnit};
 use millrace_plan::Clock;
 use millrace_types::{Delta, Ts, concat_deltas};
 
-use super::aggregate::index::{self, Index};
-use super::aggregate::state::Marks;
+use super::slots::Marks;
+use super::slots::{self, Index};
 use crate::graph::StaySpec;
 use crate::natives;
 use crate::operator::{Context, Error, Operator, Output, StateChange, StateSpec};
@@ -90,7 +90,7 @@ impl Stay {
         }
         let fields: Vec<&Field> = schema.fields().iter().map(AsRef::as_ref).collect();
         Ok(Stay {
-            rows: index::row_index(&fields)?,
+            rows: slots::row_index(&fields)?,
             spec,
             absorbed: BTreeMap::new(),
             kept: Vec::new(),

@@ -31,8 +31,8 @@ use arrow::row::Rows as Encoded;
 use millrace_types::{Delta, Ts, concat_deltas};
 
 use self::peers::Peers;
-use super::aggregate::index::{self, Index};
-use super::aggregate::state::Marks;
+use super::slots::Marks;
+use super::slots::{self, Index};
 use super::sorted::{Closing, Layout, List, Rows, by_group, group_of, row_of};
 use crate::graph::TopNSpec;
 use crate::operator::{Context, Error, Operator, Output, StateChange, StateSpec};
@@ -98,7 +98,7 @@ impl TopN {
             peers,
             replaces: limit == 1 && spec.ties.is_none() && spec.output.key == spec.group,
             absorbed: BTreeMap::new(),
-            groups: index::index(&group)?,
+            groups: slots::index(&group)?,
             lists: Vec::new(),
             rows: Rows::new(schema, &spec.order)?,
             closing: Closing::new(spec.settled.as_ref(), &spec.group, &spec.input)?,

@@ -27,9 +27,9 @@ use arrow::compute::{cast, concat_batches, take_arrays};
 use arrow::datatypes::{Field, Int32Type, Int64Type, Schema, SchemaRef};
 use millrace_types::{Delta, TableId, Ts, concat_deltas};
 
-use super::aggregate::index::{self, Index};
-use super::aggregate::slot_table::NONE;
-use super::aggregate::state::Marks;
+use super::slots::Marks;
+use super::slots::NONE;
+use super::slots::{self, Index};
 use crate::graph::UpsertSpec;
 use crate::operator::{Context, Error, Operator, Output, StateChange, StateSpec};
 
@@ -81,8 +81,8 @@ impl Upsert {
         Ok(Upsert {
             order: spec.key.iter().copied().chain(others).collect(),
             absorbed: BTreeMap::new(),
-            keys: index::index(&keys)?,
-            rows: index::row_index(&fields)?,
+            keys: slots::index(&keys)?,
+            rows: slots::row_index(&fields)?,
             current: Vec::new(),
             marks: Marks::default(),
             newest: Vec::new(),

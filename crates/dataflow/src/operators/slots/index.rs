@@ -11,7 +11,7 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::Field;
 
 use super::keys::{Codec, Packed, RowBytes, packed_words};
-use super::slot_table::{NONE, SlotTable};
+use super::table::{NONE, SlotTable};
 use crate::operator::Error;
 
 /// Maps keys to slots.

@@ -340,7 +340,7 @@ fn hash_bytes(bytes: &[u8]) -> u64 {
 }
 
 /// The column with one pattern for both zeros and one for all NaNs.
-pub(super) fn canonical_column(column: &ArrayRef) -> ArrayRef {
+pub(in crate::operators) fn canonical_column(column: &ArrayRef) -> ArrayRef {
     match column.data_type() {
         DataType::Float64 => {
             Arc::new(unary::<_, _, Float64Type>(column.as_primitive::<Float64Type>(), canonical))
@@ -353,7 +353,7 @@ pub(super) fn canonical_column(column: &ArrayRef) -> ArrayRef {
 }
 
 /// The column with one pattern for all NaNs, the greatest.
-pub(super) fn one_nan(column: &ArrayRef) -> ArrayRef {
+pub(in crate::operators) fn one_nan(column: &ArrayRef) -> ArrayRef {
     match column.data_type() {
         DataType::Float64 => {
             let one = |v: f64| if v.is_nan() { f64::NAN } else { v };
