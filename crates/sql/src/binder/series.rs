@@ -7,7 +7,6 @@
 use std::ops::ControlFlow;
 
 use datafusion::common::{Column, Result, UnnestOptions};
-use datafusion::functions_nested::range::gen_series_udf;
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
 };
@@ -20,6 +19,7 @@ use millrace_types::Report;
 
 use super::relation::fail;
 use super::syntax::is_series;
+use crate::functions;
 use crate::names;
 use crate::text::Text;
 
@@ -159,7 +159,7 @@ impl Series {
         let column = alias.and_then(|alias| alias.columns.first());
         let column = column.map_or_else(|| table.clone(), |column| names::fold(&column.name));
         let own: Vec<Expr> = left.schema().columns().into_iter().map(Expr::Column).collect();
-        let list = gen_series_udf().call(bounds).alias(LIST);
+        let list = functions::series(bounds).alias(LIST);
         let options = UnnestOptions::new().with_preserve_nulls(false);
         let value = Column::new_unqualified(LIST);
         let shown = Expr::Column(value.clone()).alias_qualified(Some(table.as_str()), &column);

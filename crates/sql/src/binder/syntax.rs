@@ -87,6 +87,20 @@ impl VisitorMut for Normalizer {
                 let report = Report::unsupported("TABLESAMPLE").hint("Filter with WHERE.");
                 ControlFlow::Break(Box::new((report, name.span())))
             }
+            TableFactor::Table { name, with_ordinality: true, .. }
+            | TableFactor::Function { name, with_ordinality: true, .. } => {
+                let report = Report::unsupported("WITH ORDINALITY");
+                let report = report.hint("Number the rows with row_number() OVER (ORDER BY ...).");
+                ControlFlow::Break(Box::new((report, name.span())))
+            }
+            TableFactor::Table { name, args: Some(args), .. }
+                if is_series(name) && args.args.len() == 1 =>
+            {
+                let message = "function generate_series with one argument does not exist";
+                let report = Report::new(SqlState::UNDEFINED_FUNCTION, message);
+                let report = report.hint("Give it a start and an end.");
+                ControlFlow::Break(Box::new((report, name.span())))
+            }
             TableFactor::NestedJoin { table_with_joins, .. } => {
                 if !series::is_folded(table_with_joins) {
                     series::fold_joins(table_with_joins);

@@ -348,6 +348,10 @@ pub(super) fn internal(message: &str) -> Found {
             "this form of subquery is not supported yet",
         );
     }
+    if message.contains("Cannot run range queries on datatype") {
+        let what = "a window function or WITH TIES in the order of this type";
+        return plain(SqlState::FEATURE_NOT_SUPPORTED, format!("{what} is not supported yet"));
+    }
     plain(SqlState::INTERNAL_ERROR, first_line(message))
 }
 

@@ -17,6 +17,7 @@ mod now;
 mod only;
 mod operator;
 mod rounding;
+mod series;
 mod session;
 mod sign;
 mod span;
@@ -66,6 +67,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         udf(version::Version::new()),
         udf(only::Only::new()),
         udf(with_ties::WithTies::new()),
+        udf(series::Series::new()),
         udf(cast::Convert::new()),
         udf(sign::Sign::new()),
         udf(template::Template::new(false)),
@@ -128,6 +130,11 @@ pub(crate) fn extract(args: Vec<Expr>) -> Expr {
 pub(crate) fn convert(value: Expr, to: &DataType) -> Result<Expr, DataFusionError> {
     let zero = ScalarValue::new_default(to)?;
     Ok(call(udf(cast::Convert::new()), vec![value, lit(zero)]))
+}
+
+/// The list of `generate_series`.
+pub(crate) fn series(bounds: Vec<Expr>) -> Expr {
+    call(udf(series::Series::new()), bounds)
 }
 
 /// The one value of a list; an error if there are two.
