@@ -396,6 +396,11 @@ impl Coordinator {
         }
     }
 
+    /// True of what a DROP takes away as soon as no worker shows it any more.
+    pub(super) fn is_dropping(&self, id: ObjectId) -> bool {
+        self.ddl.dropping.iter().any(|dropping| dropping.objects.contains(&id))
+    }
+
     /// A worker shows nothing of a view any more.
     pub(super) fn unpublished(&mut self, view: ObjectId, worker: usize) {
         for dropping in &mut self.ddl.dropping {

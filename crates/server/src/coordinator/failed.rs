@@ -120,6 +120,12 @@ impl Coordinator {
     pub(super) fn stopped_below(&self, object: &Object) -> Option<Report> {
         let view = object.stored()?;
         let catalog = self.catalog();
+        // Dropped since the session planned it.
+        let gone = |id: &ObjectId| self.is_dropping(*id) || catalog.get(*id).is_none();
+        if object.depends_on().iter().any(gone) {
+            let message = format!("what \"{}\" reads has been dropped", object.name);
+            return Some(Report::new(SqlState::UNDEFINED_TABLE, message));
+        }
         let stopped = view.plan.root.leaves().into_iter().find_map(|leaf| match leaf.kind {
             millrace_plan::LeafKind::View(id) if !self.views.contains_key(&id) => Some(id),
             _ => None,

@@ -74,8 +74,9 @@ impl Dialect for SqlDialect {
         POSTGRES.is_reserved_for_identifier(keyword)
     }
 
+    /// A sign after an operator is the next number's: `a>-1`.
     fn is_custom_operator_part(&self, c: char) -> bool {
-        POSTGRES.is_custom_operator_part(c)
+        POSTGRES.is_custom_operator_part(c) && !matches!(c, '+' | '-')
     }
 
     fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
