@@ -184,3 +184,31 @@ async fn of_many_views_at_once_a_few_are_filled_and_the_others_wait() {
     drop(client);
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_made_while_its_table_goes_does_not_wait_for_ever() {
+    let mut server = Server::new(&["--workers", "2"]);
+    server.start().await;
+    let (maker, dropper) = (server.connect().await, server.connect().await);
+    for round in 0..40 {
+        let table = "CREATE TABLE rt (id INT PRIMARY KEY, k INT)";
+        let made = tokio::time::timeout(wait::PATIENCE, dropper.batch_execute(table)).await;
+        made.expect("DDL goes on").expect("a table");
+        dropper.batch_execute("INSERT INTO rt VALUES (1, 1), (2, 1)").await.expect("rows");
+        let view = "CREATE MATERIALIZED VIEW rv AS SELECT k, count(*) FROM rt GROUP BY k";
+        let both = futures::future::join(
+            maker.batch_execute(view),
+            dropper.batch_execute("DROP TABLE rt CASCADE"),
+        );
+        let both = tokio::time::timeout(wait::PATIENCE, both).await;
+        let (made, dropped) = both.unwrap_or_else(|_| panic!("round {round} does not end"));
+        dropped.unwrap_or_else(|error| panic!("round {round}: {error:?}"));
+        if made.is_err() {
+            let code = code(made);
+            assert!(["42P01", "57014"].contains(&code.as_str()), "round {round}: {code}");
+        }
+        assert!(jobs(&dropper).await.is_empty(), "round {round} leaves a job");
+    }
+    drop((maker, dropper));
+    server.stop().await;
+}

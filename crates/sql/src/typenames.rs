@@ -49,8 +49,8 @@ pub(crate) fn column_type(written: &DataType) -> Result<SqlType, Report> {
             | ArrayElemTypeDef::SquareBracket(element, _)
             | ArrayElemTypeDef::Parenthesis(element),
         ) => SqlType::Array(Box::new(column_type(element)?)),
-        DataType::JSON | DataType::JSONB => return Err(not_yet("jsonb", "text")),
-        DataType::Uuid => return Err(not_yet("uuid", "text")),
+        DataType::JSON | DataType::JSONB => SqlType::Jsonb,
+        DataType::Uuid => SqlType::Uuid,
         DataType::Custom(name, _) => return custom(name),
         other => return Err(Report::unsupported(format!("type {other}"))),
     })

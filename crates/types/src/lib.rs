@@ -7,6 +7,7 @@ mod epoch;
 mod hidden;
 mod ids;
 pub mod input;
+pub mod json;
 pub mod numeric;
 mod order;
 mod report;

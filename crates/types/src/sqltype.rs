@@ -3,7 +3,8 @@
 //! Unconstrained `numeric` has one representation everywhere, in memory and on disk:
 //! `Decimal256(76, 20)`. It holds any sum of bigints exactly (56 digits before the point) and
 //! averages to twenty places; trailing zeros are not shown. `numeric(p, s)` is `Decimal128(p, s)`
-//! up to 38 digits and `Decimal256(p, s)` above.
+//! up to 38 digits and `Decimal256(p, s)` above. `jsonb` is the only `LargeBinary`, `uuid` the only
+//! `FixedSizeBinary(16)`: an Arrow type alone says which SQL type it is.
 
 use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 
@@ -35,6 +36,10 @@ pub enum SqlType {
     Text,
     /// `bytea`
     Bytea,
+    /// `jsonb`, as [`crate::json`] has it
+    Jsonb,
+    /// `uuid`
+    Uuid,
     /// `date`
     Date,
     /// `time without time zone`
@@ -69,6 +74,8 @@ impl SqlType {
             SqlType::Double => DataType::Float64,
             SqlType::Text => DataType::Utf8,
             SqlType::Bytea => DataType::Binary,
+            SqlType::Jsonb => DataType::LargeBinary,
+            SqlType::Uuid => DataType::FixedSizeBinary(16),
             SqlType::Date => DataType::Date32,
             SqlType::Time => DataType::Time64(TimeUnit::Microsecond),
             SqlType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
@@ -96,10 +103,11 @@ impl SqlType {
             DataType::Null | DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
                 SqlType::Text
             }
-            DataType::Binary
-            | DataType::LargeBinary
-            | DataType::BinaryView
-            | DataType::FixedSizeBinary(_) => SqlType::Bytea,
+            DataType::LargeBinary => SqlType::Jsonb,
+            DataType::FixedSizeBinary(16) => SqlType::Uuid,
+            DataType::Binary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+                SqlType::Bytea
+            }
             DataType::Date32 | DataType::Date64 => SqlType::Date,
             DataType::Time32(_) | DataType::Time64(_) => SqlType::Time,
             DataType::Timestamp(_, None) => SqlType::Timestamp,
@@ -131,6 +139,8 @@ impl SqlType {
             SqlType::Double => "double precision".into(),
             SqlType::Text => "text".into(),
             SqlType::Bytea => "bytea".into(),
+            SqlType::Jsonb => "jsonb".into(),
+            SqlType::Uuid => "uuid".into(),
             SqlType::Date => "date".into(),
             SqlType::Time => "time without time zone".into(),
             SqlType::Timestamp => "timestamp without time zone".into(),

@@ -9,8 +9,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, ListArray, NullBufferBuilder,
-    PrimitiveArray, StringArray,
+    ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, FixedSizeBinaryArray,
+    LargeBinaryArray, ListArray, NullBufferBuilder, PrimitiveArray, StringArray,
 };
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{
@@ -19,9 +19,10 @@ use arrow::datatypes::{
     IntervalUnit, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, i256,
 };
 use arrow::error::ArrowError;
+use millrace_types::json::{self, Cursor, Token};
 use millrace_types::{SqlType, input};
 
-use super::cursor::{Cursor, Failure, Token};
+use super::Failure;
 use super::number::{self, Misfit};
 use super::time;
 
@@ -40,6 +41,8 @@ enum Lane {
     Decimal256(Vec<i256>, u8, i8),
     Text(Bytes),
     Binary(Bytes),
+    Jsonb(Bytes),
+    Uuid(Vec<[u8; 16]>),
     Date(Vec<i32>),
     Time(Vec<i64>),
     Timestamp(Vec<i64>),
@@ -111,6 +114,8 @@ impl Column {
             DataType::Decimal256(p, s) => Lane::Decimal256(Vec::new(), *p, *s),
             DataType::Utf8 => Lane::Text(Bytes::default()),
             DataType::Binary => Lane::Binary(Bytes::default()),
+            DataType::LargeBinary => Lane::Jsonb(Bytes::default()),
+            DataType::FixedSizeBinary(16) => Lane::Uuid(Vec::new()),
             DataType::Date32 => Lane::Date(Vec::new()),
             DataType::Time64(TimeUnit::Microsecond) => Lane::Time(Vec::new()),
             DataType::Timestamp(TimeUnit::Microsecond, None) => Lane::Timestamp(Vec::new()),
@@ -157,7 +162,10 @@ impl Column {
             Lane::Float64(values) => values.truncate(length),
             Lane::Decimal128(values, _, _) => values.truncate(length),
             Lane::Decimal256(values, _, _) => values.truncate(length),
-            Lane::Text(values) | Lane::Binary(values) => values.truncate(length),
+            Lane::Text(values) | Lane::Binary(values) | Lane::Jsonb(values) => {
+                values.truncate(length);
+            }
+            Lane::Uuid(values) => values.truncate(length),
             Lane::Interval(values) => values.truncate(length),
             Lane::List(ends, _, child) => {
                 ends.truncate(length);
@@ -183,7 +191,8 @@ impl Column {
             Lane::Float64(values) => values.push(0.0),
             Lane::Decimal128(values, _, _) => values.push(0),
             Lane::Decimal256(values, _, _) => values.push(i256::ZERO),
-            Lane::Text(values) | Lane::Binary(values) => values.push_empty(),
+            Lane::Text(values) | Lane::Binary(values) | Lane::Jsonb(values) => values.push_empty(),
+            Lane::Uuid(values) => values.push([0; 16]),
             Lane::Interval(values) => values.push(IntervalMonthDayNano::ZERO),
             Lane::List(ends, _, _) => ends.push(ends.last().copied().unwrap_or(0)),
         }
@@ -236,6 +245,14 @@ impl Column {
                 values.push(token.text().as_bytes())?;
             }
             Lane::Binary(values) => values.push(&bytea(token.text()).ok_or(Misfit::Syntax)?)?,
+            Lane::Jsonb(values) => {
+                let mut bytes = Vec::new();
+                json::encode_token(token, &mut bytes).map_err(|_| Misfit::Syntax)?;
+                values.push(&bytes)?;
+            }
+            Lane::Uuid(values) => {
+                values.push(input::uuid(token.text()).map_err(|_| Misfit::Syntax)?)
+            }
             Lane::Date(values) => values.push(moment(token, time::date)?),
             Lane::Time(values) => values.push(moment(token, time::time)?),
             Lane::Timestamp(values) => values.push(moment(token, time::timestamp)?),
@@ -298,6 +315,16 @@ impl Column {
             Lane::Binary(values) => {
                 let (offsets, bytes) = values.finish();
                 Arc::new(BinaryArray::try_new(offsets, bytes, nulls)?)
+            }
+            Lane::Jsonb(values) => {
+                let (offsets, bytes) = values.finish();
+                let offsets: Vec<i64> = offsets.iter().copied().map(i64::from).collect();
+                let offsets = OffsetBuffer::new(offsets.into());
+                Arc::new(LargeBinaryArray::try_new(offsets, bytes, nulls)?)
+            }
+            Lane::Uuid(values) => {
+                let bytes: Vec<u8> = values.drain(..).flatten().collect();
+                Arc::new(FixedSizeBinaryArray::try_new(16, Buffer::from_vec(bytes), nulls)?)
             }
             Lane::List(ends, element, child) => {
                 let offsets = offsets(ends);

@@ -1,6 +1,8 @@
 //! Bytes as text, and the quoting inside arrays and records.
 
 use bytes::{BufMut, BytesMut};
+use millrace_types::input::uuid_text;
+use millrace_types::json::{Json, show};
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
@@ -12,6 +14,20 @@ pub(super) fn hex(bytes: &[u8], out: &mut BytesMut) {
         out.put_u8(HEX[usize::from(byte >> 4)]);
         out.put_u8(HEX[usize::from(byte & 15)]);
     }
+}
+
+/// A `jsonb` as JSON text.
+pub(super) fn jsonb(bytes: &[u8], out: &mut BytesMut) {
+    let mut text = String::new();
+    show(Json::new(bytes), &mut text);
+    out.put_slice(text.as_bytes());
+}
+
+/// A `uuid` with its hyphens.
+pub(super) fn uuid(bytes: &[u8], out: &mut BytesMut) {
+    let mut text = String::with_capacity(36);
+    uuid_text(bytes, &mut text);
+    out.put_slice(text.as_bytes());
 }
 
 /// An element of an array; quoted where it could be read as something else.

@@ -11,6 +11,7 @@
 
 mod arithmetic;
 mod casts;
+mod json;
 mod multisets;
 mod operators;
 mod subqueries;

@@ -17,6 +17,7 @@ use datafusion::logical_expr::{Between, BinaryExpr, Case, Expr, ExprSchemable, O
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 use millrace_types::{NUMERIC_PRECISION, NUMERIC_SCALE, SqlType};
 
+use super::json;
 use crate::error;
 use crate::functions::{self, Arithmetic, bare_name};
 
@@ -57,6 +58,10 @@ impl ExprPlanner for Operators {
         if compares {
             let (left, right) = compared(&op.to_string(), left, right, schema)?;
             return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
+        }
+        let types = (left.get_type(schema).ok(), right.get_type(schema).ok());
+        if let Some(which) = json::operator(&op, (types.0.as_ref(), types.1.as_ref())) {
+            return json::planned(which, &op.to_string(), (left, right), schema);
         }
         let arithmetic = match op {
             BinaryOperator::Plus => Operator::Plus,
@@ -146,6 +151,8 @@ enum Kind {
     Number,
     Text,
     Bytes,
+    Jsonb,
+    Uuid,
     Date,
     Time,
     Interval,
@@ -165,6 +172,8 @@ fn kind(data_type: &DataType) -> Option<Kind> {
         | SqlType::Double => Kind::Number,
         SqlType::Text => Kind::Text,
         SqlType::Bytea => Kind::Bytes,
+        SqlType::Jsonb => Kind::Jsonb,
+        SqlType::Uuid => Kind::Uuid,
         SqlType::Date | SqlType::Timestamp | SqlType::TimestampTz => Kind::Date,
         SqlType::Time => Kind::Time,
         SqlType::Interval => Kind::Interval,
@@ -178,11 +187,11 @@ fn types(left: &Expr, right: &Expr, schema: &DFSchema) -> Option<(DataType, Data
 }
 
 /// A text literal whose type nobody wrote.
-fn is_untyped(expr: &Expr) -> bool {
+pub(super) fn is_untyped(expr: &Expr) -> bool {
     matches!(expr, Expr::Literal(ScalarValue::Utf8(Some(_)), _))
 }
 
-fn no_operator(left: &DataType, operator: &str, right: &DataType) -> DataFusionError {
+pub(super) fn no_operator(left: &DataType, operator: &str, right: &DataType) -> DataFusionError {
     let report = error::no_operator(&bare_name(left), operator, &bare_name(right));
     DataFusionError::External(Box::new(report))
 }
@@ -220,7 +229,7 @@ fn compared(operator: &str, left: Expr, right: Expr, schema: &DFSchema) -> Resul
 }
 
 /// A literal, or what gives a value, as another type.
-fn typed(expr: Expr, data_type: &DataType) -> Result<Expr> {
+pub(super) fn typed(expr: Expr, data_type: &DataType) -> Result<Expr> {
     match &expr {
         Expr::Literal(value, metadata) => {
             Ok(Expr::Literal(functions::value_as(value, data_type)?, metadata.clone()))
@@ -276,7 +285,7 @@ fn beside(operator: Operator, other: &DataType, kind: Kind) -> Option<DataType> 
     match (kind, operator) {
         (Kind::Date | Kind::Time, Operator::Plus) => Some(SqlType::Interval.arrow()),
         (Kind::Interval, Operator::Multiply | Operator::Divide) => Some(DataType::Float64),
-        (Kind::Text | Kind::Boolean | Kind::Bytes, _) => None,
+        (Kind::Text | Kind::Boolean | Kind::Bytes | Kind::Jsonb | Kind::Uuid, _) => None,
         _ => Some(other.clone()),
     }
 }

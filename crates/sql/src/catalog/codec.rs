@@ -403,6 +403,8 @@ fn type_message(sql_type: &SqlType) -> TypeMessage {
         SqlType::Timestamp => plain(12),
         SqlType::TimestampTz => plain(13),
         SqlType::Interval => plain(14),
+        SqlType::Jsonb => plain(16),
+        SqlType::Uuid => plain(17),
         SqlType::Array(element) => {
             TypeMessage { element: Some(Box::new(type_message(element))), ..plain(15) }
         }
@@ -429,6 +431,8 @@ fn type_of(message: &TypeMessage) -> Result<SqlType, CatalogError> {
             Some(element) => SqlType::Array(Box::new(type_of(element)?)),
             None => return Err(CatalogError::Damaged("an array without element type")),
         },
+        16 => SqlType::Jsonb,
+        17 => SqlType::Uuid,
         _ => return Err(CatalogError::Damaged("an unknown type")),
     })
 }

@@ -13,6 +13,7 @@ mod checked;
 mod date_bin;
 mod date_part;
 mod date_trunc;
+mod json;
 mod now;
 mod only;
 mod operator;
@@ -44,6 +45,7 @@ use millrace_types::{Report, SqlState, SqlType};
 
 pub(crate) use calendar::{CALENDAR_END, CALENDAR_START, Calendar};
 pub(crate) use cast::{CONVERT, differs as cast_differs, exists as cast_exists, value_as};
+pub(crate) use json::{JsonFunction, json};
 pub(crate) use operator::{Arithmetic, TIME_BETWEEN};
 pub(crate) use session::{SESSION_END, SESSION_START, session_bound};
 pub use version::VERSION;
@@ -78,6 +80,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         udf(date_part::DatePart::new(true)),
     ]
     .into_iter()
+    .chain(json::all())
     .chain(widened::all().into_iter().map(udf))
     .chain(rounding::all().into_iter().map(udf))
     .chain(CHECKED.into_iter().filter_map(checked))

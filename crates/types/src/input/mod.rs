@@ -10,6 +10,7 @@ mod bytes;
 mod interval;
 mod number;
 mod time;
+mod uuid;
 
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ pub use bytes::bytea;
 pub use interval::interval;
 pub use number::{double, field_overflow, integer, numeric, real};
 pub use time::{date, time, timestamp, timestamptz, zone_offset};
+pub use uuid::{uuid, uuid_text};
 
 /// `boolean`: any prefix of the words counts that means one of them only.
 ///

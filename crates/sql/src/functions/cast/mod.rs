@@ -5,6 +5,7 @@
 //! [`crate::analyze`] puts a call of [`Convert`] where [`differs`] says so. The wanted type is the
 //! second argument, a zero of that type: so it travels with a stored plan like any constant.
 
+mod json;
 mod number;
 mod show;
 mod text;
@@ -87,9 +88,14 @@ pub(crate) fn differs(from: &DataType, to: &DataType) -> bool {
     match (from, to) {
         (from, to) if from.is_string() => !to.is_string() && SqlType::of_arrow(to).is_some(),
         (from, to) if to.is_string() => {
-            from.is_floating() || from.is_decimal() || from.is_temporal() || is_bytes(from)
+            let shown = matches!(
+                SqlType::of_arrow(from),
+                Some(SqlType::Bytea | SqlType::Jsonb | SqlType::Uuid)
+            );
+            from.is_floating() || from.is_decimal() || from.is_temporal() || shown
         }
         (from, to) if from.is_numeric() && to.is_numeric() => !number::keeps(from, to),
+        (T::LargeBinary, _) | (_, T::LargeBinary) => true,
         (T::Timestamp(..), T::Date32 | T::Time64(_)) => true,
         (T::Interval(_), T::Time64(_)) | (T::Time64(_), T::Interval(_)) => true,
         _ => false,
@@ -107,17 +113,14 @@ pub(crate) fn exists(from: &SqlType, to: &SqlType) -> bool {
         (from, to) if from == to => true,
         (T::Text, _) | (_, T::Text) | (T::Array(_), _) | (_, T::Array(_)) => true,
         (T::Boolean, T::Integer) | (T::Integer, T::Boolean) => true,
+        (T::Jsonb, to) => number(to) || *to == T::Boolean,
         (T::Timestamp | T::TimestampTz | T::Interval, T::Time) | (T::Time, T::Interval) => true,
         (from, to) => (number(from) && number(to)) || (date(from) && date(to)),
     }
 }
 
-fn is_bytes(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Binary | DataType::LargeBinary | DataType::BinaryView)
-}
-
 /// A column as another type.
-fn convert(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+pub(crate) fn convert(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     use DataType as T;
     let from = array.data_type();
     if from.is_string() {
@@ -130,6 +133,7 @@ fn convert(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     }
     match (from, to) {
         (from, to) if from.is_numeric() && to.is_numeric() => number::convert(array, to),
+        (T::LargeBinary, to) => json::read(array.as_binary::<i64>(), to),
         (T::Timestamp(..), T::Date32) => {
             let days = |time: i64| i32::try_from(time.div_euclid(DAY)).map_err(overflow);
             mapped::<TimestampMicrosecondType, Date32Type>(array, days)
