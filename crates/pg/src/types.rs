@@ -41,6 +41,7 @@ fn numbers(sql: &SqlType) -> (u32, u32, i16) {
             let (_, array, _) = numbers(element);
             (array, array, -1)
         }
+        SqlType::Struct(_) => (RECORD, RECORD_ARRAY, -1),
     }
 }
 
@@ -48,17 +49,7 @@ fn numbers(sql: &SqlType) -> (u32, u32, i16) {
 pub(crate) fn oid(data_type: &DataType) -> u32 {
     match SqlType::of_arrow(data_type) {
         Some(sql) => numbers(&sql).0,
-        None => match data_type {
-            DataType::Struct(_) => RECORD,
-            DataType::List(field)
-            | DataType::LargeList(field)
-            | DataType::FixedSizeList(field, _)
-                if matches!(field.data_type(), DataType::Struct(_)) =>
-            {
-                RECORD_ARRAY
-            }
-            _ => TEXT,
-        },
+        None => TEXT,
     }
 }
 

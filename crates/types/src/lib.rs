@@ -10,6 +10,7 @@ pub mod input;
 pub mod json;
 pub mod numeric;
 mod order;
+pub mod quote;
 mod report;
 mod sqltype;
 mod vnode;

@@ -6,7 +6,7 @@
 //! up to 38 digits and `Decimal256(p, s)` above. `jsonb` is the only `LargeBinary`, `uuid` the only
 //! `FixedSizeBinary(16)`: an Arrow type alone says which SQL type it is.
 
-use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
+use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 
 /// Digits of unconstrained `numeric`.
 pub const NUMERIC_PRECISION: u8 = 76;
@@ -52,6 +52,8 @@ pub enum SqlType {
     Interval,
     /// An array of another type
     Array(Box<SqlType>),
+    /// Fields with names, in order
+    Struct(Vec<(String, SqlType)>),
 }
 
 /// The Arrow type of `timestamptz`.
@@ -82,6 +84,9 @@ impl SqlType {
             SqlType::TimestampTz => timestamptz(),
             SqlType::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
             SqlType::Array(element) => DataType::new_list(element.arrow(), true),
+            SqlType::Struct(fields) => DataType::Struct(
+                fields.iter().map(|(name, t)| Field::new(name, t.arrow(), true)).collect(),
+            ),
         }
     }
 
@@ -117,8 +122,13 @@ impl SqlType {
                 SqlType::Array(Box::new(SqlType::of_arrow(f.data_type())?))
             }
             DataType::Dictionary(_, value) => SqlType::of_arrow(value)?,
-            DataType::Struct(_)
-            | DataType::Map(_, _)
+            DataType::Struct(fields) => SqlType::Struct(
+                fields
+                    .iter()
+                    .map(|f| Some((f.name().clone(), SqlType::of_arrow(f.data_type())?)))
+                    .collect::<Option<_>>()?,
+            ),
+            DataType::Map(_, _)
             | DataType::Union(_, _)
             | DataType::RunEndEncoded(_, _)
             | DataType::ListView(_)
@@ -147,6 +157,11 @@ impl SqlType {
             SqlType::TimestampTz => "timestamp with time zone".into(),
             SqlType::Interval => "interval".into(),
             SqlType::Array(element) => format!("{}[]", element.name()),
+            SqlType::Struct(fields) => {
+                let field =
+                    |(name, sql_type): &(String, SqlType)| format!("{name} {}", sql_type.name());
+                format!("struct<{}>", fields.iter().map(field).collect::<Vec<_>>().join(", "))
+            }
         }
     }
 }

@@ -10,16 +10,16 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, FixedSizeBinaryArray,
-    LargeBinaryArray, ListArray, NullBufferBuilder, PrimitiveArray, StringArray,
+    LargeBinaryArray, ListArray, NullBufferBuilder, PrimitiveArray, StringArray, StructArray,
 };
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Decimal256Type, Field, FieldRef, Float32Type,
+    DataType, Date32Type, Decimal128Type, Decimal256Type, Field, FieldRef, Fields, Float32Type,
     Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
     IntervalUnit, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, i256,
 };
 use arrow::error::ArrowError;
-use millrace_types::json::{self, Cursor, Token};
+use millrace_types::json::{self, Cursor, Token, unescape};
 use millrace_types::{SqlType, input};
 
 use super::Failure;
@@ -49,6 +49,7 @@ enum Lane {
     TimestampTz(Vec<i64>),
     Interval(Vec<IntervalMonthDayNano>),
     List(Vec<i32>, FieldRef, Box<Column>),
+    Struct(usize, Fields, Vec<Column>),
 }
 
 /// Strings of bytes one after the other; `ends[i]` is where string `i` ends.
@@ -125,6 +126,10 @@ impl Column {
                 let child = Column::new(element)?;
                 Lane::List(Vec::new(), element.clone(), Box::new(child))
             }
+            DataType::Struct(fields) => {
+                let columns = fields.iter().map(|field| Column::new(field));
+                Lane::Struct(0, fields.clone(), columns.collect::<Option<_>>()?)
+            }
             _ => return None,
         };
         Some(Column {
@@ -171,6 +176,10 @@ impl Column {
                 ends.truncate(length);
                 child.truncate(usize::try_from(ends.last().copied().unwrap_or(0)).unwrap_or(0));
             }
+            Lane::Struct(rows, _, columns) => {
+                *rows = length.min(*rows);
+                columns.iter_mut().for_each(|column| column.truncate(length));
+            }
         }
     }
 
@@ -195,6 +204,10 @@ impl Column {
             Lane::Uuid(values) => values.push([0; 16]),
             Lane::Interval(values) => values.push(IntervalMonthDayNano::ZERO),
             Lane::List(ends, _, _) => ends.push(ends.last().copied().unwrap_or(0)),
+            Lane::Struct(rows, _, columns) => {
+                *rows += 1;
+                columns.iter_mut().try_for_each(Column::push_null)?;
+            }
         }
         Ok(())
     }
@@ -213,6 +226,14 @@ impl Column {
             && cursor.peek() == Some(b'[')
         {
             read_list(ends, child, cursor, scratch)?;
+            self.nulls.append_non_null();
+            return Ok(());
+        }
+        if let Lane::Struct(rows, fields, columns) = &mut self.lane
+            && cursor.peek() == Some(b'{')
+        {
+            read_members(*rows, fields, columns, cursor, scratch)?;
+            *rows += 1;
             self.nulls.append_non_null();
             return Ok(());
         }
@@ -260,7 +281,7 @@ impl Column {
             Lane::Interval(values) => {
                 values.push(input::interval(token.text()).map_err(|_| Misfit::Syntax)?);
             }
-            Lane::List(..) => return Err(Misfit::Syntax),
+            Lane::List(..) | Lane::Struct(..) => return Err(Misfit::Syntax),
         }
         self.nulls.append_non_null();
         Ok(())
@@ -330,6 +351,12 @@ impl Column {
                 let offsets = offsets(ends);
                 Arc::new(ListArray::try_new(element.clone(), offsets, child.finish()?, nulls)?)
             }
+            Lane::Struct(rows, fields, columns) => {
+                let arrays = columns.iter_mut().map(Column::finish).collect::<Result<_, _>>()?;
+                let rows = std::mem::take(rows);
+                let array = StructArray::try_new_with_length(fields.clone(), arrays, nulls, rows)?;
+                Arc::new(array)
+            }
         })
     }
 }
@@ -371,6 +398,46 @@ fn read_list(
     }
     let end = i32::try_from(child.len());
     ends.push(end.map_err(|_| Failure::Value("too many array elements".to_owned()))?);
+    Ok(())
+}
+
+/// The members of an object by the names of fields; what is not there is NULL, of repeated ones the
+/// last counts.
+fn read_members(
+    rows: usize,
+    fields: &Fields,
+    columns: &mut [Column],
+    cursor: &mut Cursor<'_>,
+    scratch: &mut String,
+) -> Result<(), Failure> {
+    cursor.take(b'{');
+    cursor.skip_space();
+    if !cursor.take(b'}') {
+        loop {
+            let (raw, escaped) = cursor.string()?;
+            let field = match escaped {
+                true => {
+                    unescape(raw, scratch);
+                    fields.iter().position(|field| field.name() == scratch)
+                }
+                false => fields.iter().position(|field| field.name() == raw),
+            };
+            cursor.colon()?;
+            match field {
+                Some(field) => {
+                    columns[field].truncate(rows);
+                    columns[field].read(cursor, scratch)?;
+                }
+                None => cursor.skip_value(0)?,
+            }
+            if !cursor.goes_on(b'}')? {
+                break;
+            }
+        }
+    }
+    for column in columns.iter_mut().filter(|column| column.len() == rows) {
+        column.push_null()?;
+    }
     Ok(())
 }
 

@@ -44,6 +44,7 @@ pub(super) fn value(bytes: &[u8], sql: &SqlType, oid: u32) -> Result<ScalarValue
         }
         SqlType::Interval => ScalarValue::IntervalMonthDayNano(Some(interval(bytes, sql)?)),
         SqlType::Array(element) => array::decode(bytes, element)?,
+        SqlType::Struct(_) => return Err(Report::unsupported("a record as a parameter")),
     })
 }
 

@@ -31,6 +31,7 @@ pub(super) fn value(text: &str, sql: &SqlType) -> Result<ScalarValue, Report> {
         }
         SqlType::Interval => ScalarValue::IntervalMonthDayNano(Some(input::interval(text)?)),
         SqlType::Array(element) => array::parse(text, element)?,
+        SqlType::Struct(_) => return Err(Report::unsupported("a record as a parameter")),
     })
 }
 

@@ -50,6 +50,12 @@ pub(super) fn planned(
     let right = if wants_json && is_untyped(&right) { typed(right, &json)? } else { right };
     let (left_type, right_type) = (left.get_type(schema)?, right.get_type(schema)?);
     let is_json = |found: &DataType| *found == json || found.is_null();
+    if which == JsonFunction::Concat && (left_type.is_string() || right_type.is_string()) {
+        // A text beside it makes text of it.
+        let (left, right) = (cast(left, DataType::Utf8), cast(right, DataType::Utf8));
+        let op = BinaryOperator::StringConcat;
+        return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
+    }
     let is_list =
         |found: &DataType| matches!(found, DataType::List(field) if field.data_type().is_string());
     let fits = match which {

@@ -13,6 +13,7 @@ mod arithmetic;
 mod casts;
 mod json;
 mod multisets;
+mod nested;
 mod operators;
 mod subqueries;
 mod ties;

@@ -9,15 +9,16 @@ use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::error::DataFusionError;
+use datafusion::functions_nested::expr_fn::array_has_any;
 use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::planner::{
-    ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawWindowExpr,
+    ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawFieldAccessExpr, RawWindowExpr,
 };
 use datafusion::logical_expr::{Between, BinaryExpr, Case, Expr, ExprSchemable, Operator, cast};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 use millrace_types::{NUMERIC_PRECISION, NUMERIC_SCALE, SqlType};
 
-use super::json;
+use super::{json, nested};
 use crate::error;
 use crate::functions::{self, Arithmetic, bare_name};
 
@@ -38,6 +39,14 @@ impl ExprPlanner for Operators {
     fn plan_window(&self, expr: RawWindowExpr) -> Result<PlannerResult<RawWindowExpr>> {
         let args = expr.args.into_iter().map(named).collect();
         Ok(PlannerResult::Original(RawWindowExpr { args, ..expr }))
+    }
+
+    fn plan_field_access(
+        &self,
+        expr: RawFieldAccessExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawFieldAccessExpr>> {
+        nested::accessed(expr, schema)
     }
 
     fn plan_binary_op(
@@ -62,6 +71,10 @@ impl ExprPlanner for Operators {
         let types = (left.get_type(schema).ok(), right.get_type(schema).ok());
         if let Some(which) = json::operator(&op, (types.0.as_ref(), types.1.as_ref())) {
             return json::planned(which, &op.to_string(), (left, right), schema);
+        }
+        if op == BinaryOperator::PGOverlap {
+            let (left, right) = nested::beside(left, right, schema)?;
+            return Ok(PlannerResult::Planned(array_has_any(left, right)));
         }
         let arithmetic = match op {
             BinaryOperator::Plus => Operator::Plus,
@@ -177,7 +190,7 @@ fn kind(data_type: &DataType) -> Option<Kind> {
         SqlType::Date | SqlType::Timestamp | SqlType::TimestampTz => Kind::Date,
         SqlType::Time => Kind::Time,
         SqlType::Interval => Kind::Interval,
-        SqlType::Array(_) => return None,
+        SqlType::Array(_) | SqlType::Struct(_) => return None,
     })
 }
 
@@ -199,6 +212,7 @@ pub(super) fn no_operator(left: &DataType, operator: &str, right: &DataType) -> 
 /// Two operands of a comparison.
 fn compared(operator: &str, left: Expr, right: Expr, schema: &DFSchema) -> Result<(Expr, Expr)> {
     let (left, right) = narrowed(left, right, schema);
+    let (left, right) = nested::beside(left, right, schema)?;
     let Some((left_type, right_type)) = types(&left, &right, schema) else {
         return Ok((left, right));
     };

@@ -17,6 +17,7 @@ mod fetch;
 mod grouping;
 mod index;
 mod literal;
+mod nested;
 mod options;
 mod parameters;
 mod relation;

@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::Span;
 use millrace_types::{Report, SqlState, input};
 
-use super::{asof, fetch, grouping, literal, series, similar};
+use super::{asof, fetch, grouping, literal, nested, series, similar};
 use crate::names::{self, Quoted, fold};
 use crate::text::Text;
 
@@ -149,7 +149,26 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>, Report> {
             let report = Report::unsupported("generate_series in an expression");
             Err(report.hint("Write it in FROM."))
         }
-        Expr::Function(function) => Ok(remainder(function)),
+        Expr::Function(function) => match remainder(function) {
+            Some(remainder) => Ok(Some(remainder)),
+            None => nested::function(function),
+        },
+        Expr::AnyOp { left, compare_op, right, is_some } => {
+            Ok(nested::any_of(left, right).map(|right| Expr::AnyOp {
+                left: left.clone(),
+                compare_op: compare_op.clone(),
+                right: Box::new(right),
+                is_some: *is_some,
+            }))
+        }
+        Expr::AllOp { left, compare_op, right } => {
+            Ok(nested::any_of(left, right).map(|right| Expr::AllOp {
+                left: left.clone(),
+                compare_op: compare_op.clone(),
+                right: Box::new(right),
+            }))
+        }
+        Expr::CompoundFieldAccess { root, access_chain } => Ok(nested::access(root, access_chain)),
         Expr::Value(value) => Ok(match &value.value {
             Value::Number(digits, _) => literal::number(digits, value.span),
             _ => None,

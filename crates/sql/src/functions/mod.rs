@@ -17,6 +17,7 @@ mod json;
 mod now;
 mod only;
 mod operator;
+mod random_uuid;
 mod rounding;
 mod series;
 mod session;
@@ -26,6 +27,7 @@ mod template;
 mod time;
 mod timezone;
 mod to_timestamp;
+mod types;
 mod unknown;
 mod version;
 mod widened;
@@ -48,6 +50,7 @@ pub(crate) use cast::{CONVERT, differs as cast_differs, exists as cast_exists, v
 pub(crate) use json::{JsonFunction, json};
 pub(crate) use operator::{Arithmetic, TIME_BETWEEN};
 pub(crate) use session::{SESSION_END, SESSION_START, session_bound};
+pub(crate) use types::ARRAY_LIKE;
 pub use version::VERSION;
 pub(crate) use widened::widened;
 pub use window::{CUMULATE, HOP, TUMBLE};
@@ -68,6 +71,9 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         udf(calendar::CalendarBound::new(calendar::CALENDAR_END)),
         udf(version::Version::new()),
         udf(only::Only::new()),
+        udf(types::ArrayLike::new()),
+        udf(types::TypeOf::new()),
+        udf(random_uuid::RandomUuid::new()),
         udf(with_ties::WithTies::new()),
         udf(series::Series::new()),
         udf(cast::Convert::new()),

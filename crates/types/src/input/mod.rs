@@ -6,6 +6,7 @@
 //! Invariants: 1. text that is no value is an error with PostgreSQL's words and SQLSTATE. 2. nothing
 //! depends on a clock or a session: the zone of a time without one is UTC.
 
+mod array;
 mod bytes;
 mod interval;
 mod number;
@@ -18,6 +19,7 @@ mod tests;
 use crate::report::{Report, SqlState};
 use crate::sqltype::SqlType;
 
+pub use array::{Item, array, record};
 pub use bytes::bytea;
 pub use interval::interval;
 pub use number::{double, field_overflow, integer, numeric, real};

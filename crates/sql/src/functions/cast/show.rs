@@ -13,7 +13,7 @@ use millrace_types::input::uuid_text;
 use millrace_types::json::{self, Json};
 use millrace_types::{NUMERIC_PRECISION, NUMERIC_SCALE};
 
-use super::{DAY, plain, plain_unit};
+use super::{DAY, nested, plain, plain_unit};
 
 const SECOND: i64 = 1_000_000;
 
@@ -55,6 +55,8 @@ pub(in crate::functions) fn texts(array: &ArrayRef) -> Result<StringArray> {
         DataType::FixedSizeBinary(16) => {
             array.as_fixed_size_binary().iter().map(|value| value.map(uuid)).collect()
         }
+        DataType::List(_) => nested::array_texts(array.as_list::<i32>())?,
+        DataType::Struct(_) => nested::record_texts(array.as_struct())?,
         DataType::Binary | DataType::BinaryView => {
             let array = plain(array, &DataType::Binary)?;
             array.as_binary::<i32>().iter().map(|value| value.map(hexadecimal)).collect()

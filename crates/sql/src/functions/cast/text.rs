@@ -13,7 +13,7 @@ use arrow::datatypes::{
 use datafusion::common::Result;
 use millrace_types::{Report, SqlType, TIME_ZONE, input, json};
 
-use super::{external, plain};
+use super::{external, nested, plain};
 use crate::functions::no_function;
 
 /// The texts as values of a type.
@@ -44,7 +44,8 @@ pub(super) fn read(texts: &StringArray, to: &DataType) -> Result<ArrayRef> {
             Arc::new(times.with_timezone(TIME_ZONE))
         }
         SqlType::Interval => each::<IntervalMonthDayNanoType>(texts, input::interval)?,
-        SqlType::Text | SqlType::Array(_) => Arc::new(texts.clone()),
+        SqlType::Array(_) | SqlType::Struct(_) => return nested::read(texts, to),
+        SqlType::Text => Arc::new(texts.clone()),
     };
     plain(&array, to)
 }

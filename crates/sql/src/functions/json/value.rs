@@ -5,8 +5,9 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::Result;
+use millrace_types::input::{self, Item};
 use millrace_types::json::Json;
-use millrace_types::{Report, SqlState, SqlType};
+use millrace_types::{Report, SqlType};
 
 use crate::functions::cast::{convert, external, plain};
 use crate::functions::type_name;
@@ -96,44 +97,14 @@ impl Arg {
 
 /// The elements of an array's text; another text is itself.
 fn path(text: &str) -> Result<Vec<Option<String>>> {
-    let inner = text.trim().strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
-    let Some(inner) = inner else { return Ok(vec![Some(text.to_owned())]) };
-    let malformed = || {
-        let message = format!("malformed array literal: \"{text}\"");
-        external(Report::new(SqlState::INVALID_TEXT_REPRESENTATION, message))
+    if !text.trim_start().starts_with('{') {
+        return Ok(vec![Some(text.to_owned())]);
+    }
+    let step = |item: Item| match item {
+        Item::Null => None,
+        Item::Text(text) => Some(text),
+        // No key is written like this, and no place.
+        Item::Array(_) => None,
     };
-    if inner.trim().is_empty() {
-        return Ok(Vec::new());
-    }
-    let (mut items, mut item, mut quoted, mut was_quoted) =
-        (Vec::new(), String::new(), false, false);
-    let mut chars = inner.chars();
-    let mut close = |item: &mut String, was_quoted: &mut bool| {
-        let shown = if *was_quoted { item.as_str() } else { item.trim() };
-        let null = !*was_quoted && shown.eq_ignore_ascii_case("null");
-        items.push((!null).then(|| shown.to_owned()));
-        item.clear();
-        *was_quoted = false;
-    };
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => item.push(chars.next().ok_or_else(malformed)?),
-            '"' => {
-                quoted = !quoted;
-                if quoted {
-                    item.clear();
-                }
-                was_quoted = true;
-            }
-            ',' if !quoted => close(&mut item, &mut was_quoted),
-            '{' | '}' if !quoted => return Err(malformed()),
-            c if was_quoted && !quoted && c.is_whitespace() => {}
-            c => item.push(c),
-        }
-    }
-    if quoted {
-        return Err(malformed());
-    }
-    close(&mut item, &mut was_quoted);
-    Ok(items)
+    Ok(input::array(text).map_err(external)?.into_iter().map(step).collect())
 }
