@@ -154,7 +154,8 @@ impl Writer<'_> {
     pub(super) fn scalar(&mut self) -> String {
         let number = self.number();
         let integer = self.column(is_integer).unwrap_or_else(|| "(7 + 0)".into());
-        match self.random.random_range(0..9) {
+        match self.random.random_range(0..27) {
+            9.. => self.function(),
             0 => number,
             1 => format!("{number} + 1"),
             2 => format!("-{integer} * 2"),
@@ -180,7 +181,8 @@ impl Writer<'_> {
         let integer = self.column(is_integer).unwrap_or_else(|| "(1 + 0)".into());
         let number = self.number();
         let compared = *self.pick(&COMPARED);
-        match self.random.random_range(0..7) {
+        match self.random.random_range(0..9) {
+            6 | 7 => format!("({}) IS NOT NULL", self.function()),
             0 => format!("{number} {compared} 1"),
             1 => format!("{integer} IS NOT NULL"),
             2 => match self.column(|t| *t == SqlType::Boolean) {
@@ -241,7 +243,8 @@ impl Writer<'_> {
     }
 
     fn key(&mut self) -> String {
-        match self.random.random_range(0..6) {
+        match self.random.random_range(0..8) {
+            4 => self.column(is_part).unwrap_or_else(|| "'[]'".into()),
             0 => {
                 let integer = self.column(is_integer).unwrap_or_else(|| "(3 + 0)".into());
                 format!("{integer} % 3")
@@ -374,9 +377,9 @@ impl Writer<'_> {
         }
     }
 
-    /// A column with an order.
+    /// A column of a type that has a least and a greatest value in PostgreSQL.
     pub(super) fn any(&mut self) -> String {
-        self.column(|t| !matches!(t, SqlType::Array(_))).unwrap_or_else(|| "(9 + 0)".into())
+        self.column(|t| !is_part(t)).unwrap_or_else(|| "(9 + 0)".into())
     }
 
     /// At most one asks for an order that DataFusion has to keep: it does not take several orders.
@@ -413,8 +416,9 @@ impl Writer<'_> {
         let (filter, having) = (self.filter(), self.having());
         let own = &keys[bounds.len()..];
         let shared: String = bounds.iter().map(|bound| format!("{bound}, ")).collect();
-        let named =
-            |key: &String| !["'k'", "true", "0.5"].contains(&key.as_str()) && !key.contains('+');
+        let named = |key: &String| {
+            !["'k'", "true", "0.5", "'[]'"].contains(&key.as_str()) && !key.contains('+')
+        };
         let form = if own.iter().all(named) { self.random.random_range(0..12) } else { 3 };
         let group = match form {
             0 if !own.is_empty() => format!("{shared}ROLLUP ({})", own.join(", ")),
@@ -573,6 +577,12 @@ fn keys(order: &str, descending: &str, value: &str) -> String {
     } else {
         format!("{order}{descending}, {value}")
     }
+}
+
+/// True for what has parts, or no order that anybody asks for.
+fn is_part(sql_type: &SqlType) -> bool {
+    let jsons = [SqlType::Jsonb, SqlType::Uuid];
+    jsons.contains(sql_type) || matches!(sql_type, SqlType::Array(_) | SqlType::Struct(_))
 }
 
 pub(super) fn is_integer(sql_type: &SqlType) -> bool {

@@ -48,6 +48,16 @@ pub(super) fn planned(
     let wants_json =
         matches!(which, JsonFunction::Contains | JsonFunction::Contained | JsonFunction::Concat);
     let right = if wants_json && is_untyped(&right) { typed(right, &json)? } else { right };
+    let wants_texts = matches!(
+        which,
+        JsonFunction::Path
+            | JsonFunction::PathText
+            | JsonFunction::DeletePath
+            | JsonFunction::ExistsAny
+            | JsonFunction::ExistsAll
+    );
+    let texts = DataType::new_list(DataType::Utf8, true);
+    let right = if wants_texts && is_untyped(&right) { typed(right, &texts)? } else { right };
     let (left_type, right_type) = (left.get_type(schema)?, right.get_type(schema)?);
     let is_json = |found: &DataType| *found == json || found.is_null();
     if which == JsonFunction::Concat && (left_type.is_string() || right_type.is_string()) {
@@ -69,7 +79,7 @@ pub(super) fn planned(
         JsonFunction::Delete => {
             right_type.is_string() || right_type.is_integer() || is_list(&right_type)
         }
-        _ => right_type.is_string() || is_list(&right_type) || right_type.is_null(),
+        _ => is_list(&right_type) || right_type.is_null(),
     };
     match is_json(&left_type) && fits {
         true => Ok(PlannerResult::Planned(functions::json(which, vec![left, right]))),

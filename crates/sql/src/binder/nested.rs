@@ -4,7 +4,7 @@ use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, CaseWhen, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Select,
     SelectItem, SetExpr, Subscript, TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins,
-    Value,
+    UnaryOperator, Value,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 use millrace_types::Report;
@@ -43,6 +43,9 @@ pub(super) fn function(function: &Function) -> Result<Option<Expr>, Report> {
         ("array_fill", [filler, Expr::Array(sizes)]) if sizes.elem.len() == 1 => {
             Some(call("array_repeat", vec![filler.clone(), sizes.elem[0].clone()]))
         }
+        // DataFusion's change the first one only.
+        ("array_remove", [_, _]) => Some(call("array_remove_all", args)),
+        ("array_replace", [_, _, _]) => Some(call("array_replace_all", args)),
         ("jsonb_agg" | "json_agg", [_]) => {
             Some(call("to_jsonb", vec![aggregated(function, list, args)]))
         }
@@ -147,12 +150,49 @@ fn empty_select(query: &Query) -> Result<Select, Report> {
     })
 }
 
-/// The right side of `value = ANY ('{1,2}')`: an array of what the value is.
-pub(super) fn any_of(left: &Expr, right: &Expr) -> Option<Expr> {
-    let literal = match right {
-        Expr::Nested(inner) => inner,
+/// `value = ANY (array)`, where a NULL in the array leaves open what is not found: DataFusion says no
+/// there, but for ALL it says what PostgreSQL does.
+pub(super) fn any(left: &Expr, operator: &BinaryOperator, right: &Expr) -> Option<Expr> {
+    if matches!(right, Expr::Subquery(_)) || *operator != BinaryOperator::Eq {
+        return as_array(left, right).map(|right| Expr::AnyOp {
+            left: Box::new(left.clone()),
+            compare_op: operator.clone(),
+            right: Box::new(right),
+            is_some: false,
+        });
+    }
+    let inner = bare(right);
+    match inner {
+        Expr::Array(array) if !array.elem.is_empty() => Some(Expr::InList {
+            expr: Box::new(left.clone()),
+            list: array.elem.clone(),
+            negated: false,
+        }),
+        // Its type is asked of the left side.
+        Expr::Value(value) if matches!(value.value, Value::Placeholder(_)) => None,
+        _ => {
+            let right = as_array(left, right).unwrap_or_else(|| right.clone());
+            let all = Expr::AllOp {
+                left: Box::new(left.clone()),
+                compare_op: BinaryOperator::NotEq,
+                right: Box::new(right),
+            };
+            let expr = Box::new(Expr::Nested(Box::new(all)));
+            Some(Expr::Nested(Box::new(Expr::UnaryOp { op: UnaryOperator::Not, expr })))
+        }
+    }
+}
+
+fn bare(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Nested(inner) => bare(inner),
         other => other,
-    };
+    }
+}
+
+/// The right side of `value = ALL ('{1,2}')`: an array of what the value is.
+pub(super) fn as_array(left: &Expr, right: &Expr) -> Option<Expr> {
+    let literal = bare(right);
     let is_text =
         matches!(literal, Expr::Value(v) if matches!(v.value, Value::SingleQuotedString(_)));
     is_text.then(|| call(crate::functions::ARRAY_LIKE, vec![literal.clone(), left.clone()]))

@@ -137,6 +137,14 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>, Report> {
             Expr::Interval(literal) => interval(literal, true),
             _ => Ok(None),
         },
+        Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => {
+            // DataFusion has no such operator; -1 - x has the bits of x turned around.
+            let one = Expr::Value(Value::Number("1".into(), false).with_span(expr.span()));
+            let left = Box::new(Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(one) });
+            let right = Box::new(Expr::Nested(expr.clone()));
+            let turned = Expr::BinaryOp { left, op: BinaryOperator::Minus, right };
+            Ok(Some(Expr::Nested(Box::new(turned))))
+        }
         Expr::Collate { expr, collation } => uncollated(expr, collation).map(Some),
         Expr::AtTimeZone { timestamp, time_zone } => {
             let args = vec![time_zone.as_ref().clone(), timestamp.as_ref().clone()];
@@ -153,16 +161,9 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>, Report> {
             Some(remainder) => Ok(Some(remainder)),
             None => nested::function(function),
         },
-        Expr::AnyOp { left, compare_op, right, is_some } => {
-            Ok(nested::any_of(left, right).map(|right| Expr::AnyOp {
-                left: left.clone(),
-                compare_op: compare_op.clone(),
-                right: Box::new(right),
-                is_some: *is_some,
-            }))
-        }
+        Expr::AnyOp { left, compare_op, right, .. } => Ok(nested::any(left, compare_op, right)),
         Expr::AllOp { left, compare_op, right } => {
-            Ok(nested::any_of(left, right).map(|right| Expr::AllOp {
+            Ok(nested::as_array(left, right).map(|right| Expr::AllOp {
                 left: left.clone(),
                 compare_op: compare_op.clone(),
                 right: Box::new(right),

@@ -7,6 +7,7 @@
 //! value is a [`Report`] inside `DataFusionError::External`, so that it keeps its SQLSTATE.
 
 mod aggregate;
+mod array_dims;
 mod calendar;
 mod cast;
 mod checked;
@@ -71,6 +72,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         udf(calendar::CalendarBound::new(calendar::CALENDAR_END)),
         udf(version::Version::new()),
         udf(only::Only::new()),
+        udf(array_dims::ArrayDims::new()),
         udf(types::ArrayLike::new()),
         udf(types::TypeOf::new()),
         udf(random_uuid::RandomUuid::new()),

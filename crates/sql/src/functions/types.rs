@@ -64,7 +64,7 @@ pub(super) struct TypeOf {
 
 impl TypeOf {
     pub(super) fn new() -> TypeOf {
-        TypeOf { signature: Signature::any(1, Volatility::Stable) }
+        TypeOf { signature: Signature::any(1, Volatility::Immutable) }
     }
 }
 

@@ -69,7 +69,7 @@ fn find<'a>(which: JsonFunction, args: &'a [Arg], row: usize) -> Result<Option<J
     if matches!(which, F::Path | F::PathText) {
         let mut found = Some(value);
         for arg in &args[1..] {
-            for step in arg.texts(row)? {
+            for step in arg.steps(row)? {
                 // A NULL in a path leads nowhere.
                 found = found.zip(step).and_then(|(found, step)| found.step(&step));
             }

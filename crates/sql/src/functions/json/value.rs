@@ -73,12 +73,21 @@ impl Arg {
         }
     }
 
+    /// One step of a path that is given as several arguments; a list gives all of its own.
+    pub(super) fn steps(&self, row: usize) -> Result<Vec<Option<String>>> {
+        match self {
+            Arg::Text(texts) => Ok(vec![Some(texts.value(row).to_owned())]),
+            Arg::Whole(numbers) => Ok(vec![Some(numbers.value(row).to_string())]),
+            other => other.texts(row),
+        }
+    }
+
     /// A flag, or what it is if there is none.
     pub(super) fn flag(&self, row: usize) -> bool {
         matches!(self, Arg::Flag(flags) if flags.value(row))
     }
 
-    /// The texts of a row that is not NULL: of a list, of a text as it stands, of an array's text.
+    /// The texts of a row that is not NULL: of a list, or of an array's text.
     pub(super) fn texts(&self, row: usize) -> Result<Vec<Option<String>>> {
         Ok(match self {
             Arg::Texts(list, texts) => {
@@ -89,22 +98,17 @@ impl Arg {
                 range.map(text).collect()
             }
             Arg::Text(texts) => path(texts.value(row))?,
-            Arg::Whole(numbers) => vec![Some(numbers.value(row).to_string())],
             _ => Vec::new(),
         })
     }
 }
 
-/// The elements of an array's text; another text is itself.
+/// The elements of an array's text.
 fn path(text: &str) -> Result<Vec<Option<String>>> {
-    if !text.trim_start().starts_with('{') {
-        return Ok(vec![Some(text.to_owned())]);
-    }
     let step = |item: Item| match item {
-        Item::Null => None,
         Item::Text(text) => Some(text),
-        // No key is written like this, and no place.
-        Item::Array(_) => None,
+        // No key is written like an array, and no place.
+        Item::Null | Item::Array(_) => None,
     };
     Ok(input::array(text).map_err(external)?.into_iter().map(step).collect())
 }
