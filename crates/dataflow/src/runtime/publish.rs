@@ -105,6 +105,7 @@ pub(super) fn publish<'scope>(
     builder.build(move |_| {
         move |frontiers| {
             let _working = Working::on(publisher.cells.view);
+            publisher.cells.shared.touch(publisher.cells.view);
             input.for_each(|capability, packets| {
                 let waiting = publisher.waiting.entry(Ts(*capability.time())).or_default();
                 waiting.extend(packets.drain(..).map(|packet| packet.0));
