@@ -57,6 +57,10 @@ pub struct BadRow {
     pub raw: Vec<u8>,
 }
 
+/// The watermark of a source of which nothing will come any more. No event is that late, and what is
+/// reckoned with it stays within the range of a timestamp.
+pub const END_OF_TIME: i64 = i64::MAX / 2;
+
 /// Decoded rows of one partition, in offset order.
 #[derive(Clone, Debug)]
 pub struct Chunk {
@@ -130,6 +134,11 @@ pub trait Connector: Send + Sync {
     /// # Errors
     /// See [`SourceError`].
     fn extents(&self, timeout: Duration) -> Result<Vec<Extent>, SourceError>;
+
+    /// The offset where a partition ends for good; None if rows may always come.
+    fn last(&self, _partition: PartitionId) -> Option<i64> {
+        None
+    }
 
     /// Where the source starts, as its options say: one span without end per partition. Called once,
     /// at CREATE SOURCE.

@@ -115,10 +115,12 @@ pub struct JobStatus {
     pub state: JobState,
     /// How much has been read: offsets of sources, rows of tables and views.
     pub read: i64,
-    /// How much is to be read, as known now.
-    pub total: i64,
+    /// How much is to be read; None while that is not known.
+    pub total: Option<i64>,
     /// How much of what has been read the last checkpoint holds: a crash would not lose it.
     pub kept: i64,
+    /// What it is filled from, and the views that its query names.
+    pub needs: Vec<ObjectId>,
 }
 
 /// Where a job stands.
@@ -133,13 +135,13 @@ pub enum JobState {
 }
 
 impl JobStatus {
-    /// How far it is, in per cent; 100 only when all has been read.
-    pub fn percent(&self) -> i64 {
-        match self.state {
-            JobState::Running if self.total == 0 => 100,
-            _ if self.total == 0 => 0,
-            _ => (self.read.saturating_mul(100) / self.total).clamp(0, 100),
-        }
+    /// How far it is, in per cent; 100 only when all has been read, None while nobody knows how much
+    /// there is.
+    pub fn percent(&self) -> Option<i64> {
+        self.total.map(|total| match total {
+            0 => 100,
+            total => (self.read.saturating_mul(100) / total).clamp(0, 100),
+        })
     }
 
     /// One word for where it stands.

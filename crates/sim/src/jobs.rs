@@ -43,7 +43,8 @@ fn counts(name: &str) -> String {
 
 /// The jobs: number, view, status, rows read, rows to read, per cent.
 async fn jobs(client: &Client) -> Vec<(i64, String, String, i64, i64, i64)> {
-    let sql = "SELECT job, view, status, rows_read, rows_to_read, percent FROM millrace.jobs";
+    let sql = "SELECT job, view, status, rows_read, coalesce(rows_to_read, 0), \
+        coalesce(percent, -1) FROM millrace.jobs";
     let rows = client.query(sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     let job = |row: &tokio_postgres::Row| {
         (row.get(0), row.get(1), row.get(2), row.get(3), row.get(4), row.get(5))
@@ -210,5 +211,60 @@ async fn a_view_made_while_its_table_goes_does_not_wait_for_ever() {
         assert!(jobs(&dropper).await.is_empty(), "round {round} leaves a job");
     }
     drop((maker, dropper));
+    server.stop().await;
+}
+
+/// Longer than any statement should take on a loaded machine, and shorter than the work of a view
+/// that joins each of some thousand rows with each other.
+const PROMPT: std::time::Duration = std::time::Duration::from_secs(12);
+
+/// Runs a statement that has to be answered soon.
+async fn promptly(client: &Client, sql: &str) {
+    match tokio::time::timeout(PROMPT, client.batch_execute(sql)).await {
+        Ok(answer) => answer.unwrap_or_else(|error| panic!("{sql}: {error:?}")),
+        Err(_) => panic!("{sql}: no answer within {PROMPT:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_a_view_whose_rows_join_with_millions() {
+    let mut server = Server::new(&["--workers", "2", "--checkpoint-interval", "1s"]);
+    server.start().await;
+    let client = server.connect().await;
+    for sql in [
+        "CREATE TABLE wide (id BIGINT PRIMARY KEY, k BIGINT)",
+        "INSERT INTO wide SELECT i, 1 FROM generate_series(1, 14000) AS g(i)",
+        "CREATE TABLE ticks (n BIGINT)",
+        "CREATE MATERIALIZED VIEW counted AS SELECT count(*) AS n FROM ticks",
+        "SET background_ddl = true",
+        "CREATE MATERIALIZED VIEW pairs AS \
+             SELECT a.id AS one, b.id AS other FROM wide a JOIN wide b ON a.k = b.k",
+        "SET background_ddl = false",
+    ] {
+        client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+    let job = wait::until("the job has begun", wait::PATIENCE, || async {
+        jobs(&client).await.into_iter().find(|job| job.1 == "pairs" && job.2 == "running")
+    })
+    .await;
+    // Over some checkpoints.
+    for round in 1..=8i64 {
+        promptly(&client, "INSERT INTO ticks VALUES (1)").await;
+        let read = client.query_one("SELECT n FROM counted", &[]);
+        let row = tokio::time::timeout(PROMPT, read).await.expect("SELECT is answered");
+        assert_eq!(row.expect("a row").get::<_, i64>(0), round);
+        promptly(&client, "CREATE TABLE other (n BIGINT)").await;
+        promptly(&client, "CREATE MATERIALIZED VIEW small AS SELECT sum(n) AS n FROM other").await;
+        promptly(&client, "DROP TABLE other CASCADE").await;
+        // A place in a later checkpoint, or none at all.
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    }
+    let found = jobs(&client).await;
+    assert_eq!(found.len(), 1, "{found:?}: it is still being filled, or the test shows nothing");
+    promptly(&client, &format!("CANCEL JOB {}", job.0)).await;
+    until_none(&client).await;
+    assert_eq!(code(client.batch_execute("SELECT * FROM pairs").await), "42P01");
+    promptly(&client, "INSERT INTO ticks VALUES (1)").await;
+    drop(client);
     server.stop().await;
 }

@@ -32,4 +32,4 @@ pub use meta::{FjallStore, MetaKind, MetaStore, Op, Pair, SledStore, check_confo
 pub use place::{KeyBound, LeafRecord, PlaceRecord, Reach};
 pub use record::{ChangeRecord, EpochRecord, PartitionRecord, SourceRecord};
 pub use store::{Commit, Counters, Segment, Store};
-pub use table::{Change, ColumnRange, Scan, ScanRows, Snapshot, Table};
+pub use table::{Change, ColumnRange, Points, Scan, ScanRows, Snapshot, Table};

@@ -11,6 +11,7 @@
 //! (asserted in [`Table::flush`]); 4. runs are in the order of their sequence ([`Table::install`]).
 
 mod overlay;
+mod points;
 mod scan;
 mod sort;
 
@@ -20,6 +21,7 @@ use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use millrace_types::{Delta, Epoch, TableId, Ts};
 use parking_lot::Mutex;
 
+pub use points::Points;
 pub use scan::{ColumnRange, Scan, ScanRows, Snapshot};
 pub(crate) use sort::Sorted;
 

@@ -139,11 +139,6 @@ impl Nexmark {
         (rows - i64::from(split.0) + splits - 1).max(0) / splits
     }
 
-    /// Where a split ends for ever.
-    fn last(&self, split: PartitionId) -> Option<i64> {
-        Some(self.end(split, self.rows?))
-    }
-
     fn splits(&self) -> impl Iterator<Item = PartitionId> {
         (0..self.splits).map(PartitionId)
     }
@@ -203,6 +198,10 @@ impl Connector for Nexmark {
         let rows = self.rows.filter(|_| self.rate.is_none()).unwrap_or(0);
         let extent = |split| Extent { partition: split, first: 0, end: self.end(split, rows) };
         Ok(self.splits().map(extent).collect())
+    }
+
+    fn last(&self, partition: PartitionId) -> Option<i64> {
+        Some(self.end(partition, self.rows?))
     }
 
     fn start(&self, _timeout: Duration) -> Result<Vec<Span>, SourceError> {

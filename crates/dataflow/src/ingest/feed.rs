@@ -100,6 +100,11 @@ impl Feed {
         self.status.lock().bad.splice(..0, bad);
     }
 
+    /// True while its source cannot be reached.
+    pub fn is_unreachable(&self) -> bool {
+        self.status.lock().unreachable.is_some()
+    }
+
     /// How it is doing.
     pub fn status(&self) -> FeedStatus {
         self.status.lock().clone()

@@ -18,6 +18,7 @@ use super::worker::fatal;
 use super::working::Working;
 use super::{ViewTables, outputs};
 use crate::operator::{Error, ErrorRow, LateRow, Output};
+use crate::source::END_OF_TIME;
 
 /// Rows turned away and rows that failed, by time, until they are published.
 #[derive(Default)]
@@ -51,11 +52,12 @@ pub(super) struct Publisher {
 
 impl Publisher {
     /// Rows that a watermark has passed by the retention leave the content with the last time that is
-    /// complete.
+    /// complete. They stay when their sources have ended.
     fn expire(&self, frontier: Ts) {
         let Some(retention) = &self.retention else { return };
         let complete = frontier.epoch().previous().ts();
         let watermark = self.cells.context(complete).watermark(&retention.sources);
+        let watermark = watermark.filter(|watermark| *watermark < END_OF_TIME);
         let bound = watermark.and_then(|watermark| watermark.checked_sub(retention.shift));
         if let Some(bound) = bound.filter(|_| frontier != Ts(u64::MAX)) {
             self.tables.content.expire(complete, bound.saturating_add(1));
@@ -105,6 +107,7 @@ pub(super) fn publish<'scope>(
     builder.build(move |_| {
         move |frontiers| {
             let _working = Working::on(publisher.cells.view);
+            publisher.cells.shared.touch(publisher.cells.view);
             input.for_each(|capability, packets| {
                 let waiting = publisher.waiting.entry(Ts(*capability.time())).or_default();
                 waiting.extend(packets.drain(..).map(|packet| packet.0));

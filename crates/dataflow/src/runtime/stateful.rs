@@ -28,7 +28,7 @@ use crate::chain::Runner;
 use crate::operator::{Context, Error, Operator, Output};
 
 /// Rows that an operator takes in before the others have their turns.
-const ABSORBED_ROWS: usize = 1 << 17;
+const ABSORBED_ROWS: usize = 1 << 16;
 /// To count bytes may take a look at many rows.
 const MEASURE_EVERY_US: i64 = 1_000_000;
 
@@ -227,6 +227,7 @@ pub(super) fn stateful<'scope>(
         stage.idle = stage.keeps_time.then_some(first);
         move |frontiers| {
             let _working = Working::on(stage.cells.view);
+            stage.cells.shared.touch(stage.cells.view);
             let begin = (stage.cells.shared.clock)();
             let mut done = Done::default();
             for (port, input) in inputs.iter_mut().enumerate() {
@@ -245,7 +246,9 @@ pub(super) fn stateful<'scope>(
                 output.session(capability).give(Packet(delta));
             });
             match absorbed.and(ran) {
-                Ok(more) if more || !stage.waiting.is_empty() => again.activate(),
+                Ok(more) if more || !stage.waiting.is_empty() => {
+                    stage.cells.shared.rest(again.clone());
+                }
                 Ok(_) => {}
                 Err(error) => fatal(&error),
             }

@@ -4,17 +4,23 @@
 //! and enters the dataflow already routed. Changes that a view publishes on this worker go to the
 //! leaves of the views that read it, on the same worker; operators further on exchange them.
 //!
+//! An operator that stops in the middle of a time goes on when nobody else has anything to do, or has
+//! had some turns: an epoch of another view takes several steps of all workers, and none of them
+//! should take as long as a piece of the heavy one. A step looks at the views alone that have done
+//! something in it.
+//!
 //! Invariants: 1. a leaf's capability never passes rows that can still come for it: source leaves
 //! move with seals, view leaves with what the view below has finished on this worker.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
 use millrace_plan::LeafKind;
 use millrace_types::{Delta, Epoch, ObjectId, Ts};
+use timely::scheduling::Activator;
 use timely::worker::Worker;
 
 use super::build::{Dataflow, LeafInput, install};
@@ -24,7 +30,9 @@ use crate::operator::{Context, Error, Output};
 
 const WATERMARKS_KEPT: usize = 4_096;
 /// Changes of a view that those above it get at once; other dataflows take their turns in between.
-const FED_ROWS: usize = 1 << 17;
+const FED_ROWS: usize = 1 << 15;
+/// Steps of the others, at most, before an operator goes on that has stopped in the middle.
+const TURNS_MAX: usize = 16;
 
 /// What the record of a sealed epoch says of time.
 #[derive(Clone, Default)]
@@ -39,9 +47,23 @@ pub(super) struct Shared {
     pub(super) workers: usize,
     pub(super) sealed: RefCell<BTreeMap<Epoch, Sealed>>,
     pub(super) clock: Clock,
+    /// Views whose dataflows have done something that nobody has looked at yet.
+    touched: RefCell<BTreeSet<ObjectId>>,
+    /// Operators that have stopped in the middle of something.
+    resting: RefCell<Vec<Activator>>,
 }
 
 impl Shared {
+    /// A view's dataflow has done something.
+    pub(super) fn touch(&self, view: ObjectId) {
+        self.touched.borrow_mut().insert(view);
+    }
+
+    /// An operator is to go on when the others have had their turns.
+    pub(super) fn rest(&self, operator: Activator) {
+        self.resting.borrow_mut().push(operator);
+    }
+
     /// What may be known at `ts` by a view that is live from `live_from` on.
     pub(super) fn context(&self, ts: Ts, live_from: Option<Ts>) -> Context {
         let mut watermarks = BTreeMap::new();
@@ -75,6 +97,10 @@ struct State {
     shared: Rc<Shared>,
     events: Events,
     views: BTreeMap<ObjectId, Dataflow>,
+    /// Views by the feeds that go into them.
+    readers: BTreeMap<FeedId, BTreeSet<ObjectId>>,
+    /// Views by the views whose changes they take.
+    followers: BTreeMap<ObjectId, BTreeSet<ObjectId>>,
     sealed: Option<Epoch>,
 }
 
@@ -90,11 +116,13 @@ pub(super) fn run(
         workers: timely.peers(),
         sealed: RefCell::default(),
         clock: Arc::clone(clock),
+        touched: RefCell::default(),
+        resting: RefCell::default(),
     });
-    let mut state = State { shared, events: events.clone(), views: BTreeMap::new(), sealed: None };
-    let mut waits = false;
+    let mut state = State::new(Rc::clone(&shared), events);
+    let (mut waits, mut turns) = (false, 0);
     loop {
-        let mut idle = !waits;
+        let mut idle = !waits && shared.resting.borrow().is_empty();
         while let Ok(command) = commands.try_recv() {
             idle = false;
             if matches!(command, Command::Stop) {
@@ -116,6 +144,13 @@ pub(super) fn run(
             Ok(left) => waits = left,
             Err(error) => fatal(&error),
         }
+        turns += 1;
+        // It says so when the last step had nothing to do.
+        let quiet = timely.activations().borrow().empty_for().is_none();
+        if quiet || turns >= TURNS_MAX {
+            turns = 0;
+            shared.resting.take().iter().for_each(Activator::activate);
+        }
     }
 }
 
@@ -125,6 +160,12 @@ pub(super) fn fatal(error: &Error) -> ! {
 }
 
 impl State {
+    fn new(shared: Rc<Shared>, events: &Events) -> State {
+        let (readers, followers) = Default::default();
+        let views = BTreeMap::new();
+        State { shared, events: events.clone(), views, readers, followers, sealed: None }
+    }
+
     fn command(&mut self, timely: &mut Worker, command: Command) -> Result<(), Error> {
         match command {
             Command::Install(spec) => {
@@ -135,12 +176,14 @@ impl State {
                     self.shared.note(before, &spec.watermarks, spec.now);
                 }
                 self.views.insert(spec.view, dataflow);
+                self.shared.touch(spec.view);
                 self.note_followers();
             }
             Command::Rows { feed, ts, watermark, rows } => self.rows(feed, ts, watermark, &rows)?,
             Command::Subscribe { view, leaf, feed, from } => {
                 if let Some(leaf) = self.leaf(view, leaf) {
                     leaf.feeds.push((feed, from));
+                    self.readers.entry(feed).or_default().insert(view);
                 }
             }
             Command::Follow { view, leaf, from } => {
@@ -157,6 +200,7 @@ impl State {
             Command::Mark { view, at } => {
                 if let Some(dataflow) = self.views.get(&view) {
                     dataflow.marks.borrow_mut().push(at);
+                    self.shared.touch(view);
                 }
             }
             Command::Advance { view, upto } => {
@@ -182,6 +226,10 @@ impl State {
                 if let Some(dataflow) = self.views.remove(&view) {
                     timely.drop_dataflow(dataflow.index);
                 }
+                self.readers.retain(|_, views| {
+                    views.remove(&view);
+                    !views.is_empty()
+                });
                 self.note_followers();
             }
             Command::Stop => {}
@@ -191,12 +239,17 @@ impl State {
 
     /// Tells each view whether another one takes its changes. A follower is named before the first
     /// time that it follows can be finished here, since that time's seal comes later.
-    fn note_followers(&self) {
-        let leaves = || self.views.values().flat_map(|dataflow| &dataflow.leaves);
+    fn note_followers(&mut self) {
+        self.followers.clear();
+        for (above, dataflow) in &self.views {
+            for leaf in dataflow.leaves.iter().filter(|leaf| leaf.follows.is_some()) {
+                if let LeafKind::View(below) = leaf.kind {
+                    self.followers.entry(below).or_default().insert(*above);
+                }
+            }
+        }
         for (id, dataflow) in &self.views {
-            let follows =
-                |leaf: &LeafInput| leaf.kind == LeafKind::View(*id) && leaf.follows.is_some();
-            dataflow.followed.set(leaves().any(follows));
+            dataflow.followed.set(self.followers.contains_key(id));
         }
     }
 
@@ -211,7 +264,8 @@ impl State {
         watermark: Option<i64>,
         rows: &Delta,
     ) -> Result<(), Error> {
-        for (view, dataflow) in &mut self.views {
+        for view in self.readers.get(&feed).into_iter().flatten() {
+            let Some(dataflow) = self.views.get_mut(view) else { continue };
             let _working = Working::on(*view);
             for leaf in &mut dataflow.leaves {
                 if !leaf.feeds.iter().any(|(id, from)| *id == feed && ts >= *from) {
@@ -249,12 +303,13 @@ impl State {
 
     fn seal(&mut self, epoch: Epoch, hand_over: bool) {
         self.sealed = Some(epoch);
-        for dataflow in self.views.values_mut() {
+        for (view, dataflow) in &mut self.views {
             if dataflow.live_from.get().is_none_or(|from| epoch.ts() < from) {
                 continue;
             }
             if hand_over {
                 dataflow.marks.borrow_mut().push(epoch.ts());
+                self.shared.touch(*view);
             }
             for leaf in &mut dataflow.leaves {
                 if matches!(leaf.kind, LeafKind::Source(_)) {
@@ -264,12 +319,11 @@ impl State {
         }
     }
 
-    /// Passes published changes on to the views above, in the order of creation, and reports. True if
-    /// there are more than can be passed on at once.
+    /// Passes changes that were published on to the views above, in the order of creation, and reports.
+    /// True if there are more than can be passed on at once.
     fn after_step(&mut self) -> Result<bool, Error> {
-        let ids: Vec<ObjectId> = self.views.keys().copied().collect();
         let mut waits = false;
-        for id in ids {
+        for id in self.shared.touched.take() {
             let Some(dataflow) = self.views.get_mut(&id) else { continue };
             let before = dataflow.fed;
             let changes = dataflow.next_changes(FED_ROWS);
@@ -278,7 +332,10 @@ impl State {
                 self.feed_views(id, &changes, upper)?;
             }
             let Some(dataflow) = self.views.get_mut(&id) else { continue };
-            waits |= dataflow.has_changes();
+            if dataflow.has_changes() {
+                self.shared.touch(id);
+                waits = true;
+            }
             dataflow.report(id, &self.shared, &self.events);
         }
         Ok(waits)
@@ -309,7 +366,8 @@ impl State {
         changes: &[(Ts, Vec<Delta>)],
         upper: Ts,
     ) -> Result<(), Error> {
-        for (view, dataflow) in &mut self.views {
+        for view in self.followers.get(&below).into_iter().flatten() {
+            let Some(dataflow) = self.views.get_mut(view) else { continue };
             let _working = Working::on(*view);
             let live_from = dataflow.live_from.get();
             for leaf in dataflow.leaves.iter_mut().filter(|l| l.kind == LeafKind::View(below)) {

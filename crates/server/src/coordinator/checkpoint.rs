@@ -4,8 +4,15 @@
 //! have, the committer writes one segment and commits it together with the catalog changes that
 //! waited for it. Segments are written off the workers' and the coordinator's path.
 //!
+//! DDL does not wait for operators to hand over, only for a write under way. A view that is being
+//! filled and works at one step for long leaves the checkpoint that waits for it; what it hands over
+//! all the same goes with the next one that it takes part in.
+//!
 //! Invariants: 1. a commit names a checkpoint only after every live view has handed over and
-//! published everything up to it (`ready`).
+//! published everything up to it (`ready`). 2. a view that has been unpublished is gone from the
+//! catalog before a checkpoint is committed that would hold less of it than it had
+//! (`start_commits`). 3. of the changes of one state table older ones are written before newer ones
+//! (`commit_checkpoint`): the last run counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -88,6 +95,8 @@ pub(super) struct Checkpoints {
     pending: Option<Pending>,
     last_record: Option<EpochRecord>,
     pub(super) attached: Vec<Attached>,
+    /// State that views handed over for checkpoints that they had left by then.
+    late: BTreeMap<ObjectId, Vec<(TableId, StateChange)>>,
     /// Views that the commit under way makes durable, with their names.
     pub(super) creating: Vec<(ObjectId, String)>,
     /// Tables of views that never came to be; the next commit drops them.
@@ -122,6 +131,7 @@ impl Checkpoints {
             pending: None,
             last_record: None,
             attached: Vec::new(),
+            late: BTreeMap::new(),
             creating: Vec::new(),
             orphans: Vec::new(),
             riding: Vec::new(),
@@ -133,6 +143,29 @@ impl Checkpoints {
 
     pub(super) fn is_idle(&self) -> bool {
         !self.busy && self.pending.is_none()
+    }
+
+    /// True while a commit is under way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy
+    }
+
+    /// True while a checkpoint waits for a view.
+    pub(super) fn waits_for(&self, view: ObjectId) -> bool {
+        let waits = |pending: &Pending| pending.waiting.iter().any(|(id, _)| *id == view);
+        self.pending.as_ref().is_some_and(waits)
+    }
+
+    /// The checkpoint under way goes on without a view; what this has handed over is kept.
+    pub(super) fn leave(&mut self, view: ObjectId, state: &[Arc<Table>]) {
+        let Some(pending) = &mut self.pending else { return };
+        pending.waiting.retain(|(id, _)| *id != view);
+        pending.members.remove(&view);
+        let changes = std::mem::take(&mut pending.changes);
+        let own = |(id, _): &(TableId, StateChange)| state.iter().any(|table| table.id() == *id);
+        let (own, others) = changes.into_iter().partition(own);
+        pending.changes = others;
+        self.late.entry(view).or_default().extend::<Vec<_>>(own);
     }
 
     pub(super) fn seal_cost_us(&self) -> i64 {
@@ -259,15 +292,19 @@ impl Coordinator {
         let state = &found.tables.state;
         let changes = changes.into_iter().map(|(at, change)| (state[at].id(), change));
         let pending = self.checkpoints.pending.as_mut().filter(|p| p.epoch.ts() == mark);
-        if let Some(pending) = pending {
+        if let Some(pending) = pending
+            && pending.waiting.remove(&(view, worker))
+        {
             pending.changes.extend(changes);
-            pending.waiting.remove(&(view, worker));
             *pending.bytes.entry(view).or_default() += bytes;
+            return;
         }
+        self.checkpoints.late.entry(view).or_default().extend(changes);
     }
 
     /// A dropped view hands nothing over any more.
     pub(super) fn forget_hand_over(&mut self, view: ObjectId) {
+        self.checkpoints.late.remove(&view);
         if let Some(pending) = &mut self.checkpoints.pending {
             pending.waiting.retain(|(id, _)| *id != view);
             pending.members.remove(&view);
@@ -277,35 +314,36 @@ impl Coordinator {
         }
     }
 
-    /// Starts the next commit if none is under way: a checkpoint that is ready, else a request.
+    /// Starts the next commit if none is under way: ends of jobs and drops, then a checkpoint that is
+    /// ready, then requests. These do not wait for a checkpoint whose operators are still to hand over.
     pub(super) fn start_commits(&mut self) -> Result<(), ServerError> {
-        if self.checkpoints.busy {
-            return Ok(());
+        if !self.checkpoints.busy && self.has_endings() {
+            self.commit_endings()?;
         }
-        if self.has_endings() {
-            return self.commit_endings();
+        if !self.checkpoints.busy {
+            self.commit_drops()?;
         }
-        match &self.checkpoints.pending {
-            Some(pending) if pending.waiting.is_empty() => self.commit_checkpoint(),
-            Some(_) => Ok(()),
-            None => {
-                self.commit_drops()?;
-                if self.checkpoints.busy {
-                    return Ok(());
-                }
-                while let Some(request) = self.waiting.pop_front() {
-                    self.request(request)?;
-                    if self.checkpoints.busy || self.checkpoints.pending.is_some() {
-                        break;
-                    }
-                }
-                Ok(())
+        let pending = self.checkpoints.pending.as_ref();
+        let ready = pending.is_some_and(|pending| {
+            pending.waiting.is_empty() && !pending.members.iter().any(|id| self.is_dropping(*id))
+        });
+        if !self.checkpoints.busy && ready {
+            self.commit_checkpoint()?;
+        }
+        while !self.checkpoints.busy
+            && let Some(request) = self.waiting.pop_front()
+        {
+            self.request(request)?;
+            // CANCEL JOB has told what is to be committed.
+            if !self.checkpoints.busy && self.has_endings() {
+                self.commit_endings()?;
             }
         }
+        Ok(())
     }
 
     /// Gives up views that wait for a checkpoint and whose client has cancelled or gone.
-    fn drop_left(&mut self) {
+    pub(super) fn drop_left(&mut self) {
         let left = |attached: &Attached| attached.reply.as_ref().is_some_and(Reply::is_closed);
         let attached = self.checkpoints.attached.iter();
         let left: Vec<ObjectId> = attached.filter(|a| left(a)).map(|a| a.view).collect();
@@ -315,7 +353,6 @@ impl Coordinator {
     }
 
     fn commit_checkpoint(&mut self) -> Result<(), ServerError> {
-        self.drop_left();
         let Some(pending) = self.checkpoints.pending.take() else { return Ok(()) };
         let epoch = pending.epoch;
         let mut flush = Vec::new();
@@ -349,7 +386,8 @@ impl Coordinator {
         then.catalog = catalog;
         self.post_state_bytes(&pending.bytes);
         self.checkpoints.last_record = Some(pending.record);
-        let changes = pending.changes;
+        let late = pending.members.iter().filter_map(|view| self.checkpoints.late.remove(view));
+        let changes = late.flatten().chain(pending.changes).collect();
         let drop_tables = std::mem::take(&mut self.checkpoints.orphans);
         self.checkpoints.submit(Job { epoch: Some(epoch), flush, changes, drop_tables, ops, then })
     }

@@ -77,11 +77,8 @@ impl Coordinator {
     /// True if the clock alone would move a watermark now.
     fn clock_moves(&self, now: i64) -> bool {
         self.sources.values().any(|source| {
-            let Some(rule) = source.rule else { return false };
-            let cut = source.feed.gate.peek();
-            let after =
-                watermark::watermark(&cut.partitions, rule, source.opened, now, source.watermark);
-            after > source.watermark
+            source.rule.is_some()
+                && source.watermark_after(&source.feed.gate.peek(), now) > source.watermark
         })
     }
 
@@ -101,8 +98,8 @@ impl Coordinator {
             let (rule, opened, before) = (source.rule, source.opened, source.watermark);
             let mut after = before;
             let cut = source.feed.gate.cut(|cut| {
-                if let Some(rule) = rule {
-                    after = watermark::watermark(&cut.partitions, rule, opened, now, before);
+                if rule.is_some() {
+                    after = source.watermark_after(cut, now);
                 }
                 (next.ts(), after)
             });

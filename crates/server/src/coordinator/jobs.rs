@@ -57,26 +57,29 @@ impl Jobs {
 impl Coordinator {
     /// Every job, in the order of their numbers.
     pub(super) fn jobs(&self) -> Vec<JobStatus> {
-        let of = |hydration: &super::hydrate::Hydration, id: ObjectId, state| {
-            let (read, total, kept) = hydration.progress();
-            JobStatus { id, view: hydration.name.clone(), state, read, total, kept }
-        };
         let mut jobs: Vec<JobStatus> = Vec::new();
         for (id, hydration) in &self.hydrations {
             let state = if hydration.is_admitted() { JobState::Running } else { JobState::Queued };
-            jobs.push(of(hydration, *id, state));
+            let (view, needs) = (hydration.name.clone(), hydration.needs().collect());
+            let (read, total, kept) = hydration.progress();
+            jobs.push(JobStatus { id: *id, view, state, read, total, kept, needs });
         }
+        // They are full, and wait for the checkpoint that makes them durable.
         let attached = self.checkpoints.attached.iter();
-        let attached = attached.map(|attached| (attached.view, attached.object.name.clone()));
-        for (id, view) in attached.chain(self.checkpoints.creating.iter().cloned()) {
-            let state = JobState::Running;
-            jobs.push(JobStatus { id, view, state, read: 0, total: 0, kept: 0 });
+        let attached = attached.map(|attached| {
+            (attached.view, attached.object.name.clone(), needs(&attached.object).collect())
+        });
+        let creating = self.checkpoints.creating.iter().cloned();
+        let creating = creating.map(|(id, view)| (id, view, Vec::new()));
+        for (id, view, needs) in attached.chain(creating) {
+            let (state, total) = (JobState::Running, Some(0));
+            jobs.push(JobStatus { id, view, state, read: 0, total, kept: 0, needs });
         }
         let waiting =
             self.jobs.waiting().filter(|object| !self.hydrations.contains_key(&object.id));
         jobs.extend(waiting.map(|object| {
-            let (id, view, state) = (object.id, object.name.clone(), JobState::Queued);
-            JobStatus { id, view, state, read: 0, total: 0, kept: 0 }
+            let (id, view, needs) = (object.id, object.name.clone(), needs(object).collect());
+            JobStatus { id, view, state: JobState::Queued, read: 0, total: None, kept: 0, needs }
         }));
         jobs.extend(self.jobs.failed.iter().cloned());
         jobs.sort_by_key(|job| job.id);
@@ -119,7 +122,9 @@ impl Coordinator {
     }
 
     fn has_room(&self, now: i64) -> bool {
-        let running = self.hydrations.values().filter(|h| h.is_admitted()).count();
+        // One whose source cannot be reached takes nothing, for as long as that lasts.
+        let reads = |h: &&super::hydrate::Hydration| h.is_admitted() && !h.is_cut_off();
+        let running = self.hydrations.values().filter(reads).count();
         let memory = self.resident < self.shared.config.memory_limit / 10 * 7;
         match running {
             0 => true,
@@ -145,7 +150,8 @@ impl Coordinator {
         if reply.is_none() && !given_up {
             tracing::error!(view = name, %report, "a view could not be filled");
             let (name, state) = (name.to_owned(), JobState::Failed(report.to_string()));
-            let failed = JobStatus { id: view, view: name, state, read: 0, total: 0, kept: 0 };
+            let (total, needs) = (None, Vec::new());
+            let failed = JobStatus { id: view, view: name, state, read: 0, total, kept: 0, needs };
             self.jobs.failed.push(failed);
             let over = self.jobs.failed.len().saturating_sub(FAILED_KEPT);
             self.jobs.failed.drain(..over);

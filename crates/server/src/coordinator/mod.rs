@@ -5,7 +5,7 @@
 //! for the next message or timer and for the fsync of a seal.
 //!
 //! Invariants: 1. an epoch is sealed (durable) before any worker may pass it. 2. one commit is under
-//! way at a time; DDL waits for it.
+//! way at a time; DDL waits for it, but not for operators that are to hand their state over.
 
 mod checkpoint;
 mod ddl;
@@ -45,10 +45,10 @@ pub use tables::TableChange;
 /// How many sealed epochs may wait for completion.
 const IN_FLIGHT_MAX: usize = 4;
 /// How many may wait while they are small: a view that has much to do in one of them, as when one row
-/// joins with millions, does not keep the others from theirs.
-const SMALL_IN_FLIGHT_MAX: usize = 100;
+/// joins with millions, does not keep the others from theirs. Workers know the watermarks of more.
+const SMALL_IN_FLIGHT_MAX: usize = 2_000;
 /// Bytes of rows that came in all of them together, for that.
-const SMALL_BYTES_MAX: usize = 1 << 20;
+const SMALL_BYTES_MAX: usize = 4 << 20;
 /// How often status is posted and timers are looked at while nothing happens.
 const IDLE_WAIT: Duration = Duration::from_millis(500);
 
@@ -285,6 +285,8 @@ impl Coordinator {
         self.replay_sealed(now);
         self.admit(now);
         self.drive_hydrations(now);
+        self.leave_slow(now);
+        self.drop_left();
         if self.seal_due(now) {
             self.seal(now)?;
         }
@@ -296,7 +298,7 @@ impl Coordinator {
     }
 
     fn wait(&self) -> Duration {
-        if !self.waiting.is_empty() && self.checkpoints.is_idle() {
+        if !self.waiting.is_empty() && !self.checkpoints.is_busy() {
             return Duration::ZERO;
         }
         let now = self.shared.clock.now();

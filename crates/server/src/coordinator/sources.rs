@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, Sender};
-use millrace_dataflow::ingest::{Feed, FeedSpec, Gate, GateSpec, PartitionCut};
+use millrace_dataflow::ingest::{Cut, Feed, FeedSpec, Gate, GateSpec, PartitionCut};
 use millrace_dataflow::runtime::{Command, FeedId};
-use millrace_dataflow::source::{Columns, Connector, Extent, SourceError, Span};
+use millrace_dataflow::source::{Columns, Connector, END_OF_TIME, Extent, SourceError, Span};
 use millrace_plan::LeafKind;
 use millrace_types::{Epoch, ObjectId, PartitionId, Ts};
 
@@ -31,6 +31,8 @@ pub(super) struct LiveSource {
     pub(super) rule: Option<Rule>,
     /// Clock when the feed was opened.
     pub(super) opened: i64,
+    /// Where partitions end for good.
+    lasts: BTreeMap<PartitionId, i64>,
     starts: BTreeMap<PartitionId, i64>,
     ends: BTreeMap<PartitionId, i64>,
     rates: BTreeMap<PartitionId, (i64, u64, f64)>,
@@ -101,6 +103,8 @@ impl Coordinator {
             .map(|(partition, cut)| Span { partition: *partition, from: cut.end, to: None })
             .collect();
         let watermark = opening.watermark;
+        let ids = opening.partitions.keys();
+        let lasts = ids.filter_map(|id| Some((*id, built.connector.last(*id)?))).collect();
         let gate = self.gate(
             feed,
             GateSpec {
@@ -123,6 +127,7 @@ impl Coordinator {
             watermark,
             rule: built.rule,
             opened: self.shared.clock.now(),
+            lasts,
             starts: built.starts.clone(),
             ends: BTreeMap::new(),
             rates: BTreeMap::new(),
@@ -211,6 +216,15 @@ impl Coordinator {
 }
 
 impl LiveSource {
+    /// The watermark after a cut at `now`.
+    pub(super) fn watermark_after(&self, cut: &Cut, now: i64) -> Option<i64> {
+        let rule = self.rule?;
+        if watermark::has_ended(&cut.partitions, &self.lasts) {
+            return Some(END_OF_TIME);
+        }
+        watermark::watermark(&cut.partitions, rule, self.opened, now, self.watermark)
+    }
+
     pub(super) fn status(&mut self, now: i64) -> SourceStatus {
         let cut = self.feed.gate.peek();
         let feed = self.feed.status();
@@ -225,7 +239,7 @@ impl LiveSource {
         }
         SourceStatus {
             partitions,
-            watermark: self.watermark,
+            watermark: self.watermark.filter(|watermark| *watermark != END_OF_TIME),
             unreachable: feed.unreachable,
             failed: feed.failed,
             bad: feed.bad,

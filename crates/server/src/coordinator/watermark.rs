@@ -4,6 +4,9 @@
 //! source's delay, and never falls. A partition is idle when it has been read to its confirmed end
 //! and silent for the timeout: a backlog is never idle. When all are idle the watermark follows the
 //! clock, but only while the broker confirms the ends and the last rows were live.
+//!
+//! A source that has been read to an end behind which no row will ever come keeps nobody waiting: its
+//! watermark is the end of time ([`has_ended`]).
 
 use std::collections::BTreeMap;
 
@@ -47,6 +50,17 @@ pub(crate) fn watermark(
         None => by_clock(partitions, rule, now),
     };
     before.max(found)
+}
+
+/// True if all partitions have been read to where they end for good.
+pub(crate) fn has_ended(
+    partitions: &BTreeMap<PartitionId, PartitionCut>,
+    lasts: &BTreeMap<PartitionId, i64>,
+) -> bool {
+    let is_over = |(id, cut): (&PartitionId, &PartitionCut)| {
+        lasts.get(id).is_some_and(|last| cut.end >= *last)
+    };
+    !partitions.is_empty() && partitions.iter().all(is_over)
 }
 
 /// All partitions are idle: the greatest event time, moved on by the time since it arrived.
@@ -99,6 +113,16 @@ mod tests {
         // The end was confirmed, and then nobody looked again.
         let cuts = [cut(Some(50_000), 200, 0), cut(Some(10_000), 200, 4_000)];
         assert_eq!(of(&cuts, 900_000, None), Some(9_000));
+    }
+
+    #[test]
+    fn a_source_has_ended_when_all_its_partitions_have_been_read_to_their_last_offset() {
+        let at = |end| PartitionCut { end, ..PartitionCut::default() };
+        let cuts = BTreeMap::from([(PartitionId(0), at(10)), (PartitionId(1), at(7))]);
+        let lasts = |one| BTreeMap::from([(PartitionId(0), 10), (PartitionId(1), one)]);
+        assert!(has_ended(&cuts, &lasts(7)) && !has_ended(&cuts, &lasts(8)));
+        assert!(!has_ended(&cuts, &BTreeMap::from([(PartitionId(0), 10)])), "the other goes on");
+        assert!(!has_ended(&BTreeMap::new(), &lasts(7)));
     }
 
     #[test]

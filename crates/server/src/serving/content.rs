@@ -1,7 +1,8 @@
 //! A materialized view as a DataFusion table, at one epoch.
 //!
 //! Comparisons of a column with a literal decide which order of the rows is read, the view's own or
-//! that of an index, and prune the blocks that are read; DataFusion filters what is left.
+//! that of an index, and prune the blocks that are read; DataFusion filters what is left. Where the
+//! leading columns are bound to some values each ([`values`]), those keys are looked up.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -13,9 +14,10 @@ use datafusion::common::{Result, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Between, Expr, Operator, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use millrace_storage::{ColumnRange, Scan, Snapshot};
+use millrace_storage::{ColumnRange, Points, Scan, Snapshot};
 use parking_lot::Mutex;
 
+use super::values::{Values, collect_values, points};
 use super::view_scan::{Names, ViewScan};
 
 /// See the module's documentation.
@@ -25,12 +27,21 @@ pub struct ViewProvider {
     snapshot: OnceLock<Arc<Snapshot>>,
     /// Other orders of the same rows at the same epoch.
     indexes: Mutex<Vec<(String, Arc<Snapshot>)>>,
+    /// Only the rows with these keys are asked for.
+    asked: Mutex<Option<Arc<Points>>>,
 }
 
 impl ViewProvider {
-    /// A table with the view's stored schema; what it reads is pinned before it runs.
-    pub fn new(name: String, schema: SchemaRef) -> ViewProvider {
-        ViewProvider { name, schema, snapshot: OnceLock::new(), indexes: Mutex::default() }
+    /// A table with the view's stored schema; what it reads is pinned before it runs. With `asked` it
+    /// has the rows with these keys alone.
+    pub fn new(name: String, schema: SchemaRef, asked: Option<Arc<Points>>) -> ViewProvider {
+        let (snapshot, indexes) = Default::default();
+        ViewProvider { name, schema, snapshot, indexes, asked: Mutex::new(asked) }
+    }
+
+    /// It has all rows after all.
+    pub fn ask_for_all(&self) {
+        *self.asked.lock() = None;
     }
 
     /// Decides what is read; later calls change nothing.
@@ -43,13 +54,17 @@ impl ViewProvider {
         self.indexes.lock().push((name, Arc::new(snapshot)));
     }
 
-    /// What is read, with the name of the index if it is one: where the ranges bound the most of the
-    /// leading columns, the view itself if an index bounds no more.
-    fn choose(&self, ranges: &[ColumnRange]) -> Option<(Option<String>, Arc<Snapshot>)> {
+    /// What is read, with the name of the index if it is one: where the most of the leading columns
+    /// are bound, the view itself if an index bounds no more.
+    fn choose(
+        &self,
+        ranges: &[ColumnRange],
+        values: &Values,
+    ) -> Option<(Option<String>, Arc<Snapshot>)> {
         let own = self.snapshot.get()?.clone();
-        let mut best = (bounded(own.sort(), ranges), None, own);
+        let mut best = (bounded(own.sort(), ranges, values), None, own);
         for (name, snapshot) in self.indexes.lock().iter() {
-            let found = bounded(snapshot.sort(), ranges);
+            let found = bounded(snapshot.sort(), ranges, values);
             if found > best.0 {
                 best = (found, Some(name.clone()), snapshot.clone());
             }
@@ -58,12 +73,11 @@ impl ViewProvider {
     }
 }
 
-/// How many leading columns are bound to one value, and whether the next one is bound at all.
-fn bounded(sort: &[usize], ranges: &[ColumnRange]) -> (usize, bool) {
-    let of = |column: usize| ranges.iter().filter(move |range| range.column == column);
-    let equal = |column: &&usize| of(**column).any(|range| range.min.is_some() && range.is_point());
-    let equal = sort.iter().take_while(equal).count();
-    (equal, sort.get(equal).is_some_and(|column| of(*column).next().is_some()))
+/// How many leading columns are bound to some values, and whether the next one is bound at all.
+fn bounded(sort: &[usize], ranges: &[ColumnRange], values: &Values) -> (usize, bool) {
+    let equal = sort.iter().take_while(|column| values.contains_key(column)).count();
+    let next = sort.get(equal);
+    (equal, next.is_some_and(|column| ranges.iter().any(|range| range.column == *column)))
 }
 
 impl fmt::Debug for ViewProvider {
@@ -100,13 +114,23 @@ impl TableProvider for ViewProvider {
             Some(columns) => Arc::new(self.schema.project(columns)?),
             None => self.schema.clone(),
         };
-        let mut ranges = Vec::new();
+        let (mut ranges, mut values) = (Vec::new(), Values::new());
         for filter in filters {
             collect_ranges(filter, &self.schema, &mut ranges);
+            collect_values(filter, &self.schema, &mut values);
         }
         let unpinned = || DataFusionError::Internal("a view was read before its epoch".into());
-        let (index, snapshot) = self.choose(&ranges).ok_or_else(unpinned)?;
-        let scan = Scan { columns: projection.cloned(), ranges, after: None };
+        let asked = self.asked.lock().clone();
+        let (index, snapshot) = match &asked {
+            Some(_) => self.snapshot.get().map(|own| (None, own.clone())),
+            None => self.choose(&ranges, &values),
+        }
+        .ok_or_else(unpinned)?;
+        let asked = match asked {
+            Some(asked) => Some(asked),
+            None => points(snapshot.sort(), &values)?.map(Arc::new),
+        };
+        let scan = Scan { columns: projection.cloned(), ranges, points: asked, after: None };
         // With filters left above, a limit may not cut the scan short.
         let limit = if filters.is_empty() { limit } else { None };
         let names = Names { table: self.name.clone(), index, bounds: bounds(&scan, &self.schema) };
@@ -125,7 +149,10 @@ fn bounds(scan: &Scan, schema: &SchemaRef) -> String {
             _ => format!("{name} <= ..."),
         }
     };
-    scan.ranges.iter().map(range).collect::<Vec<_>>().join(", ")
+    let ranges = scan.ranges.iter().map(range);
+    // One key is what the ranges say already.
+    let keys = scan.points.as_ref().map(|points| points.len()).filter(|keys| *keys != 1);
+    ranges.chain(keys.map(|keys| format!("{keys} keys"))).collect::<Vec<_>>().join(", ")
 }
 
 /// The bounds that a conjunction puts on columns; what it does not understand bounds nothing.
@@ -162,14 +189,14 @@ fn collect_ranges(filter: &Expr, schema: &SchemaRef, ranges: &mut Vec<ColumnRang
     }
 }
 
-fn column_of(expr: &Expr, schema: &SchemaRef) -> Option<usize> {
+pub(super) fn column_of(expr: &Expr, schema: &SchemaRef) -> Option<usize> {
     match expr {
         Expr::Column(column) => schema.index_of(&column.name).ok(),
         _ => None,
     }
 }
 
-fn literal_of(expr: &Expr) -> Option<&ScalarValue> {
+pub(super) fn literal_of(expr: &Expr) -> Option<&ScalarValue> {
     match expr {
         Expr::Literal(value, _) if !value.is_null() => Some(value),
         _ => None,

@@ -5,6 +5,7 @@ mod side;
 mod snapshot;
 mod system;
 mod topic;
+mod values;
 mod view_scan;
 
 pub use content::ViewProvider;

@@ -259,9 +259,9 @@ fn jobs(shared: &Shared) -> Result<RecordBatch> {
         ("view", text(jobs.iter().map(|job| Some(&job.view)))),
         ("status", text(jobs.iter().map(|job| Some(job.word())))),
         ("rows_read", ints(jobs.iter().map(|job| Some(job.read)))),
-        ("rows_to_read", ints(jobs.iter().map(|job| Some(job.total)))),
+        ("rows_to_read", ints(jobs.iter().map(|job| job.total))),
         ("rows_kept", ints(jobs.iter().map(|job| Some(job.kept)))),
-        ("percent", ints(jobs.iter().map(|job| Some(job.percent())))),
+        ("percent", ints(jobs.iter().map(|job| job.percent()))),
         ("error", text(jobs.iter().map(|job| job.error()))),
     ])
 }

@@ -142,9 +142,11 @@ impl ExecutionPlan for ViewScan {
         let (snapshot, scan) = (self.snapshot.clone(), self.scan.clone());
         let read = MetricBuilder::new(&self.metrics).counter("rows_read", partition);
         builder.spawn_blocking(move || {
-            for batch in snapshot.scan(scan) {
+            let (mut rows, mut visited) = (snapshot.scan(scan), 0);
+            while let Some(batch) = rows.next() {
                 let batch = batch.map_err(|e| DataFusionError::External(e.into()));
-                read.add(batch.as_ref().map_or(0, |rows| rows.num_rows()));
+                let before = std::mem::replace(&mut visited, rows.visited());
+                read.add(usize::try_from(visited - before).unwrap_or(usize::MAX));
                 // The receiver is gone when the query has ended or was cancelled.
                 if out.blocking_send(batch).is_err() {
                     break;

@@ -14,6 +14,7 @@ use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::row::{OwnedRow, RowConverter, Rows, SortField};
 use datafusion::common::ScalarValue;
+use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::execute_stream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::TryStreamExt;
@@ -22,6 +23,7 @@ use millrace_sql::sqlparser::ast::Query;
 use millrace_sql::{
     Binder, ChangeKind, ChangePlan, Conflict, EXCLUDED, Kind, Parameters, Table, ast, plan_change,
 };
+use millrace_storage::Points;
 use millrace_types::{Delta, Epoch, ObjectId, Report, SqlState, concat_deltas};
 use tokio::sync::oneshot;
 
@@ -57,9 +59,6 @@ impl Changed {
         Ok(Changed { rows: rows.expect("two deltas are not none"), touched })
     }
 }
-
-/// Up to so many new keys are looked up one by one.
-const LOOKUPS_MAX: usize = 50;
 
 impl Conn {
     /// The parameters of a statement that changes rows, and what it returns.
@@ -233,6 +232,7 @@ impl Conn {
             .bind_query(query, statement.text, &Parameters::values(&hints, parameters));
         tables.failure()?;
         let bound = bound?;
+        tables.bound(&bound.plan)?;
         if let Some(epoch) = tables.pin(self.seen).await?
             && let Some((_, report)) = tables.view_errors(epoch)?
         {
@@ -240,9 +240,15 @@ impl Conn {
         }
         let physical =
             state.create_physical_plan(&bound.plan).await.map_err(|error| report_of(&error))?;
+        let plan = Arc::clone(&physical);
         let rows = execute_stream(physical, state.task_ctx()).map_err(|error| report_of(&error))?;
         let schema = rows.schema();
         let rows: Vec<RecordBatch> = rows.try_collect().await.map_err(|error| report_of(&error))?;
+        if let Some(plans) = &mut *self.explained.lock() {
+            plans.push(
+                DisplayableExecutionPlan::with_metrics(plan.as_ref()).indent(false).to_string(),
+            );
+        }
         let rows = concat_batches(&schema, &rows).map_err(|error| internal(&error))?;
         // The names that a client sees; those of the plan may be other ones.
         let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
@@ -300,7 +306,8 @@ impl Conn {
         let new = take(kept)?;
         let added = Changed { rows: Delta::constant(new.clone(), 1), touched: new };
         let Conflict::Update(query) = &plan.conflict else { return Ok(added) };
-        let tables = self.tables()?.with(EXCLUDED, take(conflicts)?)?;
+        let conflicts = take(conflicts)?;
+        let tables = self.tables_asking(plan, &conflicts)?.with(EXCLUDED, conflicts)?;
         let found = self.read_head(statement, query, tables).await?;
         added.and(self.updated(plan, &found).await?)
     }
@@ -338,31 +345,24 @@ impl Conn {
         rows: &RecordBatch,
     ) -> Result<BTreeSet<OwnedRow>, Report> {
         let table = plan.definition();
-        let names: Vec<String> =
-            table.key.iter().map(|column| quoted(&table.columns[*column].name)).collect();
-        let mut text = format!("SELECT {} FROM {}", names.join(", "), quoted(&plan.table.name));
-        let mut parameters = Vec::new();
-        if rows.num_rows() <= LOOKUPS_MAX {
-            let mut conditions = Vec::new();
-            for row in 0..rows.num_rows() {
-                let mut parts = Vec::new();
-                for (name, column) in names.iter().zip(&table.key) {
-                    let value = ScalarValue::try_from_array(rows.column(*column), row);
-                    parameters.push(value.map_err(|error| report_of(&error))?);
-                    parts.push(format!("{name} = ${}", parameters.len()));
-                }
-                conditions.push(format!("({})", parts.join(" AND ")));
-            }
-            conditions.push("false".to_owned());
-            text = format!("{text} WHERE {}", conditions.join(" OR "));
-        }
+        let names = table.key.iter().map(|column| quoted(&table.columns[*column].name));
+        let names = names.collect::<Vec<_>>().join(", ");
+        let text = format!("SELECT {names} FROM {}", quoted(&plan.table.name));
         let Some(ast::Statement::Query(query)) = millrace_sql::parse(&text)?.pop() else {
             return Err(Report::new(SqlState::INTERNAL_ERROR, "a lookup is no query"));
         };
-        let statement = Running { table: plan.table.id, text: &text, parameters: &parameters };
-        let found = self.read_head(&statement, &query, self.tables()?).await?;
+        let statement = Running { table: plan.table.id, text: &text, parameters: &[] };
+        let found = self.read_head(&statement, &query, self.tables_asking(plan, rows)?).await?;
         let keys = rows_of(found.columns())?;
         Ok(keys.iter().map(|key| key.owned()).collect())
+    }
+
+    /// The tables of a query that needs the rows with the keys of some rows alone.
+    fn tables_asking(&self, plan: &ChangePlan, rows: &RecordBatch) -> Result<QueryTables, Report> {
+        let key = stored_key(plan.definition()).iter();
+        let key: Vec<ArrayRef> = key.map(|column| Arc::clone(rows.column(*column))).collect();
+        let keys = Points::new(&key).map_err(|error| error.report())?;
+        Ok(self.tables()?.asking(plan.table.id, keys))
     }
 }
 

@@ -247,16 +247,21 @@ impl Conn {
         }
     }
 
-    /// What PostgreSQL says of objects that go with others. Indexes go without a word.
+    /// What PostgreSQL says of objects that go with others, and which jobs end. Indexes go without a
+    /// word.
     fn cascades(&self, ids: &[ObjectId]) -> Option<Report> {
         let catalog = self.shared.catalog();
-        let above: BTreeSet<ObjectId> = ids.iter().flat_map(|id| catalog.dependants(*id)).collect();
-        let above = above.iter().filter(|id| !ids.contains(id)).filter_map(|id| catalog.get(*id));
+        let all: BTreeSet<ObjectId> = ids.iter().flat_map(|id| catalog.dependants(*id)).collect();
+        let gone = |id: &ObjectId| ids.contains(id) || all.contains(id);
+        let jobs = self.shared.board.lock().jobs.clone();
+        let jobs = jobs.iter().filter(|job| job.needs.iter().any(gone));
+        let jobs = jobs.map(|job| format!("drop cascades to job {} ({})", job.id, job.view));
+        let above = all.iter().filter(|id| !ids.contains(id)).filter_map(|id| catalog.get(*id));
         let above = above.filter(|object| !matches!(object.kind, Kind::Index(_)));
         let line = |object: &Arc<Object>| {
             format!("drop cascades to {} {}", object.object_kind().word(), object.name)
         };
-        let lines: Vec<String> = above.map(line).collect();
+        let lines: Vec<String> = above.map(line).chain(jobs).collect();
         let report = |message| Report::new(SqlState::SUCCESSFUL_COMPLETION, message);
         match lines.as_slice() {
             [] => None,

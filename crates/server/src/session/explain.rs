@@ -60,6 +60,13 @@ impl Conn {
                     displayable(physical.as_ref()).indent(false).to_string()
                 }
             }
+            Statement::Change(change) if explain.analyze => {
+                *self.explained.lock() = Some(Vec::new());
+                let done = self.change(&change, Vec::new()).await;
+                let plans = self.explained.lock().take().unwrap_or_default();
+                done?;
+                plans.join("")
+            }
             other => return Err(Report::unsupported(format!("EXPLAIN of {}", other.tag()))),
         };
         Ok(query_plan(&lines))

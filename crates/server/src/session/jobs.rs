@@ -49,7 +49,8 @@ impl Conn {
         let Some(job) = jobs.iter().find(|job| job.view == name) else { return };
         let (percent, now) = (job.percent(), Instant::now());
         if let Some((at, before, word)) = told.last {
-            let moved = percent >= before + NOTICE_STEP || word != job.word();
+            let moved = percent >= before.map(|before| before + NOTICE_STEP);
+            let moved = (moved && percent != before) || word != job.word();
             let rested = now.duration_since(at);
             if rested < NOTICE_EVERY || !(moved || rested >= SILENCE_MAX) {
                 return;
@@ -74,16 +75,20 @@ impl Conn {
 /// When the last notice went out, at what per cent and state.
 #[derive(Default)]
 struct Told {
-    last: Option<(Instant, i64, &'static str)>,
+    last: Option<(Instant, Option<i64>, &'static str)>,
 }
 
 fn progress(job: &JobStatus) -> String {
-    let JobStatus { id, view, read, total, .. } = job;
+    let JobStatus { id, view, read, .. } = job;
     match job.state {
         JobState::Queued => format!("\"{view}\" waits for other views to be filled (job {id})"),
-        JobState::Running | JobState::Failed(_) => {
-            let percent = job.percent();
-            format!("\"{view}\" is filled to {percent}%: {read} of {total} rows read (job {id})")
-        }
+        JobState::Running | JobState::Failed(_) => match (job.percent(), job.total) {
+            (Some(percent), Some(total)) => {
+                format!(
+                    "\"{view}\" is filled to {percent}%: {read} of {total} rows read (job {id})"
+                )
+            }
+            _ => format!("\"{view}\" begins to be filled (job {id})"),
+        },
     }
 }

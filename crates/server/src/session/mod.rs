@@ -34,6 +34,7 @@ use millrace_pg::session::{
 use millrace_sql::ast::{self, Statement};
 use millrace_sql::sqlparser::{self, ast::Query};
 use millrace_types::{Epoch, ObjectId, Report, SqlState};
+use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::error::ServerError;
@@ -89,6 +90,7 @@ impl Database for Sessions {
             uncommitted: Uncommitted::default(),
             copying: None,
             given: None,
+            explained: Mutex::default(),
             news,
             news_out: Some(news_out),
         };
@@ -126,6 +128,8 @@ struct Conn {
     copying: Option<copy::Copying>,
     /// Rows that the statement under way reads by a name.
     given: Option<(&'static str, RecordBatch)>,
+    /// EXPLAIN ANALYZE of a statement that changes a table: the plans that were run.
+    explained: Mutex<Option<Vec<String>>>,
     /// Notices that are sent while a statement runs.
     news: UnboundedSender<Report>,
     /// Where they come out; the connection takes it.

@@ -85,9 +85,10 @@ impl Conn {
     fn show_jobs(&self) -> Outcome {
         let jobs = self.shared.board.lock().jobs.clone();
         let rows = jobs.into_iter().map(|job| {
-            let (id, progress) = (job.id.0.to_string(), format!("{}%", job.percent()));
+            let id = job.id.0.to_string();
+            let progress = job.percent().map(|percent| format!("{percent}%"));
             let (word, error) = (job.word().to_owned(), job.error().map(str::to_owned));
-            vec![Some(id), Some(job.view), Some(word), Some(progress), error]
+            vec![Some(id), Some(job.view), Some(word), progress, error]
         });
         text_rows("SHOW", &["job", "view", "status", "progress", "error"], rows.collect())
     }

@@ -9,10 +9,11 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::{MemTable, provider_as_source};
-use datafusion::logical_expr::TableSource;
+use datafusion::logical_expr::{LogicalPlan, TableSource};
 use millrace_sql::{Catalog, Kind, TableLookup};
-use millrace_storage::Scan;
+use millrace_storage::{Points, Scan};
 use millrace_types::{Epoch, ObjectId, Report, SqlState};
 use parking_lot::Mutex;
 
@@ -36,13 +37,22 @@ pub(super) struct QueryTables {
     of_all_views: AtomicBool,
     /// Rows that stand for a name, whatever the catalog says.
     given: BTreeMap<String, Arc<dyn TableProvider>>,
+    /// Of a table only the rows with some keys are asked for.
+    asked: Option<(ObjectId, Arc<Points>)>,
 }
 
 impl QueryTables {
     pub(super) fn new(shared: Arc<Shared>) -> QueryTables {
         let catalog = shared.catalog();
         let (views, failed, of_all_views, given) = Default::default();
-        QueryTables { shared, catalog, views, failed, of_all_views, given }
+        QueryTables { shared, catalog, views, failed, of_all_views, given, asked: None }
+    }
+
+    /// The same, for a query that needs of a table the rows with some keys alone, if it names the table
+    /// once: see [`QueryTables::bound`].
+    pub(super) fn asking(mut self, table: ObjectId, keys: Points) -> QueryTables {
+        self.asked = Some((table, Arc::new(keys)));
+        self
     }
 
     /// The same, in which a name stands for some rows.
@@ -63,6 +73,25 @@ impl QueryTables {
         let table = table.map_err(|error| super::report_of(&error))?;
         self.given.insert(name.to_owned(), Arc::new(table));
         Ok(self)
+    }
+
+    /// The query is bound. One that reads the table elsewhere too, in a subquery say, needs all of it.
+    pub(super) fn bound(&self, plan: &LogicalPlan) -> Result<(), Report> {
+        let Some((table, _)) = &self.asked else { return Ok(()) };
+        let Some(provider) = self.views.lock().get(table).cloned() else { return Ok(()) };
+        let name = self.catalog.get(*table).map(|object| object.name.clone());
+        let mut scans = 0;
+        let counted = plan.apply_with_subqueries(|node| {
+            if let LogicalPlan::TableScan(scan) = node {
+                scans += u32::from(Some(scan.table_name.table()) == name.as_deref());
+            }
+            Ok(TreeNodeRecursion::Continue)
+        });
+        counted.map_err(|error| super::report_of(&error))?;
+        if scans != 1 {
+            provider.ask_for_all();
+        }
+        Ok(())
     }
 
     pub(super) fn catalog(&self) -> &Catalog {
@@ -95,7 +124,9 @@ impl QueryTables {
                 let mut views = self.views.lock();
                 let provider = views.entry(object.id).or_insert_with(|| {
                     let name = object.name.clone();
-                    Arc::new(ViewProvider::new(name, object.full_schema()))
+                    let asked = self.asked.as_ref().filter(|(table, _)| *table == object.id);
+                    let asked = asked.map(|(_, keys)| Arc::clone(keys));
+                    Arc::new(ViewProvider::new(name, object.full_schema(), asked))
                 });
                 let provider: Arc<dyn TableProvider> = provider.clone();
                 Ok(Some(provider))

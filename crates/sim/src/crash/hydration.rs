@@ -115,7 +115,8 @@ type Job = (String, String, i64, i64, i64);
 
 /// None when the server goes away or is not ready.
 async fn jobs(client: &Client) -> Option<Vec<Job>> {
-    let sql = "SELECT view, status, rows_read, rows_to_read, rows_kept FROM millrace.jobs";
+    let sql =
+        "SELECT view, status, rows_read, coalesce(rows_to_read, 0), rows_kept FROM millrace.jobs";
     let rows = client.query(sql, &[]).await.ok()?;
     Some(rows.iter().map(|r| (r.get(0), r.get(1), r.get(2), r.get(3), r.get(4))).collect())
 }

@@ -154,7 +154,7 @@ impl Writer<'_> {
     pub(super) fn scalar(&mut self) -> String {
         let number = self.number();
         let integer = self.column(is_integer).unwrap_or_else(|| "(7 + 0)".into());
-        match self.random.random_range(0..27) {
+        match self.random.random_range(0..54) {
             9.. => self.function(),
             0 => number,
             1 => format!("{number} + 1"),

@@ -31,7 +31,12 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
             let report = report.hint("EXPLAIN ANALYZE MATERIALIZED VIEW shows one that runs.");
             Err(Report { position, ..report })
         }
-        Statement::Query(_) | Statement::CreateMaterializedView(_) => {
+        Statement::Change(_) if !analyze => {
+            let report = Report::unsupported(format!("EXPLAIN of {}", inner.tag()));
+            let report = report.hint("EXPLAIN ANALYZE runs the statement and shows what it read.");
+            Err(Report { position, ..report })
+        }
+        Statement::Query(_) | Statement::CreateMaterializedView(_) | Statement::Change(_) => {
             let inner = Explained::Statement(inner);
             Ok(Statement::Explain(Explain { analyze, verbose, inner }))
         }

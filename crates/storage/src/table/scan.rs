@@ -1,7 +1,8 @@
 //! Reading a table at one epoch: a [`Snapshot`] holds what it reads, a [`Scan`] says which columns
 //! and ranges, [`ScanRows`] gives the rows in key order.
 //!
-//! Ranges prune blocks by their bounds; rows outside of them still come, and the reader filters.
+//! Ranges prune blocks by their bounds; rows outside of them still come, and the reader filters. Points
+//! prune blocks and pick rows.
 //!
 //! Invariants: 1. a block is left out for a column outside the key only if no older block has keys
 //! in its range, as its rows may hide older ones ([`prune`]; the model test in `store/tests.rs`
@@ -11,8 +12,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, Scalar};
-use arrow::compute::concat_batches;
 use arrow::compute::kernels::cmp::{gt_eq, lt_eq};
+use arrow::compute::{concat_batches, filter};
 use arrow::datatypes::{DataType, SchemaRef};
 
 use crate::block::Piece;
@@ -23,6 +24,7 @@ use crate::merge::{BlockKeys, Input, Merge, MergeOptions, block_keys, codec};
 use crate::place::KeyBound;
 use crate::run::{Run, Source};
 use crate::table::overlay::Overlay;
+use crate::table::points::Points;
 
 /// Smaller batches of one scan are joined.
 const BATCH_ROWS: usize = 2048;
@@ -58,6 +60,9 @@ pub struct Scan {
     /// Which rows are of interest. Others may come too, also as versions that are no longer
     /// current: filter by the same ranges.
     pub ranges: Vec<ColumnRange>,
+    /// Rows with other values of the leading key columns are left out. Points of other types than
+    /// these columns are ignored.
+    pub points: Option<Arc<Points>>,
     /// Rows up to and with this key are left out. Only with all columns.
     pub after: Option<KeyBound>,
 }
@@ -120,7 +125,9 @@ impl Snapshot {
             scan: Some(scan),
             merge: None,
             schema: None,
+            points: None,
             after: None,
+            visited: 0,
         }
     }
 
@@ -137,6 +144,12 @@ impl Snapshot {
 
     fn start(&self, scan: &Scan) -> Result<Merge> {
         let mut inputs = self.inputs()?;
+        if let Some(points) = &scan.points {
+            for input in &mut inputs {
+                let reach = points.reach(input.source.index())?;
+                input.blocks.retain(|block| reach[*block]);
+            }
+        }
         prune(&self.layout, &mut inputs, &scan.ranges, self.trim)?;
         if let Some(bound) = &scan.after {
             inputs.iter_mut().try_for_each(|input| leave_out(input, bound))?;
@@ -160,20 +173,40 @@ pub struct ScanRows {
     scan: Option<Scan>,
     merge: Option<Merge>,
     schema: Option<SchemaRef>,
+    /// The rows to pick; their key columns are the last ones that are read.
+    points: Option<Arc<Points>>,
     /// Rows up to here are still left out.
     after: Option<KeyBound>,
+    /// Rows that were read.
+    visited: u64,
 }
 
 impl ScanRows {
+    /// How many rows were read so far: of look-ups more than came.
+    pub fn visited(&self) -> u64 {
+        self.visited
+    }
+
+    fn begin(&mut self, mut scan: Scan) -> Result<()> {
+        let layout = &self.snapshot.layout;
+        self.schema = Some(match &scan.columns {
+            Some(columns) => Arc::new(layout.declared.project(columns)?),
+            None => Arc::clone(&layout.declared),
+        });
+        scan.points = scan.points.filter(|points| points.fit(layout));
+        if let Some(points) = &scan.points {
+            let all = || (0..layout.stored.fields().len()).collect();
+            let columns = scan.columns.get_or_insert_with(all);
+            columns.extend(&layout.sort[..points.width()]);
+        }
+        self.merge = Some(self.snapshot.start(&scan)?);
+        (self.after, self.points) = (scan.after, scan.points);
+        Ok(())
+    }
+
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         if let Some(scan) = self.scan.take() {
-            let declared = &self.snapshot.layout.declared;
-            self.schema = Some(match &scan.columns {
-                Some(columns) => Arc::new(declared.project(columns)?),
-                None => Arc::clone(declared),
-            });
-            self.merge = Some(self.snapshot.start(&scan)?);
-            self.after = scan.after;
+            self.begin(scan)?;
         }
         let (Some(merge), Some(schema)) = (&mut self.merge, &self.schema) else { return Ok(None) };
         let mut batches = VecDeque::new();
@@ -189,8 +222,18 @@ impl ScanRows {
                 }
                 piece = piece.slice(above, piece.len() - above);
             }
+            self.visited += piece.len() as u64;
+            let mut columns = piece.rows.columns().to_vec();
+            if let Some(points) = &self.points {
+                let keys = columns.split_off(columns.len() - points.width());
+                let picked = points.pick(&keys, piece.len())?;
+                columns = columns
+                    .iter()
+                    .map(|c| filter(c, &picked))
+                    .collect::<std::result::Result<_, _>>()?;
+                piece = piece.slice(0, picked.true_count());
+            }
             rows += piece.len();
-            let columns = piece.rows.columns().to_vec();
             let options = row_count(piece.len());
             let batch = RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?;
             batches.push_back(batch);

@@ -3,9 +3,12 @@
 //! After so many pairs the operator stops, wherever it is, and goes on when it is asked again; other
 //! dataflows of the worker take their turns in between. What has been sent is never looked at again.
 //!
+//! Where both sides of a key change a pair could come with one side and go with the other. Such pairs
+//! are told once, while the left rows are gone through, with what both changes make of them
+//! ([`Join::pair`]); so a key can be left in the middle, however both sides change.
+//!
 //! Invariants: 1. nothing but [`Join::absorb`](super::Join) comes between two pieces of one time, so slots and
-//! lists stay as they are. 2. a key both of whose sides change is gone through in one piece: pairs
-//! that come and go must meet ([`super::pairs::merge`]).
+//! lists stay as they are.
 
 use std::ops::Range;
 
@@ -15,7 +18,7 @@ use super::{Join, LEFT, NONE, RIGHT};
 use crate::operator::{Context, Error, Output};
 
 /// Pairs of one piece.
-pub(super) const FUEL: usize = 8 * PAIRS;
+pub(super) const FUEL: usize = 2 * PAIRS;
 
 /// A time that is being finished.
 pub(super) struct Finishing {
@@ -49,8 +52,6 @@ struct Meeting {
     /// The row that it meets next; None: the first.
     other: Option<u32>,
     visited: usize,
-    /// Pairs of other keys before these.
-    from: usize,
 }
 
 impl Finishing {
@@ -77,8 +78,8 @@ impl Finishing {
         };
         let changes = [own(LEFT), own(RIGHT)];
         self.next = [changes[LEFT].end, changes[RIGHT].end];
-        let (at, from) = (changes[LEFT].start, self.pairs.len());
-        Some(Meeting { key, changes, side: LEFT, at, other: None, visited: 0, from })
+        let at = changes[LEFT].start;
+        Some(Meeting { key, changes, side: LEFT, at, other: None, visited: 0 })
     }
 }
 
@@ -138,11 +139,15 @@ impl Join {
         let batch = PAIRS.min(self.fuel);
         let begins = meeting.side == LEFT && meeting.at == left.start && meeting.other.is_none();
         if begins {
-            self.sides[LEFT].begin(&finishing.changes[LEFT][left]);
+            self.sides[LEFT].begin(&finishing.changes[LEFT][left.clone()]);
             self.sides[RIGHT].begin(&finishing.changes[RIGHT][right.clone()]);
+            if both {
+                self.sides[LEFT].announce(&finishing.changes[LEFT][left.clone()], 1);
+                self.sides[RIGHT].announce(&finishing.changes[RIGHT][right.clone()], 1);
+            }
             if lookup {
                 // Rows meet what is there at the end of the time, and are met by nothing.
-                self.sides[RIGHT].apply(&finishing.changes[RIGHT][right]);
+                self.sides[RIGHT].apply(&finishing.changes[RIGHT][right.clone()]);
             }
         }
         while meeting.side <= RIGHT {
@@ -153,9 +158,9 @@ impl Join {
                 let mut other = meeting.other.take().unwrap_or_else(first);
                 while other != NONE {
                     meeting.visited += 1;
-                    finishing.pairs.extend(self.pair(side, &change, other));
+                    finishing.pairs.extend(self.pair(side, &change, other, both));
                     other = self.sides[1 - side].after(other);
-                    if both || finishing.pairs.len() < batch {
+                    if finishing.pairs.len() < batch {
                         continue;
                     }
                     self.spend(finishing, batch, fuel, (context, out))?;
@@ -173,7 +178,8 @@ impl Join {
             meeting.at = meeting.changes[RIGHT].start;
         }
         if both {
-            pairs::merge(&mut finishing.pairs, meeting.from);
+            self.sides[LEFT].announce(&finishing.changes[LEFT][left], 0);
+            self.sides[RIGHT].announce(&finishing.changes[RIGHT][right], 0);
         }
         self.spend(finishing, batch, fuel, (context, out))?;
         Ok(true)

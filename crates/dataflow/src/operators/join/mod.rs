@@ -3,7 +3,8 @@
 //! Both inputs are kept, by join key. The rows of one time are added up first, then each touched key
 //! is looked at once: changed left rows meet the right rows that were there, then changed right rows
 //! meet the left rows that are there now; together that is `dA*B + (A + dA)*dB`, the change of the
-//! product. A pair that comes and goes within a time leaves nothing.
+//! product. A pair both of whose rows change and that was there is told once, with both terms: one
+//! that comes and goes within a time leaves nothing.
 //!
 //! Rows that are shown for having no match (outer, anti) or for having one (semi) keep the weight of
 //! their matches. When all pairs of a time are through, what each touched row showed before is
@@ -199,17 +200,34 @@ impl Join {
         if self.spec.lookup { &[RIGHT] } else { &[LEFT, RIGHT] }
     }
 
-    /// A changed row meets one of the other side; None if nobody asks for that.
-    fn pair(&self, side: usize, change: &Change, other: u32) -> Option<Pair> {
-        let weight = self.sides[1 - side].weight(other);
-        let is_new = self.sides[side].weight(change.row) == 0;
-        let to_own = if self.sides[side].counts && is_new { weight } else { 0 };
-        let to_other = if self.sides[1 - side].counts { change.weight } else { 0 };
+    /// A changed row meets one of the other side; None if that changes nothing, or nobody asks for it.
+    /// `both`: rows of both sides change.
+    fn pair(&self, side: usize, change: &Change, other: u32, both: bool) -> Option<Pair> {
+        let (own, opposite) = (&self.sides[side], &self.sides[1 - side]);
+        let (before, weight) = (own.weight(change.row), opposite.weight(other));
+        // What the other row still changes by, if this one is there to meet that.
+        let mut later = if both { opposite.announced(other) } else { 0 };
+        if side == RIGHT && later != 0 {
+            if before != 0 {
+                // The left row has met both changes.
+                return None;
+            }
+            later = 0;
+        }
+        let after = before + change.weight;
+        if after == 0 {
+            later = 0;
+        }
+        let mut to_own = if before == 0 { weight } else { 0 } + later;
+        if !own.counts {
+            to_own = 0;
+        }
+        let to_other = if opposite.counts { change.weight } else { 0 };
+        let weight = weight * change.weight + after * later;
         let asked = self.spec.kind.gives_pairs() || self.condition.is_some();
-        if !asked && to_own == 0 && to_other == 0 {
+        if to_own == 0 && to_other == 0 && (!asked || weight == 0) {
             return None;
         }
-        let weight = weight * change.weight;
         Some(match side {
             LEFT => {
                 Pair { left: change.row, right: other, weight, to_left: to_own, to_right: to_other }

@@ -1,7 +1,6 @@
 //! Candidate pairs of rows on their way out: the condition, the counts of matches, the rows.
 //!
-//! Pairs are named by slots and gathered until there are enough for whole columns. Where both sides
-//! of a key change in one time, a pair can come and go: such pairs are added up by their slots first.
+//! Pairs are named by slots and gathered until there are enough for whole columns.
 
 use std::sync::Arc;
 
@@ -29,33 +28,6 @@ pub(super) struct Pair {
     pub(super) to_left: i64,
     /// The same of the right row.
     pub(super) to_right: i64,
-}
-
-/// Equal pairs become one; those that change nothing go.
-pub(super) fn merge(pairs: &mut Vec<Pair>, from: usize) {
-    pairs[from..].sort_unstable_by_key(|pair| (pair.left, pair.right));
-    let mut kept = from;
-    for at in from..pairs.len() {
-        let pair = pairs[at];
-        match pairs[from..kept].last_mut() {
-            Some(last) if (last.left, last.right) == (pair.left, pair.right) => {
-                last.weight += pair.weight;
-                last.to_left += pair.to_left;
-                last.to_right += pair.to_right;
-            }
-            _ => {
-                pairs[kept] = pair;
-                kept += 1;
-            }
-        }
-    }
-    pairs.truncate(kept);
-    let is_idle = |pair: &Pair| pair.weight == 0 && pair.to_left == 0 && pair.to_right == 0;
-    let mut at = 0;
-    pairs.retain(|pair| {
-        at += 1;
-        at <= from || !is_idle(pair)
-    });
 }
 
 /// The condition on pairs beside equality.

@@ -71,6 +71,8 @@ pub(super) struct Side {
     pub(super) marks: Marks,
     /// Every row that was touched, the first of each being what it was.
     before: Vec<Before>,
+    /// By slot: by how much a row is about to change, where the other side changes too; else 0.
+    announced: Vec<i64>,
 }
 
 impl Side {
@@ -107,6 +109,7 @@ impl Side {
             done,
             marks: Marks::default(),
             before: Vec::new(),
+            announced: Vec::new(),
         })
     }
 
@@ -163,6 +166,19 @@ impl Side {
                 }
             }
         }
+    }
+
+    /// Says by how much rows are about to change, or takes it back (`times` is 0).
+    pub(super) fn announce(&mut self, changes: &[Change], times: i64) {
+        self.announced.resize(self.weights.len(), 0);
+        for change in changes {
+            self.announced[change.row as usize] = change.weight * times;
+        }
+    }
+
+    /// By how much a row is about to change.
+    pub(super) fn announced(&self, row: u32) -> i64 {
+        self.announced[row as usize]
     }
 
     fn note(&mut self, row: u32) {
@@ -300,7 +316,7 @@ impl Side {
 
     /// Bytes in memory.
     pub(super) fn bytes(&self) -> usize {
-        let words = self.weights.capacity() + self.matches.capacity();
+        let words = self.weights.capacity() + self.matches.capacity() + self.announced.capacity();
         let halves = self.next.capacity() + self.previous.capacity() + self.heads.capacity();
         let done = self.done.as_ref().map_or(0, |done| {
             done.of.capacity() * size_of::<(i64, u32)>()

@@ -210,21 +210,7 @@ fn one_row_that_meets_very_many_is_finished_in_pieces() {
                 }
                 driver.push(1, 0, &delta(["l", "b"], rights), Epoch(epoch).ts()).unwrap();
                 let out = driver.finish(Epoch(epoch).ts(), &BTreeMap::new()).unwrap();
-                let mut said = Rows::new();
-                for delta in &out.deltas {
-                    let columns: Vec<_> = delta
-                        .rows
-                        .columns()
-                        .iter()
-                        .map(|c| c.as_primitive::<Int64Type>())
-                        .collect();
-                    for (row, weight) in delta.weights.values().iter().enumerate() {
-                        let value = |c: &&arrow::array::PrimitiveArray<Int64Type>| {
-                            c.is_valid(row).then(|| c.value(row))
-                        };
-                        *said.entry(columns.iter().map(value).collect()).or_default() += weight;
-                    }
-                }
+                let said = said(&out);
                 assert!(said.values().all(|weight| weight.abs() == 1), "{kind:?}: {said:?}");
                 total.push(said);
             }
@@ -232,5 +218,75 @@ fn one_row_that_meets_very_many_is_finished_in_pieces() {
         }
         assert!(totals.iter().all(|total| *total == totals[2]), "{kind:?}");
         assert!(totals[2].iter().map(BTreeMap::len).max() >= Some(100), "{kind:?}");
+    }
+}
+
+/// The rows of an output with their weights, added up.
+fn said(out: &Output) -> Rows {
+    let mut said = Rows::new();
+    for delta in &out.deltas {
+        let columns: Vec<_> =
+            delta.rows.columns().iter().map(|c| c.as_primitive::<Int64Type>()).collect();
+        for (row, weight) in delta.weights.values().iter().enumerate() {
+            let value = |c: &&arrow::array::PrimitiveArray<Int64Type>| {
+                c.is_valid(row).then(|| c.value(row))
+            };
+            *said.entry(columns.iter().map(value).collect()).or_default() += weight;
+        }
+    }
+    said
+}
+
+/// Rows of both sides of one key come, change and go at once, in many pieces.
+#[test]
+fn a_key_both_of_whose_sides_change_is_finished_in_pieces() {
+    let change = |old: std::ops::Range<i64>, new: std::ops::Range<i64>| -> Vec<Row> {
+        let gone = old.clone().filter(|n| !new.contains(n)).map(|n| (Some(1), n, -1));
+        let come = new.clone().filter(|n| !old.contains(n)).map(|n| (Some(1), n, 1));
+        gone.chain(come).collect()
+    };
+    let times = [(0..12, 0..9), (6..20, 5..9), (6..21, 5..30), (0..3, 0..0), (0..3, 4..6)];
+    for kind in [JoinKind::Inner, JoinKind::Full, JoinKind::Semi, JoinKind::Anti] {
+        for fuel in [1, 5, 1 << 20] {
+            let mut driver = Driver::new(&plan(kind, None), 1).unwrap();
+            driver.set_fuel(fuel);
+            let (mut lefts, mut rights) = (0..0, 0..0);
+            let mut content = Rows::new();
+            for (epoch, (left, right)) in (1..).zip(times.clone()) {
+                let (one, other) = (change(lefts, left.clone()), change(rights, right.clone()));
+                (lefts, rights) = (left, right);
+                driver.push(0, 0, &delta(["k", "a"], &one), Epoch(epoch).ts()).unwrap();
+                driver.push(1, 0, &delta(["l", "b"], &other), Epoch(epoch).ts()).unwrap();
+                let out = driver.finish(Epoch(epoch).ts(), &BTreeMap::new()).unwrap();
+                let batches: usize = out.deltas.iter().map(Delta::len).sum();
+                let said = said(&out);
+                assert_eq!(batches, said.len(), "{kind:?}, {epoch}: nothing is said twice");
+                for (row, weight) in said {
+                    *content.entry(row).or_default() += weight;
+                }
+                content.retain(|_, weight| *weight != 0);
+                let pairs = lefts.clone().count() * rights.clone().count();
+                let expected = match kind {
+                    JoinKind::Inner => pairs,
+                    JoinKind::Semi => {
+                        if pairs > 0 {
+                            lefts.clone().count()
+                        } else {
+                            0
+                        }
+                    }
+                    JoinKind::Anti => {
+                        if pairs > 0 {
+                            0
+                        } else {
+                            lefts.clone().count()
+                        }
+                    }
+                    _ => pairs.max(lefts.clone().count()).max(rights.clone().count()),
+                };
+                assert_eq!(content.len(), expected, "{kind:?}, {epoch}, {fuel}");
+                assert!(content.values().all(|weight| *weight == 1), "{kind:?}, {epoch}");
+            }
+        }
     }
 }

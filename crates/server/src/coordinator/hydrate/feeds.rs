@@ -194,7 +194,7 @@ impl Coordinator {
     }
 
     /// The last epoch that all views below have completed.
-    fn complete_below(&self, hydration: &Hydration) -> Epoch {
+    pub(super) fn complete_below(&self, hydration: &Hydration) -> Epoch {
         let views = hydration.below.values().filter_map(|below| self.views.get(&below.view));
         let complete = views.map(|view| view.upper().epoch().previous());
         complete.min().unwrap_or_default()
@@ -220,8 +220,8 @@ impl Coordinator {
         };
         let connector = SnapshotConnector::new(snapshot, content.sort(), &state.reach)
             .map_err(|error| SourceError::Gone(error.to_string()))?;
-        state.left = connector.rows_left();
-        let total = state.left.cast_signed();
+        state.left = Some(connector.rows_left());
+        let total = connector.rows_left().cast_signed();
         let connector = Arc::new(connector);
         let id = self.next_feed();
         let from = Ts::default();
@@ -270,8 +270,10 @@ impl Coordinator {
             }
             below.rows += cut.rows;
             below.left = match below.reach {
-                Reach::All => 0,
-                Reach::Nothing | Reach::UpTo(_) => below.left.saturating_sub(cut.rows),
+                Reach::All => Some(0),
+                Reach::Nothing | Reach::UpTo(_) => {
+                    below.left.map(|left| left.saturating_sub(cut.rows))
+                }
             };
         }
         if changed {

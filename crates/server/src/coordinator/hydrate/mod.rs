@@ -11,7 +11,8 @@
 //!
 //! When all has been read, the next seal J is where a view over sources joins: from J+1 on its leaves
 //! take the shared rows, which wait in its inputs while the tail up to J is read. Then it goes live;
-//! the next checkpoint makes it durable as a view and answers the statement.
+//! the next checkpoint makes it durable as a view and answers the statement. It does neither while it
+//! works at what it has read: once live, checkpoints wait for it and epochs count as in flight.
 //!
 //! Invariants: 1. the live rows are subscribed to before the gate opens J+1 (`joins_before_cut` runs
 //! before the cut), so none is missed, and the tail ends where J ends, so none comes twice. 2. the
@@ -73,8 +74,8 @@ struct Below {
     view: ObjectId,
     reach: Reach,
     rows: u64,
-    /// Rows that are left, at most.
-    left: u64,
+    /// Rows that are left, at most; None before anybody has looked.
+    left: Option<u64>,
 }
 
 /// A step that has ended.
@@ -113,6 +114,8 @@ pub(super) struct Hydration {
     completed: i64,
     /// The clock then.
     completed_at: i64,
+    /// How long the last step took, microseconds.
+    took: i64,
     last_step_at: i64,
     /// How many bytes of rows a step may have.
     step_bytes: usize,
@@ -144,7 +147,10 @@ impl Hydration {
         let mut below = BTreeMap::new();
         for (leaf, kind) in start.leaves.iter().enumerate() {
             if let LeafKind::View(view) = kind {
-                below.insert(leaf, Below { view: *view, reach: Reach::Nothing, rows: 0, left: 0 });
+                below.insert(
+                    leaf,
+                    Below { view: *view, reach: Reach::Nothing, rows: 0, left: None },
+                );
             }
         }
         Hydration {
@@ -163,6 +169,7 @@ impl Hydration {
             under_way: VecDeque::new(),
             completed: 0,
             completed_at: now,
+            took: 0,
             last_step_at: now,
             step_bytes: STEP_BYTES_FIRST,
             step_bytes_max: STEP_BYTES,
@@ -177,6 +184,14 @@ impl Hydration {
     /// True while it reads.
     pub(super) fn is_admitted(&self) -> bool {
         self.admitted
+    }
+
+    /// True while sources of it cannot be reached, and it has nothing else to do.
+    pub(super) fn is_cut_off(&self) -> bool {
+        let mut open = self.feeds.iter().filter(|private| !private.is_done()).peekable();
+        self.under_way.is_empty()
+            && open.peek().is_some()
+            && open.all(|private| private.feed.is_unreachable())
     }
 
     /// Lets go of whoever waits for it.
@@ -199,11 +214,13 @@ impl Hydration {
         needs(&self.object)
     }
 
-    /// How much the view has taken in, how much there is for it to take in, and how much of it the last
-    /// checkpoint has kept.
-    pub(super) fn progress(&self) -> (i64, i64, i64) {
+    /// How much the view has taken in, how much there is for it to take in as far as that is known, and
+    /// how much of it the last checkpoint has kept.
+    pub(super) fn progress(&self) -> (i64, Option<i64>, i64) {
         let (read, left) = self.counted();
-        (self.completed.max(self.kept), read + left, self.kept)
+        let is_known = self.admitted && !self.waits;
+        let is_known = is_known && self.below.values().all(|below| below.left.is_some());
+        (self.completed.max(self.kept), is_known.then_some(read + left), self.kept)
     }
 
     /// How much has been read, and how much is left: offsets of sources, rows of views.
@@ -211,7 +228,7 @@ impl Hydration {
         let below = self.below.iter().map(|(leaf, below)| {
             let open = self.feeds.iter().find(|private| private.leaf() == Some(*leaf));
             let read = open.map_or(0, Private::read).max(0).cast_unsigned();
-            let left = below.left.saturating_sub(read);
+            let left = below.left.unwrap_or_default().saturating_sub(read);
             ((below.rows + read).cast_signed(), left.cast_signed())
         });
         let (rows, left) = below.fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
@@ -223,10 +240,10 @@ impl Hydration {
 
     /// Takes in which steps the view has completed, and lets the next ones be as long as they should.
     fn complete(&mut self, upper: Ts, now: i64) {
-        let wanted = if self.step_bytes_max > STEP_BYTES { STEP_US_ALONE } else { STEP_US };
+        let wanted = self.step_wanted();
         while let Some(step) = self.under_way.pop_front_if(|step| step.ts < upper) {
             let took = now - self.completed_at.max(step.at);
-            (self.completed, self.completed_at) = (step.read, now);
+            (self.completed, self.completed_at, self.took) = (step.read, now, took);
             self.step_bytes = match took {
                 _ if took > wanted * 2 => (self.step_bytes / 2).max(STEP_BYTES_MIN),
                 _ if took < wanted / 2 => (self.step_bytes * 2).min(self.step_bytes_max),
@@ -234,6 +251,11 @@ impl Hydration {
             };
             self.gates().for_each(|gate| gate.set_bytes_max(self.step_bytes));
         }
+    }
+
+    /// How long a step should take, microseconds.
+    fn step_wanted(&self) -> i64 {
+        if self.step_bytes_max > STEP_BYTES { STEP_US_ALONE } else { STEP_US }
     }
 
     /// True when all that is open has been read, and nothing is left to be opened.
@@ -314,6 +336,8 @@ impl Coordinator {
         hydration: &mut Hydration,
         now: i64,
     ) -> Result<Option<Epoch>, SourceError> {
+        let upper = self.views.get(&view).map(super::View::upper).unwrap_or_default();
+        hydration.complete(upper, now);
         self.take_due_place(view, hydration);
         if !hydration.admitted || self.stopping || self.recovering() {
             return Ok(None);
@@ -343,7 +367,9 @@ impl Coordinator {
                 if epoch > hydration.ts.epoch() {
                     self.move_to(view, hydration, epoch.ts().next());
                 }
-                return Ok(Some(self.go_live(view, epoch.next())));
+                if hydration.under_way.is_empty() {
+                    return Ok(Some(self.go_live(view, epoch.next())));
+                }
             }
             Phase::Join | Phase::Tail { .. } => {}
         }
@@ -358,16 +384,24 @@ impl Coordinator {
         round: u32,
     ) -> Result<Option<Epoch>, SourceError> {
         let reads_views_only = hydration.sources.is_empty() && !hydration.below.is_empty();
-        if reads_views_only {
-            if hydration.place.is_pending() {
-                return Ok(None);
-            }
-            return Ok(Some(self.go_live(view, hydration.ts.epoch().next())));
-        }
-        if round < ROUNDS_MAX && self.behind_sources(hydration) > TAIL_MAX {
+        if !reads_views_only && round < ROUNDS_MAX && self.behind_sources(hydration) > TAIL_MAX {
             hydration.phase = Phase::History { round: round + 1 };
             self.open_history(view, hydration)?;
             return Ok(None);
+        }
+        if !hydration.under_way.is_empty() || (reads_views_only && hydration.place.is_pending()) {
+            return Ok(None);
+        }
+        // Much may have changed below while it was at work: that is let in as a step, too.
+        let complete = self.complete_below(hydration);
+        let changed = !hydration.below.is_empty() && complete > hydration.ts.epoch();
+        if changed && hydration.took > STEP_US_ALONE && round < ROUNDS_MAX {
+            hydration.phase = Phase::History { round: round + 1 };
+            self.move_to(view, hydration, complete.ts().next());
+            return Ok(None);
+        }
+        if reads_views_only {
+            return Ok(Some(self.go_live(view, hydration.ts.epoch().next())));
         }
         hydration.phase = Phase::Join;
         self.checkpoints.want();
@@ -392,8 +426,9 @@ impl Coordinator {
 
     /// Ends the open step if it holds something and the view keeps up.
     fn step(&mut self, view: ObjectId, hydration: &mut Hydration, now: i64) {
-        let upper = self.views.get(&view).map(super::View::upper).unwrap_or_default();
-        hydration.complete(upper, now);
+        if hydration.waits_for_place() {
+            return;
+        }
         let changed = hydration.feeds.iter().any(|f| f.feed.gate.peek_changed());
         let full = hydration.feeds.iter().any(|f| f.feed.gate.is_full());
         let rested = hydration.step_bytes_max == STEP_BYTES

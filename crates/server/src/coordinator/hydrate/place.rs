@@ -7,6 +7,10 @@
 //! anew. A view over sources alone takes part now and then: its place holds offsets, and state that is
 //! written in the middle of a hydration is written in vain unless there is a crash.
 //!
+//! A checkpoint waits for a step under way, but not for long: a view that joins everything with
+//! everything works at one step for minutes. It leaves the checkpoint then, and begins no other step
+//! until it has taken part in one.
+//!
 //! Invariants: 1. what was read before the cut and nothing else is below the mark (`take_due_place`:
 //! gates are cut, the place is taken from these cuts, and the time moves behind the mark).
 
@@ -21,6 +25,12 @@ use crate::clock::micros;
 use crate::coordinator::Coordinator;
 use crate::error::ServerError;
 
+/// A checkpoint waits for a step so many times as long as a step should take.
+const PATIENCE: i64 = 4;
+/// Each checkpoint that has not waited for long enough doubles that, so many times at most: or a view
+/// whose steps are slow, but not that slow, would never have a place.
+const DOUBLINGS_MAX: u32 = 3;
+
 /// Changes of the catalog, and what each view had read.
 type Places = (Vec<Op>, Vec<(ObjectId, i64)>);
 
@@ -34,11 +44,15 @@ pub(super) struct Taking {
     at: i64,
     /// Content in memory should be written.
     wanted: bool,
+    /// A checkpoint has gone on without it since.
+    missed: bool,
+    /// How many have waited for it in vain since.
+    left: u32,
 }
 
 impl Taking {
     pub(super) fn new(now: i64) -> Taking {
-        Taking { due: None, taken: None, at: now, wanted: false }
+        Taking { due: None, taken: None, at: now, wanted: false, missed: false, left: 0 }
     }
 
     /// True while a checkpoint waits for it.
@@ -55,9 +69,31 @@ impl Taking {
     pub(super) fn want_now(&mut self) {
         self.wanted = true;
     }
+
+    /// A checkpoint goes on without it.
+    fn miss(&mut self) {
+        (self.due, self.taken, self.missed) = (None, None, true);
+    }
 }
 
 impl Hydration {
+    /// True if it has worked at one step for longer than a checkpoint waits.
+    fn is_slow(&self, now: i64) -> bool {
+        let begun = |step: &super::Step| self.completed_at.max(step.at);
+        let longest = (PATIENCE * self.step_wanted()) << self.place.left.min(DOUBLINGS_MAX);
+        self.under_way.front().is_some_and(|step| now - begun(step) > longest)
+    }
+
+    /// True if it can take part in a checkpoint that is marked now or later.
+    fn has_places(&self) -> bool {
+        matches!(self.phase, Phase::History { .. } | Phase::Join)
+    }
+
+    /// True if the next step has to wait until it has taken part in a checkpoint.
+    pub(super) fn waits_for_place(&self) -> bool {
+        self.place.missed && self.has_places()
+    }
+
     /// How far it is, with what its gates had counted when they were last cut.
     fn place(&self) -> PlaceRecord {
         let mut read = self.read.clone();
@@ -106,8 +142,22 @@ impl Coordinator {
     pub(super) fn want_place(&mut self, hydration: &Hydration, now: i64) {
         let taking = &hydration.place;
         let late = now.saturating_sub(taking.at) >= self.place_interval(hydration);
-        if taking.wanted || late {
+        let wanted = taking.wanted || taking.missed || late;
+        if wanted && hydration.has_places() && !hydration.is_slow(now) {
             self.checkpoints.want();
+        }
+    }
+
+    /// The checkpoint that is marked goes on without the views that work at one step for long.
+    pub(in crate::coordinator) fn leave_slow(&mut self, now: i64) {
+        for (view, hydration) in &mut self.hydrations {
+            if !hydration.is_slow(now) || !self.checkpoints.waits_for(*view) {
+                continue;
+            }
+            let Some(found) = self.views.get(view) else { continue };
+            hydration.place.miss();
+            hydration.place.left += 1;
+            self.checkpoints.leave(*view, &found.tables.state);
         }
     }
 
@@ -117,18 +167,22 @@ impl Coordinator {
             self.hydrations.values().map(|hydration| self.place_interval(hydration)).collect();
         let mut due = Vec::new();
         for ((view, hydration), interval) in self.hydrations.iter_mut().zip(intervals) {
-            let can = match hydration.phase {
-                Phase::History { .. } | Phase::Join => true,
-                // Behind the seal at which it joined come rows that it has not let in.
-                Phase::Tail { epoch: joined } => joined == epoch,
-            };
-            let wanted = hydration.place.wanted || now - hydration.place.at >= interval;
-            if can && (!hydration.below.is_empty() || (wanted && !self.stopping)) {
-                hydration.place.due = Some(epoch);
-                hydration.place.at = now;
-                hydration.place.wanted = false;
-                due.push(*view);
+            // Behind the seal at which it joined come rows that it has not let in.
+            let joins = matches!(hydration.phase, Phase::Tail { epoch: joined } if joined == epoch);
+            let can = joins || hydration.has_places();
+            let taking = &hydration.place;
+            let wanted = taking.wanted || taking.missed || now - taking.at >= interval;
+            if !can || (hydration.below.is_empty() && (!wanted || self.stopping)) {
+                continue;
             }
+            if hydration.is_slow(now) {
+                hydration.place.miss();
+                continue;
+            }
+            let taking = &mut hydration.place;
+            (taking.due, taking.at) = (Some(epoch), now);
+            (taking.wanted, taking.missed) = (false, false);
+            due.push(*view);
         }
         due
     }
@@ -160,6 +214,7 @@ impl Coordinator {
         for (view, hydration) in &mut self.hydrations {
             match hydration.place.taken.take_if(|(of, ..)| *of == epoch) {
                 Some((_, place, read)) => {
+                    hydration.place.left = 0;
                     let object = hydration.object.encode();
                     let object = object.map_err(|e| ServerError::Catalog(e.to_string()))?;
                     kept.push((*view, read));
