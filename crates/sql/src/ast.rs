@@ -309,6 +309,17 @@ impl ObjectKind {
             ObjectKind::Index => "index",
         }
     }
+
+    /// The same with an article.
+    pub fn one(self) -> &'static str {
+        match self {
+            ObjectKind::Source => "a source",
+            ObjectKind::Table => "a table",
+            ObjectKind::View => "a view",
+            ObjectKind::MaterializedView => "a materialized view",
+            ObjectKind::Index => "an index",
+        }
+    }
 }
 
 /// `DROP`
@@ -434,6 +445,22 @@ impl Statement {
             Statement::Query(_) => "SELECT",
             Statement::Session(session) => session.tag(),
         }
+    }
+}
+
+impl Statement {
+    /// True if it changes what objects there are.
+    pub fn defines(&self) -> bool {
+        matches!(
+            self,
+            Statement::CreateSource(_)
+                | Statement::CreateTable(_)
+                | Statement::CreateMaterializedView(_)
+                | Statement::CreateView(_)
+                | Statement::CreateIndex(_)
+                | Statement::Drop(_)
+                | Statement::CancelJob(_)
+        )
     }
 }
 

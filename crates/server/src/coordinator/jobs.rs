@@ -59,7 +59,8 @@ impl Coordinator {
     pub(super) fn jobs(&self) -> Vec<JobStatus> {
         let of = |hydration: &super::hydrate::Hydration, id: ObjectId, state| {
             let (read, total, kept) = hydration.progress();
-            JobStatus { id, view: hydration.name.clone(), state, read, total, kept }
+            let (view, kind) = (hydration.name.clone(), hydration.kind());
+            JobStatus { id, view, kind, state, read, total, kept }
         };
         let mut jobs: Vec<JobStatus> = Vec::new();
         for (id, hydration) in &self.hydrations {
@@ -67,17 +68,12 @@ impl Coordinator {
             jobs.push(of(hydration, *id, state));
         }
         let attached = self.checkpoints.attached.iter();
-        let attached = attached.map(|attached| (attached.view, attached.object.name.clone()));
-        for (id, view) in attached.chain(self.checkpoints.creating.iter().cloned()) {
-            let state = JobState::Running;
-            jobs.push(JobStatus { id, view, state, read: 0, total: 0, kept: 0 });
-        }
+        let attached = attached.map(|attached| &attached.object);
+        let done = attached.chain(&self.checkpoints.creating);
+        jobs.extend(done.map(|object| status(object, JobState::Running)));
         let waiting =
             self.jobs.waiting().filter(|object| !self.hydrations.contains_key(&object.id));
-        jobs.extend(waiting.map(|object| {
-            let (id, view, state) = (object.id, object.name.clone(), JobState::Queued);
-            JobStatus { id, view, state, read: 0, total: 0, kept: 0 }
-        }));
+        jobs.extend(waiting.map(|object| status(object, JobState::Queued)));
         jobs.extend(self.jobs.failed.iter().cloned());
         jobs.sort_by_key(|job| job.id);
         jobs
@@ -134,24 +130,16 @@ impl Coordinator {
     }
 
     /// A job has failed or was given up: it is forgotten, and then who waits for it hears why.
-    pub(super) fn end_job(
-        &mut self,
-        view: ObjectId,
-        name: &str,
-        reply: Option<Reply>,
-        report: Report,
-    ) {
+    pub(super) fn end_job(&mut self, object: &Object, reply: Option<Reply>, report: Report) {
         let given_up = report.code == SqlState::QUERY_CANCELED;
         if reply.is_none() && !given_up {
-            tracing::error!(view = name, %report, "a view could not be filled");
-            let (name, state) = (name.to_owned(), JobState::Failed(report.to_string()));
-            let failed = JobStatus { id: view, view: name, state, read: 0, total: 0, kept: 0 };
-            self.jobs.failed.push(failed);
+            tracing::error!(view = object.name, %report, "a view could not be filled");
+            self.jobs.failed.push(status(object, JobState::Failed(report.to_string())));
             let over = self.jobs.failed.len().saturating_sub(FAILED_KEPT);
             self.jobs.failed.drain(..over);
         }
         let replies = reply.map(|reply| (reply, Err(report))).into_iter().collect();
-        self.jobs.endings.push(Ending { view, replies });
+        self.jobs.endings.push(Ending { view: object.id, replies });
         self.last_post_at = 0;
     }
 
@@ -178,7 +166,7 @@ impl Coordinator {
         }
         if let Some(at) = self.jobs.connecting.iter().position(is) {
             let object = self.jobs.connecting.remove(at);
-            self.end_job(job, &object.name, None, cancelled());
+            self.end_job(&object, None, cancelled());
             return true;
         }
         let queued = self.jobs.queue.iter().position(|queued| is(&queued.new.object));
@@ -191,12 +179,12 @@ impl Coordinator {
         if let Some(at) = attached {
             let attached = self.checkpoints.attached.remove(at);
             self.unpublish(job);
-            self.end_job(job, &attached.object.name, attached.reply, cancelled());
+            self.end_job(&attached.object, attached.reply, cancelled());
             return true;
         }
         match queued {
             Some(Queued { new, reply }) => {
-                self.end_job(job, &new.object.name, reply, cancelled());
+                self.end_job(&new.object, reply, cancelled());
                 true
             }
             None => false,
@@ -232,6 +220,12 @@ impl Coordinator {
             drop(reply.send(Err(report.hint("CANCEL JOB gives it up."))));
         }
     }
+}
+
+/// Of a job that reads nothing now.
+fn status(object: &Object, state: JobState) -> JobStatus {
+    let (id, view, kind) = (object.id, object.name.clone(), object.object_kind());
+    JobStatus { id, view, kind, state, read: 0, total: 0, kept: 0 }
 }
 
 /// What a statement is told whose job was given up.
