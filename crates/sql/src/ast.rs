@@ -268,6 +268,8 @@ pub struct CreateIndex {
     pub on: Name,
     /// Its columns, leading first.
     pub columns: Vec<Name>,
+    /// Columns that it holds beside them, as all others.
+    pub included: Vec<Name>,
     /// The statement's own text.
     pub text: String,
 }
