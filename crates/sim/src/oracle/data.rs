@@ -230,9 +230,13 @@ impl TableRows {
     }
 }
 
-/// Numbers that doubles hold and add up exactly: a sum then has one value in any order.
+/// Numbers that doubles hold and add up exactly, and both zeros: a sum then has one value in any order.
 fn eighths(values: Vec<Option<i64>>) -> Float64Array {
-    let eighth = |v: i64| f64::from(i32::try_from(v).expect("a small number")) / 8.0;
+    let eighth = |v: i64| match v.rem_euclid(25) {
+        0 => 0.0,
+        1 => -0.0,
+        _ => f64::from(i32::try_from(v).expect("a small number")) / 8.0,
+    };
     values.into_iter().map(|v| v.map(eighth)).collect()
 }
 

@@ -10,14 +10,17 @@ use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::functions_nested::expr_fn::array_has_any;
-use datafusion::logical_expr::expr::InList;
+use datafusion::logical_expr::expr::{InList, ScalarFunction};
 use datafusion::logical_expr::planner::{
     ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawFieldAccessExpr, RawWindowExpr,
 };
-use datafusion::logical_expr::{Between, BinaryExpr, Case, Expr, ExprSchemable, Operator, cast};
+use datafusion::logical_expr::{
+    Between, BinaryExpr, Case, Expr, ExprSchemable, Operator, cast, lit,
+};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 use millrace_types::{NUMERIC_PRECISION, NUMERIC_SCALE, SqlType};
 
+use super::equal::by_length;
 use super::{json, nested};
 use crate::error;
 use crate::functions::{self, Arithmetic, bare_name};
@@ -128,9 +131,50 @@ pub(super) fn adapt(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> 
             let binary = BinaryExpr { left: Box::new(left), op, right: Box::new(right) };
             Ok(Transformed::yes(Expr::BinaryExpr(binary)))
         }
-        Expr::Case(case) => branches(case, schema),
+        Expr::WindowFunction(call) => Ok(by_length(*call, schema)),
+        Expr::Case(case) => branches(searched(case, schema)?, schema),
+        Expr::ScalarFunction(call) if call.name() == "nullif" => unless_equal(call, schema),
         other => Ok(Transformed::no(other)),
     }
+}
+
+/// True for types whose equal values differ in bits: there only operators compare.
+fn looks_different(expr: &Expr, schema: &DFSchema) -> bool {
+    let found = expr.get_type(schema);
+    found.is_ok_and(|found| {
+        found.is_floating() || matches!(found, DataType::Interval(_)) || functions::is_span(expr)
+    })
+}
+
+/// `CASE x WHEN y` of such types as `CASE WHEN x = y`.
+fn searched(mut case: Case, schema: &DFSchema) -> Result<Case> {
+    let Some(operand) = &case.expr else { return Ok(case) };
+    let whens = case.when_then_expr.iter().map(|(when, _)| {
+        let (left, right) = compared("=", (**operand).clone(), (**when).clone(), schema)?;
+        let different = looks_different(&left, schema) || looks_different(&right, schema);
+        Ok((different, left.eq(right)))
+    });
+    let whens = whens.collect::<Result<Vec<(bool, Expr)>>>()?;
+    if whens.iter().any(|(different, _)| *different) {
+        let pairs = std::mem::take(&mut case.when_then_expr).into_iter().zip(whens);
+        case.when_then_expr = pairs.map(|((_, then), (_, when))| (Box::new(when), then)).collect();
+        case.expr = None;
+    }
+    Ok(case)
+}
+
+/// `nullif(x, y)` of such types as `CASE WHEN x = y THEN NULL ELSE x END`.
+fn unless_equal(call: ScalarFunction, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    if let [value, other] = call.args.as_slice() {
+        let (left, right) = compared("=", value.clone(), other.clone(), schema)?;
+        if looks_different(&left, schema) || looks_different(&right, schema) {
+            let nothing = ScalarValue::try_new_null(&value.get_type(schema)?)?;
+            let when = (Box::new(left.eq(right)), Box::new(lit(nothing)));
+            let case = Case::new(None, vec![when], Some(Box::new(value.clone())));
+            return Ok(Transformed::yes(Expr::Case(case)));
+        }
+    }
+    Ok(Transformed::no(Expr::ScalarFunction(call)))
 }
 
 /// Numerics are double precision where another result of a CASE is a float.

@@ -137,14 +137,7 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>, Report> {
             Expr::Interval(literal) => interval(literal, true),
             _ => Ok(None),
         },
-        Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => {
-            // DataFusion has no such operator; -1 - x has the bits of x turned around.
-            let one = Expr::Value(Value::Number("1".into(), false).with_span(expr.span()));
-            let left = Box::new(Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(one) });
-            let right = Box::new(Expr::Nested(expr.clone()));
-            let turned = Expr::BinaryOp { left, op: BinaryOperator::Minus, right };
-            Ok(Some(Expr::Nested(Box::new(turned))))
-        }
+        Expr::UnaryOp { op, expr } => Ok(prefixed(*op, expr)),
         Expr::Collate { expr, collation } => uncollated(expr, collation).map(Some),
         Expr::AtTimeZone { timestamp, time_zone } => {
             let args = vec![time_zone.as_ref().clone(), timestamp.as_ref().clone()];
@@ -176,6 +169,24 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>, Report> {
         }),
         _ => Ok(None),
     }
+}
+
+/// Operators before a number for which there are functions.
+fn prefixed(op: UnaryOperator, operand: &Expr) -> Option<Expr> {
+    let name = match op {
+        UnaryOperator::PGAbs => "abs",
+        UnaryOperator::PGSquareRoot => "sqrt",
+        UnaryOperator::PGCubeRoot => "cbrt",
+        UnaryOperator::BitwiseNot => {
+            let left = Box::new(Expr::Nested(Box::new(operand.clone())));
+            let ones = Expr::Value(Value::Number("-1".to_owned(), false).into());
+            let op = BinaryOperator::PGBitwiseXor;
+            let flipped = Expr::BinaryOp { left, op, right: Box::new(ones) };
+            return Some(Expr::Nested(Box::new(flipped)));
+        }
+        _ => return None,
+    };
+    Some(call(name, vec![operand.clone()]))
 }
 
 /// True for the function that gives many rows; DataFusion makes an array of them in an expression.

@@ -16,6 +16,7 @@ mod date_part;
 mod date_trunc;
 mod json;
 mod now;
+mod one_value;
 mod only;
 mod operator;
 mod random_uuid;
@@ -71,6 +72,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         udf(calendar::CalendarBound::new(calendar::CALENDAR_START)),
         udf(calendar::CalendarBound::new(calendar::CALENDAR_END)),
         udf(version::Version::new()),
+        udf(one_value::OneValue::new()),
         udf(only::Only::new()),
         udf(array_dims::ArrayDims::new()),
         udf(types::ArrayLike::new()),
@@ -127,6 +129,26 @@ pub(crate) fn span(interval: Expr) -> Expr {
 /// True for what [`span`] gives.
 pub(crate) fn is_span(expr: &Expr) -> bool {
     matches!(expr, Expr::ScalarFunction(call) if call.name() == span::SPAN)
+}
+
+/// A float as the value that stands for all that are equal to it.
+pub(crate) fn one_value(float: Expr) -> Expr {
+    match is_one_value(&float) {
+        true => float,
+        false => call(udf(one_value::OneValue::new()), vec![float]),
+    }
+}
+
+fn is_one_value(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarFunction(call) if call.name() == one_value::ONE_VALUE)
+}
+
+/// What [`one_value`] was asked for, for what takes equal floats as one by itself.
+pub(crate) fn without_one_value(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::ScalarFunction(call) if is_one_value(expr) => call.args.first().unwrap_or(expr),
+        _ => expr,
+    }
 }
 
 /// `EXTRACT(field FROM time)`
