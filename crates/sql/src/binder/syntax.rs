@@ -52,6 +52,7 @@ impl VisitorMut for Normalizer {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Wrong> {
         literal::type_rows(&mut query.body);
+        series::name_values(query);
         match fetch::as_limit(query) {
             Ok(()) => ControlFlow::Continue(()),
             Err(wrong) => ControlFlow::Break(wrong),
