@@ -44,6 +44,12 @@ pub(crate) fn parameter(
     if scalar.data_type() == *wanted {
         return Ok(scalar);
     }
+    // Text that a driver did not type is read as what the statement wants.
+    if let (ScalarValue::Utf8(Some(text)), Some(sql @ (SqlType::Jsonb | SqlType::Uuid))) =
+        (&scalar, SqlType::of_arrow(wanted))
+    {
+        return text::value(text, &sql);
+    }
     let options = CastOptions { safe: false, ..CastOptions::default() };
     scalar.cast_to_with_options(wanted, &options).map_err(|error| {
         let name = SqlType::of_arrow(wanted).map_or_else(|| wanted.to_string(), |sql| sql.name());

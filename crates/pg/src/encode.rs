@@ -11,7 +11,7 @@ mod time;
 use arrow::array::PrimitiveArray;
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, BooleanArray, Decimal128Array,
-    Decimal256Array, StringArray, StringViewArray,
+    Decimal256Array, FixedSizeBinaryArray, LargeBinaryArray, StringArray, StringViewArray,
 };
 use arrow::buffer::NullBuffer;
 use arrow::compute::{CastOptions, cast_with_options};
@@ -65,6 +65,8 @@ enum Values {
     TextView(StringViewArray),
     Bytes(BinaryArray),
     BytesView(BinaryViewArray),
+    Jsonb(LargeBinaryArray),
+    Uuid(FixedSizeBinaryArray),
     Date(PrimitiveArray<Date32Type>),
     Time(PrimitiveArray<Time64MicrosecondType>),
     Timestamp(PrimitiveArray<TimestampMicrosecondType>),
@@ -132,6 +134,8 @@ impl Column {
             Values::TextView(array) => out.put_slice(array.value(row).as_bytes()),
             Values::Bytes(array) => text::hex(array.value(row), out),
             Values::BytesView(array) => text::hex(array.value(row), out),
+            Values::Jsonb(array) => text::jsonb(array.value(row), out),
+            Values::Uuid(array) => text::uuid(array.value(row), out),
             Values::Date(array) => time::date(array.value(row), out),
             Values::Time(array) => time::time(array.value(row), out),
             Values::Timestamp(array) => time::timestamp(array.value(row), out),
@@ -163,6 +167,12 @@ impl Column {
             Values::TextView(array) => out.put_slice(array.value(row).as_bytes()),
             Values::Bytes(array) => out.put_slice(array.value(row)),
             Values::BytesView(array) => out.put_slice(array.value(row)),
+            Values::Jsonb(array) => {
+                // The version of the form.
+                out.put_u8(1);
+                text::jsonb(array.value(row), out);
+            }
+            Values::Uuid(array) => out.put_slice(array.value(row)),
             Values::Date(array) => time::date_binary(array.value(row), out)?,
             Values::Time(array) => out.put_i64(array.value(row)),
             Values::Timestamp(array) | Values::TimestampTz(array, _) => {
@@ -188,7 +198,8 @@ fn plain(data_type: &DataType) -> Option<DataType> {
             DataType::Decimal128(*precision, *scale)
         }
         DataType::LargeUtf8 => DataType::Utf8View,
-        DataType::LargeBinary | DataType::FixedSizeBinary(_) => DataType::BinaryView,
+        DataType::FixedSizeBinary(16) => return None,
+        DataType::FixedSizeBinary(_) => DataType::BinaryView,
         DataType::Date64 => DataType::Date32,
         DataType::Time32(_) | DataType::Time64(TimeUnit::Nanosecond) => {
             DataType::Time64(TimeUnit::Microsecond)
@@ -240,6 +251,8 @@ fn values(array: &ArrayRef, zone: &Zone) -> Result<Values, Report> {
         DataType::Utf8View => Values::TextView(array.as_string_view().clone()),
         DataType::Binary => Values::Bytes(array.as_binary().clone()),
         DataType::BinaryView => Values::BytesView(array.as_binary_view().clone()),
+        DataType::LargeBinary => Values::Jsonb(array.as_binary().clone()),
+        DataType::FixedSizeBinary(_) => Values::Uuid(array.as_fixed_size_binary().clone()),
         DataType::Date32 => Values::Date(array.as_primitive().clone()),
         DataType::Time64(TimeUnit::Microsecond) => Values::Time(array.as_primitive().clone()),
         DataType::Timestamp(TimeUnit::Microsecond, None) => {

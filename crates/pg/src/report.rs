@@ -26,9 +26,10 @@ pub(crate) fn error(severity: Severity, report: &Report, offset: usize) -> Error
     ErrorResponse::new(fields(word, report, offset))
 }
 
-/// The message for something that went on; class 01 of SQLSTATE is a warning.
+/// The message for something that went on; the classes 01 and 25 of SQLSTATE are warnings.
 pub(crate) fn notice(report: &Report, offset: usize) -> NoticeResponse {
-    let word = if report.code.code().starts_with("01") { "WARNING" } else { "NOTICE" };
+    let is_warning = ["01", "25"].iter().any(|class| report.code.code().starts_with(class));
+    let word = if is_warning { "WARNING" } else { "NOTICE" };
     NoticeResponse::new(fields(word, report, offset))
 }
 

@@ -11,6 +11,9 @@ pub(crate) const TEXT: u32 = 25;
 /// `record`, a struct.
 const RECORD: u32 = 2249;
 const RECORD_ARRAY: u32 = 2287;
+/// `json`, which is kept as `jsonb`.
+pub(crate) const JSON: u32 = 114;
+const JSON_ARRAY: u32 = 199;
 /// What drivers declare when they leave a type open.
 const UNKNOWN: u32 = 705;
 
@@ -26,6 +29,8 @@ fn numbers(sql: &SqlType) -> (u32, u32, i16) {
         SqlType::Double => (701, 1022, 8),
         SqlType::Text => (TEXT, 1009, -1),
         SqlType::Bytea => (17, 1001, -1),
+        SqlType::Jsonb => (3802, 3807, -1),
+        SqlType::Uuid => (2950, 2951, 16),
         SqlType::Date => (1082, 1182, 4),
         SqlType::Time => (1083, 1183, 8),
         SqlType::Timestamp => (1114, 1115, 8),
@@ -36,6 +41,7 @@ fn numbers(sql: &SqlType) -> (u32, u32, i16) {
             let (_, array, _) = numbers(element);
             (array, array, -1)
         }
+        SqlType::Struct(_) => (RECORD, RECORD_ARRAY, -1),
     }
 }
 
@@ -43,23 +49,13 @@ fn numbers(sql: &SqlType) -> (u32, u32, i16) {
 pub(crate) fn oid(data_type: &DataType) -> u32 {
     match SqlType::of_arrow(data_type) {
         Some(sql) => numbers(&sql).0,
-        None => match data_type {
-            DataType::Struct(_) => RECORD,
-            DataType::List(field)
-            | DataType::LargeList(field)
-            | DataType::FixedSizeList(field, _)
-                if matches!(field.data_type(), DataType::Struct(_)) =>
-            {
-                RECORD_ARRAY
-            }
-            _ => TEXT,
-        },
+        None => TEXT,
     }
 }
 
 /// The type that a number stands for; types that are kept as text are text.
 pub(crate) fn sql_type(oid: u32) -> Option<SqlType> {
-    const SCALARS: [SqlType; 14] = [
+    const SCALARS: [SqlType; 16] = [
         SqlType::Boolean,
         SqlType::SmallInt,
         SqlType::Integer,
@@ -69,6 +65,8 @@ pub(crate) fn sql_type(oid: u32) -> Option<SqlType> {
         SqlType::Double,
         SqlType::Text,
         SqlType::Bytea,
+        SqlType::Jsonb,
+        SqlType::Uuid,
         SqlType::Date,
         SqlType::Time,
         SqlType::Timestamp,
@@ -76,10 +74,12 @@ pub(crate) fn sql_type(oid: u32) -> Option<SqlType> {
         SqlType::Interval,
     ];
     match oid {
-        // name, bpchar, varchar, json, jsonb, uuid
-        19 | 1042 | 1043 | 114 | 3802 | 2950 => Some(SqlType::Text),
+        // name, bpchar, varchar
+        19 | 1042 | 1043 => Some(SqlType::Text),
         // their arrays
-        1003 | 1014 | 1015 | 199 | 3807 | 2951 => Some(SqlType::Array(Box::new(SqlType::Text))),
+        1003 | 1014 | 1015 => Some(SqlType::Array(Box::new(SqlType::Text))),
+        JSON => Some(SqlType::Jsonb),
+        JSON_ARRAY => Some(SqlType::Array(Box::new(SqlType::Jsonb))),
         // oid and the names that stand for one
         26 | 24 | 2202..=2206 | 4089 | 4096 => Some(SqlType::BigInt),
         _ => SCALARS.into_iter().find_map(|scalar| match numbers(&scalar) {
@@ -148,7 +148,9 @@ mod tests {
 
     #[test]
     fn numbers_and_types_are_each_others_inverse() {
-        for number in [16, 20, 21, 23, 25, 700, 701, 1700, 17, 1082, 1083, 1114, 1184, 1186] {
+        let numbers =
+            [16, 20, 21, 23, 25, 700, 701, 1700, 17, 1082, 1083, 1114, 1184, 1186, 2950, 3802];
+        for number in numbers {
             let sql = sql_type(number).unwrap();
             assert_eq!(oid(&sql.arrow()), number);
             let array = SqlType::Array(Box::new(sql));

@@ -10,6 +10,7 @@ use millrace_dataflow::ingest::PartitionCut;
 use millrace_dataflow::runtime::Figures;
 use millrace_dataflow::source::BadRow;
 use millrace_sql::Catalog;
+use millrace_sql::ast::ObjectKind;
 use millrace_storage::{Store, Table};
 use millrace_types::{Epoch, ObjectId, PartitionId, Ts};
 use parking_lot::{Mutex, RwLock};
@@ -111,6 +112,8 @@ pub struct JobStatus {
     pub id: ObjectId,
     /// The view's name.
     pub view: String,
+    /// What it will be: a view, a table that a topic fills, an index.
+    pub kind: ObjectKind,
     /// Where it stands.
     pub state: JobState,
     /// How much has been read: offsets of sources, rows of tables and views.

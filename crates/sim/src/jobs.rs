@@ -34,6 +34,23 @@ fn config(server: &Server) -> tokio_postgres::Config {
     config
 }
 
+/// A session, and what it is told beside its answers.
+async fn listening(server: &Server) -> (Client, Arc<Mutex<Vec<String>>>) {
+    let (client, mut connection) = config(server).connect(NoTls).await.expect("the server answers");
+    let notices: Arc<Mutex<Vec<String>>> = Arc::default();
+    let into = Arc::clone(&notices);
+    tokio::spawn(async move {
+        let mut next = std::pin::pin!(std::future::poll_fn(move |cx| connection.poll_message(cx)));
+        while let Some(Ok(message)) = next.as_mut().await {
+            if let AsyncMessage::Notice(notice) = message {
+                let said = format!("{} {}", notice.severity(), notice.message());
+                into.lock().expect("nobody panics").push(said);
+            }
+        }
+    });
+    (client, notices)
+}
+
 /// A view that many events go into and few rows come out of.
 fn counts(name: &str) -> String {
     format!(
@@ -123,29 +140,75 @@ async fn a_statement_that_is_cancelled_or_whose_client_goes_takes_its_view_along
 #[tokio::test(flavor = "multi_thread")]
 async fn a_statement_that_takes_long_says_how_far_it_is() {
     let mut server = server().await;
-    let (client, mut connection) =
-        config(&server).connect(NoTls).await.expect("the server answers");
-    let notices: Arc<Mutex<Vec<String>>> = Arc::default();
-    let into = Arc::clone(&notices);
-    tokio::spawn(async move {
-        let mut next = std::pin::pin!(std::future::poll_fn(move |cx| connection.poll_message(cx)));
-        while let Some(Ok(message)) = next.as_mut().await {
-            if let AsyncMessage::Notice(notice) = message {
-                into.lock().expect("nobody panics").push(notice.message().to_owned());
-            }
-        }
-    });
+    let (client, notices) = listening(&server).await;
     let cancel = client.cancel_token();
     let created = tokio::spawn(async move { client.batch_execute(&counts("slow")).await });
     let said = wait::until("a notice comes", wait::PATIENCE, || async {
         notices.lock().expect("nobody panics").first().cloned()
     })
     .await;
-    assert!(said.starts_with("\"slow\" is filled to 0%: "), "{said}");
+    assert!(said.starts_with("NOTICE \"slow\" is filled to 0%: "), "{said}");
     let jobs = server::rows(&server.connect().await, "SHOW JOBS").await.expect("it is answered");
     assert_eq!(jobs[0][1..4], ["slow", "running", "0%"].map(|text| Some(text.to_owned())));
     cancel.cancel_query(NoTls).await.expect("the server takes it");
     assert_eq!(code(created.await.expect("the task ends")), "57014");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_exists_for_if_exists_and_is_dropped() {
+    let mut server = server().await;
+    let ((one, told), other) = (listening(&server).await, server.connect().await);
+    let sql = counts("slow");
+    let again = sql.replace("VIEW slow", "VIEW IF NOT EXISTS slow");
+    let client = server.connect().await;
+    let filled = other.batch_execute(&sql);
+    let waits = async {
+        until_running(&client).await;
+        one.batch_execute(&again).await
+    };
+    let dropped = async {
+        let first = until_running(&client).await;
+        assert_eq!(code(client.batch_execute("DROP INDEX slow").await), "42809");
+        client.batch_execute("DROP MATERIALIZED VIEW slow").await.expect("it is a job");
+        // Who waited for the first one fills the view then.
+        wait::until("another job begins", wait::PATIENCE, || async {
+            jobs(&client).await.iter().any(|job| job.0 > first).then_some(())
+        })
+        .await;
+        client.batch_execute("DROP MATERIALIZED VIEW slow").await.expect("it is a job, too");
+    };
+    let (filled, waited, ()) = tokio::join!(filled, waits, dropped);
+    assert_eq!((code(filled), code(waited)), ("57014".to_owned(), "57014".to_owned()));
+    one.batch_execute("SET background_ddl = true").await.expect("a setting");
+    one.batch_execute(&again).await.expect("the name is free");
+    one.batch_execute(&again).await.expect("it is being filled");
+    let said = told.lock().expect("nobody panics").last().cloned().unwrap_or_default();
+    assert!(said.starts_with("NOTICE relation \"slow\" is being filled (job "), "{said}");
+    one.batch_execute("DROP MATERIALIZED VIEW IF EXISTS slow").await.expect("it is a job");
+    until_none(&one).await;
+    assert_eq!(code(one.batch_execute("DROP MATERIALIZED VIEW slow").await), "42P01");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_inside_a_transaction_says_that_it_is_not_undone() {
+    let mut server = Server::new(&["--workers", "2"]);
+    server.start().await;
+    let (client, told) = listening(&server).await;
+    let run = async |sql: &str| {
+        client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        std::mem::take(&mut *told.lock().expect("nobody panics"))
+    };
+    assert_eq!(run("CREATE TABLE t (x INT)").await, [""; 0]);
+    assert_eq!(run("BEGIN").await, [""; 0]);
+    let at_once = "takes effect at once: ROLLBACK does not undo it";
+    assert_eq!(run("CREATE TABLE u (x INT)").await, [format!("WARNING CREATE TABLE {at_once}")]);
+    assert_eq!(run("DROP TABLE t").await, [format!("WARNING DROP TABLE {at_once}")]);
+    assert_eq!(run("INSERT INTO u VALUES (1)").await, [""; 0]);
+    let kept = "WARNING what was created and dropped in the transaction is not rolled back";
+    assert_eq!(run("ROLLBACK").await, [kept]);
+    assert_eq!(run("SELECT * FROM u; BEGIN; COMMIT; BEGIN; ROLLBACK").await, [""; 0]);
     server.stop().await;
 }
 
@@ -183,6 +246,34 @@ async fn of_many_views_at_once_a_few_are_filled_and_the_others_wait() {
     let same = "SELECT count(*) FROM view_0 a JOIN view_19 b ON a.b = b.b AND a.n = b.n";
     assert_eq!(client.query_one(same, &[]).await.expect("rows").get::<_, i64>(0), 10);
     drop(client);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_made_while_its_table_goes_does_not_wait_for_ever() {
+    let mut server = Server::new(&["--workers", "2"]);
+    server.start().await;
+    let (maker, dropper) = (server.connect().await, server.connect().await);
+    for round in 0..40 {
+        let table = "CREATE TABLE rt (id INT PRIMARY KEY, k INT)";
+        let made = tokio::time::timeout(wait::PATIENCE, dropper.batch_execute(table)).await;
+        made.expect("DDL goes on").expect("a table");
+        dropper.batch_execute("INSERT INTO rt VALUES (1, 1), (2, 1)").await.expect("rows");
+        let view = "CREATE MATERIALIZED VIEW rv AS SELECT k, count(*) FROM rt GROUP BY k";
+        let both = futures::future::join(
+            maker.batch_execute(view),
+            dropper.batch_execute("DROP TABLE rt CASCADE"),
+        );
+        let both = tokio::time::timeout(wait::PATIENCE, both).await;
+        let (made, dropped) = both.unwrap_or_else(|_| panic!("round {round} does not end"));
+        dropped.unwrap_or_else(|error| panic!("round {round}: {error:?}"));
+        if made.is_err() {
+            let code = code(made);
+            assert!(["42P01", "57014"].contains(&code.as_str()), "round {round}: {code}");
+        }
+        assert!(jobs(&dropper).await.is_empty(), "round {round} leaves a job");
+    }
+    drop((maker, dropper));
     server.stop().await;
 }
 

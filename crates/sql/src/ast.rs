@@ -268,6 +268,8 @@ pub struct CreateIndex {
     pub on: Name,
     /// Its columns, leading first.
     pub columns: Vec<Name>,
+    /// Columns that it holds beside them, as all others.
+    pub included: Vec<Name>,
     /// The statement's own text.
     pub text: String,
 }
@@ -307,6 +309,17 @@ impl ObjectKind {
             ObjectKind::View => "view",
             ObjectKind::MaterializedView => "materialized view",
             ObjectKind::Index => "index",
+        }
+    }
+
+    /// The same with an article.
+    pub fn one(self) -> &'static str {
+        match self {
+            ObjectKind::Source => "a source",
+            ObjectKind::Table => "a table",
+            ObjectKind::View => "a view",
+            ObjectKind::MaterializedView => "a materialized view",
+            ObjectKind::Index => "an index",
         }
     }
 }
@@ -434,6 +447,22 @@ impl Statement {
             Statement::Query(_) => "SELECT",
             Statement::Session(session) => session.tag(),
         }
+    }
+}
+
+impl Statement {
+    /// True if it changes what objects there are.
+    pub fn defines(&self) -> bool {
+        matches!(
+            self,
+            Statement::CreateSource(_)
+                | Statement::CreateTable(_)
+                | Statement::CreateMaterializedView(_)
+                | Statement::CreateView(_)
+                | Statement::CreateIndex(_)
+                | Statement::Drop(_)
+                | Statement::CancelJob(_)
+        )
     }
 }
 

@@ -117,6 +117,20 @@ impl AsOfJoin {
         })
     }
 
+    /// The same, whose times are compared by something else.
+    ///
+    /// # Errors
+    /// As [`AsOfJoin::compared`].
+    pub(crate) fn comparing(&self, by: impl Fn(Expr, &DFSchema) -> Expr) -> Result<AsOfJoin> {
+        let Some((left, op, right)) = sides(&self.times, self.left.schema(), self.right.schema())
+        else {
+            return plan_err!("an ASOF join cannot compare by {}", self.times);
+        };
+        let (left, right) = (by(left, self.left.schema()), by(right, self.right.schema()));
+        let times = Expr::BinaryExpr(BinaryExpr { left: left.into(), op, right: right.into() });
+        Ok(AsOfJoin { times, ..self.clone() })
+    }
+
     /// The same with joins and window functions alone.
     fn lowered(&self) -> Result<LogicalPlan> {
         let Compared { times, later, .. } = self.compared()?;

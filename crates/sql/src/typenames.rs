@@ -6,11 +6,13 @@ use arrow::datatypes::{DataType as ArrowType, Field, FieldRef};
 use datafusion::common::{DataFusionError, Result};
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, TimezoneInfo,
+    ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, Expr, Ident, StructBracketKind,
+    StructField, TimezoneInfo,
 };
 use millrace_types::{NUMERIC_PRECISION, Report, SqlState, SqlType};
 
 use crate::names::{Quoted, fold};
+use crate::parser::parse_expression;
 
 /// The type of a column; lengths of text and digits of seconds are not kept.
 pub(crate) fn column_type(written: &DataType) -> Result<SqlType, Report> {
@@ -49,10 +51,40 @@ pub(crate) fn column_type(written: &DataType) -> Result<SqlType, Report> {
             | ArrayElemTypeDef::SquareBracket(element, _)
             | ArrayElemTypeDef::Parenthesis(element),
         ) => SqlType::Array(Box::new(column_type(element)?)),
-        DataType::JSON | DataType::JSONB => return Err(not_yet("jsonb", "text")),
-        DataType::Uuid => return Err(not_yet("uuid", "text")),
+        DataType::Struct(fields, _) => {
+            let field = |field: &StructField| {
+                let name = field.field_name.as_ref().map(fold);
+                let name = name.ok_or_else(|| Report::unsupported("a field without a name"))?;
+                Ok((name, column_type(&field.field_type)?))
+            };
+            SqlType::Struct(fields.iter().map(field).collect::<Result<_, Report>>()?)
+        }
+        DataType::JSON | DataType::JSONB => SqlType::Jsonb,
+        DataType::Uuid => SqlType::Uuid,
         DataType::Custom(name, _) => return custom(name),
         other => return Err(Report::unsupported(format!("type {other}"))),
+    })
+}
+
+/// A type as it may be written.
+pub(crate) fn written(sql_type: &SqlType) -> Result<DataType, Report> {
+    Ok(match sql_type {
+        SqlType::Struct(fields) => {
+            let field = |(name, sql_type): &(String, SqlType)| {
+                let field_name = Some(Ident::with_quote('"', name));
+                Ok(StructField { field_name, field_type: written(sql_type)?, options: None })
+            };
+            let fields = fields.iter().map(field).collect::<Result<_, Report>>()?;
+            DataType::Struct(fields, StructBracketKind::AngleBrackets)
+        }
+        SqlType::Array(element) => {
+            let element = Box::new(written(element)?);
+            DataType::Array(ArrayElemTypeDef::SquareBracket(element, None))
+        }
+        other => match parse_expression(&format!("CAST(NULL AS {})", other.name()))? {
+            Expr::Cast { data_type, .. } => data_type,
+            _ => return Err(Report::unsupported(format!("type {}", other.name()))),
+        },
     })
 }
 
@@ -133,7 +165,7 @@ impl TypePlanner for Types {
         match cast_type(written) {
             Ok(sql_type) => Ok(Some(Arc::new(Field::new("", sql_type.arrow(), true)))),
             // Not of ours: DataFusion may know it.
-            Err(_) if matches!(written, DataType::Regclass | DataType::Struct(..)) => Ok(None),
+            Err(_) if matches!(written, DataType::Regclass) => Ok(None),
             Err(report) => Err(DataFusionError::External(Box::new(report))),
         }
     }

@@ -133,6 +133,8 @@ fn type_name(data_type: &DataType) -> String {
         DataType::Decimal256(precision, scale) => format!("d256({precision},{scale})"),
         DataType::Utf8 => "text".into(),
         DataType::Binary => "bytes".into(),
+        DataType::LargeBinary => "jsonb".into(),
+        DataType::FixedSizeBinary(bytes) => format!("bytes({bytes})"),
         DataType::Date32 => "date".into(),
         DataType::Time64(unit) if *unit == micros => "time".into(),
         DataType::Timestamp(unit, zone) if *unit == micros => {

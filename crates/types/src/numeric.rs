@@ -41,7 +41,9 @@ impl Spread {
         if divisor <= 0 {
             return None;
         }
-        let variance = (squared_distances / to_f64(divisor)).max(0.0);
+        let variance = squared_distances / to_f64(divisor);
+        // Not `max`, for which NaN is no number and so 0.
+        let variance = if variance < 0.0 { 0.0 } else { variance };
         Some(if self.is_root() { variance.sqrt() } else { variance })
     }
 }

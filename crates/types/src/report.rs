@@ -46,6 +46,8 @@ states! {
     INVALID_ESCAPE_SEQUENCE = "22025";
     /// Text is not the representation of the wanted type.
     INVALID_TEXT_REPRESENTATION = "22P02";
+    /// A character that no text can hold.
+    UNTRANSLATABLE_CHARACTER = "22P05";
     /// Bytes of a parameter are not the binary form of its type.
     INVALID_BINARY_REPRESENTATION = "22P03";
     /// Bytes that are not text in the client's encoding.

@@ -3,9 +3,10 @@
 //! Unconstrained `numeric` has one representation everywhere, in memory and on disk:
 //! `Decimal256(76, 20)`. It holds any sum of bigints exactly (56 digits before the point) and
 //! averages to twenty places; trailing zeros are not shown. `numeric(p, s)` is `Decimal128(p, s)`
-//! up to 38 digits and `Decimal256(p, s)` above.
+//! up to 38 digits and `Decimal256(p, s)` above. `jsonb` is the only `LargeBinary`, `uuid` the only
+//! `FixedSizeBinary(16)`: an Arrow type alone says which SQL type it is.
 
-use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
+use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 
 /// Digits of unconstrained `numeric`.
 pub const NUMERIC_PRECISION: u8 = 76;
@@ -35,6 +36,10 @@ pub enum SqlType {
     Text,
     /// `bytea`
     Bytea,
+    /// `jsonb`, as [`crate::json`] has it
+    Jsonb,
+    /// `uuid`
+    Uuid,
     /// `date`
     Date,
     /// `time without time zone`
@@ -47,6 +52,8 @@ pub enum SqlType {
     Interval,
     /// An array of another type
     Array(Box<SqlType>),
+    /// Fields with names, in order
+    Struct(Vec<(String, SqlType)>),
 }
 
 /// The Arrow type of `timestamptz`.
@@ -69,12 +76,17 @@ impl SqlType {
             SqlType::Double => DataType::Float64,
             SqlType::Text => DataType::Utf8,
             SqlType::Bytea => DataType::Binary,
+            SqlType::Jsonb => DataType::LargeBinary,
+            SqlType::Uuid => DataType::FixedSizeBinary(16),
             SqlType::Date => DataType::Date32,
             SqlType::Time => DataType::Time64(TimeUnit::Microsecond),
             SqlType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
             SqlType::TimestampTz => timestamptz(),
             SqlType::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
             SqlType::Array(element) => DataType::new_list(element.arrow(), true),
+            SqlType::Struct(fields) => DataType::Struct(
+                fields.iter().map(|(name, t)| Field::new(name, t.arrow(), true)).collect(),
+            ),
         }
     }
 
@@ -96,10 +108,11 @@ impl SqlType {
             DataType::Null | DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
                 SqlType::Text
             }
-            DataType::Binary
-            | DataType::LargeBinary
-            | DataType::BinaryView
-            | DataType::FixedSizeBinary(_) => SqlType::Bytea,
+            DataType::LargeBinary => SqlType::Jsonb,
+            DataType::FixedSizeBinary(16) => SqlType::Uuid,
+            DataType::Binary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+                SqlType::Bytea
+            }
             DataType::Date32 | DataType::Date64 => SqlType::Date,
             DataType::Time32(_) | DataType::Time64(_) => SqlType::Time,
             DataType::Timestamp(_, None) => SqlType::Timestamp,
@@ -109,8 +122,13 @@ impl SqlType {
                 SqlType::Array(Box::new(SqlType::of_arrow(f.data_type())?))
             }
             DataType::Dictionary(_, value) => SqlType::of_arrow(value)?,
-            DataType::Struct(_)
-            | DataType::Map(_, _)
+            DataType::Struct(fields) => SqlType::Struct(
+                fields
+                    .iter()
+                    .map(|f| Some((f.name().clone(), SqlType::of_arrow(f.data_type())?)))
+                    .collect::<Option<_>>()?,
+            ),
+            DataType::Map(_, _)
             | DataType::Union(_, _)
             | DataType::RunEndEncoded(_, _)
             | DataType::ListView(_)
@@ -131,12 +149,19 @@ impl SqlType {
             SqlType::Double => "double precision".into(),
             SqlType::Text => "text".into(),
             SqlType::Bytea => "bytea".into(),
+            SqlType::Jsonb => "jsonb".into(),
+            SqlType::Uuid => "uuid".into(),
             SqlType::Date => "date".into(),
             SqlType::Time => "time without time zone".into(),
             SqlType::Timestamp => "timestamp without time zone".into(),
             SqlType::TimestampTz => "timestamp with time zone".into(),
             SqlType::Interval => "interval".into(),
             SqlType::Array(element) => format!("{}[]", element.name()),
+            SqlType::Struct(fields) => {
+                let field =
+                    |(name, sql_type): &(String, SqlType)| format!("{name} {}", sql_type.name());
+                format!("struct<{}>", fields.iter().map(field).collect::<Vec<_>>().join(", "))
+            }
         }
     }
 }

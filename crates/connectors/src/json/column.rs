@@ -9,19 +9,20 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, ListArray, NullBufferBuilder,
-    PrimitiveArray, StringArray,
+    ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, FixedSizeBinaryArray,
+    LargeBinaryArray, ListArray, NullBufferBuilder, PrimitiveArray, StringArray, StructArray,
 };
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Decimal256Type, Field, FieldRef, Float32Type,
+    DataType, Date32Type, Decimal128Type, Decimal256Type, Field, FieldRef, Fields, Float32Type,
     Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
     IntervalUnit, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, i256,
 };
 use arrow::error::ArrowError;
+use millrace_types::json::{self, Cursor, Token, unescape};
 use millrace_types::{SqlType, input};
 
-use super::cursor::{Cursor, Failure, Token};
+use super::Failure;
 use super::number::{self, Misfit};
 use super::time;
 
@@ -40,12 +41,15 @@ enum Lane {
     Decimal256(Vec<i256>, u8, i8),
     Text(Bytes),
     Binary(Bytes),
+    Jsonb(Bytes),
+    Uuid(Vec<[u8; 16]>),
     Date(Vec<i32>),
     Time(Vec<i64>),
     Timestamp(Vec<i64>),
     TimestampTz(Vec<i64>),
     Interval(Vec<IntervalMonthDayNano>),
     List(Vec<i32>, FieldRef, Box<Column>),
+    Struct(usize, Fields, Vec<Column>),
 }
 
 /// Strings of bytes one after the other; `ends[i]` is where string `i` ends.
@@ -111,6 +115,8 @@ impl Column {
             DataType::Decimal256(p, s) => Lane::Decimal256(Vec::new(), *p, *s),
             DataType::Utf8 => Lane::Text(Bytes::default()),
             DataType::Binary => Lane::Binary(Bytes::default()),
+            DataType::LargeBinary => Lane::Jsonb(Bytes::default()),
+            DataType::FixedSizeBinary(16) => Lane::Uuid(Vec::new()),
             DataType::Date32 => Lane::Date(Vec::new()),
             DataType::Time64(TimeUnit::Microsecond) => Lane::Time(Vec::new()),
             DataType::Timestamp(TimeUnit::Microsecond, None) => Lane::Timestamp(Vec::new()),
@@ -119,6 +125,10 @@ impl Column {
             DataType::List(element) => {
                 let child = Column::new(element)?;
                 Lane::List(Vec::new(), element.clone(), Box::new(child))
+            }
+            DataType::Struct(fields) => {
+                let columns = fields.iter().map(|field| Column::new(field));
+                Lane::Struct(0, fields.clone(), columns.collect::<Option<_>>()?)
             }
             _ => return None,
         };
@@ -157,11 +167,18 @@ impl Column {
             Lane::Float64(values) => values.truncate(length),
             Lane::Decimal128(values, _, _) => values.truncate(length),
             Lane::Decimal256(values, _, _) => values.truncate(length),
-            Lane::Text(values) | Lane::Binary(values) => values.truncate(length),
+            Lane::Text(values) | Lane::Binary(values) | Lane::Jsonb(values) => {
+                values.truncate(length);
+            }
+            Lane::Uuid(values) => values.truncate(length),
             Lane::Interval(values) => values.truncate(length),
             Lane::List(ends, _, child) => {
                 ends.truncate(length);
                 child.truncate(usize::try_from(ends.last().copied().unwrap_or(0)).unwrap_or(0));
+            }
+            Lane::Struct(rows, _, columns) => {
+                *rows = length.min(*rows);
+                columns.iter_mut().for_each(|column| column.truncate(length));
             }
         }
     }
@@ -183,9 +200,14 @@ impl Column {
             Lane::Float64(values) => values.push(0.0),
             Lane::Decimal128(values, _, _) => values.push(0),
             Lane::Decimal256(values, _, _) => values.push(i256::ZERO),
-            Lane::Text(values) | Lane::Binary(values) => values.push_empty(),
+            Lane::Text(values) | Lane::Binary(values) | Lane::Jsonb(values) => values.push_empty(),
+            Lane::Uuid(values) => values.push([0; 16]),
             Lane::Interval(values) => values.push(IntervalMonthDayNano::ZERO),
             Lane::List(ends, _, _) => ends.push(ends.last().copied().unwrap_or(0)),
+            Lane::Struct(rows, _, columns) => {
+                *rows += 1;
+                columns.iter_mut().try_for_each(Column::push_null)?;
+            }
         }
         Ok(())
     }
@@ -204,6 +226,14 @@ impl Column {
             && cursor.peek() == Some(b'[')
         {
             read_list(ends, child, cursor, scratch)?;
+            self.nulls.append_non_null();
+            return Ok(());
+        }
+        if let Lane::Struct(rows, fields, columns) = &mut self.lane
+            && cursor.peek() == Some(b'{')
+        {
+            read_members(*rows, fields, columns, cursor, scratch)?;
+            *rows += 1;
             self.nulls.append_non_null();
             return Ok(());
         }
@@ -236,6 +266,14 @@ impl Column {
                 values.push(token.text().as_bytes())?;
             }
             Lane::Binary(values) => values.push(&bytea(token.text()).ok_or(Misfit::Syntax)?)?,
+            Lane::Jsonb(values) => {
+                let mut bytes = Vec::new();
+                json::encode_token(token, &mut bytes).map_err(|_| Misfit::Syntax)?;
+                values.push(&bytes)?;
+            }
+            Lane::Uuid(values) => {
+                values.push(input::uuid(token.text()).map_err(|_| Misfit::Syntax)?)
+            }
             Lane::Date(values) => values.push(moment(token, time::date)?),
             Lane::Time(values) => values.push(moment(token, time::time)?),
             Lane::Timestamp(values) => values.push(moment(token, time::timestamp)?),
@@ -243,7 +281,7 @@ impl Column {
             Lane::Interval(values) => {
                 values.push(input::interval(token.text()).map_err(|_| Misfit::Syntax)?);
             }
-            Lane::List(..) => return Err(Misfit::Syntax),
+            Lane::List(..) | Lane::Struct(..) => return Err(Misfit::Syntax),
         }
         self.nulls.append_non_null();
         Ok(())
@@ -299,9 +337,25 @@ impl Column {
                 let (offsets, bytes) = values.finish();
                 Arc::new(BinaryArray::try_new(offsets, bytes, nulls)?)
             }
+            Lane::Jsonb(values) => {
+                let (offsets, bytes) = values.finish();
+                let offsets: Vec<i64> = offsets.iter().copied().map(i64::from).collect();
+                let offsets = OffsetBuffer::new(offsets.into());
+                Arc::new(LargeBinaryArray::try_new(offsets, bytes, nulls)?)
+            }
+            Lane::Uuid(values) => {
+                let bytes: Vec<u8> = values.drain(..).flatten().collect();
+                Arc::new(FixedSizeBinaryArray::try_new(16, Buffer::from_vec(bytes), nulls)?)
+            }
             Lane::List(ends, element, child) => {
                 let offsets = offsets(ends);
                 Arc::new(ListArray::try_new(element.clone(), offsets, child.finish()?, nulls)?)
+            }
+            Lane::Struct(rows, fields, columns) => {
+                let arrays = columns.iter_mut().map(Column::finish).collect::<Result<_, _>>()?;
+                let rows = std::mem::take(rows);
+                let array = StructArray::try_new_with_length(fields.clone(), arrays, nulls, rows)?;
+                Arc::new(array)
             }
         })
     }
@@ -344,6 +398,46 @@ fn read_list(
     }
     let end = i32::try_from(child.len());
     ends.push(end.map_err(|_| Failure::Value("too many array elements".to_owned()))?);
+    Ok(())
+}
+
+/// The members of an object by the names of fields; what is not there is NULL, of repeated ones the
+/// last counts.
+fn read_members(
+    rows: usize,
+    fields: &Fields,
+    columns: &mut [Column],
+    cursor: &mut Cursor<'_>,
+    scratch: &mut String,
+) -> Result<(), Failure> {
+    cursor.take(b'{');
+    cursor.skip_space();
+    if !cursor.take(b'}') {
+        loop {
+            let (raw, escaped) = cursor.string()?;
+            let field = match escaped {
+                true => {
+                    unescape(raw, scratch);
+                    fields.iter().position(|field| field.name() == scratch)
+                }
+                false => fields.iter().position(|field| field.name() == raw),
+            };
+            cursor.colon()?;
+            match field {
+                Some(field) => {
+                    columns[field].truncate(rows);
+                    columns[field].read(cursor, scratch)?;
+                }
+                None => cursor.skip_value(0)?,
+            }
+            if !cursor.goes_on(b'}')? {
+                break;
+            }
+        }
+    }
+    for column in columns.iter_mut().filter(|column| column.len() == rows) {
+        column.push_null()?;
+    }
     Ok(())
 }
 

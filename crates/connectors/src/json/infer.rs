@@ -2,11 +2,11 @@
 //!
 //! Members in the order in which they are first met. A type is the narrowest that holds all values:
 //! whole numbers are bigint, others double precision or, beyond a bigint, numeric; texts that are all
-//! dates or times are that; what does not go together is text, as are objects.
+//! dates or times are that; objects and arrays of them are jsonb; what does not go together is text.
 
 use millrace_types::SqlType;
 
-use super::cursor::{Cursor, Failure, Token, unescape};
+use millrace_types::json::{Cursor, Malformed, Token, unescape};
 
 /// What the messages so far say.
 #[derive(Default)]
@@ -21,7 +21,7 @@ impl Inferred {
         self.object(&mut Cursor::new(text)).is_ok()
     }
 
-    fn object(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Failure> {
+    fn object(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Malformed> {
         cursor.skip_space();
         if !cursor.take(b'{') {
             return cursor.expected("one object");
@@ -55,7 +55,7 @@ impl Inferred {
 }
 
 /// The type of the value at the cursor; None for NULL.
-fn value(cursor: &mut Cursor<'_>) -> Result<Option<SqlType>, Failure> {
+fn value(cursor: &mut Cursor<'_>) -> Result<Option<SqlType>, Malformed> {
     if cursor.take_null()? {
         return Ok(None);
     }
@@ -66,7 +66,7 @@ fn value(cursor: &mut Cursor<'_>) -> Result<Option<SqlType>, Failure> {
         Token::Text(text) => text_type(text),
         Token::Nested(text) => match text.starts_with('[') {
             true => array_type(&mut Cursor::new(text))?,
-            false => SqlType::Text,
+            false => SqlType::Jsonb,
         },
     }))
 }
@@ -104,7 +104,7 @@ fn text_type(text: &str) -> SqlType {
     }
 }
 
-fn array_type(cursor: &mut Cursor<'_>) -> Result<SqlType, Failure> {
+fn array_type(cursor: &mut Cursor<'_>) -> Result<SqlType, Malformed> {
     let mut element = None;
     cursor.take(b'[');
     cursor.skip_space();
@@ -117,8 +117,7 @@ fn array_type(cursor: &mut Cursor<'_>) -> Result<SqlType, Failure> {
         }
     }
     Ok(match element {
-        // Arrays of arrays are kept as they are written.
-        Some(SqlType::Array(_)) => SqlType::Text,
+        Some(SqlType::Array(_) | SqlType::Jsonb) => SqlType::Jsonb,
         Some(element) => SqlType::Array(Box::new(element)),
         // Nobody knows yet.
         None => SqlType::Array(Box::new(SqlType::Text)),
@@ -127,13 +126,14 @@ fn array_type(cursor: &mut Cursor<'_>) -> Result<SqlType, Failure> {
 
 /// The type that holds the values of two.
 fn both(one: Option<SqlType>, other: Option<SqlType>) -> Option<SqlType> {
-    use SqlType::{Array, BigInt, Date, Double, Numeric, Text, Timestamp};
+    use SqlType::{Array, BigInt, Date, Double, Jsonb, Numeric, Text, Timestamp};
     Some(match (one, other) {
         (None, found) | (found, None) => return found,
         (Some(one), Some(other)) if one == other => one,
         (Some(BigInt), Some(Double)) | (Some(Double), Some(BigInt)) => Double,
         (Some(BigInt | Double), Some(Numeric(None)))
         | (Some(Numeric(None)), Some(BigInt | Double)) => Numeric(None),
+        (Some(Jsonb), _) | (_, Some(Jsonb)) => Jsonb,
         (Some(Date), Some(Timestamp)) | (Some(Timestamp), Some(Date)) => Timestamp,
         (Some(Array(one)), Some(Array(other))) => match both(Some(*one), Some(*other)) {
             Some(element) => Array(Box::new(element)),
@@ -170,10 +170,10 @@ mod tests {
     #[test]
     fn what_does_not_go_together_is_text() {
         let found = columns(&[
-            r#"{"a": 1, "b": "2024-01-02", "c": [1, 2.5], "d": {"x": 1}, "e": 12345678901234567890}"#,
+            r#"{"a": 1, "b": "2024-01-02", "c": [1, 2.5], "d": {"x": 1}, "f": [[1]], "e": 12345678901234567890}"#,
             r#"{"a": "x", "b": "soon", "c": [], "d": 1, "e": 1}"#,
         ]);
-        assert_eq!(found, "a text, b text, c text[], d text, e numeric");
+        assert_eq!(found, "a text, b text, c text[], d jsonb, f jsonb, e numeric");
     }
 
     #[test]

@@ -14,7 +14,6 @@
 //! Invariant: between messages all columns have `rows` values.
 
 mod column;
-mod cursor;
 mod infer;
 mod number;
 mod time;
@@ -30,8 +29,26 @@ use arrow::datatypes::FieldRef;
 use arrow::error::ArrowError;
 
 use self::column::Column;
-use self::cursor::{Cursor, Failure, unescape};
+use millrace_types::json::{Cursor, Malformed, unescape};
+
 pub(crate) use self::infer::Inferred;
+
+/// Why a message is not a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Failure {
+    /// Not JSON.
+    Malformed(Malformed),
+    /// JSON, but a value does not fit its column.
+    Value(String),
+    /// NULL or nothing for a column that takes no NULL.
+    Null,
+}
+
+impl From<Malformed> for Failure {
+    fn from(malformed: Malformed) -> Failure {
+        Failure::Malformed(malformed)
+    }
+}
 
 /// Keys of the last message that are remembered.
 const KEYS_MAX: usize = 256;
@@ -199,7 +216,7 @@ impl JsonDecoder {
         cursor: &mut Cursor<'_>,
         only_key: bool,
     ) -> Result<usize, (Failure, Option<usize>)> {
-        let outside = |failure| (failure, None);
+        let outside = |malformed: Malformed| (Failure::from(malformed), None);
         cursor.skip_space();
         if !cursor.take(b'{') {
             return cursor.expected("one object").map_err(outside);
@@ -227,7 +244,11 @@ impl JsonDecoder {
 
     /// The column that the key at the cursor names, if any.
     #[inline]
-    fn key(&mut self, cursor: &mut Cursor<'_>, position: usize) -> Result<Option<usize>, Failure> {
+    fn key(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        position: usize,
+    ) -> Result<Option<usize>, Malformed> {
         if let Some(step) = self.steps.get(position)
             && cursor.take_key(&step.key)
         {
@@ -240,7 +261,7 @@ impl JsonDecoder {
         &mut self,
         cursor: &mut Cursor<'_>,
         position: usize,
-    ) -> Result<Option<usize>, Failure> {
+    ) -> Result<Option<usize>, Malformed> {
         let (raw, escaped) = cursor.string()?;
         let column = if escaped {
             unescape(raw, &mut self.scratch);
@@ -293,7 +314,7 @@ impl JsonDecoder {
         let name = || column.and_then(|index| self.fields.get(index)).map_or("", |f| f.name());
         match failure {
             Failure::Malformed(..) if message.is_empty() => "the message is empty".to_owned(),
-            Failure::Malformed(wanted, at) => {
+            Failure::Malformed(Malformed { wanted, at }) => {
                 format!("malformed JSON at byte {at}: expected {wanted}")
             }
             Failure::Value(reason) => format!("column \"{}\": {reason}", name()),
@@ -321,7 +342,7 @@ pub(crate) fn members<'a, const N: usize>(
 ) -> Result<[Option<&'a str>; N], String> {
     let mut found = [None; N];
     find_members(&mut Cursor::new(text), names, &mut found).map_err(|failure| match failure {
-        Failure::Malformed(wanted, at) => {
+        Failure::Malformed(Malformed { wanted, at }) => {
             format!("malformed JSON at byte {at}: expected {wanted}")
         }
         Failure::Value(reason) => reason,
@@ -337,11 +358,11 @@ fn find_members<'a, const N: usize>(
 ) -> Result<(), Failure> {
     cursor.skip_space();
     if !cursor.take(b'{') {
-        return cursor.expected("one object");
+        return Ok(cursor.expected("one object")?);
     }
     cursor.skip_space();
     if cursor.take(b'}') {
-        return cursor.end();
+        return Ok(cursor.end()?);
     }
     loop {
         let (name, _) = cursor.string()?;
@@ -351,7 +372,7 @@ fn find_members<'a, const N: usize>(
             found[at] = (value != "null").then_some(value);
         }
         if !cursor.goes_on(b'}')? {
-            return cursor.end();
+            return Ok(cursor.end()?);
         }
     }
 }

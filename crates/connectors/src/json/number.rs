@@ -6,7 +6,7 @@
 
 use arrow::datatypes::i256;
 
-use super::cursor::{Number, Token};
+use millrace_types::json::{Number, Token};
 
 /// Why a text is not a value of a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -27,6 +27,8 @@ pub struct Driver {
     /// The constant rows have not been given yet.
     starts: bool,
     now: Option<i64>,
+    /// See [`Driver::limit`].
+    most: usize,
 }
 
 /// What passes through one time.
@@ -47,7 +49,15 @@ impl Driver {
         let operators = |_| graph.stages.iter().map(build).collect::<Result<Vec<_>, _>>();
         let workers = (0..workers).map(operators).collect::<Result<_, _>>()?;
         let pushed = BTreeMap::new();
-        Ok(Driver { graph, workers, pushed, followed: true, starts: true, now: None })
+        Ok(Driver {
+            graph,
+            workers,
+            pushed,
+            followed: true,
+            starts: true,
+            now: None,
+            most: usize::MAX,
+        })
     }
 
     /// A view with stored state, whatever the number of workers that stored it.
@@ -81,6 +91,12 @@ impl Driver {
         self.workers.iter_mut().flatten().for_each(|operator| operator.set_fuel(rows));
     }
 
+    /// A time in which an operator gives more rows than this is not finished: random queries may ask
+    /// for more than memory holds.
+    pub fn limit(&mut self, rows: usize) {
+        self.most = rows;
+    }
+
     /// What `now()` is from here on, microseconds.
     pub fn set_now(&mut self, now: i64) {
         self.now = Some(now);
@@ -107,6 +123,20 @@ impl Driver {
         ts: Ts,
         watermarks: &BTreeMap<ObjectId, i64>,
     ) -> Result<Output, Error> {
+        let out = self.finish_within(ts, watermarks)?;
+        out.ok_or_else(|| Error::Unsupported(format!("a time of more than {} rows", self.most)))
+    }
+
+    /// The same; None if an operator gave more rows than [`Driver::limit`] allows: the view is of no
+    /// use then.
+    ///
+    /// # Errors
+    /// An operator's.
+    pub fn finish_within(
+        &mut self,
+        ts: Ts,
+        watermarks: &BTreeMap<ObjectId, i64>,
+    ) -> Result<Option<Output>, Error> {
         let (workers, now) = (self.workers.len(), self.now);
         let context = |worker| {
             let watermarks = watermarks.clone();
@@ -142,6 +172,9 @@ impl Driver {
                 operator.finish(&whole, &mut own)?;
                 while operator.has_more() {
                     operator.finish(&whole, &mut own)?;
+                    if own.deltas.iter().map(Delta::len).sum::<usize>() > self.most {
+                        return Ok(None);
+                    }
                 }
                 out.late.append(&mut own.late);
                 out.errors.append(&mut own.errors);
@@ -153,7 +186,7 @@ impl Driver {
                 }
             }
         }
-        Ok(out)
+        Ok(Some(out))
     }
 
     /// Sends rows to all that they feed.

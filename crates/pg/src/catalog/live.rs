@@ -174,6 +174,7 @@ pub(super) fn columns(relations: &Arc<dyn Relations>) -> DfResult<StreamingTable
             text(|(.., field)| match SqlType::of_arrow(field.data_type()) {
                 Some(SqlType::Numeric(_)) => "numeric".to_owned(),
                 Some(SqlType::Array(_)) => "ARRAY".to_owned(),
+                Some(SqlType::Struct(_)) => "record".to_owned(),
                 Some(sql) => sql.name(),
                 None => "record".to_owned(),
             }),

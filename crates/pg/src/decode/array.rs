@@ -2,71 +2,21 @@
 
 use bytes::Buf;
 use datafusion::common::ScalarValue;
+use millrace_types::input::{self, Item};
 use millrace_types::{Report, SqlState, SqlType};
 
 use super::{binary, malformed, text};
 
 /// Reads `{a,"b c",NULL}`.
-pub(super) fn parse(input: &str, element: &SqlType) -> Result<ScalarValue, Report> {
-    let malformed = || {
-        let message = format!("malformed array literal: \"{input}\"");
-        Report::new(SqlState::INVALID_TEXT_REPRESENTATION, message)
+pub(super) fn parse(text: &str, element: &SqlType) -> Result<ScalarValue, Report> {
+    let value = |item: Item| match item {
+        Item::Null => null(element),
+        Item::Text(item) => text::value(&item, element),
+        Item::Array(_) => Err(Report::unsupported("an array parameter of more than one dimension")),
     };
-    let inner = input
-        .trim()
-        .strip_prefix('{')
-        .and_then(|rest| rest.strip_suffix('}'))
-        .ok_or_else(malformed)?;
-    let mut values = Vec::new();
-    let mut rest = inner.trim_start();
-    while !rest.is_empty() {
-        let (item, after) = item(rest)?.ok_or_else(malformed)?;
-        values.push(match item {
-            Some(item) => text::value(&item, element)?,
-            None => null(element)?,
-        });
-        rest = match after.trim_start().strip_prefix(',') {
-            Some(more) if !more.trim().is_empty() => more.trim_start(),
-            None if after.trim().is_empty() => "",
-            _ => return Err(malformed()),
-        };
-    }
+    let values: Vec<ScalarValue> =
+        input::array(text)?.into_iter().map(value).collect::<Result<_, _>>()?;
     Ok(list(&values, element))
-}
-
-/// An element's text, None for NULL, and what follows it.
-type Item<'a> = (Option<String>, &'a str);
-
-/// The first element of a list; None if it is not well formed.
-fn item(input: &str) -> Result<Option<Item<'_>>, Report> {
-    if input.starts_with('{') {
-        return Err(Report::unsupported("an array parameter of more than one dimension"));
-    }
-    let quoted = input.starts_with('"');
-    let mut value = String::new();
-    let mut chars = input.char_indices().skip(usize::from(quoted));
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '\\' => match chars.next() {
-                Some((_, escaped)) => value.push(escaped),
-                None => return Ok(None),
-            },
-            '"' if quoted => return Ok(Some((Some(value), &input[at + 1..]))),
-            ',' if !quoted => return Ok(unquoted(&value, &input[at..])),
-            '"' | '{' | '}' if !quoted => return Ok(None),
-            c => value.push(c),
-        }
-    }
-    Ok(if quoted { None } else { unquoted(&value, "") })
-}
-
-fn unquoted<'a>(value: &str, after: &'a str) -> Option<Item<'a>> {
-    let value = value.trim_end();
-    match value {
-        "" => None,
-        value if value.eq_ignore_ascii_case("null") => Some((None, after)),
-        value => Some((Some(value.to_owned()), after)),
-    }
 }
 
 /// Reads the binary form.

@@ -9,11 +9,9 @@ use millrace_types::{Report, SqlType, TIME_ZONE};
 
 use super::{array, malformed, out_of_range, text, utf8};
 use crate::encode::{EPOCH_DAYS, EPOCH_MICROSECONDS};
+use crate::types::JSON;
 
-const JSONB: u32 = 3802;
-const UUID: u32 = 2950;
-
-/// Reads bytes as a value of a type; the type's number tells apart what is kept as text.
+/// Reads bytes as a value of a type; the type's number tells `json` from `jsonb`.
 pub(super) fn value(bytes: &[u8], sql: &SqlType, oid: u32) -> Result<ScalarValue, Report> {
     Ok(match sql {
         SqlType::Boolean => ScalarValue::Boolean(Some(exact::<1>(bytes)? != [0])),
@@ -27,8 +25,10 @@ pub(super) fn value(bytes: &[u8], sql: &SqlType, oid: u32) -> Result<ScalarValue
         SqlType::Numeric(size) => text::numeric(&numeric(bytes)?, *size)?,
         SqlType::Real => ScalarValue::Float32(Some(f32::from_be_bytes(exact(bytes)?))),
         SqlType::Double => ScalarValue::Float64(Some(f64::from_be_bytes(exact(bytes)?))),
-        SqlType::Text => ScalarValue::Utf8(Some(kept_as_text(bytes, oid)?)),
+        SqlType::Text => ScalarValue::Utf8(Some(utf8(bytes)?.to_owned())),
         SqlType::Bytea => ScalarValue::Binary(Some(bytes.to_vec())),
+        SqlType::Jsonb => text::value(json_text(bytes, oid)?, sql)?,
+        SqlType::Uuid => ScalarValue::FixedSizeBinary(16, Some(exact::<16>(bytes)?.to_vec())),
         SqlType::Date => {
             let days = i32::from_be_bytes(exact(bytes)?);
             let shifted = match days {
@@ -44,6 +44,7 @@ pub(super) fn value(bytes: &[u8], sql: &SqlType, oid: u32) -> Result<ScalarValue
         }
         SqlType::Interval => ScalarValue::IntervalMonthDayNano(Some(interval(bytes, sql)?)),
         SqlType::Array(element) => array::decode(bytes, element)?,
+        SqlType::Struct(_) => return Err(Report::unsupported("a record as a parameter")),
     })
 }
 
@@ -51,18 +52,12 @@ fn exact<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Report> {
     bytes.try_into().map_err(|_| malformed())
 }
 
-fn kept_as_text(bytes: &[u8], oid: u32) -> Result<String, Report> {
-    match oid {
-        JSONB => match bytes.split_first() {
-            Some((1, json)) => Ok(utf8(json)?.to_owned()),
-            _ => Err(malformed()),
-        },
-        UUID => {
-            let uuid = u128::from_be_bytes(exact(bytes)?);
-            let hex = format!("{uuid:032x}");
-            Ok([&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-"))
-        }
-        _ => Ok(utf8(bytes)?.to_owned()),
+/// The text of a `jsonb`, after the version of its form, or of a `json`.
+fn json_text(bytes: &[u8], oid: u32) -> Result<&str, Report> {
+    match bytes.split_first() {
+        _ if oid == JSON => utf8(bytes),
+        Some((1, json)) => utf8(json),
+        _ => Err(malformed()),
     }
 }
 

@@ -96,12 +96,17 @@ fn times_are_read_as_drivers_write_them() {
 }
 
 #[test]
-fn uuid_and_jsonb_are_kept_as_text() {
+fn uuid_and_jsonb_have_binary_forms() {
     let uuid: Vec<u8> = (0..16).collect();
-    let read = |bytes: &[u8], oid| parameter(Some(bytes), Format::Binary, oid, &DataType::Utf8);
-    assert_eq!(read(&uuid, 2950).unwrap(), "00010203-0405-0607-0809-0a0b0c0d0e0f".into());
-    assert_eq!(read(b"\x01{}", 3802).unwrap(), "{}".into());
-    assert!(read(b"{}", 3802).is_err());
+    let read =
+        |bytes: &[u8], oid, data_type| parameter(Some(bytes), Format::Binary, oid, &data_type);
+    let wanted = ScalarValue::FixedSizeBinary(16, Some(uuid.clone()));
+    assert_eq!(read(&uuid, 2950, SqlType::Uuid.arrow()).unwrap(), wanted);
+    let json = |bytes: &[u8], oid| read(bytes, oid, SqlType::Jsonb.arrow());
+    let wanted = ScalarValue::LargeBinary(Some(millrace_types::json::encode("{}").unwrap()));
+    assert_eq!(json(b"\x01{ }", 3802).unwrap(), wanted);
+    assert_eq!(json(b"{ }", 114).unwrap(), wanted);
+    assert!(json(b"{}", 3802).is_err());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use arrow::datatypes::i256;
 use datafusion::common::ScalarValue;
-use millrace_types::{NUMERIC_PRECISION, NUMERIC_SCALE, Report, SqlType, TIME_ZONE, input};
+use millrace_types::{NUMERIC_PRECISION, NUMERIC_SCALE, Report, SqlType, TIME_ZONE, input, json};
 
 use super::array;
 
@@ -18,6 +18,8 @@ pub(super) fn value(text: &str, sql: &SqlType) -> Result<ScalarValue, Report> {
         SqlType::Double => ScalarValue::Float64(Some(input::double(text)?)),
         SqlType::Text => ScalarValue::Utf8(Some(text.to_owned())),
         SqlType::Bytea => ScalarValue::Binary(Some(input::bytea(text)?)),
+        SqlType::Jsonb => ScalarValue::LargeBinary(Some(json::encode(text)?)),
+        SqlType::Uuid => ScalarValue::FixedSizeBinary(16, Some(input::uuid(text)?.to_vec())),
         SqlType::Date => ScalarValue::Date32(Some(input::date(text)?)),
         SqlType::Time => ScalarValue::Time64Microsecond(Some(input::time(text)?)),
         SqlType::Timestamp => {
@@ -29,6 +31,7 @@ pub(super) fn value(text: &str, sql: &SqlType) -> Result<ScalarValue, Report> {
         }
         SqlType::Interval => ScalarValue::IntervalMonthDayNano(Some(input::interval(text)?)),
         SqlType::Array(element) => array::parse(text, element)?,
+        SqlType::Struct(_) => return Err(Report::unsupported("a record as a parameter")),
     })
 }
 

@@ -7,9 +7,9 @@ use arrow::array::{Array, ListArray, StructArray};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::DataType;
 use bytes::{BufMut, BytesMut};
-use millrace_types::{Report, SqlState};
+use millrace_types::{Report, SqlState, quote};
 
-use super::{Column, Format, Values, Zone, text};
+use super::{Column, Format, Values, Zone};
 use crate::types;
 
 /// A column of lists.
@@ -51,7 +51,7 @@ impl List {
             } else {
                 element.clear();
                 self.elements.text(row, &mut element)?;
-                text::array_element(&element, out);
+                quote::array_element(&element, out);
             }
         }
         out.put_u8(b'}');
@@ -137,7 +137,7 @@ impl Record {
             if !field.is_null(row) {
                 value.clear();
                 field.text(row, &mut value)?;
-                text::record_field(&value, out);
+                quote::record_field(&value, out);
             }
         }
         out.put_u8(b')');

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 use millrace_dataflow::operator::StateChange;
+use millrace_sql::Object;
 use millrace_storage::{Change, Commit, EpochRecord, Op, Store, Table};
 use millrace_types::{Epoch, ObjectId, Report, TableId, Ts};
 
@@ -97,8 +98,8 @@ pub(super) struct Checkpoints {
     pub(super) attached: Vec<Attached>,
     /// State that views handed over for checkpoints that they had left by then.
     late: BTreeMap<ObjectId, Vec<(TableId, StateChange)>>,
-    /// Views that the commit under way makes durable, with their names.
-    pub(super) creating: Vec<(ObjectId, String)>,
+    /// Views that the commit under way makes durable.
+    pub(super) creating: Vec<Object>,
     /// Tables of views that never came to be; the next commit drops them.
     pub(super) orphans: Vec<TableId>,
     /// Catalog changes that ride with the next checkpoint.
@@ -374,7 +375,7 @@ impl Coordinator {
         let mut catalog = (!now.is_empty()).then(|| (*self.catalog()).clone());
         for attached in now {
             ops.extend(self.created_ops(&attached.object)?);
-            self.checkpoints.creating.push((attached.view, attached.object.name.clone()));
+            self.checkpoints.creating.push(attached.object.clone());
             catalog = catalog.map(|catalog| catalog.with(attached.object));
             then.replies.extend(attached.reply);
             then.created.push(attached.view);
@@ -426,7 +427,7 @@ impl Coordinator {
             self.shared.set_catalog(catalog);
         }
         for view in done.then.created {
-            self.checkpoints.creating.retain(|(id, _)| *id != view);
+            self.checkpoints.creating.retain(|object| object.id != view);
             self.created(view);
         }
         for view in done.then.dropped {

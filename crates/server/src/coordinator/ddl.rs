@@ -177,9 +177,9 @@ impl Coordinator {
 
     /// Installs a view whose turn has come, and begins to fill it.
     pub(super) fn begin_job(&mut self, new: NewView, reply: Option<Reply>) {
-        let (id, name) = (new.object.id, new.object.name.clone());
+        let (id, asked) = (new.object.id, new.object.clone());
         if let Some(report) = self.stopped_below(&new.object) {
-            self.end_job(id, &name, reply, report);
+            self.end_job(&asked, reply, report);
             return;
         }
         let opened = self.open_unread(&new);
@@ -200,7 +200,7 @@ impl Coordinator {
             }),
             Err(report) => {
                 self.close_unread_sources();
-                self.end_job(id, &name, reply, report);
+                self.end_job(&asked, reply, report);
             }
         }
     }

@@ -60,27 +60,20 @@ impl Coordinator {
         let mut jobs: Vec<JobStatus> = Vec::new();
         for (id, hydration) in &self.hydrations {
             let state = if hydration.is_admitted() { JobState::Running } else { JobState::Queued };
-            let (view, needs) = (hydration.name.clone(), hydration.needs().collect());
+            let (view, kind) = (hydration.name.clone(), hydration.kind());
             let (read, total, kept) = hydration.progress();
-            jobs.push(JobStatus { id: *id, view, state, read, total, kept, needs });
+            let needs = hydration.needs().collect();
+            jobs.push(JobStatus { id: *id, view, kind, state, read, total, kept, needs });
         }
         // They are full, and wait for the checkpoint that makes them durable.
         let attached = self.checkpoints.attached.iter();
-        let attached = attached.map(|attached| {
-            (attached.view, attached.object.name.clone(), needs(&attached.object).collect())
-        });
-        let creating = self.checkpoints.creating.iter().cloned();
-        let creating = creating.map(|(id, view)| (id, view, Vec::new()));
-        for (id, view, needs) in attached.chain(creating) {
-            let (state, total) = (JobState::Running, Some(0));
-            jobs.push(JobStatus { id, view, state, read: 0, total, kept: 0, needs });
-        }
+        let attached = attached.map(|attached| &attached.object);
+        let done = attached.chain(&self.checkpoints.creating);
+        let full = |object| JobStatus { total: Some(0), ..status(object, JobState::Running) };
+        jobs.extend(done.map(full));
         let waiting =
             self.jobs.waiting().filter(|object| !self.hydrations.contains_key(&object.id));
-        jobs.extend(waiting.map(|object| {
-            let (id, view, needs) = (object.id, object.name.clone(), needs(object).collect());
-            JobStatus { id, view, state: JobState::Queued, read: 0, total: None, kept: 0, needs }
-        }));
+        jobs.extend(waiting.map(|object| status(object, JobState::Queued)));
         jobs.extend(self.jobs.failed.iter().cloned());
         jobs.sort_by_key(|job| job.id);
         jobs
@@ -139,25 +132,16 @@ impl Coordinator {
     }
 
     /// A job has failed or was given up: it is forgotten, and then who waits for it hears why.
-    pub(super) fn end_job(
-        &mut self,
-        view: ObjectId,
-        name: &str,
-        reply: Option<Reply>,
-        report: Report,
-    ) {
+    pub(super) fn end_job(&mut self, object: &Object, reply: Option<Reply>, report: Report) {
         let given_up = report.code == SqlState::QUERY_CANCELED;
         if reply.is_none() && !given_up {
-            tracing::error!(view = name, %report, "a view could not be filled");
-            let (name, state) = (name.to_owned(), JobState::Failed(report.to_string()));
-            let (total, needs) = (None, Vec::new());
-            let failed = JobStatus { id: view, view: name, state, read: 0, total, kept: 0, needs };
-            self.jobs.failed.push(failed);
+            tracing::error!(view = object.name, %report, "a view could not be filled");
+            self.jobs.failed.push(status(object, JobState::Failed(report.to_string())));
             let over = self.jobs.failed.len().saturating_sub(FAILED_KEPT);
             self.jobs.failed.drain(..over);
         }
         let replies = reply.map(|reply| (reply, Err(report))).into_iter().collect();
-        self.jobs.endings.push(Ending { view, replies });
+        self.jobs.endings.push(Ending { view: object.id, replies });
         self.last_post_at = 0;
     }
 
@@ -184,7 +168,7 @@ impl Coordinator {
         }
         if let Some(at) = self.jobs.connecting.iter().position(is) {
             let object = self.jobs.connecting.remove(at);
-            self.end_job(job, &object.name, None, cancelled());
+            self.end_job(&object, None, cancelled());
             return true;
         }
         let queued = self.jobs.queue.iter().position(|queued| is(&queued.new.object));
@@ -197,12 +181,12 @@ impl Coordinator {
         if let Some(at) = attached {
             let attached = self.checkpoints.attached.remove(at);
             self.unpublish(job);
-            self.end_job(job, &attached.object.name, attached.reply, cancelled());
+            self.end_job(&attached.object, attached.reply, cancelled());
             return true;
         }
         match queued {
             Some(Queued { new, reply }) => {
-                self.end_job(job, &new.object.name, reply, cancelled());
+                self.end_job(&new.object, reply, cancelled());
                 true
             }
             None => false,
@@ -238,6 +222,13 @@ impl Coordinator {
             drop(reply.send(Err(report.hint("CANCEL JOB gives it up."))));
         }
     }
+}
+
+/// Of a job that reads nothing now.
+fn status(object: &Object, state: JobState) -> JobStatus {
+    let (id, view, kind) = (object.id, object.name.clone(), object.object_kind());
+    let needs = needs(object).collect();
+    JobStatus { id, view, kind, state, read: 0, total: None, kept: 0, needs }
 }
 
 /// What a statement is told whose job was given up.

@@ -16,8 +16,17 @@ use crate::error::ServerError;
 use crate::sources::{CONNECT_TIMEOUT, Connected, connect_all};
 
 impl Conn {
-    /// True if the name is taken and the statement asks to let that pass.
-    fn exists(&mut self, name: &Name, if_not_exists: bool) -> Result<bool, Report> {
+    /// True if the name is taken and the statement asks to let that pass; then the object is there, or
+    /// goes on being filled in the background.
+    async fn exists(&mut self, name: &Name, if_not_exists: bool) -> Result<bool, Report> {
+        if if_not_exists && let Some(job) = self.job(&name.name) {
+            let (name, id) = (&name.name, job.id);
+            self.notice(format!("relation \"{name}\" is being filled (job {id}), skipping"));
+            if self.settings.lock().get("background_ddl")? == "on" {
+                return Ok(true);
+            }
+            self.until_ended(name).await;
+        }
         if self.shared.catalog().find(&name.name).is_none() {
             return Ok(false);
         }
@@ -47,7 +56,7 @@ impl Conn {
     }
 
     pub(super) async fn create_source(&mut self, create: ast::CreateSource) -> Result<(), Report> {
-        if self.exists(&create.name, create.if_not_exists)? {
+        if self.exists(&create.name, create.if_not_exists).await? {
             return Ok(());
         }
         let mut source = self.bind_source(&create).await?;
@@ -93,7 +102,7 @@ impl Conn {
     }
 
     pub(super) async fn create_table(&mut self, create: ast::CreateTable) -> Result<(), Report> {
-        if self.exists(&create.name, create.if_not_exists)? {
+        if self.exists(&create.name, create.if_not_exists).await? {
             return Ok(());
         }
         let mut table = millrace_sql::bind_table(&create, &crate::sources::CONNECTORS)?;
@@ -129,7 +138,7 @@ impl Conn {
     }
 
     pub(super) async fn create_view(&mut self, create: ast::CreateView) -> Result<(), Report> {
-        if self.exists(&create.name, create.if_not_exists)? {
+        if self.exists(&create.name, create.if_not_exists).await? {
             return Ok(());
         }
         let object = self.bind_view(&create)?;
@@ -140,7 +149,7 @@ impl Conn {
         &mut self,
         create: ast::CreateMaterializedView,
     ) -> Result<(), Report> {
-        if self.exists(&create.name, create.if_not_exists)? {
+        if self.exists(&create.name, create.if_not_exists).await? {
             return Ok(());
         }
         let (plan, bound) = self.plan_view(&create)?;
@@ -171,7 +180,7 @@ impl Conn {
 
     pub(super) async fn create_index(&mut self, create: ast::CreateIndex) -> Result<(), Report> {
         if let Some(name) = &create.name
-            && self.exists(name, create.if_not_exists)?
+            && self.exists(name, create.if_not_exists).await?
         {
             return Ok(());
         }
@@ -203,25 +212,30 @@ impl Conn {
     }
 
     pub(super) async fn drop_objects(&mut self, drop: ast::Drop) -> Result<(), Report> {
-        let mut ids = Vec::new();
+        let (mut ids, mut jobs) = (Vec::new(), Vec::new());
         for name in &drop.names {
             match self.object(name) {
                 Ok(object) if object.object_kind() == drop.kind => ids.push(object.id),
                 Ok(object) => {
-                    let message = format!("\"{}\" is not a {}", name.name, drop.kind.word());
-                    let report = Report::new(SqlState::WRONG_OBJECT_TYPE, message).hint(format!(
-                        "Use DROP {} to remove a {}.",
-                        object.object_kind().sql(),
-                        object.object_kind().word()
-                    ));
-                    return Err(positioned(report, name));
+                    return Err(positioned(other_kind(&drop, name, object.object_kind()), name));
                 }
+                Err(_) if let Some(job) = self.job(&name.name) => match job.kind == drop.kind {
+                    true => jobs.push((job.id, name)),
+                    false => return Err(positioned(other_kind(&drop, name, job.kind), name)),
+                },
                 Err(_) if drop.if_exists => {
                     let kind = drop.kind.word();
                     self.notice(format!("{kind} \"{}\" does not exist, skipping", name.name));
                 }
-                Err(_) => return Err(positioned(self.missing(drop.kind, &name.name), name)),
+                Err(_) => return Err(positioned(missing(drop.kind, &name.name), name)),
             }
+        }
+        for (job, name) in jobs {
+            // One that has become a view meanwhile is dropped as such.
+            if self.cancel_job(job).await.is_err() {
+                self.until_ended(&name.name).await;
+            }
+            ids.extend(self.object(name).ok().map(|object| object.id));
         }
         if ids.is_empty() {
             return Ok(());
@@ -230,21 +244,6 @@ impl Conn {
         self.ask(|reply| Request::Drop(ids, drop.cascade, reply)).await?;
         self.notices.extend(cascades);
         Ok(())
-    }
-
-    fn missing(&self, kind: ObjectKind, name: &str) -> Report {
-        let code = match kind {
-            ObjectKind::Index => SqlState::UNDEFINED_OBJECT,
-            _ => SqlState::UNDEFINED_TABLE,
-        };
-        let report = Report::new(code, format!("{} \"{name}\" does not exist", kind.word()));
-        let jobs = self.shared.board.lock().jobs.clone();
-        match jobs.iter().find(|job| job.view == name) {
-            Some(job) => {
-                report.hint(format!("It is being filled: CANCEL JOB {} ends that.", job.id))
-            }
-            None => report,
-        }
     }
 
     /// What PostgreSQL says of objects that go with others, and which jobs end. Indexes go without a
@@ -272,6 +271,21 @@ impl Conn {
             }
         }
     }
+}
+
+fn missing(kind: ObjectKind, name: &str) -> Report {
+    let code = match kind {
+        ObjectKind::Index => SqlState::UNDEFINED_OBJECT,
+        _ => SqlState::UNDEFINED_TABLE,
+    };
+    Report::new(code, format!("{} \"{name}\" does not exist", kind.word()))
+}
+
+/// The error for a DROP of something else.
+fn other_kind(drop: &ast::Drop, name: &Name, found: ObjectKind) -> Report {
+    let message = format!("\"{}\" is not {}", name.name, drop.kind.one());
+    let report = Report::new(SqlState::WRONG_OBJECT_TYPE, message);
+    report.hint(format!("Use DROP {} to remove {}.", found.sql(), found.one()))
 }
 
 /// What is said when the coordinator has gone.

@@ -43,6 +43,20 @@ impl Conn {
         }
     }
 
+    /// The job that fills what will have a name.
+    pub(super) fn job(&self, name: &str) -> Option<JobStatus> {
+        let is_under_way = |job: &JobStatus| !matches!(job.state, JobState::Failed(_));
+        let board = self.shared.board.lock();
+        board.jobs.iter().find(|job| job.view == name && is_under_way(job)).cloned()
+    }
+
+    /// Waits until no job has a name: what it fills is there, or will not be.
+    pub(super) async fn until_ended(&self, name: &str) {
+        while self.job(name).is_some() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
     /// A notice on how far a job is, if it is time for one.
     fn tell(&self, name: &str, told: &mut Told) {
         let jobs = self.shared.board.lock().jobs.clone();

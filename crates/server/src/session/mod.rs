@@ -88,6 +88,7 @@ impl Database for Sessions {
             transaction: Transaction::Idle,
             seen: Epoch::default(),
             uncommitted: Uncommitted::default(),
+            defined: false,
             copying: None,
             given: None,
             explained: Mutex::default(),
@@ -124,6 +125,8 @@ struct Conn {
     /// The last epoch that this session has read.
     seen: Epoch,
     uncommitted: Uncommitted,
+    /// Objects were created or dropped in the open transaction.
+    defined: bool,
     /// A COPY that waits for its data.
     copying: Option<copy::Copying>,
     /// Rows that the statement under way reads by a name.
@@ -245,7 +248,7 @@ impl Conn {
         text: &str,
         parameters: Vec<ScalarValue>,
     ) -> Result<Outcome, Report> {
-        let tag = statement.tag();
+        let (tag, defines) = (statement.tag(), statement.defines());
         match statement {
             Statement::CreateSource(create) => self.create_source(*create).await?,
             Statement::CreateMaterializedView(create) => {
@@ -267,6 +270,11 @@ impl Conn {
             }
             Statement::Query(query) => return self.query(&query, text, parameters).await,
             Statement::Session(session) => return self.session(session, tag).await,
+        }
+        if defines && self.transaction == Transaction::Open {
+            let message = format!("{tag} takes effect at once: ROLLBACK does not undo it");
+            self.warn(SqlState::WARNING, &message);
+            self.defined = true;
         }
         Ok(Outcome::Done(tag.to_owned()))
     }
@@ -295,14 +303,15 @@ impl Conn {
                 self.transaction = Transaction::Idle;
                 if failed {
                     done = "ROLLBACK".to_owned();
-                    self.uncommitted = Uncommitted::default();
+                    self.roll_back();
                 } else {
+                    self.defined = false;
                     self.commit_changes().await?;
                 }
             }
             S::Rollback => {
                 self.transaction = Transaction::Idle;
-                self.uncommitted = Uncommitted::default();
+                self.roll_back();
             }
             S::Savepoint(name) => {
                 self.in_transaction("SAVEPOINT")?;
@@ -322,6 +331,15 @@ impl Conn {
             S::Accepted(tag) => self.notice(format!("{tag} has no effect")),
         }
         Ok(Outcome::Done(done))
+    }
+
+    /// What was changed in tables is forgotten.
+    fn roll_back(&mut self) {
+        self.uncommitted = Uncommitted::default();
+        if std::mem::take(&mut self.defined) {
+            let message = "what was created and dropped in the transaction is not rolled back";
+            self.warn(SqlState::WARNING, message);
+        }
     }
 
     fn in_transaction(&self, what: &str) -> Result<(), Report> {

@@ -96,7 +96,7 @@ impl Conn {
     fn show_create(&self, kind: ObjectKind, name: &Name) -> Result<Outcome, Report> {
         let object = self.object(name)?;
         if object.object_kind() != kind {
-            let message = format!("\"{}\" is not a {}", name.name, kind.word());
+            let message = format!("\"{}\" is not {}", name.name, kind.one());
             return Err(positioned(Report::new(SqlState::WRONG_OBJECT_TYPE, message), name));
         }
         let row = vec![Some(object.name.clone()), Some(object.sql.clone())];

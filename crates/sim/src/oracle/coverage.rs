@@ -7,6 +7,7 @@ use millrace_plan::{
     Aggregate, Clock, Join, JoinKind, LeafKind, Nearest, Node, Over, Stay, Step, TopN, ViewPlan,
 };
 
+use super::scalar;
 use super::sql::TABLE_ID;
 
 /// Forms of a statement that become other operators, by what stands in its text.
@@ -145,10 +146,15 @@ impl Coverage {
 
     /// Counts forms of a statement that its plan does not tell.
     pub(super) fn text(&mut self, text: &str) {
-        for form in FORMS {
-            if text.contains(form) {
+        for form in FORMS.map(str::to_owned).into_iter().chain(scalar::marks()) {
+            if text.contains(&form) {
                 self.hit(form);
             }
+        }
+        for call in text.split('(') {
+            let named = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
+            let name = call.rsplit(named).next().unwrap_or_default();
+            self.hit(format!("{name}()"));
         }
     }
 
@@ -328,6 +334,12 @@ impl Coverage {
         let windows = windows.map(|function| over_name(function.name()));
         let others = WANTED.iter().chain(&FORMS).map(ToString::to_string);
         let wanted = functions.chain(joins).chain(windows).chain(others);
+        let called = |(name, others): &(String, Vec<String>)| {
+            let mut names = others.iter().chain([name]);
+            names.any(|name| self.0.contains_key(&format!("{name}()")))
+        };
+        let scalars = scalar::wanted(state).into_iter().filter(|names| !called(names));
+        let wanted = wanted.chain(scalar::marks()).chain(scalars.map(|(name, _)| name));
         let never: Vec<String> = wanted.filter(|what| !self.0.contains_key(what)).collect();
         assert!(never.is_empty(), "never reached: {never:?}; reached: {:#?}", self.0);
     }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, AsArray, BooleanArray, Decimal128Array, Decimal256Array, Float64Array, Int32Array,
-    Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    ArrayRef, AsArray, BooleanArray, Decimal128Array, Decimal256Array, FixedSizeBinaryArray,
+    Float64Array, Int32Array, Int64Array, LargeBinaryArray, ListArray, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
 };
 use arrow::compute::{concat_batches, filter_record_batch, not};
-use arrow::datatypes::{Int64Type, SchemaRef, i256};
-use millrace_types::{Delta, NUMERIC_PRECISION, NUMERIC_SCALE, SqlType, TIME_ZONE};
+use arrow::datatypes::{Int32Type, Int64Type, SchemaRef, i256};
+use millrace_types::{Delta, NUMERIC_PRECISION, NUMERIC_SCALE, SqlType, TIME_ZONE, json};
 use rand::Rng;
 use rand::rngs::StdRng;
 
@@ -29,6 +30,9 @@ pub(super) fn columns() -> Vec<(&'static str, SqlType)> {
         ("t", SqlType::Text),
         ("f", SqlType::Boolean),
         ("ts", SqlType::TimestampTz),
+        ("js", SqlType::Jsonb),
+        ("li", SqlType::Array(Box::new(SqlType::Integer))),
+        ("id", SqlType::Uuid),
     ]
 }
 
@@ -162,6 +166,9 @@ impl Rows {
                 some(random, 0, 2).iter().map(|v| v.map(|v| v == 1)).collect::<BooleanArray>(),
             ),
             Arc::new(TimestampMicrosecondArray::from(times.to_vec()).with_timezone(TIME_ZONE)),
+            Arc::new(jsons(some(random, 0, 12))),
+            Arc::new(arrays(some(random, 0, keys + 4))),
+            Arc::new(uuids(some(random, 0, keys))),
             Arc::new(Int32Array::from(vec![number; rows])),
             Arc::new(Int64Array::from_iter_values(offset..offset + count)),
         ];
@@ -223,9 +230,13 @@ impl TableRows {
     }
 }
 
-/// Numbers that doubles hold and add up exactly: a sum then has one value in any order.
+/// Numbers that doubles hold and add up exactly, and both zeros: a sum then has one value in any order.
 fn eighths(values: Vec<Option<i64>>) -> Float64Array {
-    let eighth = |v: i64| f64::from(i32::try_from(v).expect("a small number")) / 8.0;
+    let eighth = |v: i64| match v.rem_euclid(25) {
+        0 => 0.0,
+        1 => -0.0,
+        _ => f64::from(i32::try_from(v).expect("a small number")) / 8.0,
+    };
     values.into_iter().map(|v| v.map(eighth)).collect()
 }
 
@@ -235,6 +246,38 @@ fn numerics(values: Vec<Option<i64>>) -> Decimal256Array {
     Decimal256Array::from_iter(values.into_iter().map(|v| v.map(wide)))
         .with_precision_and_scale(NUMERIC_PRECISION, NUMERIC_SCALE)
         .expect("the digits of numeric")
+}
+
+/// Values of each kind, some equal though written otherwise.
+fn jsons(values: Vec<Option<i64>>) -> LargeBinaryArray {
+    const TEXTS: [&str; 8] = [
+        "null",
+        "1",
+        "1.0",
+        "\"x\"",
+        "[1, \"x\"]",
+        "{\"k\": [1, \"x\"], \"l\": null}",
+        "{\"l\": null, \"k\": [1, \"x\"]}",
+        "{\"k\": {\"k\": false}}",
+    ];
+    let place = |v: i64| usize::try_from(v).expect("a place") % TEXTS.len();
+    let value = |v: i64| json::encode(TEXTS[place(v)]).expect("JSON");
+    LargeBinaryArray::from_iter(values.into_iter().map(|v| v.map(value)))
+}
+
+fn arrays(values: Vec<Option<i64>>) -> ListArray {
+    let array = |v: i64| {
+        let element = |at: i64| i32::try_from((v + at) % 4).ok().filter(|_| at != 2);
+        (0..v % 4).map(element).collect::<Vec<_>>()
+    };
+    let values = values.into_iter().map(|v| v.map(array));
+    ListArray::from_iter_primitive::<Int32Type, _, _>(values)
+}
+
+fn uuids(values: Vec<Option<i64>>) -> FixedSizeBinaryArray {
+    let bytes = |v: i64| u128::from(v.cast_unsigned()).to_be_bytes();
+    let values = values.into_iter().map(|v| v.map(bytes));
+    FixedSizeBinaryArray::try_from_sparse_iter_with_size(values, 16).expect("sixteen bytes")
 }
 
 fn text(value: i64) -> String {

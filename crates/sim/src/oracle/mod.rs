@@ -30,6 +30,7 @@ mod postgres;
 mod query;
 mod ranked;
 mod running;
+mod scalar;
 mod shown;
 mod sql;
 mod timed;

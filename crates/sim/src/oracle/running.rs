@@ -14,6 +14,10 @@ use super::content::{self, Counted, Row};
 use super::data::EpochRows;
 use super::sql::{SOURCE_ID, TABLE_ID};
 
+/// A random query may join everything with everything: a case ends where an operator gives more rows
+/// in an epoch.
+const ROWS_MAX: usize = 300_000;
+
 /// What one view says in one epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Said {
@@ -62,14 +66,14 @@ impl<'a> Unfollowed<'a> {
         Unfollowed { running, kept: Kept::default() }
     }
 
-    /// Runs one epoch; gives the last view's content after it.
-    pub(super) fn epoch(&mut self, number: u64, rows: &EpochRows) -> Counted {
-        let deltas = self.running.run(number, rows).pop().expect("there is a view").0;
+    /// Runs one epoch; gives the last view's content after it, None if it has too many rows.
+    pub(super) fn epoch(&mut self, number: u64, rows: &EpochRows) -> Option<Counted> {
+        let deltas = self.running.run(number, rows)?.pop().expect("there is a view").0;
         let (_, plan) = self.running.plans.last().expect("there is a view");
         self.kept.apply(&deltas, plan);
         let mut content = Counted::new();
         self.kept.0.values().for_each(|row| content::change(&mut content, row.clone(), 1));
-        content
+        Some(content)
     }
 }
 
@@ -103,7 +107,9 @@ impl<'a> Running<'a> {
         workers: usize,
     ) -> Running<'a> {
         let drivers = plans.iter().zip(&stores).map(|((_, plan), store)| {
-            Driver::recover(plan, workers, store).expect("stored state fits")
+            let mut driver = Driver::recover(plan, workers, store).expect("stored state fits");
+            driver.limit(ROWS_MAX);
+            driver
         });
         let drivers = drivers.collect();
         let left = vec![None; plans.len()];
@@ -127,9 +133,9 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// Runs one epoch.
-    pub(super) fn epoch(&mut self, number: u64, rows: &EpochRows) -> Vec<Said> {
-        let made = self.run(number, rows).into_iter().zip(self.plans);
+    /// Runs one epoch; None if it has too many rows.
+    pub(super) fn epoch(&mut self, number: u64, rows: &EpochRows) -> Option<Vec<Said>> {
+        let made = self.run(number, rows)?.into_iter().zip(self.plans);
         let said = made.map(|((deltas, late), (_, plan))| {
             let mut said = Said { changes: Counted::new(), late };
             for delta in &deltas {
@@ -137,11 +143,11 @@ impl<'a> Running<'a> {
             }
             said
         });
-        said.collect()
+        Some(said.collect())
     }
 
     /// The changes of each view, and what it turned away.
-    fn run(&mut self, number: u64, rows: &EpochRows) -> Vec<(Vec<Delta>, Vec<LateRow>)> {
+    fn run(&mut self, number: u64, rows: &EpochRows) -> Option<Vec<(Vec<Delta>, Vec<LateRow>)>> {
         let ts = Epoch(number).ts();
         let watermarks = rows.watermark.map(|w| (SOURCE_ID, w)).into_iter().collect();
         let mut made = BTreeMap::from([(TABLE_ID, rows.table.clone())]);
@@ -157,7 +163,7 @@ impl<'a> Running<'a> {
                 }
             }
             driver.set_now(rows.now);
-            let mut out = driver.finish(ts, &watermarks).expect("an epoch ends");
+            let mut out = driver.finish_within(ts, &watermarks).expect("an epoch ends")?;
             if let Some(retention) = &plan.retention {
                 let left = &mut self.left[all.len()];
                 assert_kept(&out.deltas, retention.column, *left);
@@ -170,7 +176,7 @@ impl<'a> Running<'a> {
             made.insert(*id, out.deltas.clone());
             all.push((out.deltas, out.late));
         }
-        all
+        Some(all)
     }
 }
 

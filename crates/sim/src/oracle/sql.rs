@@ -14,7 +14,7 @@ use millrace_sql::{
     Binder, Catalog, CatalogTables, Kind, MaterializedView, Object, Parameters, Settings, Source,
     SourceColumn, SourceWatermark, Table, TableColumn, TableLookup, parse, session_state,
 };
-use millrace_types::{ObjectId, Report, TableId};
+use millrace_types::{ObjectId, Report, SqlType, TableId};
 
 use super::data;
 
@@ -54,7 +54,8 @@ impl Sql {
             not_null: false,
         };
         let columns: Vec<SourceColumn> = data::columns().into_iter().map(column).collect();
-        let watermark = SourceWatermark { column: columns.len() - 1, delay_us: 0 };
+        let time = columns.iter().position(|column| column.sql_type == SqlType::TimestampTz);
+        let watermark = SourceWatermark { column: time.expect("it has a time"), delay_us: 0 };
         let source = Source {
             columns,
             include: Vec::new(),

@@ -3,15 +3,20 @@
 //! While names are resolved, operators get operands of the types that PostgreSQL gives them
 //! ([`operators`]), and casts that it does not have are turned away ([`casts`]). Rules before DataFusion's
 //! type coercion do the same for what has no hook there; one after it puts our functions in place of
-//! operators that wrap ([`arithmetic`]) and of casts that read, round or write in another way. The last
-//! one decides which of the rows that an order leaves tied comes first ([`ties`]). Names of columns
-//! stay.
+//! operators that wrap ([`arithmetic`]) and of casts that read, round or write in another way. When all
+//! types are known ([`with_orders`]), orders and partitions get what equal values are known by
+//! ([`equal`]), and which of the rows that an order leaves tied comes first is decided ([`ties`]). Names
+//! of columns stay.
 //!
-//! Invariants: 1. running a rule again changes nothing. 2. a constant that is cast is a constant.
+//! Invariants: 1. running a rule again changes nothing: DataFusion runs all of them before it executes a
+//! plan. 2. a constant that is cast is a constant.
 
 mod arithmetic;
 mod casts;
+mod equal;
+mod json;
 mod multisets;
+mod nested;
 mod operators;
 mod subqueries;
 mod ties;
@@ -44,8 +49,14 @@ pub(crate) fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
         Arc::new(Rule { name: "postgres_types", change: operators::adapt }),
         Arc::new(TypeCoercion::new()),
         Arc::new(Rule { name: "postgres_functions", change: replaced }),
-        Arc::new(Nodes { name: "ties", change: ties::decide }),
     ]
+}
+
+/// A plan whose types are known, with orders that decide. It is done once: what is added to an order
+/// to decide between equal values must be told from what was asked for.
+pub(crate) fn with_orders(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let plan = plan.transform_up_with_subqueries(equal::compare)?.data;
+    Ok(plan.transform_up_with_subqueries(ties::decide)?.data)
 }
 
 /// Turns a plan away that has a cast which PostgreSQL does not have. It is for a plan as it was

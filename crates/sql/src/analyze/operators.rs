@@ -9,14 +9,19 @@ use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::expr::InList;
+use datafusion::functions_nested::expr_fn::array_has_any;
+use datafusion::logical_expr::expr::{InList, ScalarFunction};
 use datafusion::logical_expr::planner::{
-    ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawWindowExpr,
+    ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawFieldAccessExpr, RawWindowExpr,
 };
-use datafusion::logical_expr::{Between, BinaryExpr, Case, Expr, ExprSchemable, Operator, cast};
+use datafusion::logical_expr::{
+    Between, BinaryExpr, Case, Expr, ExprSchemable, Operator, cast, lit,
+};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 use millrace_types::{NUMERIC_PRECISION, NUMERIC_SCALE, SqlType};
 
+use super::equal::by_length;
+use super::{json, nested};
 use crate::error;
 use crate::functions::{self, Arithmetic, bare_name};
 
@@ -39,6 +44,14 @@ impl ExprPlanner for Operators {
         Ok(PlannerResult::Original(RawWindowExpr { args, ..expr }))
     }
 
+    fn plan_field_access(
+        &self,
+        expr: RawFieldAccessExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawFieldAccessExpr>> {
+        nested::accessed(expr, schema)
+    }
+
     fn plan_binary_op(
         &self,
         expr: RawBinaryExpr,
@@ -57,6 +70,14 @@ impl ExprPlanner for Operators {
         if compares {
             let (left, right) = compared(&op.to_string(), left, right, schema)?;
             return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
+        }
+        let types = (left.get_type(schema).ok(), right.get_type(schema).ok());
+        if let Some(which) = json::operator(&op, (types.0.as_ref(), types.1.as_ref())) {
+            return json::planned(which, &op.to_string(), (left, right), schema);
+        }
+        if op == BinaryOperator::PGOverlap {
+            let (left, right) = nested::beside(left, right, schema)?;
+            return Ok(PlannerResult::Planned(array_has_any(left, right)));
         }
         let arithmetic = match op {
             BinaryOperator::Plus => Operator::Plus,
@@ -110,9 +131,50 @@ pub(super) fn adapt(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> 
             let binary = BinaryExpr { left: Box::new(left), op, right: Box::new(right) };
             Ok(Transformed::yes(Expr::BinaryExpr(binary)))
         }
-        Expr::Case(case) => branches(case, schema),
+        Expr::WindowFunction(call) => Ok(by_length(*call, schema)),
+        Expr::Case(case) => branches(searched(case, schema)?, schema),
+        Expr::ScalarFunction(call) if call.name() == "nullif" => unless_equal(call, schema),
         other => Ok(Transformed::no(other)),
     }
+}
+
+/// True for types whose equal values differ in bits: there only operators compare.
+fn looks_different(expr: &Expr, schema: &DFSchema) -> bool {
+    let found = expr.get_type(schema);
+    found.is_ok_and(|found| {
+        found.is_floating() || matches!(found, DataType::Interval(_)) || functions::is_span(expr)
+    })
+}
+
+/// `CASE x WHEN y` of such types as `CASE WHEN x = y`.
+fn searched(mut case: Case, schema: &DFSchema) -> Result<Case> {
+    let Some(operand) = &case.expr else { return Ok(case) };
+    let whens = case.when_then_expr.iter().map(|(when, _)| {
+        let (left, right) = compared("=", (**operand).clone(), (**when).clone(), schema)?;
+        let different = looks_different(&left, schema) || looks_different(&right, schema);
+        Ok((different, left.eq(right)))
+    });
+    let whens = whens.collect::<Result<Vec<(bool, Expr)>>>()?;
+    if whens.iter().any(|(different, _)| *different) {
+        let pairs = std::mem::take(&mut case.when_then_expr).into_iter().zip(whens);
+        case.when_then_expr = pairs.map(|((_, then), (_, when))| (Box::new(when), then)).collect();
+        case.expr = None;
+    }
+    Ok(case)
+}
+
+/// `nullif(x, y)` of such types as `CASE WHEN x = y THEN NULL ELSE x END`.
+fn unless_equal(call: ScalarFunction, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    if let [value, other] = call.args.as_slice() {
+        let (left, right) = compared("=", value.clone(), other.clone(), schema)?;
+        if looks_different(&left, schema) || looks_different(&right, schema) {
+            let nothing = ScalarValue::try_new_null(&value.get_type(schema)?)?;
+            let when = (Box::new(left.eq(right)), Box::new(lit(nothing)));
+            let case = Case::new(None, vec![when], Some(Box::new(value.clone())));
+            return Ok(Transformed::yes(Expr::Case(case)));
+        }
+    }
+    Ok(Transformed::no(Expr::ScalarFunction(call)))
 }
 
 /// Numerics are double precision where another result of a CASE is a float.
@@ -146,6 +208,8 @@ enum Kind {
     Number,
     Text,
     Bytes,
+    Jsonb,
+    Uuid,
     Date,
     Time,
     Interval,
@@ -165,10 +229,12 @@ fn kind(data_type: &DataType) -> Option<Kind> {
         | SqlType::Double => Kind::Number,
         SqlType::Text => Kind::Text,
         SqlType::Bytea => Kind::Bytes,
+        SqlType::Jsonb => Kind::Jsonb,
+        SqlType::Uuid => Kind::Uuid,
         SqlType::Date | SqlType::Timestamp | SqlType::TimestampTz => Kind::Date,
         SqlType::Time => Kind::Time,
         SqlType::Interval => Kind::Interval,
-        SqlType::Array(_) => return None,
+        SqlType::Array(_) | SqlType::Struct(_) => return None,
     })
 }
 
@@ -178,11 +244,11 @@ fn types(left: &Expr, right: &Expr, schema: &DFSchema) -> Option<(DataType, Data
 }
 
 /// A text literal whose type nobody wrote.
-fn is_untyped(expr: &Expr) -> bool {
+pub(super) fn is_untyped(expr: &Expr) -> bool {
     matches!(expr, Expr::Literal(ScalarValue::Utf8(Some(_)), _))
 }
 
-fn no_operator(left: &DataType, operator: &str, right: &DataType) -> DataFusionError {
+pub(super) fn no_operator(left: &DataType, operator: &str, right: &DataType) -> DataFusionError {
     let report = error::no_operator(&bare_name(left), operator, &bare_name(right));
     DataFusionError::External(Box::new(report))
 }
@@ -190,6 +256,7 @@ fn no_operator(left: &DataType, operator: &str, right: &DataType) -> DataFusionE
 /// Two operands of a comparison.
 fn compared(operator: &str, left: Expr, right: Expr, schema: &DFSchema) -> Result<(Expr, Expr)> {
     let (left, right) = narrowed(left, right, schema);
+    let (left, right) = nested::beside(left, right, schema)?;
     let Some((left_type, right_type)) = types(&left, &right, schema) else {
         return Ok((left, right));
     };
@@ -220,7 +287,7 @@ fn compared(operator: &str, left: Expr, right: Expr, schema: &DFSchema) -> Resul
 }
 
 /// A literal, or what gives a value, as another type.
-fn typed(expr: Expr, data_type: &DataType) -> Result<Expr> {
+pub(super) fn typed(expr: Expr, data_type: &DataType) -> Result<Expr> {
     match &expr {
         Expr::Literal(value, metadata) => {
             Ok(Expr::Literal(functions::value_as(value, data_type)?, metadata.clone()))
@@ -276,7 +343,7 @@ fn beside(operator: Operator, other: &DataType, kind: Kind) -> Option<DataType> 
     match (kind, operator) {
         (Kind::Date | Kind::Time, Operator::Plus) => Some(SqlType::Interval.arrow()),
         (Kind::Interval, Operator::Multiply | Operator::Divide) => Some(DataType::Float64),
-        (Kind::Text | Kind::Boolean | Kind::Bytes, _) => None,
+        (Kind::Text | Kind::Boolean | Kind::Bytes | Kind::Jsonb | Kind::Uuid, _) => None,
         _ => Some(other.clone()),
     }
 }

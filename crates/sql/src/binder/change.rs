@@ -23,6 +23,7 @@ use crate::catalog::{Catalog, Kind, Object, Table};
 use crate::names::{Quoted, fold, object_name};
 use crate::parser::{parse_expression, parse_query};
 use crate::text::Text;
+use crate::typenames;
 
 /// What a statement does to rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -417,9 +418,10 @@ fn assigned_value(value: Expr, column: usize, table: &Table) -> Result<Expr, Rep
         },
         _ => value,
     };
-    let mut cast = parse_expression(&format!("CAST(NULL AS {})", column.sql_type.name()))?;
-    if let Expr::Cast { expr, .. } = &mut cast {
+    let mut cast = parse_expression("CAST(NULL AS text)")?;
+    if let Expr::Cast { expr, data_type, .. } = &mut cast {
         **expr = value;
+        *data_type = typenames::written(&column.sql_type)?;
     }
     Ok(cast)
 }

@@ -10,8 +10,8 @@ use std::convert::Infallible;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, DataType, Expr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Visit,
-    VisitMut, Visitor, VisitorMut,
+    AccessExpr, DataType, Expr, Ident, ObjectName, Query, Select, SelectItem, SetExpr,
+    TrimWhereField, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use crate::names::fold;
@@ -138,41 +138,52 @@ fn item_name(item: &SelectItem) -> Option<String> {
 
 /// PostgreSQL's name for an expression.
 fn name_of(expr: &Expr) -> String {
-    strong_name(expr).unwrap_or_else(|| weak_name(expr).unwrap_or(NAMELESS).to_owned())
+    named(expr).map_or_else(|| NAMELESS.to_owned(), |(name, _)| name)
 }
 
-/// The name of a column or a function.
-fn strong_name(expr: &Expr) -> Option<String> {
+/// How well a name fits: a cast and a CASE have a name of their own, which gives way to that of a
+/// column or a function inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fit {
+    Weak,
+    Strong,
+}
+
+fn named(expr: &Expr) -> Option<(String, Fit)> {
+    let inside = |expr: &Expr| named(expr).filter(|(_, fit)| *fit == Fit::Strong);
+    let weak = |name: &str| Some((name.to_owned(), Fit::Weak));
     match expr {
-        Expr::Identifier(ident) => Some(fold(ident)),
-        Expr::CompoundIdentifier(idents) => idents.last().map(fold),
-        Expr::Function(function) => last(&function.name),
-        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => strong_name(inner),
+        Expr::Identifier(ident) => Some((fold(ident), Fit::Strong)),
+        Expr::CompoundIdentifier(idents) => Some((idents.last().map(fold)?, Fit::Strong)),
+        Expr::Function(function) => Some((last(&function.name)?, Fit::Strong)),
+        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => named(inner),
         Expr::Cast { expr: inner, data_type, .. } => {
-            strong_name(inner).or_else(|| Some(type_word(data_type)))
+            inside(inner).or_else(|| weak(&type_word(data_type)))
         }
-        Expr::TypedString(typed) => Some(type_word(&typed.data_type)),
+        Expr::TypedString(typed) => weak(&type_word(&typed.data_type)),
+        Expr::Interval(_) => weak("interval"),
         Expr::CompoundFieldAccess { root, access_chain } => match access_chain.last() {
-            Some(AccessExpr::Dot(field)) => strong_name(field),
-            _ => strong_name(root),
+            Some(AccessExpr::Dot(field)) => named(field),
+            _ => named(root),
         },
-        Expr::Case { else_result: Some(otherwise), .. } => strong_name(otherwise),
-        Expr::Subquery(query) => subquery_name(query),
-        _ => None,
+        Expr::Case { else_result, .. } => {
+            else_result.as_deref().and_then(inside).or_else(|| weak("case"))
+        }
+        Expr::Subquery(query) => Some((subquery_name(query)?, Fit::Strong)),
+        _ => Some((word(expr)?.to_owned(), Fit::Strong)),
     }
 }
 
 /// The name of what has a syntax of its own.
-fn weak_name(expr: &Expr) -> Option<&'static str> {
+fn word(expr: &Expr) -> Option<&'static str> {
     Some(match expr {
-        Expr::Nested(inner) => return weak_name(inner),
-        Expr::Case { .. } => "case",
-        Expr::Interval(_) => "interval",
         Expr::Extract { .. } => "extract",
         Expr::Ceil { .. } => "ceil",
         Expr::Floor { .. } => "floor",
         Expr::Position { .. } => "position",
         Expr::Substring { .. } => "substring",
+        Expr::Trim { trim_where: Some(TrimWhereField::Leading), .. } => "ltrim",
+        Expr::Trim { trim_where: Some(TrimWhereField::Trailing), .. } => "rtrim",
         Expr::Trim { .. } => "btrim",
         Expr::Overlay { .. } => "overlay",
         Expr::AtTimeZone { .. } => "timezone",

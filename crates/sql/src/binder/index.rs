@@ -18,13 +18,17 @@ pub fn bind_index(catalog: &Catalog, create: &CreateIndex) -> Result<(String, In
         return Err(at(Report::new(SqlState::UNDEFINED_TABLE, message), &create.on));
     };
     let schema = on.full_schema();
+    let find = |name: &Name| {
+        let visible = schema.index_of(&name.name).ok().filter(|_| !is_hidden(&name.name));
+        visible.ok_or_else(|| {
+            let message = format!("column {} does not exist", Quoted(&name.name));
+            at(Report::new(SqlState::UNDEFINED_COLUMN, message), name)
+        })
+    };
+    create.included.iter().try_for_each(|name| find(name).map(|_| ()))?;
     let mut columns = Vec::new();
     for name in &create.columns {
-        let visible = schema.index_of(&name.name).ok().filter(|_| !is_hidden(&name.name));
-        let Some(column) = visible else {
-            let message = format!("column {} does not exist", Quoted(&name.name));
-            return Err(at(Report::new(SqlState::UNDEFINED_COLUMN, message), name));
-        };
+        let column = find(name)?;
         if !is_ordered(schema.field(column).data_type()) {
             let what = format!(
                 "an index on column {}, by whose type nothing is looked up,",

@@ -17,6 +17,7 @@ mod fetch;
 mod grouping;
 mod index;
 mod literal;
+mod nested;
 mod options;
 mod parameters;
 mod relation;
@@ -50,7 +51,7 @@ pub use table::{CatalogTable, CatalogTables, TableLookup};
 pub use table_def::bind_table;
 pub use view::BoundView;
 
-use crate::analyze::{as_counts, as_values, with_ties};
+use crate::analyze::{as_counts, as_values, with_orders, with_ties};
 use crate::ast::Name;
 use crate::catalog::Catalog;
 use crate::error::report_in;
@@ -124,7 +125,8 @@ impl<'a> Binder<'a> {
             .and_then(with_ties)
             .and_then(as_counts)
             .and_then(as_values)
-            .and_then(|plan| self.state.analyzer().execute_and_check(plan, options, |_, _| {}));
+            .and_then(|plan| self.state.analyzer().execute_and_check(plan, options, |_, _| {}))
+            .and_then(with_orders);
         analyzed.map_err(|error| report_in(&error, text))
     }
 }

@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::Span;
 use millrace_types::{Report, SqlState, input};
 
-use super::{asof, fetch, grouping, literal, series, similar};
+use super::{asof, fetch, grouping, literal, nested, series, similar};
 use crate::names::{self, Quoted, fold};
 use crate::text::Text;
 
@@ -137,6 +137,7 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>, Report> {
             Expr::Interval(literal) => interval(literal, true),
             _ => Ok(None),
         },
+        Expr::UnaryOp { op, expr } => Ok(prefixed(*op, expr)),
         Expr::Collate { expr, collation } => uncollated(expr, collation).map(Some),
         Expr::AtTimeZone { timestamp, time_zone } => {
             let args = vec![time_zone.as_ref().clone(), timestamp.as_ref().clone()];
@@ -149,13 +150,43 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>, Report> {
             let report = Report::unsupported("generate_series in an expression");
             Err(report.hint("Write it in FROM."))
         }
-        Expr::Function(function) => Ok(remainder(function)),
+        Expr::Function(function) => match remainder(function) {
+            Some(remainder) => Ok(Some(remainder)),
+            None => nested::function(function),
+        },
+        Expr::AnyOp { left, compare_op, right, .. } => Ok(nested::any(left, compare_op, right)),
+        Expr::AllOp { left, compare_op, right } => {
+            Ok(nested::as_array(left, right).map(|right| Expr::AllOp {
+                left: left.clone(),
+                compare_op: compare_op.clone(),
+                right: Box::new(right),
+            }))
+        }
+        Expr::CompoundFieldAccess { root, access_chain } => Ok(nested::access(root, access_chain)),
         Expr::Value(value) => Ok(match &value.value {
             Value::Number(digits, _) => literal::number(digits, value.span),
             _ => None,
         }),
         _ => Ok(None),
     }
+}
+
+/// Operators before a number for which there are functions.
+fn prefixed(op: UnaryOperator, operand: &Expr) -> Option<Expr> {
+    let name = match op {
+        UnaryOperator::PGAbs => "abs",
+        UnaryOperator::PGSquareRoot => "sqrt",
+        UnaryOperator::PGCubeRoot => "cbrt",
+        UnaryOperator::BitwiseNot => {
+            let left = Box::new(Expr::Nested(Box::new(operand.clone())));
+            let ones = Expr::Value(Value::Number("-1".to_owned(), false).into());
+            let op = BinaryOperator::PGBitwiseXor;
+            let flipped = Expr::BinaryOp { left, op, right: Box::new(ones) };
+            return Some(Expr::Nested(Box::new(flipped)));
+        }
+        _ => return None,
+    };
+    Some(call(name, vec![operand.clone()]))
 }
 
 /// True for the function that gives many rows; DataFusion makes an array of them in an expression.

@@ -238,7 +238,7 @@ const ERRORS: &[(&str, &str, &str, &str)] = &[
         "",
     ),
     ("SELECT id::date FROM readings", "42846", "cannot cast type bigint to date", ""),
-    ("SELECT id::jsonb FROM readings", "0A000", "type jsonb is not supported yet", ""),
+    ("SELECT id::inet FROM readings", "0A000", "type inet is not supported yet", ""),
     ("SELECT _offset FROM readings", "42703", "column \"_offset\" does not exist", "_offset"),
     (
         "SELECT (SELECT id, value FROM readings) FROM readings",
@@ -501,7 +501,7 @@ fn sources_are_checked_at_creation() {
         ("a int, A text", with, "42701", "A text"),
         ("a int, _offset int", with, "42939", "_offset"),
         ("a nonsense", with, "42704", "nonsense"),
-        ("a jsonb", with, "0A000", "jsonb"),
+        ("a inet", with, "0A000", "inet"),
         ("a int, b int AS c + 1", with, "42703", "c + 1"),
         ("a int, b int AS a + 1, c int AS 1 + b", with, "42P17", "b)"),
         ("a int, b timestamptz AS now()", with, "42P17", "now()"),

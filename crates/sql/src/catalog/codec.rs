@@ -198,6 +198,16 @@ struct TypeMessage {
     scale: i32,
     #[prost(message, optional, boxed, tag = "4")]
     element: Option<Box<TypeMessage>>,
+    #[prost(message, repeated, tag = "5")]
+    fields: Vec<FieldMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct FieldMessage {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(message, optional, tag = "2")]
+    sql_type: Option<TypeMessage>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -403,6 +413,15 @@ fn type_message(sql_type: &SqlType) -> TypeMessage {
         SqlType::Timestamp => plain(12),
         SqlType::TimestampTz => plain(13),
         SqlType::Interval => plain(14),
+        SqlType::Struct(fields) => {
+            let field = |(name, sql_type): &(String, SqlType)| FieldMessage {
+                name: name.clone(),
+                sql_type: Some(type_message(sql_type)),
+            };
+            TypeMessage { fields: fields.iter().map(field).collect(), ..plain(18) }
+        }
+        SqlType::Jsonb => plain(16),
+        SqlType::Uuid => plain(17),
         SqlType::Array(element) => {
             TypeMessage { element: Some(Box::new(type_message(element))), ..plain(15) }
         }
@@ -429,6 +448,15 @@ fn type_of(message: &TypeMessage) -> Result<SqlType, CatalogError> {
             Some(element) => SqlType::Array(Box::new(type_of(element)?)),
             None => return Err(CatalogError::Damaged("an array without element type")),
         },
+        16 => SqlType::Jsonb,
+        17 => SqlType::Uuid,
+        18 => {
+            let field = |field: &FieldMessage| match &field.sql_type {
+                Some(sql_type) => Ok((field.name.clone(), type_of(sql_type)?)),
+                None => Err(CatalogError::Damaged("a field without type")),
+            };
+            SqlType::Struct(message.fields.iter().map(field).collect::<Result<_, _>>()?)
+        }
         _ => return Err(CatalogError::Damaged("an unknown type")),
     })
 }

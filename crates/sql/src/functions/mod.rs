@@ -7,15 +7,19 @@
 //! value is a [`Report`] inside `DataFusionError::External`, so that it keeps its SQLSTATE.
 
 mod aggregate;
+mod array_dims;
 mod calendar;
 mod cast;
 mod checked;
 mod date_bin;
 mod date_part;
 mod date_trunc;
+mod json;
 mod now;
+mod one_value;
 mod only;
 mod operator;
+mod random_uuid;
 mod rounding;
 mod series;
 mod session;
@@ -25,6 +29,7 @@ mod template;
 mod time;
 mod timezone;
 mod to_timestamp;
+mod types;
 mod unknown;
 mod version;
 mod widened;
@@ -44,8 +49,10 @@ use millrace_types::{Report, SqlState, SqlType};
 
 pub(crate) use calendar::{CALENDAR_END, CALENDAR_START, Calendar};
 pub(crate) use cast::{CONVERT, differs as cast_differs, exists as cast_exists, value_as};
+pub(crate) use json::{JsonFunction, json};
 pub(crate) use operator::{Arithmetic, TIME_BETWEEN};
 pub(crate) use session::{SESSION_END, SESSION_START, session_bound};
+pub(crate) use types::ARRAY_LIKE;
 pub use version::VERSION;
 pub(crate) use widened::widened;
 pub use window::{CUMULATE, HOP, TUMBLE};
@@ -65,7 +72,12 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         udf(calendar::CalendarBound::new(calendar::CALENDAR_START)),
         udf(calendar::CalendarBound::new(calendar::CALENDAR_END)),
         udf(version::Version::new()),
+        udf(one_value::OneValue::new()),
         udf(only::Only::new()),
+        udf(array_dims::ArrayDims::new()),
+        udf(types::ArrayLike::new()),
+        udf(types::TypeOf::new()),
+        udf(random_uuid::RandomUuid::new()),
         udf(with_ties::WithTies::new()),
         udf(series::Series::new()),
         udf(cast::Convert::new()),
@@ -78,6 +90,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         udf(date_part::DatePart::new(true)),
     ]
     .into_iter()
+    .chain(json::all())
     .chain(widened::all().into_iter().map(udf))
     .chain(rounding::all().into_iter().map(udf))
     .chain(CHECKED.into_iter().filter_map(checked))
@@ -116,6 +129,26 @@ pub(crate) fn span(interval: Expr) -> Expr {
 /// True for what [`span`] gives.
 pub(crate) fn is_span(expr: &Expr) -> bool {
     matches!(expr, Expr::ScalarFunction(call) if call.name() == span::SPAN)
+}
+
+/// A float as the value that stands for all that are equal to it.
+pub(crate) fn one_value(float: Expr) -> Expr {
+    match is_one_value(&float) {
+        true => float,
+        false => call(udf(one_value::OneValue::new()), vec![float]),
+    }
+}
+
+fn is_one_value(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarFunction(call) if call.name() == one_value::ONE_VALUE)
+}
+
+/// What [`one_value`] was asked for, for what takes equal floats as one by itself.
+pub(crate) fn without_one_value(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::ScalarFunction(call) if is_one_value(expr) => call.args.first().unwrap_or(expr),
+        _ => expr,
+    }
 }
 
 /// `EXTRACT(field FROM time)`

@@ -1,6 +1,9 @@
 //! Reading the tokens of one statement: words of our own grammar, and sqlparser for the rest.
 
-use datafusion::sql::sqlparser::ast::{DataType, ObjectName, Query, Statement as SqlStatement};
+use datafusion::sql::sqlparser::ast::{
+    ArrayElemTypeDef, DataType, ObjectName, Query, Statement as SqlStatement, StructBracketKind,
+    StructField,
+};
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 use millrace_types::Report;
@@ -151,7 +154,42 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn data_type(&mut self) -> Result<DataType, Report> {
-        self.ask(Parser::parse_data_type)
+        let mut closed = 0;
+        let data_type = self.type_within(&mut closed)?;
+        if closed == 0 { Ok(data_type) } else { Err(self.syntax_error()) }
+    }
+
+    /// A type; `STRUCT<name TYPE, ...>` is ours, as sqlparser has it in other dialects only. `closed` are
+    /// the brackets of outer structs that `>>` has closed together with an inner one.
+    fn type_within(&mut self, closed: &mut u32) -> Result<DataType, Report> {
+        if !self.is(&["STRUCT"]) || self.parser.peek_nth_token(1).token != Token::Lt {
+            return self.ask(Parser::parse_data_type);
+        }
+        self.next();
+        self.next();
+        let mut fields = Vec::new();
+        loop {
+            let field_name = Some(self.ask(|parser| parser.parse_identifier())?);
+            let field_type = self.type_within(closed)?;
+            fields.push(StructField { field_name, field_type, options: None });
+            if *closed > 0 || !self.take_token(&Token::Comma) {
+                break;
+            }
+        }
+        if *closed > 0 {
+            *closed -= 1;
+        } else if self.take_token(&Token::ShiftRight) {
+            *closed += 1;
+        } else {
+            self.expect_token(&Token::Gt)?;
+        }
+        let mut data_type = DataType::Struct(fields, StructBracketKind::AngleBrackets);
+        while *closed == 0 && self.take_token(&Token::LBracket) {
+            self.expect_token(&Token::RBracket)?;
+            let element = ArrayElemTypeDef::SquareBracket(Box::new(data_type), None);
+            data_type = DataType::Array(element);
+        }
+        Ok(data_type)
     }
 
     pub(super) fn expression(&mut self) -> Result<Expression, Report> {

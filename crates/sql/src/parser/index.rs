@@ -1,8 +1,9 @@
 //! `CREATE INDEX [CONCURRENTLY] [[IF NOT EXISTS] name] ON table [USING btree] (column, ...)`
 //!
-//! PostgreSQL's orders (`ASC`, `DESC`, `NULLS FIRST`) and `INCLUDE` say how an index is laid out, not
-//! what it finds: they are taken and change nothing. An index never stops writers, so it is always made
-//! `CONCURRENTLY`.
+//! PostgreSQL's orders (`ASC`, `DESC`, `NULLS FIRST`), operator classes, `INCLUDE`, `WITH` and `TABLESPACE`,
+//! and RisingWave's `DISTRIBUTED BY`, say how an index is laid out, not what it finds: they are taken and
+//! change nothing. So is `USING hash`, which a btree can do as well. An index never stops writers, so it
+//! is always made `CONCURRENTLY`.
 
 use datafusion::sql::sqlparser::tokenizer::Token;
 use millrace_types::Report;
@@ -22,7 +23,7 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
     cursor.expect(&["ON"])?;
     cursor.take(&["ONLY"]);
     let on = cursor.object_name()?;
-    if cursor.take(&["USING"]) && !cursor.take(&["BTREE"]) {
+    if cursor.take(&["USING"]) && !cursor.take(&["BTREE"]) && !cursor.take(&["HASH"]) {
         return Err(refused(cursor, "an index that is not a btree"));
     }
     cursor.expect_token(&Token::LParen)?;
@@ -31,13 +32,24 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
         columns.push(column(cursor)?);
     }
     cursor.expect_token(&Token::RParen)?;
-    if cursor.take(&["INCLUDE"]) {
+    let included = match cursor.take(&["INCLUDE"]) {
+        true => cursor.optional_names()?,
+        false => Vec::new(),
+    };
+    if cursor.take(&["DISTRIBUTED", "BY"]) {
         cursor.optional_names()?;
+    }
+    if cursor.take(&["WITH"]) {
+        cursor.options()?;
+    }
+    if cursor.take(&["TABLESPACE"]) {
+        cursor.identifier()?;
     }
     if cursor.is(&["WHERE"]) {
         return Err(refused(cursor, "an index on some of the rows"));
     }
-    Ok(Statement::CreateIndex(Box::new(CreateIndex { name, if_not_exists, on, columns, text })))
+    let index = CreateIndex { name, if_not_exists, on, columns, included, text };
+    Ok(Statement::CreateIndex(Box::new(index)))
 }
 
 fn column(cursor: &mut Cursor<'_>) -> Result<Name, Report> {
@@ -47,6 +59,12 @@ fn column(cursor: &mut Cursor<'_>) -> Result<Name, Report> {
     let name = cursor.identifier()?;
     if matches!(cursor.peek(), Token::LParen) {
         return Err(refused(cursor, "an index on an expression"));
+    }
+    if cursor.take(&["COLLATE"]) && cursor.object_name()?.name != "C" {
+        return Err(refused(cursor, "an index by a collation other than \"C\""));
+    }
+    if cursor.word(0).is_some_and(|word| word.ends_with("_OPS")) {
+        cursor.next();
     }
     if !cursor.take(&["ASC"]) {
         cursor.take(&["DESC"]);

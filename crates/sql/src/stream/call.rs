@@ -8,7 +8,7 @@ use datafusion::logical_expr::{AggregateUDF, Cast, Expr};
 use millrace_plan::Function;
 use millrace_types::Report;
 
-use crate::functions::type_name;
+use crate::functions::{self, type_name};
 
 use super::refuse::{internal, not_yet};
 
@@ -118,6 +118,14 @@ pub(super) fn parse(expr: &Expr) -> Result<CallExpr, Report> {
         Expr::AggregateFunction(call) => call,
         _ => return Err(internal("an aggregate is not a call")),
     };
+    let mut params = params.clone();
+    if params.distinct {
+        // Distinct values are told by what they are equal to.
+        let own = |expr: &Expr| functions::without_one_value(expr).clone();
+        params.args = params.args.iter().map(own).collect();
+        params.order_by.iter_mut().for_each(|order| order.expr = own(&order.expr));
+    }
+    let params = &params;
     let name = func.name();
     if matches!(params.null_treatment, Some(NullTreatment::IgnoreNulls)) {
         return Err(not_yet(&format!("{name}() with IGNORE NULLS is")));

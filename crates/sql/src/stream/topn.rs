@@ -176,7 +176,8 @@ impl Planner<'_> {
             let inlined = relation.inline(expr, schema)?;
             Ok(wanted.add(inlined, &expr.schema_name().to_string()))
         };
-        let mut group = asked.group.iter().map(&mut place).collect::<Result<Vec<_>, _>>()?;
+        let group = asked.group.iter().map(functions::without_one_value);
+        let mut group = group.map(&mut place).collect::<Result<Vec<_>, _>>()?;
         group.sort_unstable();
         group.dedup();
         let order = asked.order.iter().map(|order| {

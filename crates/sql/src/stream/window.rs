@@ -27,6 +27,7 @@ use super::refuse::{failure, internal, not_yet};
 use super::relation::{Carry, Columns, Relation, canonical, column, own_name, with_type};
 use super::translate::Planner;
 use crate::analyze::window_call;
+use crate::functions;
 
 /// A call and the column that it is.
 struct Asked<'a> {
@@ -100,8 +101,8 @@ impl Planner<'_> {
             let inlined = relation.inline(expr, schema)?;
             Ok(wanted.add(inlined, &expr.schema_name().to_string()))
         };
-        let mut group =
-            params.partition_by.iter().map(&mut place).collect::<Result<Vec<_>, _>>()?;
+        let group = params.partition_by.iter().map(functions::without_one_value);
+        let mut group = group.map(&mut place).collect::<Result<Vec<_>, _>>()?;
         group.sort_unstable();
         group.dedup();
         let order = params.order_by.iter().map(|order| {

@@ -6,10 +6,12 @@
 //! Invariants: 1. text that is no value is an error with PostgreSQL's words and SQLSTATE. 2. nothing
 //! depends on a clock or a session: the zone of a time without one is UTC.
 
+mod array;
 mod bytes;
 mod interval;
 mod number;
 mod time;
+mod uuid;
 
 #[cfg(test)]
 mod tests;
@@ -17,10 +19,12 @@ mod tests;
 use crate::report::{Report, SqlState};
 use crate::sqltype::SqlType;
 
+pub use array::{Item, array, record};
 pub use bytes::bytea;
 pub use interval::interval;
 pub use number::{double, field_overflow, integer, numeric, real};
 pub use time::{date, time, timestamp, timestamptz, zone_offset};
+pub use uuid::{uuid, uuid_text};
 
 /// `boolean`: any prefix of the words counts that means one of them only.
 ///

@@ -31,6 +31,7 @@ use millrace_dataflow::ingest::{Gate, PartitionCut};
 use millrace_dataflow::runtime::Command;
 use millrace_dataflow::source::SourceError;
 use millrace_plan::LeafKind;
+use millrace_sql::ast::ObjectKind;
 use millrace_storage::{EpochRecord, Reach};
 use millrace_types::{Epoch, ObjectId, PartitionId, Report, SqlState, Ts};
 
@@ -179,6 +180,11 @@ impl Hydration {
             kept: 0,
             resumed: 0,
         }
+    }
+
+    /// What it fills.
+    pub(super) fn kind(&self) -> ObjectKind {
+        self.object.object_kind()
     }
 
     /// True while it reads.
@@ -518,7 +524,7 @@ impl Coordinator {
     fn abandon(&mut self, view: ObjectId, mut hydration: Hydration, report: Report) {
         drop(std::mem::take(&mut hydration.feeds));
         self.unpublish(view);
-        self.end_job(view, &hydration.name, hydration.reply, report);
+        self.end_job(&hydration.object, hydration.reply, report);
     }
 
     pub(super) fn abort_hydration(&mut self, view: ObjectId, report: Report) {

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type};
-use datafusion::common::Result;
+use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use datafusion::common::{DataFusionError, Result};
 use datafusion::logical_expr::EmitTo;
+use millrace_types::SqlState;
 
+use super::super::user_error;
 use super::Measure;
 use super::sums::{Rows, Sums, counts_of};
 
@@ -33,13 +35,30 @@ fn number(count: i64) -> f64 {
     count as f64
 }
 
+/// A result beyond all numbers, of terms that are not.
+fn overflow() -> DataFusionError {
+    user_error(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "value out of range: overflow")
+}
+
+/// The result, unless it is infinite and no term is.
+fn within(result: f64, terms: [f64; 2]) -> Result<f64> {
+    match result.is_infinite() && terms.iter().all(|term| term.is_finite()) {
+        true => Err(overflow()),
+        false => Ok(result),
+    }
+}
+
 impl Group {
-    fn add(&mut self, value: f64) {
+    fn add(&mut self, value: f64) -> Result<()> {
         self.count += 1;
-        self.sum += value;
+        let before = self.sum;
+        self.sum = within(before + value, [before, value])?;
         if self.count > 1 {
-            self.spread += self.distance(value);
+            self.spread = self.spread_with(self.distance(value), [before, value])?;
+        } else if !value.is_finite() {
+            self.spread = f64::NAN;
         }
+        Ok(())
     }
 
     fn take(&mut self, value: f64) {
@@ -56,6 +75,14 @@ impl Group {
         }
     }
 
+    /// The spread and something more. No number is the distance from what is infinite.
+    fn spread_with(&self, more: f64, terms: [f64; 2]) -> Result<f64> {
+        match terms.iter().all(|term| term.is_finite()) {
+            true => within(self.spread + more, terms),
+            false => Ok(f64::NAN),
+        }
+    }
+
     /// What a value that is in the sum adds to the spread.
     fn distance(&self, value: f64) -> f64 {
         let count = number(self.count);
@@ -63,19 +90,21 @@ impl Group {
         apart * apart / (count * (count - 1.0))
     }
 
-    fn merge(&mut self, other: Group) {
+    fn merge(&mut self, other: Group) -> Result<()> {
         if other.count == 0 {
-            return;
+            return Ok(());
         }
         if self.count > 0 {
             let (left, right) = (number(self.count), number(other.count));
             let apart = self.sum / left - other.sum / right;
-            self.spread += other.spread + left * right * apart * apart / (left + right);
+            let more = other.spread + left * right * apart * apart / (left + right);
+            self.spread = self.spread_with(more, [self.sum, other.sum])?;
         } else {
             self.spread = other.spread;
         }
         self.count += other.count;
-        self.sum += other.sum;
+        self.sum = within(self.sum + other.sum, [self.sum, other.sum])?;
+        Ok(())
     }
 
     fn result(&self, measure: Measure) -> Option<f64> {
@@ -110,7 +139,7 @@ impl Sums for Doubles {
         let values = values.as_primitive::<Float64Type>();
         rows.each(values, |row, group| {
             match sign {
-                1 => self.groups[group].add(values.value(row)),
+                1 => self.groups[group].add(values.value(row))?,
                 _ => self.groups[group].take(values.value(row)),
             }
             Ok(())
@@ -123,7 +152,7 @@ impl Sums for Doubles {
         let spreads = states[2].as_primitive::<Float64Type>();
         for (row, group) in groups.iter().enumerate() {
             let (count, sum) = (counts.value(row), sums.value(row));
-            self.groups[*group].merge(Group { count, sum, spread: spreads.value(row) });
+            self.groups[*group].merge(Group { count, sum, spread: spreads.value(row) })?;
         }
         Ok(())
     }
@@ -135,7 +164,16 @@ impl Sums for Doubles {
     fn finish(&self) -> Result<ArrayRef> {
         let results = self.groups.iter().map(|group| group.result(self.measure));
         let array: ArrayRef = Arc::new(results.collect::<Float64Array>());
-        Ok(cast(&array, &self.output)?)
+        let result = cast(&array, &self.output)?;
+        if let (Some(narrow), wide) =
+            (result.as_primitive_opt::<Float32Type>(), array.as_primitive::<Float64Type>())
+            && narrow.iter().zip(wide).any(|(narrow, wide)| {
+                narrow.is_some_and(f32::is_infinite) && wide.is_some_and(f64::is_finite)
+            })
+        {
+            return Err(overflow());
+        }
+        Ok(result)
     }
 
     fn states(&self) -> Vec<ArrayRef> {

@@ -7,6 +7,7 @@
 //! Invariants: 1. integers and decimals are added exactly; what does not fit is an error, never a
 //! wrapped value.
 
+mod bit_xor;
 mod distinct;
 mod doubles;
 mod exact;
@@ -25,6 +26,7 @@ use datafusion::logical_expr::{
 use millrace_types::numeric::Spread;
 use millrace_types::{NUMERIC_PRECISION, NUMERIC_SCALE};
 
+use self::bit_xor::BitXor;
 use self::distinct::Distinct;
 use self::doubles::Doubles;
 use self::exact::Exact;
@@ -47,6 +49,7 @@ pub(super) fn all() -> Vec<Arc<AggregateUDF>> {
             Arc::new(AggregateUDF::new_from_impl(Aggregate::new(measure, name, aliases)))
         })
         .collect();
+    all.push(Arc::new(AggregateUDF::new_from_impl(BitXor::new())));
     all.push(Arc::new(bool_and_udaf().as_ref().clone().with_aliases(["every"])));
     all
 }

@@ -5,6 +5,8 @@
 //! [`crate::analyze`] puts a call of [`Convert`] where [`differs`] says so. The wanted type is the
 //! second argument, a zero of that type: so it travels with a stored plan like any constant.
 
+mod json;
+mod nested;
 mod number;
 mod show;
 mod text;
@@ -81,15 +83,25 @@ pub(crate) fn value_as(value: &ScalarValue, to: &DataType) -> Result<ScalarValue
 /// True for a cast that Arrow does in another way than PostgreSQL.
 pub(crate) fn differs(from: &DataType, to: &DataType) -> bool {
     use DataType as T;
-    if from == to || from.is_null() || to.is_nested() || from.is_nested() {
+    if from == to || from.is_null() {
         return false;
     }
     match (from, to) {
+        (T::List(from), T::List(to)) => differs(from.data_type(), to.data_type()),
+        (T::Struct(_), T::Struct(_)) => true,
+        (from, to) if from.is_string() && to.is_nested() => true,
+        (from, to) if from.is_nested() => to.is_string(),
+        (_, to) if to.is_nested() => false,
         (from, to) if from.is_string() => !to.is_string() && SqlType::of_arrow(to).is_some(),
         (from, to) if to.is_string() => {
-            from.is_floating() || from.is_decimal() || from.is_temporal() || is_bytes(from)
+            let shown = matches!(
+                SqlType::of_arrow(from),
+                Some(SqlType::Bytea | SqlType::Jsonb | SqlType::Uuid)
+            );
+            from.is_floating() || from.is_decimal() || from.is_temporal() || shown
         }
         (from, to) if from.is_numeric() && to.is_numeric() => !number::keeps(from, to),
+        (T::LargeBinary, _) | (_, T::LargeBinary) => true,
         (T::Timestamp(..), T::Date32 | T::Time64(_)) => true,
         (T::Interval(_), T::Time64(_)) | (T::Time64(_), T::Interval(_)) => true,
         _ => false,
@@ -105,19 +117,18 @@ pub(crate) fn exists(from: &SqlType, to: &SqlType) -> bool {
     let date = |t: &T| matches!(t, T::Date | T::Timestamp | T::TimestampTz);
     match (from, to) {
         (from, to) if from == to => true,
-        (T::Text, _) | (_, T::Text) | (T::Array(_), _) | (_, T::Array(_)) => true,
+        (T::Text, _) | (_, T::Text) => true,
+        (T::Array(from), T::Array(to)) => exists(from, to),
+        (T::Struct(from), T::Struct(to)) => from.len() == to.len(),
         (T::Boolean, T::Integer) | (T::Integer, T::Boolean) => true,
+        (T::Jsonb, to) => number(to) || *to == T::Boolean,
         (T::Timestamp | T::TimestampTz | T::Interval, T::Time) | (T::Time, T::Interval) => true,
         (from, to) => (number(from) && number(to)) || (date(from) && date(to)),
     }
 }
 
-fn is_bytes(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Binary | DataType::LargeBinary | DataType::BinaryView)
-}
-
 /// A column as another type.
-fn convert(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+pub(crate) fn convert(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     use DataType as T;
     let from = array.data_type();
     if from.is_string() {
@@ -129,7 +140,10 @@ fn convert(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
         return plain(&texts, to);
     }
     match (from, to) {
+        (T::List(_), T::List(field)) => nested::convert_array(array, field),
+        (T::Struct(_), T::Struct(fields)) => nested::convert_record(array, fields),
         (from, to) if from.is_numeric() && to.is_numeric() => number::convert(array, to),
+        (T::LargeBinary, to) => json::read(array.as_binary::<i64>(), to),
         (T::Timestamp(..), T::Date32) => {
             let days = |time: i64| i32::try_from(time.div_euclid(DAY)).map_err(overflow);
             mapped::<TimestampMicrosecondType, Date32Type>(array, days)

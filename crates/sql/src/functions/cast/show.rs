@@ -9,9 +9,11 @@ use arrow::datatypes::{
     TimestampMicrosecondType, i256,
 };
 use datafusion::common::Result;
+use millrace_types::input::uuid_text;
+use millrace_types::json::{self, Json};
 use millrace_types::{NUMERIC_PRECISION, NUMERIC_SCALE};
 
-use super::{DAY, plain, plain_unit};
+use super::{DAY, nested, plain, plain_unit};
 
 const SECOND: i64 = 1_000_000;
 
@@ -46,7 +48,16 @@ pub(in crate::functions) fn texts(array: &ArrayRef) -> Result<StringArray> {
             let array = plain_unit::<IntervalMonthDayNanoType>(array)?;
             each!(IntervalMonthDayNanoType, array, interval)
         }
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
+        DataType::LargeBinary => {
+            let values = array.as_binary::<i64>();
+            values.iter().map(|value| value.map(json_text)).collect()
+        }
+        DataType::FixedSizeBinary(16) => {
+            array.as_fixed_size_binary().iter().map(|value| value.map(uuid)).collect()
+        }
+        DataType::List(_) => nested::array_texts(array.as_list::<i32>())?,
+        DataType::Struct(_) => nested::record_texts(array.as_struct())?,
+        DataType::Binary | DataType::BinaryView => {
             let array = plain(array, &DataType::Binary)?;
             array.as_binary::<i32>().iter().map(|value| value.map(hexadecimal)).collect()
         }
@@ -163,6 +174,18 @@ fn interval(value: IntervalMonthDayNano) -> String {
         parts.push(format!("{sign}{}", clock(micros.abs())));
     }
     parts.join(" ")
+}
+
+fn json_text(bytes: &[u8]) -> String {
+    let mut shown = String::with_capacity(2 * bytes.len());
+    json::show(Json::new(bytes), &mut shown);
+    shown
+}
+
+fn uuid(bytes: &[u8]) -> String {
+    let mut shown = String::with_capacity(36);
+    uuid_text(bytes, &mut shown);
+    shown
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

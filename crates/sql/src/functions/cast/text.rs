@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, BinaryBuilder, BooleanArray, Decimal128Array,
-    Decimal256Array, PrimitiveArray, StringArray,
+    Decimal256Array, FixedSizeBinaryBuilder, LargeBinaryBuilder, PrimitiveArray, StringArray,
 };
 use arrow::datatypes::{
     DataType, Date32Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
     IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType, i256,
 };
 use datafusion::common::Result;
-use millrace_types::{Report, SqlType, TIME_ZONE, input};
+use millrace_types::{Report, SqlType, TIME_ZONE, input, json};
 
-use super::{external, plain};
+use super::{external, nested, plain};
 use crate::functions::no_function;
 
 /// The texts as values of a type.
@@ -34,6 +34,8 @@ pub(super) fn read(texts: &StringArray, to: &DataType) -> Result<ArrayRef> {
         SqlType::Double => each::<Float64Type>(texts, input::double)?,
         SqlType::Numeric(size) => numerics(texts, *size, to)?,
         SqlType::Bytea => bytes(texts)?,
+        SqlType::Jsonb => jsonbs(texts)?,
+        SqlType::Uuid => uuids(texts)?,
         SqlType::Date => each::<Date32Type>(texts, input::date)?,
         SqlType::Time => each::<Time64MicrosecondType>(texts, input::time)?,
         SqlType::Timestamp => each::<TimestampMicrosecondType>(texts, input::timestamp)?,
@@ -42,7 +44,8 @@ pub(super) fn read(texts: &StringArray, to: &DataType) -> Result<ArrayRef> {
             Arc::new(times.with_timezone(TIME_ZONE))
         }
         SqlType::Interval => each::<IntervalMonthDayNanoType>(texts, input::interval)?,
-        SqlType::Text | SqlType::Array(_) => Arc::new(texts.clone()),
+        SqlType::Array(_) | SqlType::Struct(_) => return nested::read(texts, to),
+        SqlType::Text => Arc::new(texts.clone()),
     };
     plain(&array, to)
 }
@@ -89,6 +92,25 @@ fn bytes(texts: &StringArray) -> Result<ArrayRef> {
     for text in texts {
         match text {
             Some(text) => builder.append_value(input::bytea(text).map_err(external)?),
+            None => builder.append_null(),
+        }
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
+fn jsonbs(texts: &StringArray) -> Result<ArrayRef> {
+    let mut builder = LargeBinaryBuilder::with_capacity(texts.len(), texts.value_data().len());
+    for text in texts {
+        builder.append_option(text.map(json::encode).transpose().map_err(external)?);
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
+fn uuids(texts: &StringArray) -> Result<ArrayRef> {
+    let mut builder = FixedSizeBinaryBuilder::with_capacity(texts.len(), 16);
+    for text in texts {
+        match text {
+            Some(text) => builder.append_value(input::uuid(text).map_err(external)?)?,
             None => builder.append_null(),
         }
     }

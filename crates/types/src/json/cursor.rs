@@ -11,34 +11,38 @@ const DEPTH_MAX: usize = 128;
 /// Digits that a `u64` always holds.
 const DIGITS_MAX: u32 = 19;
 
-/// Why a message is not a row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// Not JSON: what was expected, and the byte, from 1.
-    Malformed(&'static str, usize),
-    /// JSON, but a value does not fit its column.
-    Value(String),
-    /// NULL or nothing for a column that takes no NULL.
-    Null,
+/// Text that is not JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed {
+    /// What was expected.
+    pub wanted: &'static str,
+    /// The byte where it was, from 1.
+    pub at: usize,
 }
 
 /// A number as it stands in the text: `mantissa * 10^power`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Number<'a> {
-    pub(crate) text: &'a str,
-    pub(crate) negative: bool,
-    pub(crate) mantissa: u64,
-    pub(crate) power: i32,
+pub struct Number<'a> {
+    /// The number as it is written.
+    pub text: &'a str,
+    /// A minus stands before it.
+    pub negative: bool,
+    /// Its first nineteen digits.
+    pub mantissa: u64,
+    /// What ten is raised to.
+    pub power: i32,
     /// All digits are in the mantissa.
-    pub(crate) exact: bool,
+    pub exact: bool,
 }
 
 /// A value that is not NULL.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Token<'a> {
+pub enum Token<'a> {
+    /// A number.
     Number(Number<'a>),
     /// A string without its quotes and escapes.
     Text(&'a str),
+    /// `true` or `false`.
     Boolean(bool),
     /// An object or an array, as it stands in the text.
     Nested(&'a str),
@@ -46,7 +50,7 @@ pub(crate) enum Token<'a> {
 
 impl<'a> Token<'a> {
     /// What PostgreSQL's input function would be given.
-    pub(crate) fn text(self) -> &'a str {
+    pub fn text(self) -> &'a str {
         match self {
             Token::Number(number) => number.text,
             Token::Text(text) | Token::Nested(text) => text,
@@ -58,13 +62,14 @@ impl<'a> Token<'a> {
 
 /// A place in a message.
 #[derive(Clone, Debug)]
-pub(crate) struct Cursor<'a> {
+pub struct Cursor<'a> {
     text: &'a str,
     at: usize,
 }
 
 impl<'a> Cursor<'a> {
-    pub(crate) fn new(text: &'a str) -> Cursor<'a> {
+    /// At the beginning of a text.
+    pub fn new(text: &'a str) -> Cursor<'a> {
         Cursor { text, at: 0 }
     }
 
@@ -74,25 +79,29 @@ impl<'a> Cursor<'a> {
 
     /// The next byte.
     #[inline]
-    pub(crate) fn peek(&self) -> Option<u8> {
+    pub fn peek(&self) -> Option<u8> {
         self.bytes().get(self.at).copied()
     }
 
     /// Skips one byte if it is this one.
     #[inline]
-    pub(crate) fn take(&mut self, byte: u8) -> bool {
+    pub fn take(&mut self, byte: u8) -> bool {
         let found = self.peek() == Some(byte);
         self.at += usize::from(found);
         found
     }
 
     /// The failure to find something here.
-    pub(crate) fn expected<T>(&self, what: &'static str) -> Result<T, Failure> {
-        Err(Failure::Malformed(what, self.at + 1))
+    ///
+    /// # Errors
+    /// Always.
+    pub fn expected<T>(&self, what: &'static str) -> Result<T, Malformed> {
+        Err(Malformed { wanted: what, at: self.at + 1 })
     }
 
+    /// Skips blanks.
     #[inline]
-    pub(crate) fn skip_space(&mut self) {
+    pub fn skip_space(&mut self) {
         while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
             self.at += 1;
         }
@@ -100,7 +109,7 @@ impl<'a> Cursor<'a> {
 
     /// Skips `"key"` if it stands here with exactly these bytes between the quotes.
     #[inline]
-    pub(crate) fn take_key(&mut self, key: &[u8]) -> bool {
+    pub fn take_key(&mut self, key: &[u8]) -> bool {
         let rest = &self.bytes()[self.at.min(self.text.len())..];
         let end = key.len() + 1;
         let found = rest.first() == Some(&b'"')
@@ -113,7 +122,10 @@ impl<'a> Cursor<'a> {
     }
 
     /// The text between the quotes of a string, and whether it holds escapes.
-    pub(crate) fn string(&mut self) -> Result<(&'a str, bool), Failure> {
+    ///
+    /// # Errors
+    /// What is not JSON.
+    pub fn string(&mut self) -> Result<(&'a str, bool), Malformed> {
         if !self.take(b'"') {
             return self.expected("a string");
         }
@@ -138,7 +150,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Skips what follows a backslash.
-    fn escape(&mut self) -> Result<(), Failure> {
+    fn escape(&mut self) -> Result<(), Malformed> {
         match self.peek() {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
             Some(b'u') => {
@@ -163,7 +175,7 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    fn hex4(&self, at: usize) -> Result<u32, Failure> {
+    fn hex4(&self, at: usize) -> Result<u32, Malformed> {
         let digits = self.bytes().get(at..at + 4).unwrap_or_default();
         if digits.len() < 4 || !digits.iter().all(u8::is_ascii_hexdigit) {
             return self.expected("four hexadecimal digits");
@@ -191,7 +203,11 @@ impl<'a> Cursor<'a> {
         (self.at - start, added)
     }
 
-    pub(crate) fn number(&mut self) -> Result<Number<'a>, Failure> {
+    /// Reads a number.
+    ///
+    /// # Errors
+    /// What is not JSON.
+    pub fn number(&mut self) -> Result<Number<'a>, Malformed> {
         let start = self.at;
         let negative = self.take(b'-');
         let mut number = Number { text: "", negative, mantissa: 0, power: 0, exact: true };
@@ -219,7 +235,7 @@ impl<'a> Cursor<'a> {
         Ok(number)
     }
 
-    fn exponent(&mut self) -> Result<i32, Failure> {
+    fn exponent(&mut self) -> Result<i32, Malformed> {
         let negative = self.peek() == Some(b'-');
         if negative || self.peek() == Some(b'+') {
             self.at += 1;
@@ -236,7 +252,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn literal(&mut self, word: &'static str) -> Result<(), Failure> {
+    fn literal(&mut self, word: &'static str) -> Result<(), Malformed> {
         if !self.bytes()[self.at..].starts_with(word.as_bytes()) {
             return self.expected("a value");
         }
@@ -245,8 +261,11 @@ impl<'a> Cursor<'a> {
     }
 
     /// Skips `null` if it begins here.
+    ///
+    /// # Errors
+    /// What is not JSON.
     #[inline]
-    pub(crate) fn take_null(&mut self) -> Result<bool, Failure> {
+    pub fn take_null(&mut self) -> Result<bool, Malformed> {
         match self.peek() {
             Some(b'n') => self.literal("null").map(|()| true),
             _ => Ok(false),
@@ -254,8 +273,11 @@ impl<'a> Cursor<'a> {
     }
 
     /// The value that begins here; `scratch` holds a string that had escapes. NULL is no token.
+    ///
+    /// # Errors
+    /// What is not JSON.
     #[inline]
-    pub(crate) fn token<'t>(&mut self, scratch: &'t mut String) -> Result<Token<'t>, Failure>
+    pub fn token<'t>(&mut self, scratch: &'t mut String) -> Result<Token<'t>, Malformed>
     where
         'a: 't,
     {
@@ -280,17 +302,29 @@ impl<'a> Cursor<'a> {
     }
 
     /// Skips a value of any kind; gives it as it stands in the text.
-    pub(crate) fn slice(&mut self) -> Result<&'a str, Failure> {
+    ///
+    /// # Errors
+    /// What is not JSON.
+    pub fn slice(&mut self) -> Result<&'a str, Malformed> {
         let start = self.at;
         self.skip_value(0)?;
         Ok(&self.text[start..self.at])
     }
 
+    /// Checks that a value may be nested this deep.
+    ///
+    /// # Errors
+    /// It may not.
+    pub fn enter(&self, depth: usize) -> Result<(), Malformed> {
+        if depth > DEPTH_MAX { self.expected("less deep nesting") } else { Ok(()) }
+    }
+
     /// Skips a value of any kind.
-    pub(crate) fn skip_value(&mut self, depth: usize) -> Result<(), Failure> {
-        if depth > DEPTH_MAX {
-            return self.expected("less deep nesting");
-        }
+    ///
+    /// # Errors
+    /// What is not JSON.
+    pub fn skip_value(&mut self, depth: usize) -> Result<(), Malformed> {
+        self.enter(depth)?;
         match self.peek() {
             Some(b'"') => self.string().map(drop),
             Some(b'-' | b'0'..=b'9') => self.number().map(drop),
@@ -303,7 +337,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn skip_members(&mut self, close: u8, depth: usize, keys: bool) -> Result<(), Failure> {
+    fn skip_members(&mut self, close: u8, depth: usize, keys: bool) -> Result<(), Malformed> {
         self.at += 1;
         self.skip_space();
         if self.take(close) {
@@ -322,8 +356,11 @@ impl<'a> Cursor<'a> {
     }
 
     /// Skips the colon between a key and its value.
+    ///
+    /// # Errors
+    /// What is not JSON.
     #[inline]
-    pub(crate) fn colon(&mut self) -> Result<(), Failure> {
+    pub fn colon(&mut self) -> Result<(), Malformed> {
         self.skip_space();
         if !self.take(b':') {
             return self.expected("a colon");
@@ -333,8 +370,11 @@ impl<'a> Cursor<'a> {
     }
 
     /// After a member: true over a comma, false over the closing bracket.
+    ///
+    /// # Errors
+    /// What is not JSON.
     #[inline]
-    pub(crate) fn goes_on(&mut self, close: u8) -> Result<bool, Failure> {
+    pub fn goes_on(&mut self, close: u8) -> Result<bool, Malformed> {
         self.skip_space();
         if self.take(b',') {
             self.skip_space();
@@ -348,17 +388,20 @@ impl<'a> Cursor<'a> {
     }
 
     /// Nothing but space may follow.
-    pub(crate) fn end(&mut self) -> Result<(), Failure> {
+    ///
+    /// # Errors
+    /// What is not JSON.
+    pub fn end(&mut self) -> Result<(), Malformed> {
         self.skip_space();
         match self.peek() {
             None => Ok(()),
-            Some(_) => self.expected("one object and nothing after it"),
+            Some(_) => self.expected("nothing after the value"),
         }
     }
 }
 
 /// A string without its escapes; `raw` has been scanned by [`Cursor::string`].
-pub(crate) fn unescape(raw: &str, out: &mut String) {
+pub fn unescape(raw: &str, out: &mut String) {
     out.clear();
     let mut rest = raw;
     while let Some(at) = rest.find('\\') {

@@ -1,0 +1,58 @@
+//! Arrays and records among operands: literals that take their types, and the ways into them.
+
+use arrow::datatypes::DataType;
+use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::logical_expr::planner::{PlannerResult, RawFieldAccessExpr};
+use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, lit, when};
+use millrace_types::SqlState;
+
+use super::operators::{is_untyped, typed};
+use crate::functions::{self, JsonFunction, user_error};
+
+/// Two operands, of which a literal takes the type of an array or a record beside it.
+pub(super) fn beside(left: Expr, right: Expr, schema: &DFSchema) -> Result<(Expr, Expr)> {
+    let nested = |expr: &Expr| expr.get_type(schema).ok().filter(DataType::is_nested);
+    Ok(match (nested(&left), nested(&right)) {
+        (Some(wanted), None) if is_untyped(&right) => (left, typed(right, &wanted)?),
+        (None, Some(wanted)) if is_untyped(&left) => (typed(left, &wanted)?, right),
+        _ => (left, right),
+    })
+}
+
+/// `value[place]` and `value['key']`, of arrays from 1 on, of `jsonb` as `->` does it.
+pub(super) fn accessed(
+    raw: RawFieldAccessExpr,
+    schema: &DFSchema,
+) -> Result<PlannerResult<RawFieldAccessExpr>> {
+    let found = raw.expr.get_type(schema)?;
+    let RawFieldAccessExpr { field_access, expr } = raw;
+    Ok(match (&found, field_access) {
+        (DataType::LargeBinary, GetFieldAccess::NamedStructField { name }) => {
+            let key = Expr::Literal(name, None);
+            PlannerResult::Planned(functions::json(JsonFunction::Field, vec![expr, key]))
+        }
+        (DataType::LargeBinary, GetFieldAccess::ListIndex { key }) => {
+            PlannerResult::Planned(functions::json(JsonFunction::Field, vec![expr, *key]))
+        }
+        (DataType::Struct(fields), GetFieldAccess::NamedStructField { name }) => {
+            let wanted = name.try_as_str().flatten().unwrap_or_default();
+            if !fields.iter().any(|field| field.name() == wanted) {
+                let message = format!("column \"{wanted}\" not found in data type record");
+                return Err(user_error(SqlState::UNDEFINED_COLUMN, message));
+            }
+            let field_access = GetFieldAccess::NamedStructField { name };
+            PlannerResult::Original(RawFieldAccessExpr { field_access, expr })
+        }
+        // From the end, as DataFusion counts below zero, nothing stands in PostgreSQL.
+        (DataType::List(_), GetFieldAccess::ListIndex { key }) if !is_positive(&key) => {
+            let key = when(key.as_ref().clone().gt(lit(0_i64)), *key).end()?;
+            let field_access = GetFieldAccess::ListIndex { key: Box::new(key) };
+            PlannerResult::Original(RawFieldAccessExpr { field_access, expr })
+        }
+        (_, field_access) => PlannerResult::Original(RawFieldAccessExpr { field_access, expr }),
+    })
+}
+
+fn is_positive(place: &Expr) -> bool {
+    matches!(place, Expr::Literal(ScalarValue::Int64(Some(1..)) | ScalarValue::Int32(Some(1..)), _))
+}

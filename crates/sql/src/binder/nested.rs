@@ -1,0 +1,229 @@
+//! Arrays, records and JSON: what DataFusion does not read, written with what it has.
+
+use datafusion::sql::sqlparser::ast::{
+    AccessExpr, BinaryOperator, CaseWhen, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Select,
+    SelectItem, SetExpr, Subscript, TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins,
+    UnaryOperator, Value,
+};
+use datafusion::sql::sqlparser::tokenizer::Span;
+use millrace_types::Report;
+
+use super::syntax::call;
+use crate::names::fold;
+
+/// The end of a slice without one.
+const LAST: &str = "2147483647";
+
+fn value(value: Value) -> Expr {
+    Expr::Value(value.with_span(Span::empty()))
+}
+
+fn number(digits: &str) -> Expr {
+    value(Value::Number(digits.to_owned(), false))
+}
+
+/// What stands for a call; None for itself.
+pub(super) fn function(function: &Function) -> Result<Option<Expr>, Report> {
+    let [ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else { return Ok(None) };
+    let name = fold(name);
+    if let FunctionArguments::Subquery(query) = &function.args {
+        return if name == "array" { array_of(query).map(Some) } else { Ok(None) };
+    }
+    let FunctionArguments::List(list) = &function.args else { return Ok(None) };
+    let mut args = Vec::with_capacity(list.args.len());
+    for arg in &list.args {
+        let FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)) = arg else { return Ok(None) };
+        args.push(arg.clone());
+    }
+    Ok(match (name.as_str(), args.as_slice()) {
+        ("array_upper", [_, _]) => Some(call("array_length", args)),
+        ("array_lower", [_, _]) => Some(first_place(args)),
+        ("trim_array", [array, count]) => Some(trimmed(array, count)),
+        ("array_fill", [filler, Expr::Array(sizes)]) if sizes.elem.len() == 1 => {
+            Some(call("array_repeat", vec![filler.clone(), sizes.elem[0].clone()]))
+        }
+        // DataFusion's change the first one only.
+        ("array_remove", [_, _]) => Some(call("array_remove_all", args)),
+        ("array_replace", [_, _, _]) => Some(call("array_replace_all", args)),
+        ("jsonb_agg" | "json_agg", [_]) => {
+            Some(call("to_jsonb", vec![aggregated(function, list, args)]))
+        }
+        ("jsonb_object_agg" | "json_object_agg", [key, item]) => {
+            let text = |text: &str| value(Value::SingleQuotedString(text.to_owned()));
+            let pair = vec![text("k"), key.clone(), text("v"), item.clone()];
+            let pairs = aggregated(function, list, vec![call("named_struct", pair)]);
+            Some(call("millrace_object_of", vec![pairs]))
+        }
+        _ => None,
+    })
+}
+
+/// The same call of `array_agg`, with its filter, order and window.
+fn aggregated(function: &Function, list: &FunctionArgumentList, args: Vec<Expr>) -> Expr {
+    let unnamed = |arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg));
+    let args = args.into_iter().map(unnamed).collect();
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new("array_agg")]),
+        args: FunctionArguments::List(FunctionArgumentList { args, ..list.clone() }),
+        ..function.clone()
+    })
+}
+
+/// `CASE WHEN array_length(a, d) IS NOT NULL THEN 1 END`
+fn first_place(args: Vec<Expr>) -> Expr {
+    let length = call("array_length", args);
+    Expr::Case {
+        case_token: datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken::empty(
+        ),
+        end_token: datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
+        operand: None,
+        conditions: vec![CaseWhen {
+            condition: Expr::IsNotNull(Box::new(length)),
+            result: number("1"),
+        }],
+        else_result: None,
+    }
+}
+
+fn trimmed(array: &Expr, count: &Expr) -> Expr {
+    let length = call("array_length", vec![array.clone(), number("1")]);
+    let (left, right) = (Box::new(length), Box::new(Expr::Nested(Box::new(count.clone()))));
+    let end = Expr::BinaryOp { left, op: BinaryOperator::Minus, right };
+    call("array_slice", vec![array.clone(), number("1"), end])
+}
+
+/// `ARRAY(SELECT ...)`: `coalesce((SELECT array_agg(c) FROM (SELECT ...) AS s (c)), ARRAY[])`
+fn array_of(query: &Query) -> Result<Expr, Report> {
+    if query.order_by.is_some() {
+        let report = Report::unsupported("ORDER BY in ARRAY(SELECT ...)");
+        return Err(report.hint("Use (SELECT array_agg(x ORDER BY y) FROM ...)."));
+    }
+    let column = Ident::with_quote('"', "c");
+    let alias = TableAlias {
+        explicit: true,
+        name: Ident::with_quote('"', "s"),
+        columns: vec![TableAliasColumnDef { name: column.clone(), data_type: None }],
+        at: None,
+    };
+    let relation = TableFactor::Derived {
+        lateral: false,
+        subquery: Box::new(query.clone()),
+        alias: Some(alias),
+        sample: None,
+    };
+    let all = call("array_agg", vec![Expr::Identifier(column)]);
+    let select = Select {
+        projection: vec![SelectItem::UnnamedExpr(all)],
+        from: vec![TableWithJoins { relation, joins: Vec::new() }],
+        ..empty_select(query)?
+    };
+    let outer = Query { body: Box::new(SetExpr::Select(Box::new(select))), ..plain(query) };
+    let empty = call("make_array", Vec::new());
+    Ok(call("coalesce", vec![Expr::Subquery(Box::new(outer)), empty]))
+}
+
+fn plain(query: &Query) -> Query {
+    Query { with: None, order_by: None, limit_clause: None, fetch: None, ..query.clone() }
+}
+
+/// The clauses of a SELECT without any of them.
+fn empty_select(query: &Query) -> Result<Select, Report> {
+    let SetExpr::Select(select) = query.body.as_ref() else {
+        return Err(Report::unsupported("ARRAY() over a set operation"));
+    };
+    Ok(Select {
+        distinct: None,
+        top: None,
+        into: None,
+        lateral_views: Vec::new(),
+        prewhere: None,
+        selection: None,
+        group_by: datafusion::sql::sqlparser::ast::GroupByExpr::Expressions(Vec::new(), Vec::new()),
+        cluster_by: Vec::new(),
+        distribute_by: Vec::new(),
+        sort_by: Vec::new(),
+        having: None,
+        named_window: Vec::new(),
+        qualify: None,
+        ..select.as_ref().clone()
+    })
+}
+
+/// `value = ANY (array)`, where a NULL in the array leaves open what is not found: DataFusion says no
+/// there, but for ALL it says what PostgreSQL does.
+pub(super) fn any(left: &Expr, operator: &BinaryOperator, right: &Expr) -> Option<Expr> {
+    if matches!(right, Expr::Subquery(_)) || *operator != BinaryOperator::Eq {
+        return as_array(left, right).map(|right| Expr::AnyOp {
+            left: Box::new(left.clone()),
+            compare_op: operator.clone(),
+            right: Box::new(right),
+            is_some: false,
+        });
+    }
+    let inner = bare(right);
+    match inner {
+        Expr::Array(array) if !array.elem.is_empty() => Some(Expr::InList {
+            expr: Box::new(left.clone()),
+            list: array.elem.clone(),
+            negated: false,
+        }),
+        // Its type is asked of the left side.
+        Expr::Value(value) if matches!(value.value, Value::Placeholder(_)) => None,
+        _ => {
+            let right = as_array(left, right).unwrap_or_else(|| right.clone());
+            let all = Expr::AllOp {
+                left: Box::new(left.clone()),
+                compare_op: BinaryOperator::NotEq,
+                right: Box::new(right),
+            };
+            let expr = Box::new(Expr::Nested(Box::new(all)));
+            Some(Expr::Nested(Box::new(Expr::UnaryOp { op: UnaryOperator::Not, expr })))
+        }
+    }
+}
+
+fn bare(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Nested(inner) => bare(inner),
+        other => other,
+    }
+}
+
+/// The right side of `value = ALL ('{1,2}')`: an array of what the value is.
+pub(super) fn as_array(left: &Expr, right: &Expr) -> Option<Expr> {
+    let literal = bare(right);
+    let is_text =
+        matches!(literal, Expr::Value(v) if matches!(v.value, Value::SingleQuotedString(_)));
+    is_text.then(|| call(crate::functions::ARRAY_LIKE, vec![literal.clone(), left.clone()]))
+}
+
+/// The way into a value as DataFusion reads it: fields by their names in quotes, slices with both ends.
+pub(super) fn access(root: &Expr, chain: &[AccessExpr]) -> Option<Expr> {
+    // Of `a.b.c` names may be those of a table.
+    let named = matches!(root, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+    let inside = |at: usize| {
+        !named || chain[..at].iter().any(|step| matches!(step, AccessExpr::Subscript(_)))
+    };
+    let mut changed = false;
+    let steps = chain.iter().enumerate().map(|(at, step)| match step {
+        AccessExpr::Dot(Expr::Identifier(name)) if inside(at) => {
+            changed = true;
+            let index = value(Value::SingleQuotedString(fold(name)));
+            AccessExpr::Subscript(Subscript::Index { index })
+        }
+        AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride })
+            if lower_bound.is_none() || upper_bound.is_none() =>
+        {
+            changed = true;
+            AccessExpr::Subscript(Subscript::Slice {
+                lower_bound: Some(lower_bound.clone().unwrap_or_else(|| number("1"))),
+                upper_bound: Some(upper_bound.clone().unwrap_or_else(|| number(LAST))),
+                stride: stride.clone(),
+            })
+        }
+        other => other.clone(),
+    });
+    let access_chain: Vec<AccessExpr> = steps.collect();
+    changed.then(|| Expr::CompoundFieldAccess { root: Box::new(root.clone()), access_chain })
+}
