@@ -2,6 +2,7 @@
 //!
 //! The planner gives every function a class; a function without one does not plan.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::datatypes::FieldRef;
@@ -64,6 +65,15 @@ impl Hop {
     /// The starts of the windows that contain a time, ascending. A time that the arithmetic cannot
     /// reach is in no window.
     pub fn windows(&self, time: i64) -> impl Iterator<Item = i64> + use<> {
+        self.windows_within(time, i64::MIN..i64::MAX)
+    }
+
+    /// Those of them that start in a range.
+    pub fn windows_within(
+        &self,
+        time: i64,
+        starts: Range<i64>,
+    ) -> impl Iterator<Item = i64> + use<> {
         let (slide, size) = (self.slide, self.size);
         let floor = |step: i64| {
             let since = time.checked_sub(self.offset)?;
@@ -77,7 +87,13 @@ impl Hop {
             let last = floor(slide);
             (last, last.map_or(0, |last| (size - (time - last) + slide - 1).max(0) / slide))
         };
-        (0..count).rev().filter_map(move |back| last?.checked_sub(back * slide))
+        // How many windows start at or behind a time, of those that go back from the last one.
+        let behind = |from: i64| match last {
+            Some(last) if last >= from => last.saturating_sub(from) / slide + 1,
+            _ => 0,
+        };
+        let backs = behind(starts.end)..behind(starts.start).min(count);
+        backs.rev().filter_map(move |back| last?.checked_sub(back * slide))
     }
 }
 
@@ -257,6 +273,11 @@ mod tests {
                 .filter(|start| *start <= time && time < start + 10)
                 .collect();
             assert_eq!(found, wanted, "windows of {time}");
+            for (from, to) in [(-7, 9), (1, 2), (5, 5), (time, time + 1)] {
+                let some: Vec<i64> = hop.windows_within(time, from..to).collect();
+                let within = wanted.iter().copied().filter(|start| (from..to).contains(start));
+                assert_eq!(some, within.collect::<Vec<_>>(), "windows of {time} in {from}..{to}");
+            }
         }
     }
 

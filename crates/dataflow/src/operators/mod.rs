@@ -4,6 +4,7 @@ mod aggregate;
 mod join;
 mod nearest;
 mod over;
+mod pieces;
 mod session;
 mod slots;
 mod sorted;

@@ -21,6 +21,8 @@
 //! Hopping windows: rows are added up by pane; `finish` adds each pane to every window that is
 //! still open. State is per window.
 //!
+//! Many groups are merged in portions ([`portions`]), and the operator stops after each.
+//!
 //! Invariants: 1. no row count is below 0 ([`Aggregate::check_counts`]). 2. a slot in the index has
 //! a row count above 0, or is marked as changed, or is the row of a global aggregation.
 
@@ -35,6 +37,7 @@ mod multiset;
 mod ordered;
 mod panes;
 mod parts;
+mod portions;
 mod rebuild;
 mod results;
 mod round;
@@ -56,6 +59,7 @@ use millrace_types::{Delta, Ts, vnodes, worker_of};
 use self::accumulator::{Accumulator, Moves, Weights, part};
 use self::count::Count;
 use self::parts::{Masks, Parts};
+use self::portions::{GROUPS, Portion, Portions};
 use self::results::{Incoming, Outcome};
 use self::windows::{Settle, Windows};
 use super::slots::{self, Index, Marks};
@@ -64,8 +68,8 @@ use crate::operator::{Context, Error, Operator, Output, StateChange, StateSpec};
 
 /// The part that counts the rows of a group.
 const ROWS: usize = 0;
-/// Rows of one delta when the scratch becomes the state.
-const ADOPTED_ROWS: usize = 1 << 17;
+/// Values that functions without a class of their own are run again over in one go.
+const REBUILT_VALUES: usize = 1 << 17;
 /// A scratch above this is not kept for the next time.
 const SPARE_BYTES_MAX: usize = 32 << 20;
 
@@ -113,6 +117,17 @@ impl Groups {
     }
 }
 
+/// A time that is being finished.
+enum Finishing {
+    /// The scratch has become the state: its groups in their order, and how many are out.
+    First(Vec<u32>, usize),
+    Merge {
+        scratch: Groups,
+        portions: Portions,
+        starts: bool,
+    },
+}
+
 /// See the head of the file.
 pub(crate) struct Aggregate {
     spec: Arc<AggregateSpec>,
@@ -130,6 +145,9 @@ pub(crate) struct Aggregate {
     replaces: bool,
     /// A group may show an error.
     failed: bool,
+    finishing: Option<Finishing>,
+    /// Groups of one portion.
+    fuel: usize,
 }
 
 /// Slots of the state with their key columns (the window's end among them).
@@ -197,6 +215,8 @@ impl Aggregate {
             started: false,
             replaces,
             failed: false,
+            finishing: None,
+            fuel: GROUPS,
         })
     }
 
@@ -204,19 +224,34 @@ impl Aggregate {
         self.spec.group.is_empty()
     }
 
-    /// The groups of a scratch and where they go: state keys, and for each the scratch slot. They are
+    /// The groups of a portion and where they go: state keys, and for each the scratch slot. They are
     /// ordered by key, so that the rows of a checkpoint are gathered from few places in memory.
     fn moves(
         &self,
         scratch: &Groups,
+        portion: Portion,
         context: &Context,
     ) -> Result<(Vec<ArrayRef>, Vec<u32>), Error> {
-        let from = scratch.index.order();
+        let Portion { slots: from, mut starts } = portion;
         let keys = scratch.index.decode(&from)?;
         let Some(hop) = &self.spec.hop else { return Ok((keys, from)) };
+        // Windows that have closed: a pane may still feed later ones.
         let closed = self.windows.closed(context).filter(|_| self.spec.input.append_only);
-        let (keys, panes) = panes::expand(hop, keys, closed)?;
+        if let Some(closed) = closed {
+            starts.start = starts.start.max(closed.saturating_add(1));
+        }
+        let (keys, panes) = panes::expand(hop, keys, starts)?;
         Ok((keys, panes.into_iter().map(|pane| from[pane as usize]).collect()))
+    }
+
+    /// How many groups are merged in one go: few where functions are run again over many values.
+    fn groups_at_once(&self) -> usize {
+        if !self.outcomes.iter().any(Outcome::is_rebuilt) {
+            return self.fuel;
+        }
+        let values: usize = self.state.cells.iter().map(|cell| cell.held()).sum();
+        let of_each = values / self.state.index.len().max(1) + 1;
+        (REBUILT_VALUES / of_each).clamp(1, self.fuel)
     }
 
     /// The row of a global aggregation is owed from the start by one worker.
@@ -243,12 +278,12 @@ impl Aggregate {
 
     fn merge(
         &mut self,
-        scratch: &Groups,
+        (scratch, portion): (&Groups, Portion),
         starts: bool,
         context: &Context,
         out: &mut Output,
     ) -> Result<(), Error> {
-        let (keys, from) = self.moves(scratch, context)?;
+        let (keys, from) = self.moves(scratch, portion, context)?;
         let mut into = self.state.slots(&keys, from.len())?;
         if starts && into.is_empty() {
             into.push(0);
@@ -290,29 +325,73 @@ impl Aggregate {
         plain && self.state.index.capacity() == 0 && scratch.index.capacity() > 0
     }
 
-    /// The scratch becomes the state: mostly that of a hydration's history. Its rows are made from
-    /// copies of the accumulators in the order of the keys: each column is gathered once, and what
-    /// follows runs through memory.
-    fn adopt(&mut self, scratch: Groups, out: &mut Output) -> Result<(), Error> {
-        self.state = scratch;
-        let order = self.state.index.order();
+    /// Groups of a scratch that has become the state: mostly that of a hydration's history. Their rows
+    /// are made from copies of the accumulators in the order of the keys: each column is gathered once,
+    /// and what follows runs through memory.
+    fn show_first(&mut self, slots: &[u32], out: &mut Output) -> Result<(), Error> {
         let mut sorted = self.parts.accumulators()?;
-        for slots in order.chunks(ADOPTED_ROWS) {
-            let rows: Vec<u32> = (0u32..).take(slots.len()).collect();
-            for (cell, state) in sorted.iter_mut().zip(&self.state.cells) {
-                cell.clear();
-                cell.resize(rows.len());
-                cell.merge(state.as_ref(), &Moves { from: slots, into: &rows })?;
-            }
-            self.check_counts(&sorted, &rows);
-            let results = self.results(&sorted, &rows)?;
-            let groups = Touched { slots: slots.to_vec(), keys: self.state.index.decode(slots)? };
-            let existed = vec![false; slots.len()];
-            self.emit_replacing(&groups, &results, &existed, out)?;
-            self.windows.add(&groups, &existed);
-            slots.iter().for_each(|slot| self.marks.set(*slot));
+        let rows: Vec<u32> = (0u32..).take(slots.len()).collect();
+        for (cell, state) in sorted.iter_mut().zip(&self.state.cells) {
+            cell.resize(rows.len());
+            cell.merge(state.as_ref(), &Moves { from: slots, into: &rows })?;
         }
+        self.check_counts(&sorted, &rows);
+        let results = self.results(&sorted, &rows)?;
+        let groups = Touched { slots: slots.to_vec(), keys: self.state.index.decode(slots)? };
+        let existed = vec![false; slots.len()];
+        self.emit_replacing(&groups, &results, &existed, out)?;
+        self.windows.add(&groups, &existed);
+        slots.iter().for_each(|slot| self.marks.set(*slot));
         Ok(())
+    }
+
+    /// What is to be done at a time; None if nothing is.
+    fn begin(&mut self, context: &Context) -> Result<Option<Finishing>, Error> {
+        let starts = self.start(context)?;
+        let scratch = match (self.scratches.remove(&context.ts), self.spare.take()) {
+            (Some(scratch), _) | (None, Some(scratch)) => scratch,
+            (None, None) => Groups::new(&self.spec, &self.parts)?,
+        };
+        if self.is_first(&scratch) {
+            self.state = scratch;
+            return Ok(Some(Finishing::First(self.state.index.order(), 0)));
+        }
+        if starts || scratch.index.capacity() > 0 {
+            let portions = Portions::new(&scratch, self.spec.hop.as_ref())?;
+            return Ok(Some(Finishing::Merge { scratch, portions, starts }));
+        }
+        self.spare = Some(scratch);
+        Ok(None)
+    }
+
+    /// One portion of it; what is left.
+    fn go_on(
+        &mut self,
+        finishing: Finishing,
+        context: &Context,
+        out: &mut Output,
+    ) -> Result<Option<Finishing>, Error> {
+        match finishing {
+            Finishing::First(slots, at) => {
+                let to = slots.len().min(at + self.fuel);
+                self.show_first(&slots[at..to], out)?;
+                Ok((to < slots.len()).then_some(Finishing::First(slots, to)))
+            }
+            Finishing::Merge { mut scratch, mut portions, starts } => {
+                let next = portions.next(self.spec.hop.as_ref(), self.groups_at_once());
+                // The row of a global aggregation begins without any.
+                let none = Portion { slots: Vec::new(), starts: i64::MIN..i64::MAX };
+                self.merge((&scratch, next.unwrap_or(none)), starts, context, out)?;
+                if portions.has_more() {
+                    return Ok(Some(Finishing::Merge { scratch, portions, starts }));
+                }
+                if scratch.bytes() <= SPARE_BYTES_MAX {
+                    scratch.clear();
+                    self.spare = Some(scratch);
+                }
+                Ok(None)
+            }
+        }
     }
 
     /// Each slot once, with its output's key columns.
@@ -382,23 +461,22 @@ impl Operator for Aggregate {
     }
 
     fn finish(&mut self, context: &Context, out: &mut Output) -> Result<(), Error> {
-        let starts = self.start(context)?;
-        let mut scratch = match (self.scratches.remove(&context.ts), self.spare.take()) {
-            (Some(scratch), _) | (None, Some(scratch)) => scratch,
-            (None, None) => Groups::new(&self.spec, &self.parts)?,
+        let finishing = match self.finishing.take() {
+            Some(finishing) => Some(finishing),
+            None => self.begin(context)?,
         };
-        if self.is_first(&scratch) {
-            self.adopt(scratch, out)?;
-            return self.settle(context);
+        if let Some(finishing) = finishing {
+            self.finishing = self.go_on(finishing, context, out)?;
         }
-        if starts || scratch.index.capacity() > 0 {
-            self.merge(&scratch, starts, context, out)?;
-        }
-        if scratch.bytes() <= SPARE_BYTES_MAX {
-            scratch.clear();
-            self.spare = Some(scratch);
-        }
-        self.settle(context)
+        if self.has_more() { Ok(()) } else { self.settle(context) }
+    }
+
+    fn has_more(&self) -> bool {
+        self.finishing.is_some()
+    }
+
+    fn set_fuel(&mut self, rows: usize) {
+        self.fuel = rows.max(1);
     }
 
     fn wants_start(&self) -> bool {
@@ -442,7 +520,11 @@ impl Operator for Aggregate {
     }
 
     fn bytes(&self) -> usize {
-        let scratches = self.scratches.values().chain(&self.spare);
+        let finishing = match &self.finishing {
+            Some(Finishing::Merge { scratch, .. }) => Some(scratch),
+            _ => None,
+        };
+        let scratches = self.scratches.values().chain(&self.spare).chain(finishing);
         self.state.bytes()
             + scratches.map(Groups::bytes).sum::<usize>()
             + self.marks.bytes()

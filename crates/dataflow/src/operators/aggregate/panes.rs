@@ -1,5 +1,7 @@
 //! Hopping windows: each pane goes into every window that contains it.
 
+use std::ops::Range;
+
 use arrow::array::{Array, ArrayRef, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::DataType;
@@ -8,13 +10,12 @@ use millrace_plan::Hop;
 use crate::natives;
 use crate::operator::Error;
 
-/// The keys of all windows of some panes, and for each the pane's row. Windows whose start is at or
-/// below `closed` have closed: a pane may still feed later ones. A NULL pane is in the NULL window,
-/// which never closes.
+/// The keys of the windows of some panes that start in a range, and for each the pane's row. A NULL
+/// pane is in the NULL window.
 pub(super) fn expand(
     hop: &Hop,
     mut keys: Vec<ArrayRef>,
-    closed: Option<i64>,
+    range: Range<i64>,
 ) -> Result<(Vec<ArrayRef>, Vec<u32>), Error> {
     let column = &keys[hop.column];
     let panes = natives::values::<i64>(column);
@@ -25,8 +26,7 @@ pub(super) fn expand(
             starts.push(None);
             continue;
         }
-        let open = |start: &i64| closed.is_none_or(|closed| *start > closed);
-        for start in hop.windows(*pane).filter(open) {
+        for start in hop.windows_within(*pane, range.clone()) {
             from.push(row);
             starts.push(Some(start));
         }

@@ -73,6 +73,11 @@ pub(super) struct Incoming<'a> {
 }
 
 impl Outcome {
+    /// True of a function that is run again over the values of a group.
+    pub(super) fn is_rebuilt(&self) -> bool {
+        self.rebuilder.is_some()
+    }
+
     /// Adds what a call needs to the parts.
     ///
     /// # Errors

@@ -531,3 +531,54 @@ fn more_retractions_than_rows_are_a_program_error() {
     let rows = delta(&spec, vec![ints([1]), ints([10])], &[-1]);
     step(&mut operator, vec![rows], &context(1, None));
 }
+
+/// A row goes into hundreds of windows: some of them are finished at a time, each in one go.
+#[test]
+fn windows_of_many_panes_are_finished_in_portions() {
+    for cumulates in [false, true] {
+        let mut spec = windowed();
+        spec.settled = None;
+        spec.input.append_only = false;
+        spec.hop = Some(Hop { column: 1, slide: 10, size: 700, offset: 0, cumulates });
+        let end = Arc::new(Field::new("end", timestamp(), true));
+        let mut fields: Vec<_> = spec.output.fields().iter().cloned().collect();
+        fields.insert(2, end);
+        spec.output = Arc::new(Schema::new(fields));
+        let times: Vec<Option<i64>> =
+            vec![Some(0), None, Some(10), Some(250), Some(900), Some(1_000_000), Some(1_000_010)];
+        let keys = (0..7).map(|n| n % 2).collect::<Vec<i64>>();
+        let run = |fuel: usize| {
+            let mut operator = Aggregate::new(Arc::new(spec.clone())).unwrap();
+            operator.set_fuel(fuel);
+            let (mut all, mut calls) = (Vec::new(), Vec::new());
+            for epoch in 1..=3 {
+                let at: ArrayRef = Arc::new(TimestampMicrosecondArray::from(times.clone()));
+                let rows = vec![ints(keys.clone()), at, ints(0..7)];
+                let weight = if epoch == 3 { -1 } else { 1 };
+                let rows = delta(&spec, rows, &[weight; 7]);
+                let context = context(epoch, None);
+                operator.absorb(0, rows, &context).unwrap();
+                let mut out = Output::default();
+                operator.finish(&context, &mut out).unwrap();
+                calls.push(1);
+                while operator.has_more() {
+                    operator.finish(&context, &mut out).unwrap();
+                    *calls.last_mut().unwrap() += 1;
+                }
+                let mut lines = lines(&out);
+                lines.sort();
+                all.push(lines);
+            }
+            (all, calls)
+        };
+        let (whole, calls) = run(1 << 20);
+        assert_eq!(calls, [2, 2, 2], "rows without a time come last");
+        let (some, calls) = run(20);
+        assert!(calls.iter().all(|calls| *calls > 10), "{calls:?}");
+        assert_eq!(some, whole);
+        assert!(whole[0].len() > 200 && whole[0].iter().all(|line| line.starts_with("+1")));
+        let comes = whole[1].iter().filter(|line| line.starts_with("+1")).count();
+        assert_eq!(comes, whole[0].len(), "each window changes once");
+        assert!(whole[2].iter().filter(|line| line.starts_with("-1")).count() == whole[0].len());
+    }
+}

@@ -9,6 +9,9 @@
 //! partition for which a function fails (a sum out of range) has no rows but an error row, until it
 //! succeeds again.
 //!
+//! After so many rows of partitions that were looked at again the operator stops and lets others take
+//! their turns; one partition is looked at in one go.
+//!
 //! State: a table keyed by the partition and the input's key. A row stays until it is retracted,
 //! or until the time that its partition names has passed.
 //!
@@ -26,9 +29,10 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field};
 use arrow::row::Rows as Encoded;
-use millrace_types::{Delta, Ts, concat_deltas};
+use millrace_types::Delta;
 
 use self::calls::{Calls, Said};
+use super::pieces::Pieces;
 use super::slots::Marks;
 use super::slots::{self, Index};
 use super::sorted::{Closing, Layout, List, Rows, by_group, group_of, row_of};
@@ -38,6 +42,9 @@ use crate::operator::{Context, Error, ErrorRow, Operator, Output, StateChange, S
 
 /// Changed rows that leave together.
 const CHANGES: usize = 1 << 14;
+
+/// Rows that are looked at in one go, more or less.
+const FUEL: u64 = 1 << 16;
 
 /// Why a partition has no results: code and message.
 type Failed = (String, String);
@@ -51,11 +58,24 @@ struct Leaving {
     come: Vec<u32>,
 }
 
+/// Rows of a time that are being finished.
+struct Finishing {
+    encoded: Encoded,
+    weights: Int64Array,
+    /// Rows by their partition, packed.
+    order: Vec<u64>,
+    /// So many are done.
+    at: usize,
+}
+
 /// See the head of the file.
 pub(crate) struct Over {
     spec: Arc<OverSpec>,
     calls: Calls,
-    absorbed: BTreeMap<Ts, Vec<Delta>>,
+    pieces: Pieces,
+    finishing: Option<Finishing>,
+    /// See [`FUEL`].
+    fuel: u64,
     groups: Box<dyn Index>,
     /// By slot of the group.
     lists: Vec<List>,
@@ -89,7 +109,9 @@ impl Over {
         let added = results.chain(texts).collect();
         Ok(Over {
             calls: Calls::new(&spec)?,
-            absorbed: BTreeMap::new(),
+            pieces: Pieces::new(&spec.group),
+            finishing: None,
+            fuel: FUEL,
             groups: slots::index(&group)?,
             lists: Vec::new(),
             rows: Rows::new(schema, &spec.order)?,
@@ -194,6 +216,16 @@ impl Over {
         Ok(None)
     }
 
+    /// Rows of a time, by partition.
+    fn begin(&mut self, delta: Delta) -> Result<Finishing, Error> {
+        let delta = delta.consolidate()?;
+        let columns = delta.rows.columns();
+        let encoded = self.rows.encode(columns)?;
+        let groups = self.groups(columns, delta.len())?;
+        self.closing.add(&groups, columns, &self.lists);
+        Ok(Finishing { encoded, weights: delta.weights.clone(), order: by_group(&groups), at: 0 })
+    }
+
     /// The changes of one group.
     fn touch(
         &mut self,
@@ -267,25 +299,26 @@ impl Over {
 
 impl Operator for Over {
     fn absorb(&mut self, _port: usize, delta: Delta, context: &Context) -> Result<(), Error> {
-        if !delta.is_empty() {
-            self.absorbed.entry(context.ts).or_default().push(delta);
-        }
+        self.pieces.absorb(context.ts, delta);
         Ok(())
     }
 
     fn finish(&mut self, context: &Context, out: &mut Output) -> Result<(), Error> {
-        let absorbed = self.absorbed.remove(&context.ts).unwrap_or_default();
-        let Some(delta) = concat_deltas(&absorbed)? else { return self.settle(context) };
-        drop(absorbed);
-        let delta = delta.consolidate()?;
-        let columns = delta.rows.columns();
-        let encoded = self.rows.encode(columns)?;
-        let groups = self.groups(columns, delta.len())?;
-        self.closing.add(&groups, columns, &self.lists);
-        let order = by_group(&groups);
-        let mut leaving = Leaving::default();
-        for own in order.chunk_by(|one, other| group_of(*one) == group_of(*other)) {
-            self.touch(own, (&encoded, &delta.weights), context, (&mut leaving, out))?;
+        let mut finishing = match self.finishing.take() {
+            Some(finishing) => finishing,
+            None => match self.pieces.next(context.ts)? {
+                Some(delta) => self.begin(delta)?,
+                None => return self.settle(context),
+            },
+        };
+        let (mut leaving, begun) = (Leaving::default(), self.marks.touched());
+        while finishing.at < finishing.order.len() && self.marks.touched() - begun < self.fuel {
+            let rest = &finishing.order[finishing.at..];
+            let first = group_of(rest[0]);
+            let own = &rest[..rest.partition_point(|packed| group_of(*packed) <= first)];
+            let changes = (&finishing.encoded, &finishing.weights);
+            self.touch(own, changes, context, (&mut leaving, out))?;
+            finishing.at += own.len();
             if leaving.gone.0.len() + leaving.come.len() >= CHANGES {
                 self.emit(&mut leaving, out)?;
             }
@@ -295,7 +328,17 @@ impl Operator for Over {
             self.marks.unset(slot);
             self.gone.extend(self.rows.remove(slot));
         }
-        self.settle(context)
+        self.finishing = (finishing.at < finishing.order.len()).then_some(finishing);
+        if self.has_more() { Ok(()) } else { self.settle(context) }
+    }
+
+    fn has_more(&self) -> bool {
+        self.finishing.is_some() || self.pieces.has_more()
+    }
+
+    fn set_fuel(&mut self, rows: usize) {
+        self.pieces.set_rows(rows);
+        self.fuel = rows.max(1) as u64;
     }
 
     fn tables(&self) -> Vec<StateSpec> {
@@ -335,13 +378,15 @@ impl Operator for Over {
     }
 
     fn bytes(&self) -> usize {
-        let absorbed = self.absorbed.values().flatten().map(Delta::bytes).sum::<usize>();
+        let finishing = self.finishing.as_ref().map_or(0, |finishing| {
+            finishing.encoded.size() + finishing.order.len() * 2 * size_of::<u64>()
+        });
         let gone = self.gone.iter().map(|row| row.len()).sum::<usize>();
         let lists = self.lists.capacity() * size_of::<List>();
         let said = self.said.iter().flatten().map(|said| said.len()).sum::<usize>()
             + self.said.capacity() * size_of::<Option<Said>>();
         let rows = self.rows.bytes() + self.marks.bytes() + self.closing.bytes() + said;
-        absorbed + gone + lists + self.groups.bytes() + rows
+        self.pieces.bytes() + finishing + gone + lists + self.groups.bytes() + rows
     }
 
     fn touched(&self) -> u64 {

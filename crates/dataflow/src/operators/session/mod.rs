@@ -8,6 +8,8 @@
 //! Under retraction: a row that goes takes its session's bounds along. A row without a time passes
 //! through with NULL bounds.
 //!
+//! Many rows of one time are finished in pieces, a key in one of them (`pieces`).
+//!
 //! State: one table of whole rows with their weight; the bounds follow from the rows. A session goes
 //! when its end has passed the watermark, row by row, without output.
 //!
@@ -23,8 +25,9 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, new_null_array};
 use arrow::datatypes::{DataType, Field, TimeUnit};
-use millrace_types::{Delta, Ts, concat_deltas};
+use millrace_types::Delta;
 
+use super::pieces::Pieces;
 use super::slots::Marks;
 use super::slots::{self, Index};
 use crate::graph::SessionSpec;
@@ -37,7 +40,7 @@ type Place = (u32, i64, u32);
 /// See the head of the file.
 pub(crate) struct Session {
     spec: Arc<SessionSpec>,
-    absorbed: BTreeMap<Ts, Vec<Delta>>,
+    pieces: Pieces,
     keys: Box<dyn Index>,
     rows: Box<dyn Index>,
     /// By slot of a row.
@@ -86,8 +89,8 @@ impl Session {
         Ok(Session {
             keys: slots::index(&keys)?,
             rows: slots::row_index(&fields)?,
+            pieces: Pieces::new(&spec.key),
             spec,
-            absorbed: BTreeMap::new(),
             weights: Vec::new(),
             ordered: BTreeSet::new(),
             sessions: BTreeSet::new(),
@@ -277,16 +280,13 @@ impl Session {
 
 impl Operator for Session {
     fn absorb(&mut self, _port: usize, delta: Delta, context: &Context) -> Result<(), Error> {
-        if !delta.is_empty() {
-            self.absorbed.entry(context.ts).or_default().push(delta);
-        }
+        self.pieces.absorb(context.ts, delta);
         Ok(())
     }
 
     fn finish(&mut self, context: &Context, out: &mut Output) -> Result<(), Error> {
         self.recall();
-        let absorbed = self.absorbed.remove(&context.ts).unwrap_or_default();
-        if let Some(delta) = concat_deltas(&absorbed)? {
+        if let Some(delta) = self.pieces.next(context.ts)? {
             let delta = self.timeless(&delta.consolidate()?, out)?;
             let places = self.places(delta.rows.columns(), delta.len())?;
             let mut changes: Vec<(Place, i64)> =
@@ -296,7 +296,15 @@ impl Operator for Session {
             self.change(&changes, &mut sent);
             self.give(sent, out)?;
         }
-        self.settle(context)
+        if self.has_more() { Ok(()) } else { self.settle(context) }
+    }
+
+    fn has_more(&self) -> bool {
+        self.pieces.has_more()
+    }
+
+    fn set_fuel(&mut self, rows: usize) {
+        self.pieces.set_rows(rows);
     }
 
     fn tables(&self) -> Vec<StateSpec> {
@@ -342,14 +350,13 @@ impl Operator for Session {
     }
 
     fn bytes(&self) -> usize {
-        let absorbed = self.absorbed.values().flatten();
         self.rows.bytes()
             + self.keys.bytes()
             + self.weights.capacity() * size_of::<i64>()
             + self.ordered.len() * size_of::<Place>()
             + self.sessions.len() * size_of::<(i64, u32, i64)>()
             + self.marks.bytes()
-            + absorbed.map(Delta::bytes).sum::<usize>()
+            + self.pieces.bytes()
     }
 
     fn touched(&self) -> u64 {

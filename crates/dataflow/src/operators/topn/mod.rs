@@ -11,6 +11,8 @@
 //! With ties the first rows end where a row begins that is not equal to the last one in the order's own
 //! columns ([`Peers`]).
 //!
+//! Many rows of one time are finished in pieces, a group in one of them (`pieces`).
+//!
 //! State: a table keyed by the group and the input's key. A row goes with its weight, a group with its
 //! last row, or when the time that its key names has passed.
 //!
@@ -22,15 +24,15 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field};
 use arrow::row::Rows as Encoded;
-use millrace_types::{Delta, Ts, concat_deltas};
+use millrace_types::Delta;
 
 use self::peers::Peers;
+use super::pieces::Pieces;
 use super::slots::Marks;
 use super::slots::{self, Index};
 use super::sorted::{Closing, Layout, List, Rows, by_group, group_of, row_of};
@@ -62,7 +64,7 @@ pub(crate) struct TopN {
     peers: Option<Peers>,
     /// The rows are told by their group: one replaces the other.
     replaces: bool,
-    absorbed: BTreeMap<Ts, Vec<Delta>>,
+    pieces: Pieces,
     groups: Box<dyn Index>,
     /// By slot of the group.
     lists: Vec<List>,
@@ -97,7 +99,7 @@ impl TopN {
             kept,
             peers,
             replaces: limit == 1 && spec.ties.is_none() && spec.output.key == spec.group,
-            absorbed: BTreeMap::new(),
+            pieces: Pieces::new(&spec.group),
             groups: slots::index(&group)?,
             lists: Vec::new(),
             rows: Rows::new(schema, &spec.order)?,
@@ -311,16 +313,14 @@ fn replacing(changes: &mut Vec<Shown>, from: usize) {
 
 impl Operator for TopN {
     fn absorb(&mut self, _port: usize, delta: Delta, context: &Context) -> Result<(), Error> {
-        if !delta.is_empty() {
-            self.absorbed.entry(context.ts).or_default().push(delta);
-        }
+        self.pieces.absorb(context.ts, delta);
         Ok(())
     }
 
     fn finish(&mut self, context: &Context, out: &mut Output) -> Result<(), Error> {
-        let absorbed = self.absorbed.remove(&context.ts).unwrap_or_default();
-        let Some(mut delta) = concat_deltas(&absorbed)? else { return self.settle(context) };
-        drop(absorbed);
+        let Some(mut delta) = self.pieces.next(context.ts)? else {
+            return self.settle(context);
+        };
         if self.kept.is_none() {
             delta = delta.consolidate()?;
         }
@@ -342,7 +342,15 @@ impl Operator for TopN {
         }
         self.emit(&mut changes, out)?;
         self.forget();
-        self.settle(context)
+        if self.has_more() { Ok(()) } else { self.settle(context) }
+    }
+
+    fn has_more(&self) -> bool {
+        self.pieces.has_more()
+    }
+
+    fn set_fuel(&mut self, rows: usize) {
+        self.pieces.set_rows(rows);
     }
 
     fn tables(&self) -> Vec<StateSpec> {
@@ -380,10 +388,9 @@ impl Operator for TopN {
     }
 
     fn bytes(&self) -> usize {
-        let absorbed = self.absorbed.values().flatten().map(Delta::bytes).sum::<usize>();
         let gone = self.gone.iter().map(|row| row.len()).sum::<usize>();
         let lists = self.lists.capacity() * size_of::<List>();
-        absorbed
+        self.pieces.bytes()
             + gone
             + lists
             + self.groups.bytes()
