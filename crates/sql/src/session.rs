@@ -93,6 +93,8 @@ fn config() -> SessionConfig {
     options.sql_parser.enable_ident_normalization = true;
     options.sql_parser.map_string_types_to_utf8view = false;
     options.sql_parser.collect_spans = true;
+    // `analyze/sorted` wants to see them.
+    options.sql_parser.enable_subquery_sort_elimination = false;
     options.sql_parser.parse_float_as_decimal = true;
     // Whether a CASE can be NULL is seen otherwise in logical plans and in physical ones.
     options.execution.skip_physical_aggregate_schema_check = true;

@@ -209,6 +209,7 @@ impl State {
                     let _working = Working::on(view);
                     dataflow.let_in(upto, &self.shared)?;
                     dataflow.leaves.iter_mut().for_each(|leaf| leaf.advance(upto));
+                    dataflow.pass(upto);
                 }
             }
             Command::GoLive { view, from } => self.go_live(view, from)?,
@@ -291,6 +292,7 @@ impl State {
         let _working = Working::on(view);
         dataflow.live_from.set(Some(from.ts()));
         dataflow.let_in(Ts(u64::MAX), &self.shared)?;
+        dataflow.pass(upto.max(from.ts()));
         for leaf in &mut dataflow.leaves {
             let upto = match leaf.kind {
                 LeafKind::Source(_) => upto,
@@ -316,6 +318,7 @@ impl State {
                     leaf.advance(epoch.next().ts());
                 }
             }
+            dataflow.pass(epoch.next().ts());
         }
     }
 
