@@ -16,7 +16,7 @@ use super::sql::{SOURCE_ID, TABLE_ID};
 
 /// A random query may join everything with everything: a case ends where an operator gives more rows
 /// in an epoch.
-const ROWS_MAX: usize = 300_000;
+const ROWS_MAX: usize = 30_000;
 
 /// What one view says in one epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
