@@ -59,6 +59,12 @@ pub fn report_of(error: &DataFusionError) -> Report {
         DataFusionError::ResourcesExhausted(message) => {
             Report::new(SqlState::OUT_OF_MEMORY, "out of memory").detail(message.clone())
         }
+        // What it says of a subquery that it has not made a join of.
+        DataFusionError::NotImplemented(message)
+            if message.contains("Physical plan does not support logical expression") =>
+        {
+            Report::unsupported("this form of subquery")
+        }
         DataFusionError::NotImplemented(message) => {
             Report::new(SqlState::FEATURE_NOT_SUPPORTED, message.clone())
         }

@@ -10,6 +10,7 @@ mod analyze;
 pub mod ast;
 pub mod binder;
 pub mod catalog;
+mod equalities;
 pub mod error;
 mod frames;
 pub mod functions;

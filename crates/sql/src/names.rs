@@ -14,6 +14,9 @@ pub(crate) const DATABASE: &str = "dev";
 /// The one schema of user objects.
 pub(crate) const SCHEMA: &str = "public";
 
+/// The table of the columns that USING merges; first in every order of names.
+pub(crate) const MERGED: &str = "\u{0}using";
+
 /// An identifier as PostgreSQL stores it: folded unless quoted.
 pub(crate) fn fold(ident: &Ident) -> String {
     match ident.quote_style {

@@ -13,6 +13,7 @@ use datafusion::prelude::SessionConfig;
 use millrace_types::TIME_ZONE;
 
 use crate::analyze;
+use crate::equalities::SingleEqualities;
 use crate::frames::SlidingFrames;
 use crate::functions;
 use crate::guard::Guard;
@@ -65,7 +66,8 @@ fn base() -> SessionState {
     let rules = rules.filter(|rule| rule.name() != "single_distinct_aggregation_to_group_by");
     let own: [Arc<dyn OptimizerRule + Send + Sync>; 2] =
         [Arc::new(WithoutAsOf), Arc::new(SlidingFrames)];
-    builder = builder.with_optimizer_rules(own.into_iter().chain(rules).collect());
+    let last: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(SingleEqualities);
+    builder = builder.with_optimizer_rules(own.into_iter().chain(rules).chain([last]).collect());
     builder.expr_planners().get_or_insert_default().insert(0, Arc::new(analyze::Operators));
     builder.scalar_functions().get_or_insert_default().extend(functions::scalar_functions());
     builder.aggregate_functions().get_or_insert_default().extend(functions::aggregate_functions());
@@ -91,6 +93,8 @@ fn config() -> SessionConfig {
     options.sql_parser.enable_ident_normalization = true;
     options.sql_parser.map_string_types_to_utf8view = false;
     options.sql_parser.collect_spans = true;
+    // `analyze/sorted` wants to see them.
+    options.sql_parser.enable_subquery_sort_elimination = false;
     options.sql_parser.parse_float_as_decimal = true;
     // Whether a CASE can be NULL is seen otherwise in logical plans and in physical ones.
     options.execution.skip_physical_aggregate_schema_check = true;

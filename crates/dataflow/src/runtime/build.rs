@@ -33,7 +33,7 @@ pub(super) type Packets = CapacityContainerBuilder<Vec<Packet>>;
 /// Published changes on their way to the views above.
 pub(super) type Changes = Rc<RefCell<VecDeque<(Ts, VecDeque<Delta>)>>>;
 
-/// The input of constant rows; nothing more comes when it is dropped.
+/// The input of constant rows; nothing more comes when its capability is dropped.
 struct ConstantInput {
     route: Option<Vec<usize>>,
     handle: UnorderedHandle<u64, Packets>,
@@ -42,7 +42,7 @@ struct ConstantInput {
 }
 
 impl ConstantInput {
-    fn give(mut self, constant: &ConstantStage, start: Ts, cells: &Cells) -> Result<(), Error> {
+    fn give(&mut self, constant: &ConstantStage, start: Ts, cells: &Cells) -> Result<(), Error> {
         let context = cells.context(start);
         let mut side = Output::default();
         let begin = (cells.shared.clock)();
@@ -64,6 +64,8 @@ impl ConstantInput {
 pub(super) struct Dataflow {
     pub(super) index: usize,
     pub(super) leaves: Vec<LeafInput>,
+    /// Keeps the times of a view of constants alone, which has no leaves.
+    idle: Vec<ActivateCapability<u64>>,
     /// Times at which operators hand their state over.
     pub(super) marks: Rc<RefCell<Vec<Ts>>>,
     pub(super) side: Rc<RefCell<Side>>,
@@ -193,18 +195,20 @@ pub(super) fn install(
         upper: upper.clone(),
         waiting: BTreeMap::new(),
     };
-    let (leaves, constants) = worker.dataflow_named::<u64, _, _>(&spec.name, |scope| {
+    let (leaves, mut constants) = worker.dataflow_named::<u64, _, _>(&spec.name, |scope| {
         build(scope, spec, stages, publisher, shared)
     });
     // What was restored has them already.
     if spec.restore.is_none() && shared.worker == ConstantStage::OWNER {
-        for (input, constant) in constants.into_iter().zip(&spec.graph.constants) {
+        for (input, constant) in constants.iter_mut().zip(&spec.graph.constants) {
             input.give(constant, spec.start, &cells)?;
         }
     }
+    constants.truncate(if leaves.is_empty() { constants.len() } else { 0 });
     Ok(Dataflow {
         index,
         leaves,
+        idle: constants.into_iter().map(|input| input.capability).collect(),
         marks,
         side: cells.side,
         published,
@@ -219,6 +223,17 @@ pub(super) fn install(
         handed: cells.handed,
         stages: count,
     })
+}
+
+impl Dataflow {
+    /// A view of constants alone has nothing more to say below a time.
+    pub(super) fn pass(&mut self, upto: Ts) {
+        for capability in &mut self.idle {
+            if upto.0 > *capability.time() {
+                capability.downgrade(&upto.0);
+            }
+        }
+    }
 }
 
 /// The operators, with their state if it is a recovery.

@@ -212,6 +212,7 @@ impl State {
                     let _working = Working::on(view);
                     dataflow.let_in(upto, &self.shared)?;
                     dataflow.leaves.iter_mut().for_each(|leaf| leaf.advance(upto));
+                    dataflow.pass(upto);
                     self.crowded.insert(view);
                 }
             }
@@ -313,6 +314,7 @@ impl State {
         let _working = Working::on(view);
         dataflow.live_from.set(Some(from.ts()));
         dataflow.let_in(Ts(u64::MAX), &self.shared)?;
+        dataflow.pass(upto.max(from.ts()));
         for leaf in &mut dataflow.leaves {
             let upto = match leaf.kind {
                 LeafKind::Source(_) => upto,
@@ -339,6 +341,7 @@ impl State {
                     leaf.advance(epoch.next().ts());
                 }
             }
+            dataflow.pass(epoch.next().ts());
         }
     }
 

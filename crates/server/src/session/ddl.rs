@@ -153,6 +153,13 @@ impl Conn {
             return Ok(());
         }
         let (plan, bound) = self.plan_view(&create)?;
+        if create.query.order_by.is_some()
+            && create.query.limit_clause.is_none()
+            && create.query.fetch.is_none()
+        {
+            let order = "ORDER BY has no effect: a materialized view has no order";
+            self.notice(format!("{order}, the SELECT that reads it has"));
+        }
         let catalog = self.shared.catalog();
         let mut sources: BTreeMap<ObjectId, Source> = BTreeMap::new();
         for leaf in plan.root.leaves() {

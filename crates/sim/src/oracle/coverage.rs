@@ -11,7 +11,8 @@ use super::scalar;
 use super::sql::TABLE_ID;
 
 /// Forms of a statement that become other operators, by what stands in its text.
-const FORMS: [&str; 17] = [
+const FORMS: [&str; 18] = [
+    " WITH ORDINALITY ",
     ", generate_series(",
     "JOIN generate_series(",
     " WITH TIES",

@@ -155,7 +155,10 @@ impl Joined<'_> {
         let from = &left.text;
         let mut columns = left.columns;
         let last = self.random.random_range(1..5);
-        let name = match self.random.random_range(0..4) {
+        let name = match self.random.random_range(0..5) {
+            4 => format!(
+                "{from} LEFT JOIN generate_series(1, {number} % {last}) WITH ORDINALITY AS b (j, k) ON true"
+            ),
             0 => format!("{from} JOIN generate_series(0, {last}) AS b (k) ON {number} % 4 = b.k"),
             1 => format!("{from} CROSS JOIN generate_series({last}, 1, -2) AS b (k)"),
             2 => format!("{from}, generate_series(1, {number} % {last}) AS b (k)"),

@@ -18,6 +18,7 @@ mod json;
 mod multisets;
 mod nested;
 mod operators;
+mod sorted;
 mod subqueries;
 mod ties;
 mod unions;
@@ -37,9 +38,10 @@ use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 
 pub(crate) use multisets::as_counts;
 pub(crate) use operators::Operators;
+pub(crate) use sorted::with_sorted;
 pub(crate) use subqueries::as_values;
 pub(crate) use ties::call as window_call;
-pub(crate) use with_ties::{are_ranked, with_ties};
+pub(crate) use with_ties::with_ties;
 
 /// All analyzer rules, in order.
 pub(crate) fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {

@@ -7,7 +7,7 @@
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::common::{Column, DFSchema, Result, ScalarValue, TableReference};
 use datafusion::error::DataFusionError;
 use datafusion::functions_nested::expr_fn::array_has_any;
 use datafusion::logical_expr::expr::{InList, ScalarFunction};
@@ -24,6 +24,7 @@ use super::equal::by_length;
 use super::{json, nested};
 use crate::error;
 use crate::functions::{self, Arithmetic, bare_name};
+use crate::names::MERGED;
 
 /// Plans `left operator right` as PostgreSQL resolves it.
 #[derive(Debug)]
@@ -58,6 +59,7 @@ impl ExprPlanner for Operators {
         schema: &DFSchema,
     ) -> Result<PlannerResult<RawBinaryExpr>> {
         let RawBinaryExpr { op, left, right } = expr;
+        let (left, right) = (merged(left, schema), merged(right, schema));
         let compares = matches!(
             op,
             BinaryOperator::Eq
@@ -88,6 +90,20 @@ impl ExprPlanner for Operators {
             _ => return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right })),
         };
         calculated(op, arithmetic, (left, right), schema)
+    }
+}
+
+/// A name that several columns have of which USING or NATURAL has made one.
+fn merged(expr: Expr, schema: &DFSchema) -> Expr {
+    let table = TableReference::bare(MERGED);
+    match expr {
+        Expr::Column(column)
+            if column.relation.is_none()
+                && schema.has_column_with_qualified_name(&table, &column.name) =>
+        {
+            Expr::Column(Column { relation: Some(table), ..column })
+        }
+        other => other,
     }
 }
 
@@ -282,6 +298,16 @@ fn compared(operator: &str, left: Expr, right: Expr, schema: &DFSchema) -> Resul
     }
     if left_kind == Kind::Interval {
         return Ok((functions::span(left), functions::span(right)));
+    }
+    // DataFusion compares a date and a time as nanoseconds, which hold three centuries on each side.
+    match (&left_type, &right_type) {
+        (DataType::Date32, DataType::Timestamp(TimeUnit::Microsecond, _)) => {
+            return Ok((typed(left, &right_type)?, right));
+        }
+        (DataType::Timestamp(TimeUnit::Microsecond, _), DataType::Date32) => {
+            return Ok((left, typed(right, &left_type)?));
+        }
+        _ => {}
     }
     floating(left, right, (&left_type, &right_type))
 }

@@ -21,7 +21,7 @@ use datafusion::logical_expr::{
 };
 
 /// Aggregates whose result depends on the order of all rows.
-const ORDERED: [&str; 6] =
+pub(super) const ORDERED: [&str; 6] =
     ["array_agg", "string_agg", "first_value", "last_value", "nth_value", "any_value"];
 
 /// Adds what decides to one node of a plan.

@@ -36,19 +36,6 @@ pub(crate) fn with_ties(plan: LogicalPlan) -> Result<LogicalPlan> {
     Ok(rewritten?.data)
 }
 
-/// True for the rows that FETCH with ties takes; an order of them is what it was asked by.
-pub(crate) fn are_ranked(plan: &LogicalPlan) -> bool {
-    match plan {
-        LogicalPlan::Projection(projection) => are_ranked(&projection.input),
-        LogicalPlan::Filter(filter) => are_ranked(&filter.input),
-        LogicalPlan::Window(window) => {
-            window.schema.fields().iter().any(|field| field.name() == RANK)
-                || are_ranked(&window.input)
-        }
-        _ => false,
-    }
-}
-
 /// The count that is marked.
 fn count(limit: &Limit) -> Option<Expr> {
     match limit.fetch.as_deref() {

@@ -10,8 +10,8 @@ use std::convert::Infallible;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, DataType, Expr, Ident, ObjectName, Query, Select, SelectItem, SetExpr,
-    TrimWhereField, Visit, VisitMut, Visitor, VisitorMut,
+    AccessExpr, DataType, Expr, Ident, ObjectName, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, TrimWhereField, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use crate::names::fold;
@@ -27,13 +27,27 @@ pub(crate) fn shown(name: &str) -> &str {
 
 /// Gives aliases to the select items of a query and all queries inside it.
 pub(super) fn name_outputs(query: &mut Query) {
-    let ControlFlow::Continue(()) = VisitMut::visit(query, &mut Namer);
+    let ControlFlow::Continue(()) = VisitMut::visit(query, &mut Namer::default());
 }
 
-struct Namer;
+/// How many queries are around a select.
+#[derive(Default)]
+struct Namer {
+    depth: usize,
+}
 
 impl VisitorMut for Namer {
     type Break = Infallible;
+
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<Infallible> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<Infallible> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Infallible> {
         let taken = identifiers(select.having.as_ref());
@@ -48,7 +62,7 @@ impl VisitorMut for Namer {
                 }
             }
         }
-        mark_shared(&mut select.projection);
+        mark_shared(&mut select.projection, self.depth > 1);
         ControlFlow::Continue(())
     }
 }
@@ -82,11 +96,10 @@ fn identifiers(expr: Option<&Expr>) -> Vec<String> {
     collector.0
 }
 
-/// Marks aliases that are given twice, and columns that are listed twice.
-fn mark_shared(projection: &mut [SelectItem]) {
-    let wildcard = projection
-        .iter()
-        .any(|i| matches!(i, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(_, _)));
+/// Marks aliases that are given twice, and columns that are listed twice. Beside `*`, or the `*` of its own
+/// table, a column is; `SELECT t.*, x` may show another table's, whose name a query around it must find.
+fn mark_shared(projection: &mut [SelectItem], is_inner: bool) {
+    let wildcards: Vec<Option<String>> = projection.iter().filter_map(wildcard).collect();
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for item in projection.iter() {
         if let Some(name) = item_name(item) {
@@ -102,7 +115,9 @@ fn mark_shared(projection: &mut [SelectItem]) {
             SelectItem::ExprWithAlias { alias, .. } if shared => *alias = marked,
             SelectItem::UnnamedExpr(expr) if is_column(expr) => {
                 let column = path(expr);
-                if wildcard || listed.iter().any(|other| may_be_same(other, &column)) {
+                if wildcards.iter().any(|table| shows(table.as_deref(), &column, is_inner))
+                    || listed.iter().any(|other| may_be_same(other, &column))
+                {
                     *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: marked };
                 } else {
                     listed.push(column);
@@ -110,6 +125,27 @@ fn mark_shared(projection: &mut [SelectItem]) {
             }
             _ => {}
         }
+    }
+}
+
+/// The table of a `*`; None inside for all tables.
+fn wildcard(item: &SelectItem) -> Option<Option<String>> {
+    match item {
+        SelectItem::Wildcard(_) => Some(None),
+        SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
+            Some(last(name))
+        }
+        SelectItem::QualifiedWildcard(_, _) => Some(None),
+        _ => None,
+    }
+}
+
+/// True if the `*` of a table, or of all, may show a column.
+fn shows(table: Option<&str>, column: &[String], is_inner: bool) -> bool {
+    match (table, column.get(1)) {
+        (None, _) => true,
+        (Some(table), Some(own)) => table == own,
+        (Some(_), None) => !is_inner,
     }
 }
 

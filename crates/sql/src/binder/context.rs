@@ -21,7 +21,8 @@ use millrace_types::{ObjectId, Report, SqlState, is_hidden};
 
 use super::asof::AsOfJoins;
 use super::relation::Windows;
-use super::series::Series;
+use super::table_function::TableFunctions;
+use super::using::Merges;
 use super::version::Versions;
 use super::{TableLookup, columns, plan_query, syntax};
 use crate::catalog::{Catalog, Kind, Object, View, visible};
@@ -53,7 +54,8 @@ impl<'a> Context<'a> {
             Arc::new(Windows::new(text)),
             Arc::new(Versions::new(text)),
             Arc::new(AsOfJoins::new(text)),
-            Arc::new(Series::new(text)),
+            Arc::new(TableFunctions::new(text)),
+            Arc::new(Merges::new(text)),
         ];
         Context { catalog, tables, state, relations, named: RefCell::default(), opened: None }
     }

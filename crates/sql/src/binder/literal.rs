@@ -84,7 +84,7 @@ pub(super) fn type_integer(expr: &mut Expr) {
 }
 
 /// The digits of a number with its sign.
-fn digits_of(expr: &Expr) -> Option<String> {
+pub(super) fn digits_of(expr: &Expr) -> Option<String> {
     match expr {
         Expr::Nested(inner) | Expr::UnaryOp { op: UnaryOperator::Plus, expr: inner } => {
             digits_of(inner)

@@ -21,12 +21,14 @@ mod nested;
 mod options;
 mod parameters;
 mod relation;
-mod series;
+mod rows;
 mod similar;
 mod source;
 mod syntax;
 mod table;
 mod table_def;
+mod table_function;
+mod using;
 mod version;
 mod view;
 
@@ -51,7 +53,7 @@ pub use table::{CatalogTable, CatalogTables, TableLookup};
 pub use table_def::bind_table;
 pub use view::BoundView;
 
-use crate::analyze::{as_counts, as_values, with_orders, with_ties};
+use crate::analyze::{as_counts, as_values, with_orders, with_sorted, with_ties};
 use crate::ast::Name;
 use crate::catalog::Catalog;
 use crate::error::report_in;
@@ -122,6 +124,7 @@ impl<'a> Binder<'a> {
     fn analyze(&self, plan: LogicalPlan, text: &str) -> Result<LogicalPlan, Report> {
         let options = self.state.config_options();
         let analyzed = crate::analyze::check_casts(plan)
+            .and_then(with_sorted)
             .and_then(with_ties)
             .and_then(as_counts)
             .and_then(as_values)
@@ -162,7 +165,9 @@ fn plan_query(
     let types = types.iter().map(|t| t.as_ref().map(field)).collect();
     let mut planner = PlannerContext::new().with_prepare_param_data_types(types);
     let statement = SqlStatement::Query(Box::new(query.clone()));
-    SqlToRel::new(context).sql_statement_to_plan_with_context(statement, &mut planner)
+    let plan =
+        SqlToRel::new(context).sql_statement_to_plan_with_context(statement, &mut planner)?;
+    using::without_marks(plan)
 }
 
 /// Columns have different names, and none that is kept for hidden ones.

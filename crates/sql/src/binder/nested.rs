@@ -43,6 +43,19 @@ pub(super) fn function(function: &Function) -> Result<Option<Expr>, Report> {
         ("array_fill", [filler, Expr::Array(sizes)]) if sizes.elem.len() == 1 => {
             Some(call("array_repeat", vec![filler.clone(), sizes.elem[0].clone()]))
         }
+        (
+            "jsonb_array_elements"
+            | "json_array_elements"
+            | "jsonb_array_elements_text"
+            | "json_array_elements_text"
+            | "jsonb_object_keys"
+            | "json_object_keys",
+            [_],
+        ) => Some(call("unnest", vec![Expr::Function(function.clone())])),
+        ("jsonb_each" | "json_each" | "jsonb_each_text" | "json_each_text", _) => {
+            let report = Report::unsupported(format!("{name} in an expression"));
+            return Err(report.hint("Write it in FROM."));
+        }
         // DataFusion's change the first one only.
         ("array_remove", [_, _]) => Some(call("array_remove_all", args)),
         ("array_replace", [_, _, _]) => Some(call("array_replace_all", args)),

@@ -4,14 +4,16 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart, Query, Select, SelectItem,
-    Spanned, TableFactor, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
+    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart, Query,
+    Select, SelectItem, Spanned, TableFactor, UnaryOperator, Value, ValueWithSpan, VisitMut,
+    VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 use millrace_types::{Report, SqlState, input};
 
-use super::{asof, fetch, grouping, literal, nested, series, similar};
+use super::{asof, fetch, grouping, literal, nested, rows, similar, table_function, using};
+use crate::functions;
 use crate::names::{self, Quoted, fold};
 use crate::text::Text;
 
@@ -52,6 +54,7 @@ impl VisitorMut for Normalizer {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Wrong> {
         literal::type_rows(&mut query.body);
+        rows::name_values(query);
         match fetch::as_limit(query) {
             Ok(()) => ControlFlow::Continue(()),
             Err(wrong) => ControlFlow::Break(wrong),
@@ -64,8 +67,10 @@ impl VisitorMut for Normalizer {
             let report = Report::new(SqlState::GROUPING_ERROR, message);
             return ControlFlow::Break(Box::new((report, span)));
         }
-        series::fold(&mut select.from);
+        using::name_merged(select);
+        table_function::fold(&mut select.from);
         select.from.iter_mut().for_each(asof::fold);
+        select.from.iter_mut().for_each(using::fold);
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
                 literal::type_integer(expr);
@@ -87,12 +92,6 @@ impl VisitorMut for Normalizer {
                 let report = Report::unsupported("TABLESAMPLE").hint("Filter with WHERE.");
                 ControlFlow::Break(Box::new((report, name.span())))
             }
-            TableFactor::Table { name, with_ordinality: true, .. }
-            | TableFactor::Function { name, with_ordinality: true, .. } => {
-                let report = Report::unsupported("WITH ORDINALITY");
-                let report = report.hint("Number the rows with row_number() OVER (ORDER BY ...).");
-                ControlFlow::Break(Box::new((report, name.span())))
-            }
             TableFactor::Table { name, args: Some(args), .. }
                 if is_series(name) && args.args.len() == 1 =>
             {
@@ -102,9 +101,10 @@ impl VisitorMut for Normalizer {
                 ControlFlow::Break(Box::new((report, name.span())))
             }
             TableFactor::NestedJoin { table_with_joins, .. } => {
-                if !series::is_folded(table_with_joins) {
-                    series::fold_joins(table_with_joins);
+                if !table_function::is_folded(table_with_joins) {
+                    table_function::fold_joins(table_with_joins);
                     asof::fold_nested(table_with_joins);
+                    using::fold_nested(table_with_joins);
                 }
                 ControlFlow::Continue(())
             }
@@ -133,6 +133,12 @@ impl VisitorMut for Normalizer {
 fn rewritten(expr: &Expr) -> Result<Option<Expr>, Report> {
     match expr {
         Expr::Interval(literal) => interval(literal, false),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } if has_no_sign(expr) => {
+            let (expr, data_type) = (expr.clone(), DataType::BigInt(None));
+            let kind = CastKind::DoubleColon;
+            let signed = Expr::Cast { kind, expr, data_type, array: false, format: None };
+            Ok(Some(Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(signed) }))
+        }
         Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match expr.as_ref() {
             Expr::Interval(literal) => interval(literal, true),
             _ => Ok(None),
@@ -146,10 +152,7 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>, Report> {
         Expr::SimilarTo { negated, expr, pattern, escape_char } => {
             similar_to(*negated, expr, pattern, escape_char.as_ref()).map(Some)
         }
-        Expr::Function(function) if is_series(&function.name) => {
-            let report = Report::unsupported("generate_series in an expression");
-            Err(report.hint("Write it in FROM."))
-        }
+        Expr::Function(function) if is_series(&function.name) => Ok(series(function)),
         Expr::Function(function) => match remainder(function) {
             Some(remainder) => Ok(Some(remainder)),
             None => nested::function(function),
@@ -171,6 +174,17 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>, Report> {
     }
 }
 
+/// True for counts and places, which DataFusion keeps without a sign.
+fn has_no_sign(expr: &Expr) -> bool {
+    const NAMES: [&str; 6] =
+        ["row_number", "rank", "dense_rank", "ntile", "regr_count", "approx_distinct"];
+    match expr {
+        Expr::Nested(inner) => has_no_sign(inner),
+        Expr::Function(function) => NAMES.iter().any(|name| is_named(&function.name, name)),
+        _ => false,
+    }
+}
+
 /// Operators before a number for which there are functions.
 fn prefixed(op: UnaryOperator, operand: &Expr) -> Option<Expr> {
     let name = match op {
@@ -189,10 +203,28 @@ fn prefixed(op: UnaryOperator, operand: &Expr) -> Option<Expr> {
     Some(call(name, vec![operand.clone()]))
 }
 
-/// True for the function that gives many rows; DataFusion makes an array of them in an expression.
+/// True for the function that gives many rows; DataFusion's makes an array of them in an expression.
 pub(super) fn is_series(name: &ObjectName) -> bool {
+    is_named(name, "generate_series")
+}
+
+/// True for a function of a name.
+pub(super) fn is_named(name: &ObjectName, wanted: &str) -> bool {
     let last = name.0.last().and_then(ObjectNamePart::as_ident);
-    last.is_some_and(|ident| ident.value.eq_ignore_ascii_case("generate_series"))
+    last.is_some_and(|ident| ident.value.eq_ignore_ascii_case(wanted))
+}
+
+/// `generate_series(...)` in a select list: its list, spread over rows.
+fn series(function: &Function) -> Option<Expr> {
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let mut args = Vec::with_capacity(list.args.len());
+    for arg in &list.args {
+        let FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)) = arg else { return None };
+        let mut arg = arg.clone();
+        literal::type_integer(&mut arg);
+        args.push(arg);
+    }
+    Some(call("unnest", vec![call(functions::SERIES, args)]))
 }
 
 /// The text of a literal, with the sign in front of it.

@@ -326,10 +326,17 @@ pub(super) fn execution(message: &str) -> Found {
     plain(SqlState::DATA_EXCEPTION, first_line(message))
 }
 
+/// What DataFusion says of a subquery that it has not made a join of.
+const NO_SUBQUERY: &str = "Physical plan does not support logical expression";
+const SUBQUERY: &str = "this form of subquery is not supported yet";
+
 /// What is not there, in DataFusion's words.
 pub(super) fn not_implemented(message: &str) -> Found {
     if let Some(found) = no_cast(message) {
         return found;
+    }
+    if message.contains(NO_SUBQUERY) {
+        return plain(SqlState::FEATURE_NOT_SUPPORTED, SUBQUERY);
     }
     let what = first_line(message);
     let what = what.strip_suffix(" is not supported yet").unwrap_or(&what);
@@ -342,11 +349,8 @@ pub(super) fn internal(message: &str) -> Found {
     if let Some(found) = undefined_function(message).or_else(|| undefined_operator(message)) {
         return found;
     }
-    if message.contains("Physical plan does not support logical expression") {
-        return plain(
-            SqlState::FEATURE_NOT_SUPPORTED,
-            "this form of subquery is not supported yet",
-        );
+    if message.contains(NO_SUBQUERY) {
+        return plain(SqlState::FEATURE_NOT_SUPPORTED, SUBQUERY);
     }
     if message.contains("Cannot run range queries on datatype") {
         let what = "a window function or WITH TIES in the order of this type";

@@ -51,6 +51,8 @@ pub(crate) use calendar::{CALENDAR_END, CALENDAR_START, Calendar};
 pub(crate) use cast::{CONVERT, differs as cast_differs, exists as cast_exists, value_as};
 pub(crate) use json::{JsonFunction, json};
 pub(crate) use operator::{Arithmetic, TIME_BETWEEN};
+pub(crate) use series::SERIES;
+use series::{Lists, Which};
 pub(crate) use session::{SESSION_END, SESSION_START, session_bound};
 pub(crate) use types::ARRAY_LIKE;
 pub use version::VERSION;
@@ -79,7 +81,9 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         udf(types::TypeOf::new()),
         udf(random_uuid::RandomUuid::new()),
         udf(with_ties::WithTies::new()),
-        udf(series::Series::new()),
+        udf(Lists::new(Which::Series)),
+        udf(Lists::new(Which::Places)),
+        udf(Lists::new(Which::Padded)),
         udf(cast::Convert::new()),
         udf(sign::Sign::new()),
         udf(template::Template::new(false)),
@@ -167,7 +171,17 @@ pub(crate) fn convert(value: Expr, to: &DataType) -> Result<Expr, DataFusionErro
 
 /// The list of `generate_series`.
 pub(crate) fn series(bounds: Vec<Expr>) -> Expr {
-    call(udf(series::Series::new()), bounds)
+    call(udf(Lists::new(Which::Series)), bounds)
+}
+
+/// The places of the longest of some lists, from 1.
+pub(crate) fn places(lists: Vec<Expr>) -> Expr {
+    call(udf(Lists::new(Which::Places)), lists)
+}
+
+/// The first of some lists, with a NULL if all of them are empty.
+pub(crate) fn padded(lists: Vec<Expr>) -> Expr {
+    call(udf(Lists::new(Which::Padded)), lists)
 }
 
 /// The one value of a list; an error if there are two.

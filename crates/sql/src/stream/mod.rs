@@ -40,7 +40,6 @@ mod topn;
 mod translate;
 mod union;
 mod unnest;
-mod using;
 mod values;
 mod window;
 

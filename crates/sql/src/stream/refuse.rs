@@ -6,7 +6,6 @@ use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Subquery, Volatility
 use millrace_types::{Report, SqlState};
 
 use super::temporal::is_clock;
-use super::using;
 
 /// `<subject> not supported yet`, where the subject ends in `is` or `are`.
 pub(super) fn not_yet(subject: &str) -> Report {
@@ -38,9 +37,6 @@ pub(super) fn check_bound(plan: &LogicalPlan) -> Result<(), Report> {
         if tells_rows_apart(node)? {
             let what = "window functions and DISTINCT ON in a correlated subquery of a materialized view are";
             found = Some(not_yet(what).hint("Write a join."));
-        } else if using::is_ambiguous(node) {
-            let what = "USING and NATURAL in this outer join of a materialized view are";
-            found = Some(not_yet(what).hint("Use ON, and name the columns in the select list."));
         }
         Ok(match found {
             Some(_) => TreeNodeRecursion::Stop,
@@ -151,12 +147,6 @@ fn function(name: &str, volatility: Volatility) -> Option<Report> {
     }
 }
 
-/// The report for a view over constants alone.
-pub(super) fn reads_nothing() -> Report {
-    not_yet("a materialized view that reads no source and no view is")
-        .hint("Name a source or a materialized view in FROM.")
-}
-
 /// The report for a plan node that has no translation.
 pub(super) fn node(plan: &LogicalPlan) -> Report {
     let read = READ;
@@ -164,8 +154,6 @@ pub(super) fn node(plan: &LogicalPlan) -> Report {
         LogicalPlan::Join(join) => {
             not_yet(&format!("{} joins in a materialized view are", join.join_type)).hint(read)
         }
-        LogicalPlan::Sort(_) => not_yet("ORDER BY in a materialized view is")
-            .hint("Put ORDER BY into the SELECT that reads the view."),
         LogicalPlan::RecursiveQuery(_) => not_yet("WITH RECURSIVE in a materialized view is"),
         LogicalPlan::Unnest(_) => not_yet("unnest() in a materialized view is").hint(read),
         other => {

@@ -10,7 +10,6 @@ use millrace_plan::{Meta, Node, ViewPlan};
 use millrace_types::{Report, SqlState, SqlType};
 
 use super::close::on_close;
-use super::refuse::reads_nothing;
 use super::relation::{Carry, Columns, Relation, column, hidden_name};
 use super::tidy::tidy;
 use super::time::bound;
@@ -33,9 +32,6 @@ impl Planner<'_> {
                 return Err(Report::new(SqlState::FEATURE_NOT_SUPPORTED, message));
             }
             wanted.push(expr.clone(), name);
-        }
-        if relation.node.leaves().is_empty() {
-            return Err(reads_nothing());
         }
         let retains = self.options.retention_us.is_some();
         if self.options.wants_final_rows() {

@@ -28,7 +28,6 @@ use super::session;
 use super::temporal::{self, uses_now};
 use super::time::affine;
 use super::{InputInfo, ViewOptions};
-use crate::analyze::are_ranked;
 use crate::guard::guarded;
 
 /// Names for columns, by their indexes.
@@ -56,7 +55,8 @@ impl Planner<'_> {
                 }
             },
             LogicalPlan::Limit(limit) => self.limit(limit),
-            LogicalPlan::Sort(sort) if are_ranked(&sort.input) => self.translate(&sort.input),
+            // A view has no order; what depends on one has taken it (`analyze/sorted`).
+            LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.translate(&sort.input),
             LogicalPlan::Window(window) => match session::calls(window) {
                 Some(calls) => self.session(window, &calls),
                 None => self.window(window),

@@ -1,3 +1,5 @@
+//! JSON as bytes and back: what is shown, how values are ordered, what is no value.
+
 use super::*;
 
 fn shown(text: &str) -> String {

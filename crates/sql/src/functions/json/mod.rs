@@ -101,7 +101,8 @@ const ALL: [JsonFunction; 27] = [
 ];
 
 impl JsonFunction {
-    fn name(self) -> &'static str {
+    /// PostgreSQL's name of it.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             F::Field => "jsonb_object_field",
             F::FieldText => "jsonb_object_field_text",
