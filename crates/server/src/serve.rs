@@ -92,7 +92,6 @@ pub fn start(config: Config) -> Result<Server, ServerError> {
             die(&ServerError::Tls(error.to_string()));
         }
     });
-    tracing::info!("listening on {address}");
     Ok(Server { address, shared, runtime, coordinator, stop, listener })
 }
 
@@ -102,7 +101,8 @@ impl Server {
     /// # Errors
     /// What ended the coordinator.
     pub fn wait(self) -> Result<(), ServerError> {
-        self.runtime.block_on(signal())?;
+        let listening = || tracing::info!("listening on {}", self.address);
+        self.runtime.block_on(signal(listening))?;
         tracing::info!("stopping");
         self.stop()
     }
@@ -185,10 +185,12 @@ fn log_to_stderr() -> Result<(), ServerError> {
     Ok(())
 }
 
-async fn signal() -> Result<(), ServerError> {
+/// Waits for a signal; says when it would see one.
+async fn signal(ready: impl FnOnce()) -> Result<(), ServerError> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    ready();
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

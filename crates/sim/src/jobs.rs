@@ -290,6 +290,50 @@ async fn promptly(client: &Client, sql: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_rows_that_are_copied_into_thousands_of_windows() {
+    let mut server = Server::new(&["--workers", "2", "--checkpoint-interval", "1s"]);
+    server.start().await;
+    let (client, other) = (server.connect().await, server.connect().await);
+    for sql in [
+        "CREATE TABLE seen (k BIGINT, at TIMESTAMP)",
+        "CREATE TABLE ticks (n BIGINT)",
+        "CREATE MATERIALIZED VIEW counted AS SELECT count(*) AS n FROM ticks",
+        "CREATE MATERIALIZED VIEW firsts AS SELECT window_start, k FROM (SELECT window_start, k, \
+             row_number() OVER (PARTITION BY window_start ORDER BY k) AS place \
+             FROM HOP(seen, at, INTERVAL '1 second', INTERVAL '1 hour')) AS ranked WHERE place <= 1",
+        "CREATE MATERIALIZED VIEW windows AS SELECT window_start, count(DISTINCT k) AS n \
+             FROM HOP(seen, at, INTERVAL '1 second', INTERVAL '1 hour') \
+             GROUP BY window_start, window_end",
+    ] {
+        client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+    let rows =
+        "INSERT INTO seen SELECT i, TIMESTAMP '2026-01-01' FROM generate_series(1, 1200) AS g(i)";
+    other.batch_execute(rows).await.expect("rows");
+    for round in 1..=5i64 {
+        promptly(&client, "INSERT INTO ticks VALUES (1)").await;
+        let read = client.query_one("SELECT n FROM counted", &[]);
+        let row = tokio::time::timeout(PROMPT, read).await.expect("SELECT is answered");
+        assert_eq!(row.expect("a row").get::<_, i64>(0), round);
+    }
+    for (sql, value) in [
+        ("SELECT count(*), min(k), max(k) FROM firsts", 1),
+        ("SELECT count(*), min(n), max(n) FROM windows", 1_200),
+    ] {
+        wait::until("the windows are there", wait::PATIENCE * 2, || async {
+            // A SELECT does not wait for ever.
+            let row = other.query_one(sql, &[]).await.ok()?;
+            let found: (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
+            assert_eq!(found, (3_600, value, value), "{sql}");
+            Some(())
+        })
+        .await;
+    }
+    drop((client, other));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_waits_for_a_view_whose_rows_join_with_millions() {
     let mut server = Server::new(&["--workers", "2", "--checkpoint-interval", "1s"]);
     server.start().await;

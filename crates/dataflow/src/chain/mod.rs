@@ -114,6 +114,17 @@ impl Runner {
         self.steps.iter().any(|step| matches!(step, Ready::Hop(..) | Ready::Unnest(..)))
     }
 
+    /// How many rows one row may become, as far as hopping windows tell.
+    pub fn copies(&self) -> usize {
+        let copies = self.steps.iter().map(|step| match step {
+            Ready::Hop(hop, _) => {
+                usize::try_from(hop.size / hop.slide.max(1)).unwrap_or(usize::MAX)
+            }
+            Ready::Filter(..) | Ready::Project(..) | Ready::Unnest(..) | Ready::Late(_) => 1,
+        });
+        copies.fold(1, |all: usize, one| all.saturating_mul(one.max(1)))
+    }
+
     /// True if rows leave as they came.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use millrace_plan::{LeafKind, Upstream};
+use millrace_plan::Upstream;
 use millrace_storage::{Reach, Scan, Table};
 use millrace_types::{Delta, Epoch, ObjectId, Ts, vnodes, worker_of};
 use timely::container::CapacityContainerBuilder;
@@ -20,114 +20,18 @@ use timely::dataflow::{Scope, Stream};
 use timely::worker::Worker;
 
 use super::figures::Counters;
+use super::leaf::LeafInput;
 use super::packet::Packet;
 use super::publish::{Publisher, Side, publish};
 use super::stateful::{Stateful, stateful};
 use super::worker::Shared;
-use super::{Clock, Event, Events, FeedId, Install};
-use crate::chain::Runner;
+use super::{Event, Events, Install};
 use crate::graph::{self, ConstantStage, Graph, LeafStage, split};
 use crate::operator::{Context, Error, Operator, Output, StateChange};
 
 pub(super) type Packets = CapacityContainerBuilder<Vec<Packet>>;
 /// Published changes on their way to the views above.
 pub(super) type Changes = Rc<RefCell<VecDeque<(Ts, VecDeque<Delta>)>>>;
-
-/// One input of a dataflow.
-pub(super) struct LeafInput {
-    pub(super) kind: LeafKind,
-    /// Feeds whose rows come in here, from a time on.
-    pub(super) feeds: Vec<(FeedId, Ts)>,
-    /// The changes of the view below come in here from this time on.
-    pub(super) follows: Option<Ts>,
-    /// Hydration: changes of the view below that are not let in yet.
-    pub(super) held: Vec<(Ts, Vec<Delta>)>,
-    /// Hydration: the part of the view below that has been read.
-    pub(super) reach: Reach,
-    /// The key of the view below.
-    key: Vec<usize>,
-    columns: Vec<usize>,
-    chain: Runner,
-    route: Option<Vec<usize>>,
-    workers: usize,
-    handle: UnorderedHandle<u64, Packets>,
-    capability: ActivateCapability<u64>,
-    counters: Arc<Counters>,
-    clock: Clock,
-}
-
-impl LeafInput {
-    /// Runs the leaf's chain over rows of `context.ts` and sends what is left.
-    pub(super) fn push(
-        &mut self,
-        rows: &Delta,
-        context: &Context,
-        out: &mut Output,
-    ) -> Result<(), Error> {
-        let begin = (self.clock)();
-        let left = self.run(rows, context, out)?;
-        self.counters.passed(rows.len(), left, (self.clock)() - begin);
-        Ok(())
-    }
-
-    /// How many rows were left.
-    fn run(&mut self, rows: &Delta, context: &Context, out: &mut Output) -> Result<usize, Error> {
-        let picked = Delta { rows: rows.rows.project(&self.columns)?, ..rows.clone() };
-        let delta = self.chain.run(picked, context, out)?;
-        let left = delta.len();
-        if let LeafKind::Source(source) = self.kind {
-            out.late.iter_mut().for_each(|row| row.source = source);
-        }
-        if delta.is_empty() {
-            return Ok(0);
-        }
-        let capability = self.capability.delayed(&context.ts.0);
-        let mut output = self.handle.activate();
-        let mut session = output.session(&capability);
-        for part in routed(delta, self.route.as_deref(), self.workers)? {
-            session.give(Packet(part));
-        }
-        Ok(left)
-    }
-
-    /// Lets in what is held back of times before one, as far as the view below has been read.
-    pub(super) fn let_in(
-        &mut self,
-        before: Ts,
-        shared: &Shared,
-        live_from: Option<Ts>,
-        side: &mut Side,
-    ) -> Result<(), Error> {
-        let later = self.held.iter().position(|(ts, _)| *ts >= before).unwrap_or(self.held.len());
-        let held = self.held.drain(..later).collect::<Vec<_>>();
-        for (ts, deltas) in held {
-            let context = shared.context(ts, live_from);
-            let mut out = Output::default();
-            for delta in deltas {
-                let delta = match &self.reach {
-                    Reach::Nothing => continue,
-                    Reach::All => delta,
-                    Reach::UpTo(bound) => {
-                        let keys = self.key.iter().map(|at| delta.rows.column(*at).clone());
-                        let keys = keys.collect::<Vec<_>>();
-                        let read = bound.covers(&keys, delta.len());
-                        delta.filter(&read.map_err(|error| Error::Below(error.to_string()))?)?
-                    }
-                };
-                self.push(&delta, &context, &mut out)?;
-            }
-            side.add(ts, out);
-        }
-        Ok(())
-    }
-
-    /// No rows below `upto` will come.
-    pub(super) fn advance(&mut self, upto: Ts) {
-        if upto.0 > *self.capability.time() {
-            self.capability.downgrade(&upto.0);
-        }
-    }
-}
 
 /// The input of constant rows; nothing more comes when its capability is dropped.
 struct ConstantInput {
@@ -398,6 +302,8 @@ fn build<'scope>(
             key: spec.keys_below.get(&at).cloned().unwrap_or_default(),
             columns: leaf.columns.clone(),
             chain: chain.clone(),
+            waiting: VecDeque::new(),
+            upto: spec.start,
             route: route_of(graph, Upstream::Leaf(at)),
             workers: shared.workers,
             handle,

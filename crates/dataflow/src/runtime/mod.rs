@@ -12,6 +12,7 @@
 
 mod build;
 mod figures;
+mod leaf;
 mod outputs;
 mod packet;
 mod publish;

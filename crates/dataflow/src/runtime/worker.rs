@@ -23,7 +23,8 @@ use millrace_types::{Delta, Epoch, ObjectId, Ts};
 use timely::scheduling::Activator;
 use timely::worker::Worker;
 
-use super::build::{Dataflow, LeafInput, install};
+use super::build::{Dataflow, install};
+use super::leaf::LeafInput;
 use super::working::Working;
 use super::{Clock, Command, Event, Events, FeedId};
 use crate::operator::{Context, Error, Output};
@@ -101,6 +102,8 @@ struct State {
     readers: BTreeMap<FeedId, BTreeSet<ObjectId>>,
     /// Views by the views whose changes they take.
     followers: BTreeMap<ObjectId, BTreeSet<ObjectId>>,
+    /// Views that rows wait for in their leaves.
+    crowded: BTreeSet<ObjectId>,
     sealed: Option<Epoch>,
 }
 
@@ -161,9 +164,9 @@ pub(super) fn fatal(error: &Error) -> ! {
 
 impl State {
     fn new(shared: Rc<Shared>, events: &Events) -> State {
-        let (readers, followers) = Default::default();
-        let views = BTreeMap::new();
-        State { shared, events: events.clone(), views, readers, followers, sealed: None }
+        let (views, readers, followers, crowded) = Default::default();
+        let events = Arc::clone(events);
+        State { shared, events, views, readers, followers, crowded, sealed: None }
     }
 
     fn command(&mut self, timely: &mut Worker, command: Command) -> Result<(), Error> {
@@ -210,6 +213,7 @@ impl State {
                     dataflow.let_in(upto, &self.shared)?;
                     dataflow.leaves.iter_mut().for_each(|leaf| leaf.advance(upto));
                     dataflow.pass(upto);
+                    self.crowded.insert(view);
                 }
             }
             Command::GoLive { view, from } => self.go_live(view, from)?,
@@ -279,9 +283,27 @@ impl State {
                 let mut side = Output::default();
                 leaf.push(rows, &context, &mut side)?;
                 dataflow.side.borrow_mut().add(ts, side);
+                if !leaf.waiting.is_empty() {
+                    self.crowded.insert(*view);
+                }
             }
         }
         Ok(())
+    }
+
+    /// Lets some of the rows pass that wait in leaves. True if there are others.
+    fn let_pass(&mut self) -> Result<bool, Error> {
+        for view in std::mem::take(&mut self.crowded) {
+            let Some(dataflow) = self.views.get_mut(&view) else { continue };
+            let _working = Working::on(view);
+            let mut side = dataflow.side.borrow_mut();
+            for leaf in &mut dataflow.leaves {
+                if leaf.let_pass(&mut side)? {
+                    self.crowded.insert(view);
+                }
+            }
+        }
+        Ok(!self.crowded.is_empty())
     }
 
     fn go_live(&mut self, view: ObjectId, from: Epoch) -> Result<(), Error> {
@@ -300,6 +322,7 @@ impl State {
             };
             leaf.advance(upto.max(from.ts()));
         }
+        self.crowded.insert(view);
         Ok(())
     }
 
@@ -325,7 +348,7 @@ impl State {
     /// Passes changes that were published on to the views above, in the order of creation, and reports.
     /// True if there are more than can be passed on at once.
     fn after_step(&mut self) -> Result<bool, Error> {
-        let mut waits = false;
+        let mut waits = self.let_pass()?;
         for id in self.shared.touched.take() {
             let Some(dataflow) = self.views.get_mut(&id) else { continue };
             let before = dataflow.fed;
@@ -387,6 +410,9 @@ impl State {
                         leaf.push(delta, &context, &mut side)?;
                     }
                     dataflow.side.borrow_mut().add(*ts, side);
+                }
+                if !leaf.waiting.is_empty() {
+                    self.crowded.insert(*view);
                 }
                 leaf.advance(upper);
             }

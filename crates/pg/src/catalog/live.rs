@@ -132,16 +132,6 @@ pub(super) fn columns(relations: &Arc<dyn Relations>) -> DfResult<StreamingTable
             let fields = relation.columns.fields().iter().enumerate();
             all.extend(fields.map(|(at, field)| (relation, at, field.as_ref())));
         }
-        let sql = |field: &Field| SqlType::of_arrow(field.data_type());
-        let size = |field: &Field| match sql(field) {
-            Some(SqlType::SmallInt) => Some((16, 0)),
-            Some(SqlType::Integer) => Some((32, 0)),
-            Some(SqlType::BigInt) => Some((64, 0)),
-            Some(SqlType::Numeric(Some((precision, scale)))) => {
-                Some((i32::from(precision), i32::from(scale)))
-            }
-            _ => None,
-        };
         let text = |value: fn(&(&Relation, usize, &Field)) -> String| -> ArrayRef {
             Arc::new(all.iter().map(|one| Some(value(one))).collect::<StringArray>())
         };
@@ -178,11 +168,24 @@ pub(super) fn columns(relations: &Arc<dyn Relations>) -> DfResult<StreamingTable
                 Some(sql) => sql.name(),
                 None => "record".to_owned(),
             }),
-            Arc::new(all.iter().map(|(.., field)| Some(size(field)?.0)).collect::<Int32Array>()),
-            Arc::new(all.iter().map(|(.., field)| Some(size(field)?.1)).collect::<Int32Array>()),
+            Arc::new(all.iter().map(|(.., field)| Some(digits(field)?.0)).collect::<Int32Array>()),
+            Arc::new(all.iter().map(|(.., field)| Some(digits(field)?.1)).collect::<Int32Array>()),
         ];
         Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
     })
+}
+
+/// Precision, in bits or digits, and scale.
+fn digits(field: &Field) -> Option<(i32, i32)> {
+    match SqlType::of_arrow(field.data_type())? {
+        SqlType::SmallInt => Some((16, 0)),
+        SqlType::Integer => Some((32, 0)),
+        SqlType::BigInt => Some((64, 0)),
+        SqlType::Numeric(Some((precision, scale))) => {
+            Some((i32::from(precision), i32::from(scale)))
+        }
+        _ => None,
+    }
 }
 
 fn number(oid: u32) -> Option<i32> {

@@ -151,6 +151,11 @@ impl Checkpoints {
         self.busy
     }
 
+    /// True if a statement waits for the next checkpoint.
+    pub(super) fn is_awaited(&self) -> bool {
+        !self.attached.is_empty()
+    }
+
     /// True while a checkpoint waits for a view.
     pub(super) fn waits_for(&self, view: ObjectId) -> bool {
         let waits = |pending: &Pending| pending.waiting.iter().any(|(id, _)| *id == view);

@@ -13,7 +13,8 @@ use millrace_storage::{EpochRecord, PartitionRecord, SourceRecord};
 use millrace_types::{Epoch, ObjectId};
 
 use super::{
-    Coordinator, IN_FLIGHT_MAX, InFlight, SMALL_BYTES_MAX, SMALL_IN_FLIGHT_MAX, View, watermark,
+    Coordinator, IN_FLIGHT_MAX, InFlight, OLD_IN_FLIGHT_MAX, SMALL_AGE_MAX_US, SMALL_BYTES_MAX,
+    SMALL_IN_FLIGHT_MAX, View, watermark,
 };
 use crate::clock::micros;
 use crate::error::ServerError;
@@ -53,9 +54,16 @@ impl Coordinator {
         let limit = match self.under_pressure() {
             true => 1,
             false if bytes > SMALL_BYTES_MAX => IN_FLIGHT_MAX,
+            false if self.oldest_in_flight() > SMALL_AGE_MAX_US => OLD_IN_FLIGHT_MAX,
             false => SMALL_IN_FLIGHT_MAX,
         };
         self.in_flight.len() >= limit
+    }
+
+    /// How long the oldest sealed epoch has waited for the views, microseconds.
+    fn oldest_in_flight(&self) -> i64 {
+        let oldest = self.in_flight.front();
+        oldest.map_or(0, |epoch| self.shared.clock.now().saturating_sub(epoch.sealed_at))
     }
 
     /// True if a view has changes at this time, though no rows have come.

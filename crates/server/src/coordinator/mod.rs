@@ -47,6 +47,10 @@ const IN_FLIGHT_MAX: usize = 4;
 /// How many may wait while they are small: a view that has much to do in one of them, as when one row
 /// joins with millions, does not keep the others from theirs. Workers know the watermarks of more.
 const SMALL_IN_FLIGHT_MAX: usize = 2_000;
+/// How long, at most, microseconds: who cannot keep up slows those down who write.
+const SMALL_AGE_MAX_US: i64 = 10_000_000;
+/// How many may wait then.
+const OLD_IN_FLIGHT_MAX: usize = 100;
 /// Bytes of rows that came in all of them together, for that.
 const SMALL_BYTES_MAX: usize = 4 << 20;
 /// How often status is posted and timers are looked at while nothing happens.

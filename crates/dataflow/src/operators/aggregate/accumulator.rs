@@ -155,6 +155,19 @@ pub(super) trait Accumulator: Send {
         Err("there are no entries".into())
     }
 
+    /// Of a scratch: its groups will be merged a few at a time.
+    ///
+    /// # Errors
+    /// Arrow's.
+    fn cut(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Of a scratch: rows or values that are merged one by one.
+    fn gathered(&self) -> usize {
+        0
+    }
+
     /// Entries read and written so far.
     fn touched(&self) -> u64 {
         0

@@ -20,12 +20,12 @@ use std::any::Any;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, UInt32Array};
-use arrow::compute::take;
+use arrow::array::{Array, ArrayRef, Int32Array, Int64Array};
 use arrow::datatypes::{DataType, Field};
 
 use super::super::slots::{Index, Marks, NONE, index};
 use super::accumulator::{Accumulator, Entries, Moves, Shifts, Weights, same};
+use super::logged::{Logged, Sorted, passes};
 use crate::operator::Error;
 
 /// One value of one group. The neighbours are the group's other entries.
@@ -50,16 +50,6 @@ struct Group {
 }
 
 const EMPTY: Group = Group { first: NONE, live: 0 };
-
-/// Rows that came together.
-struct Logged {
-    groups: Vec<u32>,
-    columns: Vec<ArrayRef>,
-    /// None: each row once.
-    weights: Option<Vec<i64>>,
-    /// A bit for each filter that a row passes. None: there is one, which all rows pass.
-    passes: Option<Vec<u64>>,
-}
 
 /// Entries that a time touched, each once, with their counts before.
 #[derive(Default)]
@@ -86,6 +76,8 @@ pub(super) struct Distinct {
     shifts: Vec<Vec<(u32, i64)>>,
     /// The rows of a scratch.
     log: Vec<Logged>,
+    /// The same by group, where groups are merged a few at a time.
+    sorted: Option<Sorted>,
 }
 
 impl Distinct {
@@ -113,6 +105,7 @@ impl Distinct {
             shifts: vec![Vec::new(); filters.len()],
             filters,
             log: Vec::new(),
+            sorted: None,
         })
     }
 
@@ -161,15 +154,24 @@ impl Distinct {
 
     /// Adds rows of a scratch to the groups that `into` names.
     fn take(&mut self, rows: &Logged, into: &[u32], touched: &mut Touched) -> Result<(), Error> {
-        let mut groups: Vec<u32> = rows.groups.iter().map(|group| into[*group as usize]).collect();
-        let closed = groups.contains(&NONE).then(|| {
-            let kept = (0u32..).zip(&groups).filter(|(_, group)| **group != NONE);
-            rows.take(&kept.map(|(row, _)| row).collect::<Vec<_>>())
-        });
-        let closed = closed.transpose()?;
-        let rows = closed.as_ref().unwrap_or(rows);
-        groups.retain(|group| *group != NONE);
-        let found = self.find(&groups, &rows.columns)?;
+        let groups = rows.groups.iter().map(|group| into[*group as usize]);
+        let open = (0u32..).zip(groups).filter(|(_, group)| *group != NONE);
+        let (kept, groups): (Vec<u32>, Vec<u32>) = open.unzip();
+        let rows = match kept.len() == rows.groups.len() {
+            true => Logged {
+                groups,
+                columns: rows.columns.clone(),
+                weights: rows.weights.clone(),
+                passes: rows.passes.clone(),
+            },
+            false => Logged { groups, ..rows.take(&kept)? },
+        };
+        self.count(&rows, touched)
+    }
+
+    /// Adds rows to their groups.
+    fn count(&mut self, rows: &Logged, touched: &mut Touched) -> Result<(), Error> {
+        let found = self.find(&rows.groups, &rows.columns)?;
         for (row, number) in found.into_iter().enumerate() {
             let counts = self.counts_of(number);
             if !std::mem::replace(&mut self.entries[number as usize].touched, true) {
@@ -224,38 +226,6 @@ impl Distinct {
     }
 }
 
-impl Logged {
-    /// Some of the rows.
-    fn take(&self, rows: &[u32]) -> Result<Logged, Error> {
-        let kept = UInt32Array::from(rows.to_vec());
-        let columns = self.columns.iter().map(|column| take(column, &kept, None));
-        let weights = self.weights.as_ref();
-        let passes = self.passes.as_ref();
-        Ok(Logged {
-            groups: rows.iter().map(|row| self.groups[*row as usize]).collect(),
-            columns: columns.collect::<Result<_, _>>()?,
-            weights: weights.map(|all| rows.iter().map(|row| all[*row as usize]).collect()),
-            passes: passes.map(|all| rows.iter().map(|row| all[*row as usize]).collect()),
-        })
-    }
-}
-
-/// Which filters each row passes: those that are columns where it is true, the others always.
-fn passes(filters: &[bool], columns: &[ArrayRef], rows: usize) -> Option<Vec<u64>> {
-    if columns.is_empty() && filters.len() == 1 {
-        return None;
-    }
-    let always = filters.iter().enumerate().filter(|(_, is_column)| !**is_column);
-    let mut passes = vec![always.fold(0, |bits, (filter, _)| bits | 1 << filter); rows];
-    let filters = filters.iter().enumerate().filter(|(_, is_column)| **is_column);
-    for ((filter, _), column) in filters.zip(columns) {
-        for (bits, flag) in passes.iter_mut().zip(column.as_boolean()) {
-            *bits |= u64::from(flag == Some(true)) << filter;
-        }
-    }
-    Some(passes)
-}
-
 /// Where the groups of a scratch go: one map for each time that a group occurs, as the pane of a
 /// hopping window does.
 fn targets(moves: &Moves<'_>) -> Vec<Vec<u32>> {
@@ -284,6 +254,7 @@ impl Accumulator for Distinct {
         self.counts.clear();
         self.groups.clear();
         self.log.clear();
+        self.sorted = None;
     }
 
     fn reset(&mut self, slot: u32) {
@@ -337,7 +308,12 @@ impl Accumulator for Distinct {
     fn merge(&mut self, other: &dyn Accumulator, moves: &Moves<'_>) -> Result<(), Error> {
         let other: &Distinct = same(other);
         let mut touched = Touched::default();
-        for mut into in targets(moves) {
+        if let Some(sorted) = &other.sorted {
+            self.count(&sorted.moved(moves)?, &mut touched)?;
+        }
+        // What was sorted is in no log.
+        let targets = if other.log.is_empty() { Vec::new() } else { targets(moves) };
+        for mut into in targets {
             // Groups that no move names: their windows have closed.
             into.resize(other.groups.len(), NONE);
             for rows in &other.log {
@@ -347,6 +323,17 @@ impl Accumulator for Distinct {
         self.marks.count(touched.entries.len());
         self.settle_counts(&touched);
         Ok(())
+    }
+
+    fn cut(&mut self) -> Result<(), Error> {
+        let log = std::mem::take(&mut self.log);
+        self.sorted = Sorted::new(&log)?;
+        Ok(())
+    }
+
+    fn gathered(&self) -> usize {
+        let logged = self.log.iter().chain(self.sorted.as_ref().map(Sorted::rows));
+        logged.map(|rows| rows.groups.len()).sum()
     }
 
     fn shifts(&mut self) -> Result<Vec<Shifts>, Error> {
@@ -413,7 +400,7 @@ impl Accumulator for Distinct {
     }
 
     fn bytes(&self) -> usize {
-        let logged = self.log.iter().map(|rows| {
+        let logged = self.log.iter().chain(self.sorted.as_ref().map(Sorted::rows)).map(|rows| {
             let columns = rows.columns.iter().map(|c| c.to_data().get_slice_memory_size());
             columns.filter_map(Result::ok).sum::<usize>() + rows.groups.len() * size_of::<u32>()
         });
@@ -442,6 +429,8 @@ impl Accumulator for Distinct {
 mod tests {
     use arrow::array::BooleanArray;
     use arrow::datatypes::Int64Type;
+
+    use arrow::array::AsArray;
 
     use super::*;
 

@@ -32,7 +32,9 @@ mod count;
 mod distinct;
 mod emit;
 mod extreme;
+mod finish;
 mod float;
+mod logged;
 mod multiset;
 mod ordered;
 mod panes;
@@ -58,8 +60,9 @@ use millrace_types::{Delta, Ts, vnodes, worker_of};
 
 use self::accumulator::{Accumulator, Moves, Weights, part};
 use self::count::Count;
+use self::finish::Finishing;
 use self::parts::{Masks, Parts};
-use self::portions::{GROUPS, Portion, Portions};
+use self::portions::{GROUPS, Portion};
 use self::results::{Incoming, Outcome};
 use self::windows::{Settle, Windows};
 use super::slots::{self, Index, Marks};
@@ -68,10 +71,6 @@ use crate::operator::{Context, Error, Operator, Output, StateChange, StateSpec};
 
 /// The part that counts the rows of a group.
 const ROWS: usize = 0;
-/// Values that functions without a class of their own are run again over in one go.
-const REBUILT_VALUES: usize = 1 << 17;
-/// A scratch above this is not kept for the next time.
-const SPARE_BYTES_MAX: usize = 32 << 20;
 
 /// Groups with their accumulators: the scratch of one time, or the hot state.
 struct Groups {
@@ -115,17 +114,6 @@ impl Groups {
     fn bytes(&self) -> usize {
         self.index.bytes() + self.cells.iter().map(|cell| cell.bytes()).sum::<usize>()
     }
-}
-
-/// A time that is being finished.
-enum Finishing {
-    /// The scratch has become the state: its groups in their order, and how many are out.
-    First(Vec<u32>, usize),
-    Merge {
-        scratch: Groups,
-        portions: Portions,
-        starts: bool,
-    },
 }
 
 /// See the head of the file.
@@ -244,16 +232,6 @@ impl Aggregate {
         Ok((keys, panes.into_iter().map(|pane| from[pane as usize]).collect()))
     }
 
-    /// How many groups are merged in one go: few where functions are run again over many values.
-    fn groups_at_once(&self) -> usize {
-        if !self.outcomes.iter().any(Outcome::is_rebuilt) {
-            return self.fuel;
-        }
-        let values: usize = self.state.cells.iter().map(|cell| cell.held()).sum();
-        let of_each = values / self.state.index.len().max(1) + 1;
-        (REBUILT_VALUES / of_each).clamp(1, self.fuel)
-    }
-
     /// The row of a global aggregation is owed from the start by one worker.
     fn start(&mut self, context: &Context) -> Result<bool, Error> {
         if !self.is_global() || self.started {
@@ -323,75 +301,6 @@ impl Aggregate {
         let plain = self.spec.input.append_only && self.spec.hop.is_none() && !self.is_global();
         let plain = plain && !entries;
         plain && self.state.index.capacity() == 0 && scratch.index.capacity() > 0
-    }
-
-    /// Groups of a scratch that has become the state: mostly that of a hydration's history. Their rows
-    /// are made from copies of the accumulators in the order of the keys: each column is gathered once,
-    /// and what follows runs through memory.
-    fn show_first(&mut self, slots: &[u32], out: &mut Output) -> Result<(), Error> {
-        let mut sorted = self.parts.accumulators()?;
-        let rows: Vec<u32> = (0u32..).take(slots.len()).collect();
-        for (cell, state) in sorted.iter_mut().zip(&self.state.cells) {
-            cell.resize(rows.len());
-            cell.merge(state.as_ref(), &Moves { from: slots, into: &rows })?;
-        }
-        self.check_counts(&sorted, &rows);
-        let results = self.results(&sorted, &rows)?;
-        let groups = Touched { slots: slots.to_vec(), keys: self.state.index.decode(slots)? };
-        let existed = vec![false; slots.len()];
-        self.emit_replacing(&groups, &results, &existed, out)?;
-        self.windows.add(&groups, &existed);
-        slots.iter().for_each(|slot| self.marks.set(*slot));
-        Ok(())
-    }
-
-    /// What is to be done at a time; None if nothing is.
-    fn begin(&mut self, context: &Context) -> Result<Option<Finishing>, Error> {
-        let starts = self.start(context)?;
-        let scratch = match (self.scratches.remove(&context.ts), self.spare.take()) {
-            (Some(scratch), _) | (None, Some(scratch)) => scratch,
-            (None, None) => Groups::new(&self.spec, &self.parts)?,
-        };
-        if self.is_first(&scratch) {
-            self.state = scratch;
-            return Ok(Some(Finishing::First(self.state.index.order(), 0)));
-        }
-        if starts || scratch.index.capacity() > 0 {
-            let portions = Portions::new(&scratch, self.spec.hop.as_ref())?;
-            return Ok(Some(Finishing::Merge { scratch, portions, starts }));
-        }
-        self.spare = Some(scratch);
-        Ok(None)
-    }
-
-    /// One portion of it; what is left.
-    fn go_on(
-        &mut self,
-        finishing: Finishing,
-        context: &Context,
-        out: &mut Output,
-    ) -> Result<Option<Finishing>, Error> {
-        match finishing {
-            Finishing::First(slots, at) => {
-                let to = slots.len().min(at + self.fuel);
-                self.show_first(&slots[at..to], out)?;
-                Ok((to < slots.len()).then_some(Finishing::First(slots, to)))
-            }
-            Finishing::Merge { mut scratch, mut portions, starts } => {
-                let next = portions.next(self.spec.hop.as_ref(), self.groups_at_once());
-                // The row of a global aggregation begins without any.
-                let none = Portion { slots: Vec::new(), starts: i64::MIN..i64::MAX };
-                self.merge((&scratch, next.unwrap_or(none)), starts, context, out)?;
-                if portions.has_more() {
-                    return Ok(Some(Finishing::Merge { scratch, portions, starts }));
-                }
-                if scratch.bytes() <= SPARE_BYTES_MAX {
-                    scratch.clear();
-                    self.spare = Some(scratch);
-                }
-                Ok(None)
-            }
-        }
     }
 
     /// Each slot once, with its output's key columns.
@@ -520,10 +429,7 @@ impl Operator for Aggregate {
     }
 
     fn bytes(&self) -> usize {
-        let finishing = match &self.finishing {
-            Some(Finishing::Merge { scratch, .. }) => Some(scratch),
-            _ => None,
-        };
+        let finishing = self.finishing.as_ref().and_then(Finishing::scratch);
         let scratches = self.scratches.values().chain(&self.spare).chain(finishing);
         self.state.bytes()
             + scratches.map(Groups::bytes).sum::<usize>()

@@ -262,6 +262,10 @@ impl Accumulator for Multiset {
             + self.changed.len() * ENTRY_BYTES
     }
 
+    fn gathered(&self) -> usize {
+        self.held
+    }
+
     fn held(&self) -> usize {
         self.held
     }

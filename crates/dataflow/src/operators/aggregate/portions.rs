@@ -74,6 +74,11 @@ impl Portions {
         }
     }
 
+    /// True if none has been asked for yet.
+    pub(super) fn is_whole(&self) -> bool {
+        self.at == 0 && self.from == i64::MIN
+    }
+
     /// True if there is another portion.
     pub(super) fn has_more(&self) -> bool {
         self.at < self.slots.len()

@@ -23,6 +23,7 @@
 mod feeds;
 mod place;
 mod resume;
+mod steps;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -37,25 +38,10 @@ use millrace_types::{Epoch, ObjectId, PartitionId, Report, SqlState, Ts};
 
 use super::checkpoint::Attached;
 use super::{BuiltSource, Coordinator, Reply};
-use crate::clock::micros;
 use feeds::Private;
 pub(super) use resume::{Stored, forget, forget_place, job_key};
+use steps::{STEP_BYTES, STEP_BYTES_FIRST, STEP_US_ALONE, Step};
 
-const STEPS_IN_FLIGHT: usize = 3;
-/// Rows of a step at most while other views run: their epochs wait for the end of a step.
-const STEP_BYTES: usize = 8 << 20;
-/// Rows of a step at most while no other view runs: each group is then touched seldom.
-const STEP_BYTES_ALONE: usize = 64 << 20;
-/// Content of a view that is being filled above which it is written; no step ends above twice that.
-const CONTENT_BYTES_MAX: usize = 128 << 20;
-/// Rows of the first step; how long it takes decides on those that follow.
-const STEP_BYTES_FIRST: usize = 1 << 20;
-/// Rows of a step at least.
-const STEP_BYTES_MIN: usize = 128 << 10;
-/// How long a step should take, microseconds: other views wait for it, and so does a checkpoint.
-const STEP_US: i64 = 100_000;
-/// How long it may take while no other view runs.
-const STEP_US_ALONE: i64 = 1_000_000;
 /// A tail of more offsets is read as history once more, so that few live rows wait for it.
 const TAIL_MAX: i64 = 50_000;
 /// How often that is done at most: a source may grow as fast as it is read.
@@ -77,15 +63,6 @@ struct Below {
     rows: u64,
     /// Rows that are left, at most; None before anybody has looked.
     left: Option<u64>,
-}
-
-/// A step that has ended.
-struct Step {
-    ts: Ts,
-    /// What had been read at its end.
-    read: i64,
-    /// The clock at its end.
-    at: i64,
 }
 
 /// A view that is being filled.
@@ -244,26 +221,6 @@ impl Hydration {
         (self.done + rows + read, left + open - read)
     }
 
-    /// Takes in which steps the view has completed, and lets the next ones be as long as they should.
-    fn complete(&mut self, upper: Ts, now: i64) {
-        let wanted = self.step_wanted();
-        while let Some(step) = self.under_way.pop_front_if(|step| step.ts < upper) {
-            let took = now - self.completed_at.max(step.at);
-            (self.completed, self.completed_at, self.took) = (step.read, now, took);
-            self.step_bytes = match took {
-                _ if took > wanted * 2 => (self.step_bytes / 2).max(STEP_BYTES_MIN),
-                _ if took < wanted / 2 => (self.step_bytes * 2).min(self.step_bytes_max),
-                _ => self.step_bytes,
-            };
-            self.gates().for_each(|gate| gate.set_bytes_max(self.step_bytes));
-        }
-    }
-
-    /// How long a step should take, microseconds.
-    fn step_wanted(&self) -> i64 {
-        if self.step_bytes_max > STEP_BYTES { STEP_US_ALONE } else { STEP_US }
-    }
-
     /// True when all that is open has been read, and nothing is left to be opened.
     fn is_drained(&self) -> bool {
         let all_of = |below: &Below| matches!(below.reach, Reach::All);
@@ -300,16 +257,6 @@ impl Coordinator {
         if let Err(error) = opened {
             self.abort_hydration(view, source_report(&error));
         }
-    }
-
-    /// Large steps delay other views, and rows that are copied into many windows need small ones.
-    fn step_bytes_max(&self, view: ObjectId) -> usize {
-        let alone = self.views.keys().all(|other| *other == view);
-        let copies = self.views.get(&view).is_some_and(|found| found.graph.copies_rows());
-        if !alone || copies {
-            return STEP_BYTES;
-        }
-        (self.shared.config.memory_limit / 32).clamp(STEP_BYTES, STEP_BYTES_ALONE)
     }
 
     /// Moves every hydration on.
@@ -428,47 +375,6 @@ impl Coordinator {
         hydration.below.values().all(|below| {
             self.views.get(&below.view).is_none_or(|view| view.upper() >= epoch.next().ts())
         })
-    }
-
-    /// Ends the open step if it holds something and the view keeps up.
-    fn step(&mut self, view: ObjectId, hydration: &mut Hydration, now: i64) {
-        if hydration.waits_for_place() {
-            return;
-        }
-        let changed = hydration.feeds.iter().any(|f| f.feed.gate.peek_changed());
-        let full = hydration.feeds.iter().any(|f| f.feed.gate.is_full());
-        let rested = hydration.step_bytes_max == STEP_BYTES
-            && now - hydration.last_step_at >= micros(self.shared.config.epoch_interval);
-        let room = self.content_bytes(view) <= 2 * self.content_max();
-        if changed && (full || rested) && hydration.under_way.len() < STEPS_IN_FLIGHT && room {
-            hydration.last_step_at = now;
-            self.move_to(view, hydration, hydration.ts.next());
-        }
-    }
-
-    /// What is in memory of the view's content.
-    fn content_bytes(&self, view: ObjectId) -> usize {
-        self.views.get(&view).map_or(0, |view| view.tables.content.bytes())
-    }
-
-    fn content_max(&self) -> usize {
-        self.staged_max().min(CONTENT_BYTES_MAX)
-    }
-
-    /// Ends the open step and opens another one at a later time.
-    fn move_to(&mut self, view: ObjectId, hydration: &mut Hydration, ts: Ts) {
-        assert!(ts > hydration.ts, "a hydration went back from {} to {ts}", hydration.ts);
-        let ended = std::mem::replace(&mut hydration.ts, ts);
-        let (read, _) = hydration.counted();
-        let at = self.shared.clock.now();
-        hydration.under_way.push_back(Step { ts: ended, read, at });
-        for private in &mut hydration.feeds {
-            private.at = private.feed.gate.cut(|_| (ts, None)).partitions;
-        }
-        if self.content_bytes(view) > self.content_max() {
-            hydration.place.want_now();
-        }
-        self.runtime.broadcast(&Command::Advance { view, upto: ts });
     }
 
     /// Before the gates are cut at the end of `epoch`: views that wait subscribe to what follows.

@@ -25,7 +25,10 @@ use crate::clock::micros;
 use crate::coordinator::Coordinator;
 use crate::error::ServerError;
 
-/// A checkpoint waits for a step so many times as long as a step should take.
+/// How long a checkpoint waits for one step, microseconds: without it the view would begin anew after
+/// a crash.
+const PATIENCE_US: i64 = 10_000_000;
+/// A checkpoint that somebody waits for waits so many times as long as a step should take.
 const PATIENCE: i64 = 4;
 /// Each checkpoint that has not waited for long enough doubles that, so many times at most: or a view
 /// whose steps are slow, but not that slow, would never have a place.
@@ -77,10 +80,13 @@ impl Taking {
 }
 
 impl Hydration {
-    /// True if it has worked at one step for longer than a checkpoint waits.
-    fn is_slow(&self, now: i64) -> bool {
+    /// True if it has worked at one step for longer than a checkpoint waits, which others may wait for.
+    fn is_slow(&self, now: i64, awaited: bool) -> bool {
         let begun = |step: &super::Step| self.completed_at.max(step.at);
-        let longest = (PATIENCE * self.step_wanted()) << self.place.left.min(DOUBLINGS_MAX);
+        let longest = match awaited {
+            true => (PATIENCE * self.step_wanted()) << self.place.left.min(DOUBLINGS_MAX),
+            false => PATIENCE_US,
+        };
         self.under_way.front().is_some_and(|step| now - begun(step) > longest)
     }
 
@@ -143,15 +149,17 @@ impl Coordinator {
         let taking = &hydration.place;
         let late = now.saturating_sub(taking.at) >= self.place_interval(hydration);
         let wanted = taking.wanted || taking.missed || late;
-        if wanted && hydration.has_places() && !hydration.is_slow(now) {
+        let awaited = self.checkpoints.is_awaited();
+        if wanted && hydration.has_places() && !hydration.is_slow(now, awaited) {
             self.checkpoints.want();
         }
     }
 
     /// The checkpoint that is marked goes on without the views that work at one step for long.
     pub(in crate::coordinator) fn leave_slow(&mut self, now: i64) {
+        let awaited = self.checkpoints.is_awaited();
         for (view, hydration) in &mut self.hydrations {
-            if !hydration.is_slow(now) || !self.checkpoints.waits_for(*view) {
+            if !hydration.is_slow(now, awaited) || !self.checkpoints.waits_for(*view) {
                 continue;
             }
             let Some(found) = self.views.get(view) else { continue };
@@ -165,7 +173,7 @@ impl Coordinator {
     pub(in crate::coordinator) fn places_due(&mut self, epoch: Epoch, now: i64) -> Vec<ObjectId> {
         let intervals: Vec<i64> =
             self.hydrations.values().map(|hydration| self.place_interval(hydration)).collect();
-        let mut due = Vec::new();
+        let (mut due, awaited) = (Vec::new(), self.checkpoints.is_awaited());
         for ((view, hydration), interval) in self.hydrations.iter_mut().zip(intervals) {
             // Behind the seal at which it joined come rows that it has not let in.
             let joins = matches!(hydration.phase, Phase::Tail { epoch: joined } if joined == epoch);
@@ -175,7 +183,7 @@ impl Coordinator {
             if !can || (hydration.below.is_empty() && (!wanted || self.stopping)) {
                 continue;
             }
-            if hydration.is_slow(now) {
+            if hydration.is_slow(now, awaited) {
                 hydration.place.miss();
                 continue;
             }

@@ -192,7 +192,7 @@ impl JsonFunction {
             F::Set | F::Insert => count == 3 || count == 4,
             F::Path | F::PathText => count >= 2,
             F::BuildArray => true,
-            F::BuildObject => count % 2 == 0,
+            F::BuildObject => count.is_multiple_of(2),
             _ => count == 2,
         }
     }
