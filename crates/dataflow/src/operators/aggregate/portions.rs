@@ -50,8 +50,12 @@ impl Portions {
         let values = natives::values::<i64>(column);
         let (mut timed, mut others) = (Vec::new(), Vec::new());
         for (row, slot) in slots.iter().enumerate() {
+            // Where windows leave gaps between them, a pane may be in none.
             match column.is_valid(row) {
-                true => timed.push((values[row], *slot)),
+                true if hop.windows(values[row]).next().is_some() => {
+                    timed.push((values[row], *slot));
+                }
+                true => {}
                 false => others.push(*slot),
             }
         }
@@ -86,7 +90,7 @@ impl Portions {
 
     /// The next windows: from the first one that a pane is in, so many as the panes in them allow.
     fn windows(&mut self, hop: &Hop, groups: usize) -> Portion {
-        let first = hop.windows(self.panes[self.at]).next().unwrap_or(i64::MIN);
+        let first = hop.windows(self.panes[self.at]).next().unwrap_or(self.from);
         let from = self.from.max(first);
         // The panes in the windows that start before a time.
         let upto = |to: i64| {
@@ -98,7 +102,7 @@ impl Portions {
         loop {
             let more = count.saturating_mul(2);
             let pairs = (upto(to(more)) - self.at) as u128 * more.unsigned_abs() as u128;
-            if pairs > groups as u128 || to(more) == i64::MAX {
+            if pairs > groups as u128 || more == count || to(more) == i64::MAX {
                 break;
             }
             count = more;
