@@ -86,7 +86,13 @@ impl Portions {
 
     /// The next windows: from the first one that a pane is in, so many as the panes in them allow.
     fn windows(&mut self, hop: &Hop, groups: usize) -> Portion {
-        let first = hop.windows(self.panes[self.at]).next().unwrap_or(i64::MIN);
+        let mut windows = self.panes[self.at..].iter();
+        let Some(first) = windows.find_map(|pane| hop.windows(*pane).next()) else {
+            // What is left lies between windows, where the slide is longer than they are.
+            let slots = self.slots[self.at..self.panes.len()].to_vec();
+            self.at = self.panes.len();
+            return Portion { slots, starts: self.from..i64::MAX };
+        };
         let from = self.from.max(first);
         // The panes in the windows that start before a time.
         let upto = |to: i64| {
