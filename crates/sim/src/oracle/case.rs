@@ -17,6 +17,7 @@ use super::content::{self, Counted};
 use super::coverage::Coverage;
 use super::data::{self, EpochRows, Rows, SECOND, TableRows, Times};
 use super::lookup::{self, LOOKED_UP};
+use super::newest::{self, NEWEST, Newest};
 use super::query::{self, Input, Query};
 use super::running::{Running, Said, Unfollowed, visible};
 use super::shown;
@@ -37,6 +38,8 @@ struct Told {
     rows: Vec<RecordBatch>,
     /// What the table holds.
     table: RecordBatch,
+    /// What the table of the newest rows holds.
+    newest: Newest,
     contents: Vec<Counted>,
     late: BTreeSet<(i32, i64)>,
     /// By view: the rows of its temporal join so far.
@@ -56,6 +59,10 @@ impl Case {
         let table = Input { name: TABLE.into(), append_only: false, ..source.clone() };
         // The last one takes part in every join.
         let mut inputs = if random.random() { vec![source, table] } else { vec![table, source] };
+        if random.random_ratio(1, 5) {
+            case.keep(NEWEST.into(), Query::new(String::new()), newest::plan(&case.sql));
+            inputs.insert(random.random_range(0..2), case.input());
+        }
         for ratio in [10, 5, 3] {
             if !random.random_ratio(ratio, 10) {
                 break;
@@ -110,6 +117,10 @@ impl Case {
             plan = self.sql.plan_with(&text, &options);
         }
         let plan = plan.unwrap_or_else(|report| panic!("{report:?}\n{text}"));
+        self.keep(name, query, plan);
+    }
+
+    fn keep(&mut self, name: String, query: Query, plan: ViewPlan) {
         let id = ObjectId(TABLE_ID.0 + 1 + u32::try_from(self.plans.len()).expect("few views"));
         self.sql.add(id, &name, &plan);
         self.queries.push((name, query));
@@ -167,6 +178,7 @@ impl Case {
         let mut told = Told {
             rows: Vec::new(),
             table: table.held(),
+            newest: Newest::new(&self.sql.source_schema()),
             contents: vec![Counted::new(); self.plans.len()],
             late: BTreeSet::new(),
             looked_up: vec![Vec::new(); self.plans.len()],
@@ -176,6 +188,7 @@ impl Case {
             let mut rows = source.epoch(number, random);
             rows.table = table.epoch(number, random);
             told.table = table.held();
+            told.newest.epoch(&rows.partitions);
             let Some(said) = running.epoch(number, &rows) else {
                 coverage.hit("ended early by too many rows");
                 return;
@@ -257,6 +270,13 @@ impl Case {
                 let (schema, found) = found;
                 looked_up.extend(found);
                 batch.set(LOOKED_UP, &schema, looked_up.clone());
+            }
+            if name == NEWEST {
+                let held = told.newest.held();
+                let rows = content::rows(&held, held.num_columns());
+                content::assert_same(content, &rows, &format!("{name} after epoch {number}"));
+                batch.set(name, &held.schema(), vec![held]);
+                continue;
             }
             let closed = at.watermark.map(|watermark| watermark - self.lateness);
             let (schema, answer) = batch.answer(&self.sql, &query.at(at.now, closed));

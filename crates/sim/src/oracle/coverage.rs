@@ -33,7 +33,8 @@ const FORMS: [&str; 18] = [
 ];
 
 /// Steps, operators and happenings that a run must have reached.
-const WANTED: [&str; 85] = [
+const WANTED: [&str; 86] = [
+    "upsert",
     "top-n with ties",
     "top-n with ties of rows that only come",
     "frame that is computed anew",

@@ -25,6 +25,7 @@ mod endless;
 mod fresh;
 mod join;
 mod lookup;
+mod newest;
 mod over;
 mod postgres;
 mod query;
