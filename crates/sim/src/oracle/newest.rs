@@ -42,6 +42,9 @@ pub(super) fn plan(sql: &Sql) -> ViewPlan {
     ViewPlan { root: Node::Upsert(Box::new(upsert)), sort: vec![KEY], retention: None }
 }
 
+/// Where a message stands, and its row if it does not delete.
+type Message = ((i64, i32), Option<RecordBatch>);
+
 /// What the table holds.
 pub(super) struct Newest {
     schema: SchemaRef,
@@ -58,7 +61,7 @@ impl Newest {
 
     /// Takes the rows of an epoch.
     pub(super) fn epoch(&mut self, partitions: &[RecordBatch]) {
-        let mut newest: BTreeMap<Option<i32>, ((i64, i32), Option<RecordBatch>)> = BTreeMap::new();
+        let mut newest: BTreeMap<Option<i32>, Message> = BTreeMap::new();
         for rows in partitions {
             let column = |name: &str| rows.column_by_name(name).expect("a column of the source");
             let keys = rows.column(KEY).as_primitive::<Int32Type>();
