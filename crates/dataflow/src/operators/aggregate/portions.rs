@@ -50,12 +50,8 @@ impl Portions {
         let values = natives::values::<i64>(column);
         let (mut timed, mut others) = (Vec::new(), Vec::new());
         for (row, slot) in slots.iter().enumerate() {
-            // Where windows leave gaps between them, a pane may be in none.
             match column.is_valid(row) {
-                true if hop.windows(values[row]).next().is_some() => {
-                    timed.push((values[row], *slot));
-                }
-                true => {}
+                true => timed.push((values[row], *slot)),
                 false => others.push(*slot),
             }
         }
@@ -90,31 +86,44 @@ impl Portions {
 
     /// The next windows: from the first one that a pane is in, so many as the panes in them allow.
     fn windows(&mut self, hop: &Hop, groups: usize) -> Portion {
-        let first = hop.windows(self.panes[self.at]).next().unwrap_or(self.from);
+        let panes = &self.panes;
+        // Where windows leave gaps, or the arithmetic ends, a pane is in none.
+        let first = loop {
+            let Some(pane) = panes.get(self.at) else {
+                return Portion { slots: Vec::new(), starts: i64::MIN..i64::MIN };
+            };
+            match hop.windows(*pane).next() {
+                Some(first) => break first,
+                None => self.at += 1,
+            }
+        };
         let from = self.from.max(first);
         // The panes in the windows that start before a time.
         let upto = |to: i64| {
             let end = to.saturating_add(hop.size);
-            self.at + self.panes[self.at..].partition_point(|pane| *pane < end)
+            self.at + panes[self.at..].partition_point(|pane| *pane < end)
         };
-        let mut count: i64 = 1;
         let to = |count: i64| from.saturating_add(hop.slide.saturating_mul(count));
+        let mut count: i64 = 1;
         loop {
             let more = count.saturating_mul(2);
-            let pairs = (upto(to(more)) - self.at) as u128 * more.unsigned_abs() as u128;
+            let pairs = (upto(to(more)) - self.at) as u128 * u128::from(more.unsigned_abs());
             if pairs > groups as u128 || more == count || to(more) == i64::MAX {
                 break;
             }
             count = more;
-            if upto(to(count)) == self.panes.len() && to(count) > self.panes[self.panes.len() - 1] {
+            if upto(to(count)) == panes.len() && to(count) > panes[panes.len() - 1] {
                 break;
             }
         }
         let to = to(count);
         let slots = self.slots[self.at..upto(to)].to_vec();
         self.from = to;
-        // Panes before the next window's start are in no later one.
-        self.at += self.panes[self.at..].partition_point(|pane| *pane < to);
+        // Panes before the next window's start are in no later one; behind the end of time is none.
+        self.at += match to {
+            i64::MAX => panes.len() - self.at,
+            to => panes[self.at..].partition_point(|pane| *pane < to),
+        };
         Portion { slots, starts: from..to }
     }
 }

@@ -582,3 +582,37 @@ fn windows_of_many_panes_are_finished_in_portions() {
         assert!(whole[2].iter().filter(|line| line.starts_with("-1")).count() == whole[0].len());
     }
 }
+
+/// Windows with gaps between them, and times far apart: panes in no window are passed over.
+#[test]
+fn panes_in_no_window_end_a_time_all_the_same() {
+    let mut spec = windowed();
+    spec.settled = None;
+    spec.input.append_only = false;
+    spec.hop = Some(Hop { column: 1, slide: 100, size: 10, offset: 0, cumulates: false });
+    let end = Arc::new(Field::new("end", timestamp(), true));
+    let mut fields: Vec<_> = spec.output.fields().iter().cloned().collect();
+    fields.insert(2, end);
+    spec.output = Arc::new(Schema::new(fields));
+    let far = i64::MAX - 50;
+    let at = [50, -3_000_040, 0, 105, far, i64::MIN + 20, 250, 1 << 60];
+    for fuel in [1, 3, 1 << 20] {
+        let mut operator = Aggregate::new(Arc::new(spec.clone())).unwrap();
+        operator.set_fuel(fuel);
+        let rows = vec![ints([1; 8]), times(&at), ints(0..8)];
+        let rows = delta(&spec, rows, &[1; 8]);
+        operator.absorb(0, rows, &context(1, None)).unwrap();
+        let (mut out, mut calls) = (Output::default(), 0);
+        loop {
+            operator.finish(&context(1, None), &mut out).unwrap();
+            calls += 1;
+            if !operator.has_more() {
+                break;
+            }
+            assert!(calls < 1_000, "it does not end");
+        }
+        let in_window = at.iter().filter(|time| time.rem_euclid(100) < 10).count();
+        let windows: usize = out.deltas.iter().map(Delta::len).sum();
+        assert!(windows <= in_window && windows >= 2, "{windows} of {in_window}");
+    }
+}
