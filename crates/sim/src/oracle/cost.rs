@@ -6,12 +6,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, new_null_array};
+use arrow::array::{
+    ArrayRef, Int32Array, Int64Array, RecordBatch, TimestampMicrosecondArray, new_null_array,
+};
 use arrow::datatypes::Schema;
 use millrace_dataflow::driver::{Driver, Store};
+use millrace_plan::{Leaf, LeafKind, ViewPlan};
 use millrace_sql::ROW_ID_COLUMN;
-use millrace_types::{Delta, Epoch, OFFSET_COLUMN, ObjectId, PARTITION_COLUMN};
+use millrace_types::{Delta, Epoch, OFFSET_COLUMN, ObjectId, PARTITION_COLUMN, TIME_ZONE};
 
+use super::newest;
 use super::sql::Sql;
 
 /// Rows with the keys of a range in `u`; all else is NULL.
@@ -86,7 +90,8 @@ fn touched_per_joined_row(text: &str, state: i64) -> u64 {
         driver.push(1, 1, &changed, Epoch(epoch).ts()).expect("columns of the leaf");
         let out = driver.finish(Epoch(epoch).ts(), &watermarks).expect("an epoch");
         let changes: usize = out.deltas.iter().map(Delta::len).sum();
-        assert_eq!(changes, if text.contains("LEFT") { 2000 } else { 1000 }, "{text}");
+        let outer = text.contains("LEFT") || text.contains("FULL");
+        assert_eq!(changes, if outer { 2000 } else { 1000 }, "{text}");
         driver.checkpoint(&mut store).expect("a hand-over");
     }
     (driver.touched() - before) / CHANGED.cast_unsigned()
@@ -97,6 +102,7 @@ fn a_joined_row_costs_the_same_beside_a_thousand_rows_and_a_million() {
     for text in [
         "SELECT a.u AS c0, b.u AS c1 FROM w AS a JOIN w AS b ON a.u = b.u",
         "SELECT a.u AS c0, b.u AS c1 FROM w AS a LEFT JOIN w AS b ON a.u = b.u",
+        "SELECT a.u AS c0, b.u AS c1 FROM w AS a FULL JOIN w AS b ON a.u = b.u",
         "SELECT a.u AS c0 FROM w AS a WHERE NOT EXISTS (SELECT 1 FROM w AS b WHERE b.u = a.u)",
         "SELECT a.u AS c0, b.u AS c1 FROM w AS a ASOF JOIN w AS b ON a.u / 8 = b.u / 8 AND a.u >= b.u",
     ] {
@@ -194,5 +200,98 @@ fn touched_per_leaving_row(staying: i64) -> u64 {
 #[test]
 fn a_row_that_leaves_by_the_clock_costs_the_same_beside_a_thousand_and_a_million() {
     let (small, large) = (touched_per_leaving_row(1_000), touched_per_leaving_row(1_000_000));
+    assert!(small > 0 && large <= 2 * small, "{small} state rows a row, then {large}");
+}
+
+/// Rows with a key and a time of their own each, ten seconds apart.
+fn timed(schema: &Arc<Schema>, keys: std::ops::Range<i64>) -> RecordBatch {
+    let made = rows(schema, keys.clone()).rows;
+    let number = |key: i64| i32::try_from(key).expect("a key of four bytes");
+    let times = keys.clone().map(|key| key * 10_000_000);
+    let times = TimestampMicrosecondArray::from_iter_values(times).with_timezone(TIME_ZONE);
+    let column = |(at, field): (usize, &arrow::datatypes::FieldRef)| -> ArrayRef {
+        match field.name().as_str() {
+            "i" => Arc::new(Int32Array::from_iter_values(keys.clone().map(number))),
+            "ts" => Arc::new(times.clone()),
+            _ => Arc::clone(made.column(at)),
+        }
+    };
+    let columns = schema.fields().iter().enumerate().map(column).collect();
+    RecordBatch::try_new(Arc::clone(schema), columns).expect("the schema's")
+}
+
+/// State rows read and written for each of a thousand rows that come to a plan with one leaf, which
+/// holds others already; those of a table go and come.
+fn touched_beside(plan: &ViewPlan, schema: &Arc<Schema>, state: i64, goes: bool) -> u64 {
+    const CHANGED: i64 = 1000;
+    let mut driver = Driver::new(plan, 2).expect("operators");
+    let watermarks = BTreeMap::new();
+    for from in (0..state).step_by(100_000) {
+        let delta = Delta::constant(timed(schema, from..state.min(from + 100_000)), 1);
+        driver.push(0, 0, &delta, Epoch(1).ts()).expect("columns of the leaf");
+    }
+    driver.finish(Epoch(1).ts(), &watermarks).expect("an epoch");
+    driver.discard().expect("a hand-over");
+    let before = driver.touched();
+    let mut store = Store::default();
+    for (epoch, weight) in [(2, -1), (3, 1)].into_iter().skip(usize::from(!goes)) {
+        let delta = Delta::constant(timed(schema, 0..CHANGED), weight);
+        driver.push(0, 1, &delta, Epoch(epoch).ts()).expect("columns of the leaf");
+        driver.finish(Epoch(epoch).ts(), &watermarks).expect("an epoch");
+        driver.checkpoint(&mut store).expect("a hand-over");
+    }
+    (driver.touched() - before) / CHANGED.cast_unsigned()
+}
+
+#[test]
+fn sessions_and_tables_of_a_topic_cost_the_same_beside_a_thousand_rows_and_a_million() {
+    let sql = Sql::new(true);
+    let sessions = "SELECT window_start AS c0, i AS c1, count(*) AS c2 \
+                    FROM SESSION(w PARTITION BY i, ts, INTERVAL '5 seconds') GROUP BY window_start, i";
+    let sessions = sql.plan(sessions, 0).expect("a plan");
+    let newest = newest::plan(&sql);
+    for (name, plan, schema, goes) in [
+        ("sessions", &sessions, sql.table_schema(), true),
+        ("the newest rows of keys", &newest, sql.source_schema(), false),
+    ] {
+        let small = touched_beside(plan, &schema, 1_000, goes);
+        let large = touched_beside(plan, &schema, 1_000_000, goes);
+        assert!(
+            small > 0 && large <= 2 * small,
+            "{small} state rows a change, then {large}: {name}"
+        );
+    }
+}
+
+/// State rows read and written for each of a thousand rows that are looked up in a table of many.
+fn touched_by_look_up(state: i64) -> u64 {
+    const LOOKED_UP: i64 = 1000;
+    let sql = Sql::new(true);
+    let text = "SELECT a.u AS c0, b.u AS c1 FROM s AS a \
+                LEFT JOIN w FOR SYSTEM_TIME AS OF PROCTIME() AS b ON a.u = b.u";
+    let plan = sql.plan(text, 0).expect("a plan");
+    let leaves = plan.root.leaves();
+    let is_source = |leaf: &&Leaf| matches!(leaf.kind, LeafKind::Source(_));
+    let source = leaves.iter().position(is_source).expect("it reads the source");
+    let mut driver = Driver::new(&plan, 2).expect("operators");
+    let watermarks = BTreeMap::new();
+    for from in (0..state).step_by(100_000) {
+        let delta = rows(&sql.table_schema(), from..state.min(from + 100_000));
+        driver.push(1 - source, 0, &delta, Epoch(1).ts()).expect("columns of the leaf");
+    }
+    driver.finish(Epoch(1).ts(), &watermarks).expect("an epoch");
+    driver.discard().expect("a hand-over");
+    let before = driver.touched();
+    let delta = rows(&sql.source_schema(), 0..LOOKED_UP);
+    driver.push(source, 1, &delta, Epoch(2).ts()).expect("columns of the leaf");
+    let out = driver.finish(Epoch(2).ts(), &watermarks).expect("an epoch");
+    assert_eq!(out.deltas.iter().map(Delta::len).sum::<usize>(), 1000, "each finds one row");
+    driver.checkpoint(&mut Store::default()).expect("a hand-over");
+    (driver.touched() - before) / LOOKED_UP.cast_unsigned()
+}
+
+#[test]
+fn a_row_that_is_looked_up_costs_the_same_in_a_table_of_a_thousand_rows_and_a_million() {
+    let (small, large) = (touched_by_look_up(1_000), touched_by_look_up(1_000_000));
     assert!(small > 0 && large <= 2 * small, "{small} state rows a row, then {large}");
 }

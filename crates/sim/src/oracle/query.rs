@@ -575,10 +575,11 @@ fn keys(order: &str, descending: &str, value: &str) -> String {
     format!("{order}{descending}, {value}")
 }
 
-/// True for what has parts, or no order that anybody asks for.
+/// True for what has parts, or an order that window functions do not take.
 fn is_part(sql_type: &SqlType) -> bool {
-    let jsons = [SqlType::Jsonb, SqlType::Uuid];
-    jsons.contains(sql_type) || matches!(sql_type, SqlType::Array(_) | SqlType::Struct(_))
+    use SqlType as T;
+    !is_number(sql_type)
+        && !matches!(sql_type, T::Boolean | T::Text | T::Date | T::Timestamp | T::TimestampTz)
 }
 
 pub(super) fn is_integer(sql_type: &SqlType) -> bool {

@@ -4,10 +4,10 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart, Query,
-    Select, SelectItem, Spanned, TableFactor, UnaryOperator, Value, ValueWithSpan, VisitMut,
-    VisitorMut,
+    BinaryOperator, CastKind, CharacterLength, DataType, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName,
+    ObjectNamePart, Query, Select, SelectItem, Spanned, TableFactor, UnaryOperator, Value,
+    ValueWithSpan, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 use millrace_types::{Report, SqlState, input};
@@ -144,6 +144,7 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>, Report> {
             _ => Ok(None),
         },
         Expr::UnaryOp { op, expr } => Ok(prefixed(*op, expr)),
+        Expr::Cast { expr, data_type, .. } => Ok(shortened(expr, data_type)),
         Expr::Collate { expr, collation } => uncollated(expr, collation).map(Some),
         Expr::AtTimeZone { timestamp, time_zone } => {
             let args = vec![time_zone.as_ref().clone(), timestamp.as_ref().clone()];
@@ -261,6 +262,26 @@ fn interval(literal: &Interval, negative: bool) -> Result<Option<Expr>, Report> 
         last_field: None,
         fractional_seconds_precision: None,
     })))
+}
+
+/// A cast to `varchar(n)` takes the first n characters.
+fn shortened(expr: &Expr, data_type: &DataType) -> Option<Expr> {
+    let (DataType::Varchar(length)
+    | DataType::CharacterVarying(length)
+    | DataType::CharVarying(length)) = data_type
+    else {
+        return None;
+    };
+    let Some(CharacterLength::IntegerLength { length, .. }) = length else { return None };
+    let text = Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(expr.clone()),
+        data_type: DataType::Text,
+        array: false,
+        format: None,
+    };
+    let length = Expr::Value(Value::Number(length.to_string(), false).with_span(expr.span()));
+    Some(call("left", vec![text, length]))
 }
 
 /// Text is compared by its bytes, which is what these collations say.
