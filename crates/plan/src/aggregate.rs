@@ -89,7 +89,7 @@ impl Hop {
         };
         // How many windows start at or behind a time, of those that go back from the last one.
         let behind = |from: i64| match last {
-            Some(last) if last >= from => last.saturating_sub(from) / slide + 1,
+            Some(last) if last >= from => (last.saturating_sub(from) / slide).saturating_add(1),
             _ => 0,
         };
         let backs = behind(starts.end)..behind(starts.start).min(count);

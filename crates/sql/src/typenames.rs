@@ -14,8 +14,23 @@ use millrace_types::{NUMERIC_PRECISION, Report, SqlState, SqlType};
 use crate::names::{Quoted, fold};
 use crate::parser::parse_expression;
 
+/// Arrays and records in each other, at most.
+const DEPTH_MAX: usize = 16;
+
 /// The type of a column; lengths of text and digits of seconds are not kept.
 pub(crate) fn column_type(written: &DataType) -> Result<SqlType, Report> {
+    type_within(written, DEPTH_MAX)
+}
+
+fn type_within(written: &DataType, depth: usize) -> Result<SqlType, Report> {
+    let inner = |written: &DataType| match depth.checked_sub(1) {
+        Some(depth) => type_within(written, depth),
+        None => {
+            let message =
+                format!("a type of more than {DEPTH_MAX} arrays and records in each other");
+            Err(Report::new(SqlState::STATEMENT_TOO_COMPLEX, message))
+        }
+    };
     Ok(match written {
         DataType::Boolean | DataType::Bool => SqlType::Boolean,
         DataType::SmallInt(_) | DataType::Int2(_) => SqlType::SmallInt,
@@ -50,12 +65,12 @@ pub(crate) fn column_type(written: &DataType) -> Result<SqlType, Report> {
             ArrayElemTypeDef::AngleBracket(element)
             | ArrayElemTypeDef::SquareBracket(element, _)
             | ArrayElemTypeDef::Parenthesis(element),
-        ) => SqlType::Array(Box::new(column_type(element)?)),
+        ) => SqlType::Array(Box::new(inner(element)?)),
         DataType::Struct(fields, _) => {
             let field = |field: &StructField| {
                 let name = field.field_name.as_ref().map(fold);
                 let name = name.ok_or_else(|| Report::unsupported("a field without a name"))?;
-                Ok((name, column_type(&field.field_type)?))
+                Ok((name, inner(&field.field_type)?))
             };
             SqlType::Struct(fields.iter().map(field).collect::<Result<_, Report>>()?)
         }

@@ -93,12 +93,19 @@ impl TopN {
         let counts = spec.input.append_only && spec.ties.is_none();
         let kept = counts.then(|| offset.saturating_add(limit));
         let peers = spec.ties.map(|ties| Peers::new(schema, &spec.order[..ties])).transpose()?;
+        // Both zeros are one group and two keys: rows that came with one do not replace those of the other.
+        let has_floats = group
+            .iter()
+            .any(|field| field.data_type().is_floating() || field.data_type().is_nested());
         Ok(TopN {
             offset,
             limit,
             kept,
             peers,
-            replaces: limit == 1 && spec.ties.is_none() && spec.output.key == spec.group,
+            replaces: limit == 1
+                && spec.ties.is_none()
+                && spec.output.key == spec.group
+                && !has_floats,
             pieces: Pieces::new(&spec.group),
             groups: slots::index(&group)?,
             lists: Vec::new(),

@@ -26,6 +26,7 @@ use datafusion::logical_expr::{
 };
 use millrace_types::{Report, SqlType};
 
+pub(super) use nested::own;
 pub(super) use number::unscaled;
 pub(super) use show::{civil, texts as show_values};
 pub(super) use text::decimals;

@@ -107,8 +107,24 @@ fn part_texts(parts: &ArrayRef) -> Result<StringArray> {
     }
 }
 
+/// The same arrays over elements of their own: those of a part of a column are the elements of the
+/// whole, of which another one may be no value.
+pub(in crate::functions) fn own(list: &ListArray) -> Result<ListArray> {
+    let offsets = list.offsets();
+    let place = |offset: i32| usize::try_from(offset).unwrap_or(0);
+    let (first, last) = (offsets[0], offsets[offsets.len() - 1]);
+    let values = list.values().slice(place(first), place(last) - place(first));
+    let moved: Vec<i32> = offsets.iter().map(|offset| offset - first).collect();
+    let DataType::List(field) = list.data_type() else {
+        return Err(malformed("An array is no list."));
+    };
+    let offsets = OffsetBuffer::new(moved.into());
+    Ok(ListArray::try_new(Arc::clone(field), offsets, values, list.nulls().cloned())?)
+}
+
 /// The texts of a column of arrays.
 pub(super) fn array_texts(list: &ListArray) -> Result<StringArray> {
+    let list = &own(list)?;
     let nested = matches!(list.values().data_type(), DataType::List(_));
     let elements = part_texts(list.values())?;
     let mut rows = list.value_offsets().windows(2).enumerate().map(|(row, bounds)| {
@@ -151,7 +167,7 @@ pub(super) fn record_texts(record: &StructArray) -> Result<StringArray> {
 
 /// Arrays of elements of another type.
 pub(super) fn convert_array(array: &ArrayRef, field: &FieldRef) -> Result<ArrayRef> {
-    let list = array.as_list::<i32>();
+    let list = own(array.as_list::<i32>())?;
     let values = convert(list.values(), field.data_type())?;
     let (offsets, nulls) = (list.offsets().clone(), list.nulls().cloned());
     Ok(Arc::new(ListArray::try_new(Arc::clone(field), offsets, values, nulls)?))

@@ -10,7 +10,7 @@ use millrace_types::json::{Json, NULL_VALUE, array, boolean, number, object, str
 use super::JsonFunction;
 use super::JsonFunction as F;
 use super::find::{misuse, text_of};
-use crate::functions::cast::{external, plain, show_values};
+use crate::functions::cast::{external, own, plain, show_values};
 
 /// The values of a column; None where it is NULL.
 type Values = Vec<Option<Vec<u8>>>;
@@ -75,7 +75,7 @@ fn values(column: &ArrayRef) -> Result<Values> {
                 }
                 _ => return Err(misuse("a list")),
             };
-            let list = list.as_list::<i32>();
+            let list = own(list.as_list::<i32>())?;
             let inner = values(list.values())?;
             let bound = |at: usize| usize::try_from(list.value_offsets()[at]).unwrap_or(0);
             let whole = |row: usize| {

@@ -13,6 +13,9 @@ use super::find::misuse;
 use super::value::Arg;
 use crate::functions::cast::external;
 
+/// Values are changed so deep.
+const DEPTH_MAX: usize = 128;
+
 /// Works a function out for the rows without NULLs.
 pub(super) fn apply(
     which: JsonFunction,
@@ -32,7 +35,7 @@ fn changed(which: JsonFunction, args: &[Arg], row: usize) -> Result<Vec<u8>> {
     match which {
         F::Concat => Ok(concat(value, args[1].json(row))),
         F::Delete => delete(value, &args[1], row),
-        F::StripNulls => Ok(strip(value)),
+        F::StripNulls => Ok(strip(value, 8 * DEPTH_MAX)),
         F::DeletePath => {
             let path = steps(&args[1], row)?;
             let kind = value.kind();
@@ -64,7 +67,12 @@ fn steps(arg: &Arg, row: usize) -> Result<Vec<String>> {
     let step = |(at, step): (usize, Option<String>)| {
         step.ok_or_else(|| misuse(&format!("path element at position {} is null", at + 1)))
     };
-    arg.texts(row)?.into_iter().enumerate().map(step).collect()
+    let path = arg.texts(row)?;
+    if path.len() > DEPTH_MAX {
+        let message = format!("a path of more than {DEPTH_MAX} steps");
+        return Err(external(Report::new(SqlState::STATEMENT_TOO_COMPLEX, message)));
+    }
+    path.into_iter().enumerate().map(step).collect()
 }
 
 /// The parts of a value beside another: its elements, or itself as one.
@@ -114,16 +122,16 @@ fn members<'a>(members: impl Iterator<Item = (&'a str, Json<'a>)>) -> Vec<u8> {
     object(&members.map(|(key, value)| (key, value.bytes())).collect::<Vec<_>>())
 }
 
-/// Without the members of objects that are null, at all depths.
-fn strip(value: Json<'_>) -> Vec<u8> {
+/// Without the members of objects that are null, so deep.
+fn strip(value: Json<'_>, depth: usize) -> Vec<u8> {
     match value.kind() {
-        Kind::Array => {
-            let inner: Vec<Vec<u8>> = value.elements().map(strip).collect();
+        Kind::Array if depth > 0 => {
+            let inner: Vec<Vec<u8>> = value.elements().map(|e| strip(e, depth - 1)).collect();
             array(inner.iter().map(Vec::as_slice))
         }
-        Kind::Object => {
+        Kind::Object if depth > 0 => {
             let kept = value.members().filter(|(_, value)| value.kind() != Kind::Null);
-            object(&kept.map(|(key, value)| (key, strip(value))).collect::<Vec<_>>())
+            object(&kept.map(|(key, value)| (key, strip(value, depth - 1))).collect::<Vec<_>>())
         }
         _ => value.bytes().to_vec(),
     }

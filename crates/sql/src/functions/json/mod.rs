@@ -287,7 +287,8 @@ fn apply(which: JsonFunction, arrays: &[ArrayRef], rows: usize) -> Result<ArrayR
         .map(|(at, array)| Arg::new(array, wanted(which, at)))
         .collect::<Result<_>>()?;
     // A NULL among the arguments gives NULL.
-    let has_null = |row: usize| arrays.iter().any(|array| array.is_null(row));
+    let nulls: Vec<_> = arrays.iter().filter_map(|array| array.logical_nulls()).collect();
+    let has_null = |row: usize| nulls.iter().any(|nulls| nulls.is_null(row));
     let present = (0..rows).map(|row| (!has_null(row)).then_some(row));
     match which {
         F::Concat | F::Delete | F::DeletePath | F::StripNulls | F::Set | F::Insert => {

@@ -9,7 +9,7 @@ use millrace_types::input::{self, Item};
 use millrace_types::json::Json;
 use millrace_types::{Report, SqlType};
 
-use crate::functions::cast::{convert, external, plain};
+use crate::functions::cast::{convert, external, own, plain};
 use crate::functions::type_name;
 
 /// What an argument is to be read as.
@@ -54,9 +54,9 @@ impl Arg {
             }
             DataType::Boolean => Arg::Flag(array.as_boolean().clone()),
             DataType::List(_) => {
-                let list = array.as_list::<i32>();
+                let list = own(array.as_list::<i32>())?;
                 let texts = plain(list.values(), &DataType::Utf8)?;
-                Arg::Texts(list.clone(), texts.as_string::<i32>().clone())
+                Arg::Texts(list, texts.as_string::<i32>().clone())
             }
             other => {
                 let message = format!("an argument of a function of jsonb is {}", type_name(other));
