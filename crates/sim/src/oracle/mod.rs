@@ -44,7 +44,7 @@ use self::case::Case;
 use self::coverage::Coverage;
 
 /// Cases of a run without a time of its own.
-const CASES: u64 = 2000;
+const CASES: u64 = 1500;
 
 /// Runs one case and says how many queries it kept; panics, with the seed and the queries printed,
 /// if it finds a difference.
