@@ -157,13 +157,16 @@ impl Case {
         text
     }
 
+    /// Counts what it is made of.
+    pub(super) fn count(&self, coverage: &mut Coverage) {
+        self.plans.iter().for_each(|(_, plan)| coverage.plan(plan));
+        self.queries.iter().for_each(|(_, query)| coverage.text(&query.view()));
+    }
+
     /// Runs it to its end.
     pub(super) fn run(&self, random: &mut StdRng, coverage: &mut Coverage) {
-        self.plans.iter().for_each(|(_, plan)| {
-            coverage.plan(plan);
-            shown::each_operator_once(plan);
-        });
-        self.queries.iter().for_each(|(_, query)| coverage.text(&query.view()));
+        self.count(coverage);
+        self.plans.iter().for_each(|(_, plan)| shown::each_operator_once(plan));
         let mut source = Rows::new(self.sql.source_schema(), self.times, random);
         let mut table = TableRows::new(self.sql.source_schema(), self.sql.table_schema(), random);
         let mut running = Running::new(&self.plans, random.random_range(1..=4));
