@@ -26,7 +26,7 @@ pub use node::{
     Watermark,
 };
 pub use over::{Over, OverCall};
-pub use scalar::Scalar;
+pub use scalar::{Computed, Scalar};
 pub use session::Session;
 pub use sliding::sliding;
 pub use stay::{Clock, Stay};

@@ -1,4 +1,4 @@
-//! A scalar expression over the columns of one input.
+//! A scalar expression over the columns of one input, and what a column of a source is computed by.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,4 +19,13 @@ impl fmt::Display for Scalar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
     }
+}
+
+/// What gives a computed column of a source.
+#[derive(Clone, Debug)]
+pub enum Computed {
+    /// An expression over the columns that the connector reads.
+    Scalar(Scalar),
+    /// `PROCTIME()`: the time at which the row is read.
+    ReadTime,
 }

@@ -10,6 +10,7 @@ mod hydration;
 mod leaving;
 mod model;
 mod outage;
+mod read_times;
 mod retention;
 mod rounds;
 mod tables;

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::keys::{KeyCodec, Keys};
 use crate::record::{SourceRecord, read_source, write_source};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// How far a hydration is.
 #[derive(Clone, Debug, Default)]

@@ -8,7 +8,7 @@ use millrace_types::{Epoch, ObjectId, PartitionId};
 
 use crate::codec::{Decoded, Reader, Writer};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// One sealed epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub struct SourceRecord {
     pub source: ObjectId,
     /// Its watermark, microseconds; None before the first event time.
     pub watermark: Option<i64>,
+    /// The time at which the rows of the epoch were read, where a column shows it, microseconds.
+    pub read_at: Option<i64>,
     /// Its partitions.
     pub partitions: Vec<PartitionRecord>,
 }
@@ -101,6 +103,7 @@ fn change(reader: &mut Reader<'_>) -> Decoded<ChangeRecord> {
 pub(crate) fn write_source(writer: &mut Writer, source: &SourceRecord) {
     writer.u64(u64::from(source.source.0));
     writer.optional(source.watermark);
+    writer.optional(source.read_at);
     writer.u64(source.partitions.len() as u64);
     for partition in &source.partitions {
         writer.i64(i64::from(partition.partition.0));
@@ -116,8 +119,9 @@ pub(crate) fn write_source(writer: &mut Writer, source: &SourceRecord) {
 pub(crate) fn read_source(reader: &mut Reader<'_>) -> Decoded<SourceRecord> {
     let source = ObjectId(reader.u32()?);
     let watermark = reader.optional()?;
+    let read_at = reader.optional()?;
     let partitions = (0..reader.count()?).map(|_| partition(reader)).collect::<Decoded<_>>()?;
-    Ok(SourceRecord { source, watermark, partitions })
+    Ok(SourceRecord { source, watermark, read_at, partitions })
 }
 
 fn partition(reader: &mut Reader<'_>) -> Decoded<PartitionRecord> {
@@ -150,6 +154,7 @@ mod tests {
         let source = SourceRecord {
             source: ObjectId(9),
             watermark: None,
+            read_at: Some(1 << 50),
             partitions: vec![partition, PartitionRecord::default()],
         };
         let changes = vec![ChangeRecord { table: ObjectId(4), rows: vec![1, 0, 255] }];

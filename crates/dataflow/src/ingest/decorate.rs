@@ -2,14 +2,19 @@
 //!
 //! A row for which a computed column cannot be evaluated is a bad row like one that cannot be
 //! decoded: it is counted and kept, and costs only itself.
+//!
+//! `PROCTIME()` is the time at which a chunk is read; a gate whose epochs are logged puts the epoch's own
+//! in its place ([`stamped`]).
 
 use std::collections::BTreeSet;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::{cast, concat_batches};
-use arrow::datatypes::{Int64Type, SchemaRef};
+use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use datafusion::physical_expr::utils::collect_columns;
-use millrace_plan::Scalar;
+use millrace_plan::{Computed, Scalar};
 use millrace_types::{OFFSET_COLUMN, PartitionId};
 
 use crate::chain::attempt;
@@ -38,6 +43,7 @@ pub struct Decorated {
 enum Column {
     Read(usize),
     Computed(Scalar),
+    ReadTime,
 }
 
 /// Computes the full rows of one source.
@@ -47,14 +53,17 @@ pub struct Decorator {
 }
 
 impl Decorator {
-    /// `computed` names the positions in `full` of the computed columns and their expressions over
-    /// the connector's columns; the other columns come from the connector in order.
-    pub fn new(full: SchemaRef, computed: Vec<(usize, Scalar)>) -> Decorator {
+    /// `computed` names the positions in `full` of the computed columns and what gives them; the
+    /// other columns come from the connector in order.
+    pub fn new(full: SchemaRef, computed: Vec<(usize, Computed)>) -> Decorator {
         let mut columns = Vec::with_capacity(full.fields().len());
         let mut read = 0;
         for position in 0..full.fields().len() {
             match computed.iter().find(|(at, _)| *at == position) {
-                Some((_, scalar)) => columns.push(Column::Computed(scalar.clone())),
+                Some((_, Computed::Scalar(scalar))) => {
+                    columns.push(Column::Computed(scalar.clone()));
+                }
+                Some((_, Computed::ReadTime)) => columns.push(Column::ReadTime),
                 None => {
                     columns.push(Column::Read(read));
                     read += 1;
@@ -67,6 +76,12 @@ impl Decorator {
     /// The full schema.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// The columns that hold the time of reading.
+    pub fn read_times(&self) -> Vec<usize> {
+        let columns = self.columns.iter().enumerate();
+        columns.filter(|(_, c)| matches!(c, Column::ReadTime)).map(|(at, _)| at).collect()
     }
 
     /// The connector's columns for who reads `columns` of the full schema. Those that computed columns
@@ -86,12 +101,12 @@ impl Decorator {
         Columns::some(read)
     }
 
-    /// Adds the computed columns.
-    pub fn decorate(&self, chunk: Chunk) -> Decorated {
+    /// Adds the computed columns. `now` is the time of reading, microseconds.
+    pub fn decorate(&self, chunk: Chunk, now: i64) -> Decorated {
         let mut bad = chunk.bad;
-        let rows = match self.evaluate(&chunk.rows) {
+        let rows = match self.evaluate(&chunk.rows, now) {
             Ok(rows) => rows,
-            Err(_) => self.evaluate_parts(&chunk.rows, &mut bad),
+            Err(_) => self.evaluate_parts(&chunk.rows, now, &mut bad),
         };
         bad.sort_by_key(|row| row.offset);
         Decorated {
@@ -106,11 +121,11 @@ impl Decorator {
     }
 
     /// Halves the rows until those that fail stand alone.
-    fn evaluate_parts(&self, rows: &RecordBatch, bad: &mut Vec<BadRow>) -> RecordBatch {
+    fn evaluate_parts(&self, rows: &RecordBatch, now: i64, bad: &mut Vec<BadRow>) -> RecordBatch {
         let mut good = Vec::new();
         let mut open = vec![rows.clone()];
         while let Some(part) = open.pop() {
-            match self.evaluate(&part) {
+            match self.evaluate(&part, now) {
                 Ok(rows) => good.push(rows),
                 Err(error) if part.num_rows() <= 1 => {
                     let offset = part.column_by_name(OFFSET_COLUMN).map_or(0, |offsets| {
@@ -129,15 +144,16 @@ impl Decorator {
             .unwrap_or_else(|_| RecordBatch::new_empty(self.schema.clone()))
     }
 
-    fn evaluate(&self, rows: &RecordBatch) -> Result<RecordBatch, String> {
+    fn evaluate(&self, rows: &RecordBatch, now: i64) -> Result<RecordBatch, String> {
         let column = |(position, column): (usize, &Column)| -> Result<ArrayRef, String> {
+            let wanted = self.schema.field(position).data_type();
             let array = match column {
                 Column::Read(index) => rows.column(*index).clone(),
                 Column::Computed(scalar) => attempt(std::slice::from_ref(scalar), rows)
                     .map_err(|failure| failure.message)?
                     .swap_remove(0),
+                Column::ReadTime => times(now, rows.num_rows(), wanted),
             };
-            let wanted = self.schema.field(position).data_type();
             match array.data_type() == wanted {
                 true => Ok(array),
                 false => cast(&array, wanted).map_err(|error| error.to_string()),
@@ -148,4 +164,26 @@ impl Decorator {
         RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
             .map_err(|error| error.to_string())
     }
+}
+
+/// The rows with another time in some columns.
+pub(crate) fn stamped(rows: RecordBatch, columns: &[usize], time: i64) -> RecordBatch {
+    if columns.is_empty() || rows.num_rows() == 0 {
+        return rows;
+    }
+    let count = rows.num_rows();
+    let (schema, mut arrays, _) = rows.into_parts();
+    for column in columns {
+        arrays[*column] = times(time, count, schema.field(*column).data_type());
+    }
+    RecordBatch::try_new(schema, arrays).expect("times take the place of times")
+}
+
+/// One time for all rows, in the column's type.
+fn times(time: i64, rows: usize, wanted: &DataType) -> ArrayRef {
+    let zone = match wanted {
+        DataType::Timestamp(_, zone) => zone.clone(),
+        _ => None,
+    };
+    Arc::new(TimestampMicrosecondArray::from_value(time, rows).with_timezone_opt(zone))
 }

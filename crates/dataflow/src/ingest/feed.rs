@@ -139,7 +139,7 @@ impl Run {
                     self.reachable();
                     for chunk in chunks {
                         let now = (self.spec.clock)();
-                        let chunk = self.spec.decorator.decorate(chunk);
+                        let chunk = self.spec.decorator.decorate(chunk, now);
                         self.keep_bad(chunk.partition, &chunk.bad);
                         self.spec.gate.deliver(self.worker, &chunk, now);
                         (self.spec.wake)();

@@ -5,9 +5,12 @@
 //! worker before the cut was sent before the seal. During recovery the gate cuts chunks at the
 //! logged end offsets instead, so that each row comes back under its own epoch.
 //!
+//! Rows have one time of reading per epoch, that of the epoch's first row: the record of the epoch holds
+//! it, and a recovery gives them the same one.
+//!
 //! Invariants: 1. chunks of one partition arrive in order (asserted in `deliver`). 2. the open
 //! time only grows (asserted in `cut`). 3. no row is delivered under an epoch whose logged end it
-//! is not below.
+//! is not below. 4. a time of reading is not below the clock at the cut before.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -18,6 +21,7 @@ use millrace_types::{Delta, Epoch, OFFSET_COLUMN, PartitionId, Ts};
 use parking_lot::{Condvar, Mutex};
 
 use crate::ingest::Decorated;
+use crate::ingest::decorate::stamped;
 
 /// The end of one partition in one logged epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +30,19 @@ pub struct LoggedEnd {
     pub epoch: Epoch,
     /// The first offset that does not belong to it.
     pub end: i64,
+}
+
+/// What the log says of a source in one epoch.
+#[derive(Clone, Debug)]
+pub struct Logged {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The watermark before it.
+    pub watermark: Option<i64>,
+    /// The time of reading of its rows.
+    pub read_at: Option<i64>,
+    /// Where it ended in each partition.
+    pub ends: BTreeMap<PartitionId, i64>,
 }
 
 /// What a gate starts from.
@@ -37,12 +54,14 @@ pub struct GateSpec {
     pub watermark: Option<i64>,
     /// The event time column of the decorated rows.
     pub event_time: Option<usize>,
+    /// The columns that hold the time of reading, of which the gate makes one per epoch.
+    pub read_times: Vec<usize>,
     /// How far ahead of the clock an event time may be and still move the watermark, microseconds.
     pub max_future: i64,
     /// Where each partition stands, with its counters so far.
     pub partitions: BTreeMap<PartitionId, PartitionCut>,
-    /// Recovery: the logged epochs above the checkpoint, ascending, with the watermark before each.
-    pub replay: Vec<(Epoch, Option<i64>, BTreeMap<PartitionId, i64>)>,
+    /// Recovery: the logged epochs above the checkpoint, ascending.
+    pub replay: Vec<Logged>,
     /// Bytes that one cut may hold before readers pause.
     pub bytes_max: usize,
 }
@@ -71,6 +90,8 @@ pub struct PartitionCut {
 pub struct Cut {
     /// Every partition.
     pub partitions: BTreeMap<PartitionId, PartitionCut>,
+    /// The time of reading of its rows, if there are any and it matters.
+    pub read_at: Option<i64>,
     /// Bytes delivered since the cut before.
     pub bytes: usize,
     /// True if rows or positions changed since the cut before.
@@ -86,12 +107,24 @@ struct State {
     ts: Ts,
     watermark: Option<i64>,
     partitions: BTreeMap<PartitionId, Partition>,
-    replay_watermarks: BTreeMap<Epoch, Option<i64>>,
+    /// Of each logged epoch the watermark before it and the time of reading.
+    replayed: BTreeMap<Epoch, (Option<i64>, Option<i64>)>,
+    /// The time of reading of the open epoch, once it has rows.
+    read_at: Option<i64>,
+    /// The clock at the last cut.
+    cut_at: i64,
     bytes: usize,
     bytes_max: usize,
     changed: bool,
     stopped: bool,
     paused: bool,
+}
+
+impl State {
+    fn counted(&self) -> Cut {
+        let partitions = self.partitions.iter().map(|(id, p)| (*id, p.cut)).collect();
+        Cut { partitions, read_at: self.read_at, bytes: self.bytes, changed: self.changed }
+    }
 }
 
 /// Receives what a gate lets through: `(time, watermark before it, rows)` for one worker.
@@ -103,6 +136,7 @@ pub struct Gate {
     moved: Condvar,
     sink: Sink,
     event_time: Option<usize>,
+    read_times: Vec<usize>,
     max_future: i64,
 }
 
@@ -114,9 +148,9 @@ impl Gate {
             .into_iter()
             .map(|(id, cut)| (id, Partition { cut, replay: VecDeque::new() }))
             .collect();
-        let mut replay_watermarks = BTreeMap::new();
-        for (epoch, watermark, ends) in spec.replay {
-            replay_watermarks.insert(epoch, watermark);
+        let mut replayed = BTreeMap::new();
+        for Logged { epoch, watermark, read_at, ends } in spec.replay {
+            replayed.insert(epoch, (watermark, read_at));
             for (id, end) in ends {
                 if let Some(partition) = partitions.get_mut(&id) {
                     partition.replay.push_back(LoggedEnd { epoch, end });
@@ -130,7 +164,9 @@ impl Gate {
             ts: spec.ts,
             watermark: spec.watermark,
             partitions,
-            replay_watermarks,
+            replayed,
+            read_at: None,
+            cut_at: i64::MIN,
             bytes: 0,
             bytes_max: spec.bytes_max,
             changed: false,
@@ -142,6 +178,7 @@ impl Gate {
             moved: Condvar::new(),
             sink,
             event_time: spec.event_time,
+            read_times: spec.read_times,
             max_future: spec.max_future,
         }
     }
@@ -159,8 +196,13 @@ impl Gate {
             let count = rows_below(&rest, logged.end);
             let piece = rest.slice(0, count);
             rest = rest.slice(count, rest.num_rows() - count);
-            let watermark = state.replay_watermarks.get(&logged.epoch).copied().flatten();
+            let known = state.replayed.get(&logged.epoch).copied();
+            let (watermark, read_at) = known.unwrap_or_default();
             if count > 0 {
+                let piece = match read_at {
+                    Some(time) => stamped(piece, &self.read_times, time),
+                    None => piece,
+                };
                 (self.sink)(worker, logged.epoch.ts(), watermark, Delta::constant(piece, 1));
             }
             partition.cut.end = chunk.to.min(logged.end);
@@ -171,6 +213,10 @@ impl Gate {
         }
         if partition.replay.is_empty() {
             let bytes = chunk.bytes;
+            if rest.num_rows() > 0 && !self.read_times.is_empty() {
+                let time = *state.read_at.get_or_insert(now.max(state.cut_at));
+                rest = stamped(rest, &self.read_times, time);
+            }
             self.count(&mut partition.cut, chunk, &rest, now);
             let live =
                 partition.cut.end != chunk.to || rest.num_rows() > 0 || !chunk.bad.is_empty();
@@ -217,16 +263,17 @@ impl Gate {
         cut.future += future;
     }
 
-    /// Ends the open time: `next` sees the counts and gives the time and watermark to open. While it
-    /// runs nothing is delivered.
-    pub fn cut(&self, next: impl FnOnce(&Cut) -> (Ts, Option<i64>)) -> Cut {
+    /// Ends the open time at `now`: `next` sees the counts and gives the time and watermark to open.
+    /// While it runs nothing is delivered.
+    pub fn cut(&self, now: i64, next: impl FnOnce(&Cut) -> (Ts, Option<i64>)) -> Cut {
         let mut state = self.state.lock();
-        let partitions = state.partitions.iter().map(|(id, p)| (*id, p.cut)).collect();
-        let cut = Cut { partitions, bytes: state.bytes, changed: state.changed };
+        let cut = state.counted();
         let (ts, watermark) = next(&cut);
         assert!(ts >= state.ts, "the open time went back from {} to {ts}", state.ts);
         state.ts = ts;
         state.watermark = watermark;
+        state.read_at = None;
+        state.cut_at = state.cut_at.max(now);
         state.bytes = 0;
         state.changed = false;
         drop(state);
@@ -236,9 +283,7 @@ impl Gate {
 
     /// Looks without cutting.
     pub fn peek(&self) -> Cut {
-        let state = self.state.lock();
-        let partitions = state.partitions.iter().map(|(id, p)| (*id, p.cut)).collect();
-        Cut { partitions, bytes: state.bytes, changed: state.changed }
+        self.state.lock().counted()
     }
 
     /// True if rows or positions have changed since the last cut.
@@ -338,6 +383,7 @@ mod tests {
     use super::*;
 
     type Sent = Arc<Mutex<Vec<(u64, Vec<i64>)>>>;
+    type Batches = Arc<Mutex<Vec<RecordBatch>>>;
 
     fn chunk(from: i64, to: i64) -> Decorated {
         let offsets: Vec<i64> = (from..to).collect();
@@ -358,28 +404,37 @@ mod tests {
         }
     }
 
-    fn gate(replay: Vec<(Epoch, Option<i64>, BTreeMap<PartitionId, i64>)>) -> (Gate, Sent) {
+    fn gate(replay: Vec<Logged>) -> (Gate, Sent) {
         let sent: Sent = Arc::default();
         let into = sent.clone();
         let sink: Sink = Arc::new(move |_, ts, _, delta: Delta| {
             let offsets = delta.rows.column(1).as_primitive::<Int64Type>().values().to_vec();
             into.lock().push((ts.epoch().0, offsets));
         });
-        let spec = GateSpec {
+        (Gate::new(spec(replay), sink), sent)
+    }
+
+    fn spec(replay: Vec<Logged>) -> GateSpec {
+        GateSpec {
             ts: Epoch(9).ts(),
             watermark: None,
             event_time: Some(0),
+            read_times: Vec::new(),
             max_future: 1_000,
             partitions: BTreeMap::from([(PartitionId(0), PartitionCut::default())]),
             replay,
             bytes_max: 1_000,
-        };
-        (Gate::new(spec, sink), sent)
+        }
+    }
+
+    fn logged(epoch: u64, end: i64, read_at: Option<i64>) -> Logged {
+        let ends = BTreeMap::from([(PartitionId(0), end)]);
+        Logged { epoch: Epoch(epoch), watermark: None, read_at, ends }
     }
 
     #[test]
     fn a_replayed_chunk_is_cut_at_the_logged_ends() {
-        let end = |epoch, end| (Epoch(epoch), None, BTreeMap::from([(PartitionId(0), end)]));
+        let end = |epoch, end| logged(epoch, end, None);
         let (gate, sent) = gate(vec![end(5, 2), end(6, 2), end(7, 5)]);
         gate.deliver(0, &chunk(0, 3), 0);
         assert!(gate.replayed(Epoch(6)) && !gate.replayed(Epoch(7)));
@@ -395,7 +450,7 @@ mod tests {
     fn rows_from_the_future_count_but_do_not_move_the_watermark() {
         let (gate, _) = gate(Vec::new());
         gate.deliver(0, &chunk(0, 200), 500);
-        let cut = gate.cut(|_| (Epoch(10).ts(), None)).partitions[&PartitionId(0)];
+        let cut = gate.cut(0, |_| (Epoch(10).ts(), None)).partitions[&PartitionId(0)];
         assert_eq!(cut.max_event_time, Some(1_500));
         assert_eq!(cut.future, 49);
     }
@@ -404,10 +459,32 @@ mod tests {
     fn a_cut_ends_the_open_time() {
         let (gate, sent) = gate(Vec::new());
         gate.deliver(0, &chunk(0, 1), 0);
-        assert!(gate.cut(|_| (Epoch(10).ts(), None)).changed);
+        assert!(gate.cut(0, |_| (Epoch(10).ts(), None)).changed);
         gate.deliver(0, &chunk(1, 2), 0);
         assert_eq!(sent.lock().iter().map(|(epoch, _)| *epoch).collect::<Vec<_>>(), [9, 10]);
-        gate.cut(|_| (Epoch(11).ts(), None));
+        gate.cut(0, |_| (Epoch(11).ts(), None));
         assert!(!gate.peek().changed);
+    }
+
+    #[test]
+    fn rows_have_one_time_of_reading_per_epoch_and_that_of_the_log_when_they_come_again() {
+        let sent: Batches = Arc::default();
+        let into = sent.clone();
+        let sink: Sink = Arc::new(move |_, _, _, delta: Delta| into.lock().push(delta.rows));
+        let replay = vec![logged(5, 2, Some(70)), logged(6, 2, None)];
+        let gate = Gate::new(GateSpec { read_times: vec![0], ..spec(replay) }, sink);
+        gate.deliver(0, &chunk(0, 3), 500);
+        gate.deliver(0, &chunk(3, 4), 510);
+        assert_eq!(gate.cut(600, |_| (Epoch(10).ts(), None)).read_at, Some(500));
+        // The clock was asked before the cut.
+        gate.deliver(0, &chunk(4, 5), 590);
+        assert_eq!(gate.peek().read_at, Some(600));
+        let times = |rows: &RecordBatch| {
+            rows.column(0).as_primitive::<TimestampMicrosecondType>().values().to_vec()
+        };
+        let times: Vec<Vec<i64>> = sent.lock().iter().map(times).collect();
+        assert_eq!(times, [vec![70, 70], vec![500], vec![500], vec![600]]);
+        assert_eq!(gate.cut(700, |_| (Epoch(11).ts(), None)).read_at, Some(600));
+        assert_eq!(gate.peek().read_at, None, "an epoch without rows has none");
     }
 }

@@ -11,4 +11,4 @@ mod gate;
 
 pub use decorate::{Decorated, Decorator};
 pub use feed::{Feed, FeedSpec, FeedStatus};
-pub use gate::{Cut, Gate, GateSpec, LoggedEnd, PartitionCut, Sink};
+pub use gate::{Cut, Gate, GateSpec, Logged, LoggedEnd, PartitionCut, Sink};

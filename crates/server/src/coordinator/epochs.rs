@@ -90,6 +90,13 @@ impl Coordinator {
         })
     }
 
+    /// True if no rows have come and a watermark has moved just now: what the clock alone moves is moved in
+    /// steps, or each seal would be the reason for the next one.
+    fn watermarks_rest(&self, now: i64) -> bool {
+        let quiet = !self.sources.values().any(|source| source.feed.gate.peek_changed());
+        quiet && now.saturating_sub(self.moved_at) < CLOCK_STEP_US
+    }
+
     /// Seals the open epoch: cuts the gates, logs, tells the workers.
     pub(super) fn seal(&mut self, now: i64) -> Result<(), ServerError> {
         let epoch = self.open;
@@ -99,14 +106,15 @@ impl Coordinator {
         let next = epoch.next();
         self.joins_before_cut(epoch);
         let (changes, changed) = self.logged_changes();
+        let rests = self.watermarks_rest(now) && changes.is_empty();
         let (mut bytes, mut moved) = (changes.iter().map(|change| change.rows.len()).sum(), false);
         let mut record = EpochRecord { epoch, now, sources: Vec::new(), changes };
         let mut watermarks = BTreeMap::new();
         for (id, source) in &mut self.sources {
             let (rule, opened, before) = (source.rule, source.opened, source.watermark);
             let mut after = before;
-            let cut = source.feed.gate.cut(|cut| {
-                if rule.is_some() {
+            let cut = source.feed.gate.cut(now, |cut| {
+                if rule.is_some() && !(rests && !cut.changed) {
                     after = source.watermark_after(cut, now);
                 }
                 (next.ts(), after)
@@ -138,6 +146,9 @@ impl Coordinator {
         self.open = next;
         self.last_seal_at = now;
         self.moved = moved;
+        if moved {
+            self.moved_at = now;
+        }
         self.last_now = now;
         self.in_flight.push_back(InFlight { epoch, sealed_at: now, bytes });
         let status = EpochStatus {
@@ -220,5 +231,5 @@ fn source_record(
             future: partition.future,
         })
         .collect();
-    SourceRecord { source, watermark, partitions }
+    SourceRecord { source, watermark, read_at: cut.read_at, partitions }
 }

@@ -148,6 +148,8 @@ pub struct Coordinator {
     last_seal_at: i64,
     /// The last seal has moved a watermark.
     moved: bool,
+    /// The clock at the last seal that has.
+    moved_at: i64,
     last_post_at: i64,
     /// Bytes of resident memory at the last look.
     resident: usize,
@@ -201,6 +203,7 @@ impl Coordinator {
             next_feed: 1,
             last_seal_at: 0,
             moved: false,
+            moved_at: 0,
             last_post_at: 0,
             resident: 0,
             staged: 0,

@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use millrace_dataflow::graph::Graph;
-use millrace_dataflow::ingest::{Decorator, PartitionCut};
+use millrace_dataflow::ingest::{self, Decorator, PartitionCut};
 use millrace_dataflow::runtime::{Command, Install};
 use millrace_dataflow::source::Connector;
 use millrace_plan::LeafKind;
-use millrace_sql::{Catalog, Kind, Object, Source};
+use millrace_sql::{Catalog, Kind, Object, Source, SourceWatermark};
 use millrace_storage::{ChangeRecord, Commit, EpochRecord, Store};
 use millrace_types::{ObjectId, PartitionId};
 
@@ -46,6 +46,8 @@ pub struct BuiltSource {
     pub(super) rule: Option<Rule>,
     pub(super) event_time: Option<usize>,
     pub(super) max_future: i64,
+    /// The clock, microseconds.
+    pub(crate) clock: Arc<dyn Fn() -> i64 + Send + Sync>,
     /// The offset where each partition starts.
     pub(crate) starts: BTreeMap<PartitionId, i64>,
 }
@@ -62,8 +64,8 @@ pub(crate) fn built_source(
 ) -> Result<BuiltSource, ServerError> {
     let anchors = crate::sources::anchors(store, id)?;
     let connector = crate::sources::connect(anchors, clock, source)?;
-    let computed = source.computed_scalars().map_err(ServerError::Report)?;
-    let decorator = Arc::new(Decorator::new(source.full_schema(), computed));
+    let computed = source.computed().map_err(ServerError::Report)?;
+    let decorator = Decorator::new(source.full_schema(), computed);
     let micros = |name: &str, default: i64| match source.options.get(name) {
         Some(text) => crate::config::duration(text)
             .map(crate::clock::micros)
@@ -73,12 +75,19 @@ pub(crate) fn built_source(
     let idle = micros("source_idle_timeout", IDLE_US)?;
     let max_future = micros("max_future", MAX_FUTURE_US)?;
     let watermark = source.watermark.as_ref();
+    let read_times = decorator.read_times();
+    let rule = |w: &SourceWatermark| Rule {
+        delay: w.delay_us,
+        idle,
+        by_clock: read_times.contains(&w.column),
+    };
     Ok(BuiltSource {
         connector,
-        decorator,
-        rule: watermark.map(|w| Rule { delay: w.delay_us, idle }),
+        decorator: Arc::new(decorator),
+        rule: watermark.map(rule),
         event_time: watermark.map(|w| w.column),
         max_future,
+        clock: clock.shared(),
         starts: source.start.iter().copied().collect(),
     })
 }
@@ -276,7 +285,8 @@ impl Coordinator {
         for logged in log {
             let Some(found) = of(logged) else { continue };
             let ends = found.partitions.iter().map(|p| (p.partition, p.end)).collect();
-            replay.push((logged.epoch, watermark, ends));
+            let (epoch, read_at) = (logged.epoch, found.read_at);
+            replay.push(ingest::Logged { epoch, watermark, read_at, ends });
             watermark = found.watermark;
             for at in &found.partitions {
                 count(partitions.entry(at.partition).or_default(), at);

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, Sender};
-use millrace_dataflow::ingest::{Cut, Feed, FeedSpec, Gate, GateSpec, PartitionCut};
+use millrace_dataflow::ingest::{Cut, Feed, FeedSpec, Gate, GateSpec, Logged, PartitionCut};
 use millrace_dataflow::runtime::{Command, FeedId};
 use millrace_dataflow::source::{Columns, Connector, END_OF_TIME, Extent, SourceError, Span};
 use millrace_plan::LeafKind;
-use millrace_types::{Epoch, ObjectId, PartitionId, Ts};
+use millrace_types::{ObjectId, PartitionId, Ts};
 
 use super::watermark::{self, Rule};
 use super::{BuiltSource, Coordinator, Message};
@@ -45,7 +45,7 @@ pub(super) struct Opening {
     pub(super) partitions: BTreeMap<PartitionId, PartitionCut>,
     pub(super) watermark: Option<i64>,
     pub(super) ts: Ts,
-    pub(super) replay: Vec<(Epoch, Option<i64>, BTreeMap<PartitionId, i64>)>,
+    pub(super) replay: Vec<Logged>,
 }
 
 impl Coordinator {
@@ -111,6 +111,7 @@ impl Coordinator {
                 ts: opening.ts,
                 watermark,
                 event_time: built.event_time,
+                read_times: built.decorator.read_times(),
                 max_future: built.max_future,
                 partitions: opening.partitions,
                 replay: opening.replay,

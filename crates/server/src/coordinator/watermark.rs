@@ -5,6 +5,9 @@
 //! and silent for the timeout: a backlog is never idle. When all are idle the watermark follows the
 //! clock, but only while the broker confirms the ends and the last rows were live.
 //!
+//! Where the event time is the time of reading (`PROCTIME()`), no row to come is below the clock: the
+//! watermark is the clock, less the delay.
+//!
 //! A source that has been read to an end behind which no row will ever come keeps nobody waiting: its
 //! watermark is the end of time ([`has_ended`]).
 
@@ -23,6 +26,8 @@ pub(crate) struct Rule {
     pub(crate) delay: i64,
     /// Microseconds of silence after which a partition is idle.
     pub(crate) idle: i64,
+    /// The event time is the time of reading.
+    pub(crate) by_clock: bool,
 }
 
 /// True if the partition no longer holds the watermark back. `opened` is when reading it began. The
@@ -40,6 +45,9 @@ pub(crate) fn watermark(
     now: i64,
     before: Option<i64>,
 ) -> Option<i64> {
+    if rule.by_clock {
+        return before.max(Some(now.saturating_sub(rule.delay)));
+    }
     let mut active = partitions.values().filter(|cut| !is_idle(cut, rule, opened)).peekable();
     let found = match active.peek() {
         Some(_) => active
@@ -80,7 +88,7 @@ fn by_clock(partitions: &BTreeMap<PartitionId, PartitionCut>, rule: Rule, now: i
 mod tests {
     use super::*;
 
-    const RULE: Rule = Rule { delay: 1_000, idle: 5_000 };
+    const RULE: Rule = Rule { delay: 1_000, idle: 5_000, by_clock: false };
 
     fn cut(max_event_time: Option<i64>, last_row_at: i64, at_end_at: i64) -> PartitionCut {
         PartitionCut { max_event_time, last_row_at, at_end_at, ..PartitionCut::default() }
@@ -104,6 +112,14 @@ mod tests {
         let cuts = |at_end_at| [cut(Some(50_000), 6_000, 0), cut(None, 0, at_end_at)];
         assert_eq!(of(&cuts(4_000), 4_000, None), None);
         assert_eq!(of(&cuts(6_000), 6_000, None), Some(49_000));
+    }
+
+    #[test]
+    fn over_the_time_of_reading_it_is_the_clock() {
+        let rule = Rule { by_clock: true, ..RULE };
+        let behind = BTreeMap::from([(PartitionId(0), cut(Some(10), 200, 0))]);
+        assert_eq!(watermark(&behind, rule, 100, 50_000, None), Some(49_000));
+        assert_eq!(watermark(&behind, rule, 100, 50_000, Some(60_000)), Some(60_000));
     }
 
     #[test]

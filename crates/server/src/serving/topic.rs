@@ -113,6 +113,7 @@ fn read(
         return Ok(());
     }
     let mut reader = source.connector.reader(&open)?;
+    let now = (source.clock)();
     let mut silent = 0;
     while !open.is_empty() {
         let chunks = reader.poll(POLL)?;
@@ -122,7 +123,7 @@ fn read(
         }
         for chunk in chunks {
             let (partition, to) = (chunk.partition, chunk.to);
-            let rows = source.decorator.decorate(chunk).rows;
+            let rows = source.decorator.decorate(chunk, now).rows;
             if rows.num_rows() > 0 && !give(rows) {
                 return Ok(());
             }

@@ -1,7 +1,8 @@
 //! Computed columns of a source: expressions over what the connector decodes.
 //!
 //! As in PostgreSQL they see no other computed column and no function whose value changes by itself:
-//! a row read again must be the same row.
+//! a row read again must be the same row. `PROCTIME()` alone is the exception, and no expression: who
+//! reads the row puts the time there.
 
 use std::sync::Arc;
 
@@ -14,12 +15,14 @@ use datafusion::logical_expr::{Expr, ExprSchemable, Volatility, cast};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::planner::{PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::Expr as SqlExpr;
-use millrace_plan::Scalar;
+use millrace_plan::{Computed, Scalar};
 use millrace_types::{Report, SqlState};
 
 use super::context::Context;
+use super::relation::is_time;
 use super::syntax;
 use super::table::CatalogTables;
+use super::version::is_proctime;
 use crate::analyze;
 use crate::ast::CreateSource;
 use crate::catalog::{Catalog, Source, SourceColumn};
@@ -31,19 +34,23 @@ use crate::parser::parse_expression;
 use crate::session;
 
 impl Source {
-    /// The computed columns: index in [`Source::full_schema`], and the expression over the columns of
-    /// [`Source::chunk_schema`].
+    /// The computed columns: index in [`Source::full_schema`], and what gives them, expressions over the
+    /// columns of [`Source::chunk_schema`].
     ///
     /// # Errors
     /// An expression that does not plan; the binder has refused those.
-    pub fn computed_scalars(&self) -> Result<Vec<(usize, Scalar)>, Report> {
+    pub fn computed(&self) -> Result<Vec<(usize, Computed)>, Report> {
         let schema = self.chunk_schema();
         let computed = self.columns.iter().enumerate();
         let computed = computed.filter_map(|(at, c)| Some((at, c, c.computed.as_ref()?)));
         computed
             .map(|(at, column, text)| {
-                let expr = logical(parse_expression(text)?, &schema, text)?;
-                Ok((at, physical(expr, column, &schema)?))
+                let expr = parse_expression(text)?;
+                if is_proctime(&expr) {
+                    return Ok((at, Computed::ReadTime));
+                }
+                let expr = logical(expr, &schema, text)?;
+                Ok((at, Computed::Scalar(physical(expr, column, &schema)?)))
             })
             .collect()
     }
@@ -51,8 +58,12 @@ impl Source {
     /// Plans each computed column once, with positions in the statement.
     pub(super) fn check_computed(&self, create: &CreateSource) -> Result<(), Report> {
         let schema = self.chunk_schema();
-        for (column, def) in self.columns.iter().zip(&create.columns) {
+        for def in &create.columns {
             let Some(computed) = &def.computed else { continue };
+            // Columns that the connector decides stand before those that are declared.
+            let Some(column) = self.columns.iter().find(|c| c.name == def.name.name) else {
+                continue;
+            };
             // Positions inside the expression, shifted by where it stands.
             let at = |report: Report| {
                 let inside = report.position.map_or(0, |position| position - 1);
@@ -60,6 +71,12 @@ impl Source {
                 self.about_columns(Report { position, ..report })
             };
             let expr = parse_expression(&computed.text).map_err(at)?;
+            if is_proctime(&expr) {
+                match is_time(&column.sql_type) {
+                    true => continue,
+                    false => return Err(at(of_another_type(column, "timestamp with time zone"))),
+                }
+            }
             let expr = logical(expr, &schema, &computed.text).map_err(at)?;
             physical(expr, column, &schema).map_err(at)?;
         }
@@ -158,17 +175,20 @@ fn physical(expr: Expr, column: &SourceColumn, schema: &SchemaRef) -> Result<Sca
     };
     let (expr, found) = simplify().map_err(report)?;
     if !assignable(&found, &wanted) {
-        let message = format!(
-            "column {} is of type {} but expression is of type {}",
-            Quoted(&column.name),
-            column.sql_type.name(),
-            type_name(&found)
-        );
-        let report = Report::new(SqlState::DATATYPE_MISMATCH, message);
-        return Err(report.hint("You will need to rewrite or cast the expression."));
+        return Err(of_another_type(column, &type_name(&found)));
     }
     let physical = state.create_physical_expr(expr, &schema).map_err(report)?;
     guarded(&physical).map(Scalar).map_err(report)
+}
+
+fn of_another_type(column: &SourceColumn, found: &str) -> Report {
+    let message = format!(
+        "column {} is of type {} but expression is of type {found}",
+        Quoted(&column.name),
+        column.sql_type.name(),
+    );
+    let report = Report::new(SqlState::DATATYPE_MISMATCH, message);
+    report.hint("You will need to rewrite or cast the expression.")
 }
 
 /// True if PostgreSQL would store the one type in the other without a cast being written.

@@ -9,6 +9,7 @@ use datafusion::common::{ScalarValue, TableReference};
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::logical_expr::{LogicalPlan, TableSource};
 use datafusion::prelude::SessionContext;
+use millrace_plan::Computed;
 use millrace_types::{Report, SqlType, TIME_ZONE};
 
 use super::*;
@@ -545,7 +546,8 @@ fn sources_are_checked_at_creation() {
 #[test]
 fn computed_columns_are_evaluated_over_chunks() {
     let bound = source(READINGS).unwrap();
-    let (at, scalar) = bound.computed_scalars().unwrap().remove(0);
+    let (at, computed) = bound.computed().unwrap().remove(0);
+    let Computed::Scalar(scalar) = computed else { panic!("{computed:?}") };
     let columns: Vec<ArrayRef> = bound
         .chunk_schema()
         .fields()

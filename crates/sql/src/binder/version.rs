@@ -34,9 +34,14 @@ impl Versions {
     }
 }
 
-/// True for a call of `PROCTIME()`.
+/// True for `FOR SYSTEM_TIME AS OF PROCTIME()`.
 fn is_now(version: &TableVersion) -> bool {
-    let TableVersion::ForSystemTimeAsOf(SqlExpr::Function(call)) = version else { return false };
+    matches!(version, TableVersion::ForSystemTimeAsOf(time) if is_proctime(time))
+}
+
+/// True for a call of `PROCTIME()`.
+pub(super) fn is_proctime(expr: &SqlExpr) -> bool {
+    let SqlExpr::Function(call) = expr else { return false };
     let [ObjectNamePart::Identifier(name)] = call.name.0.as_slice() else { return false };
     let empty = match &call.args {
         FunctionArguments::List(list) => list.args.is_empty(),

@@ -97,6 +97,9 @@ fn plain(code: SqlState, message: impl Into<String>) -> Found {
 /// `function f(types) does not exist`, in whichever way it was said.
 fn undefined_function(message: &str) -> Option<Found> {
     let missing = |name: &str, types: &str| {
+        if name == "proctime" {
+            return read_time();
+        }
         let message = format!("function {name}({types}) does not exist");
         let mut found = call(SqlState::UNDEFINED_FUNCTION, message, name);
         found.report = found.report.hint(CASTS);
@@ -127,6 +130,14 @@ fn undefined_function(message: &str) -> Option<Found> {
         return Some(missing(name, "..."));
     }
     None
+}
+
+/// The time at which rows are read belongs to the source: a query that is asked again has no such time.
+fn read_time() -> Found {
+    let report = Report::unsupported("PROCTIME() in an expression")
+        .hint("A column of a source may be PROCTIME(): CREATE SOURCE s (..., p TIMESTAMPTZ AS PROCTIME()). \
+               In queries now() is the time.");
+    Found { report, at: Some(At::Call("proctime".to_owned())) }
 }
 
 /// `operator does not exist: a + b`

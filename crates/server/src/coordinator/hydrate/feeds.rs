@@ -329,6 +329,7 @@ fn gate_spec(hydration: &Hydration, partitions: BTreeMap<PartitionId, PartitionC
         ts: hydration.ts,
         watermark: None,
         event_time: None,
+        read_times: Vec::new(),
         max_future: 0,
         partitions,
         replay: Vec::new(),

@@ -111,6 +111,7 @@ impl Hydration {
         let sources = read.into_iter().map(|(source, partitions)| SourceRecord {
             source,
             watermark: None,
+            read_at: None,
             partitions: partitions
                 .into_iter()
                 .map(|(partition, cut)| PartitionRecord {

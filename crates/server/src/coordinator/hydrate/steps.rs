@@ -100,7 +100,7 @@ impl Coordinator {
         let at = self.shared.clock.now();
         hydration.under_way.push_back(Step { ts: ended, read, at });
         for private in &mut hydration.feeds {
-            private.at = private.feed.gate.cut(|_| (ts, None)).partitions;
+            private.at = private.feed.gate.cut(at, |_| (ts, None)).partitions;
         }
         if self.content_bytes(view) > self.content_max() {
             hydration.place.want_now();
