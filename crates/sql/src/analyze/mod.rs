@@ -58,7 +58,7 @@ pub(crate) fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
 /// to decide between equal values must be told from what was asked for.
 pub(crate) fn with_orders(plan: LogicalPlan) -> Result<LogicalPlan> {
     let plan = plan.transform_up_with_subqueries(equal::compare)?.data;
-    Ok(plan.transform_up_with_subqueries(ties::decide)?.data)
+    ties::decided(plan)
 }
 
 /// Turns a plan away that has a cast which PostgreSQL does not have. It is for a plan as it was

@@ -62,6 +62,15 @@ impl List {
         one.into_iter().chain(blocks.iter().flatten().copied())
     }
 
+    /// The last slot.
+    pub(in crate::operators) fn last(&self) -> Option<u32> {
+        match self {
+            List::Empty => None,
+            List::One(slot) => Some(*slot),
+            List::Blocks(blocks) => blocks.last().and_then(|block| block.last()).copied(),
+        }
+    }
+
     /// Where a row is, or where it would be.
     pub(in crate::operators) fn find(&self, row: &[u8], rows: &Rows) -> Result<Place, Place> {
         match self {
@@ -174,7 +183,7 @@ impl List {
 
     /// Takes the last slot away.
     pub(in crate::operators) fn pop(&mut self) -> Option<u32> {
-        let last = self.iter().last()?;
+        let last = self.last()?;
         let place = match self {
             List::Blocks(blocks) => {
                 let block = blocks.len() - 1;

@@ -12,7 +12,7 @@ pub(super) mod rows;
 pub(super) use closing::Closing;
 pub(super) use layout::Layout;
 pub(super) use list::List;
-pub(super) use rows::Rows;
+pub(super) use rows::{Rows, sort_field};
 
 /// A group and a row as one number, which sorts by the group.
 pub(super) fn packed(group: u32, row: u32) -> u64 {

@@ -13,6 +13,12 @@ use millrace_plan::Order;
 use crate::natives;
 use crate::operator::Error;
 
+/// How a column of an order sorts.
+pub(in crate::operators) fn sort_field(schema: &Schema, order: &Order) -> SortField {
+    let options = SortOptions { descending: order.descending, nulls_first: order.nulls_first };
+    SortField::new_with_options(schema.field(order.column).data_type().clone(), options)
+}
+
 /// See the head of the file.
 pub(in crate::operators) struct Rows {
     converter: RowConverter,
@@ -34,15 +40,10 @@ impl Rows {
     pub(in crate::operators) fn new(schema: &Schema, order: &[Order]) -> Result<Rows, Error> {
         let mut columns: Vec<usize> = Vec::new();
         let mut fields = Vec::new();
-        let options = |order: &Order| SortOptions {
-            descending: order.descending,
-            nulls_first: order.nulls_first,
-        };
         for order in order {
             if !columns.contains(&order.column) {
                 columns.push(order.column);
-                let data_type = schema.field(order.column).data_type().clone();
-                fields.push(SortField::new_with_options(data_type, options(order)));
+                fields.push(sort_field(schema, order));
             }
         }
         let last = SortOptions { descending: false, nulls_first: false };

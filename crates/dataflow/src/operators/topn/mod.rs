@@ -19,6 +19,7 @@
 //! Invariants: 1. no row has a weight below 0 ([`TopN::change`]). 2. the rows of a list ascend strictly
 //! (`sorted`). 3. a slot in a list has a weight above 0.
 
+mod behind;
 mod peers;
 mod state;
 #[cfg(test)]
@@ -26,11 +27,13 @@ mod tests;
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-use arrow::datatypes::{DataType, Field};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::compute::{filter, filter_record_batch};
+use arrow::datatypes::{DataType, Field, UInt32Type};
 use arrow::row::Rows as Encoded;
 use millrace_types::Delta;
 
+use self::behind::Behind;
 use self::peers::Peers;
 use super::pieces::Pieces;
 use super::slots::Marks;
@@ -60,6 +63,7 @@ pub(crate) struct TopN {
     limit: i64,
     /// Rows that only come: so many are kept of each group.
     kept: Option<i64>,
+    behind: Option<Behind>,
     /// Which rows tie, if that is asked for.
     peers: Option<Peers>,
     /// The rows are told by their group: one replaces the other.
@@ -92,6 +96,7 @@ impl TopN {
         let weight = Field::new("weight", DataType::Int64, true);
         let counts = spec.input.append_only && spec.ties.is_none();
         let kept = counts.then(|| offset.saturating_add(limit));
+        let behind = kept.map(|kept| Behind::new(schema, &spec.order, kept)).transpose()?;
         let peers = spec.ties.map(|ties| Peers::new(schema, &spec.order[..ties])).transpose()?;
         // Both zeros are one group and two keys: rows that came with one do not replace those of the other.
         let has_floats = group
@@ -101,6 +106,7 @@ impl TopN {
             offset,
             limit,
             kept,
+            behind: behind.flatten(),
             peers,
             replaces: limit == 1
                 && spec.ties.is_none()
@@ -132,6 +138,12 @@ impl TopN {
         }
         self.lists.resize_with(self.groups.capacity(), List::default);
         Ok(slots)
+    }
+
+    /// Which rows may be among the first ones; None if all may.
+    fn others(&self, delta: &Delta, groups: &[u32]) -> Result<Option<BooleanArray>, Error> {
+        let Some(behind) = &self.behind else { return Ok(None) };
+        behind.others(delta.rows.columns(), &delta.weights, groups, (&self.lists, &self.rows))
     }
 
     /// The first rows of a group, in order; gives how many different ones were looked at.
@@ -331,11 +343,19 @@ impl Operator for TopN {
         if self.kept.is_none() {
             delta = delta.consolidate()?;
         }
+        let mut groups = self.groups(delta.rows.columns(), delta.len())?;
+        if let Some(others) = self.others(&delta, &groups)? {
+            let rows = filter_record_batch(&delta.rows, &others)?;
+            delta = Delta::new(rows, filter(&delta.weights, &others)?.as_primitive().clone());
+            groups = filter(&UInt32Array::from(groups), &others)?
+                .as_primitive::<UInt32Type>()
+                .values()
+                .to_vec();
+        }
         let columns = delta.rows.columns();
         let encoded = self.rows.encode(columns)?;
         let peers = self.peers.as_ref().map(|peers| peers.lengths(columns)).transpose()?;
         let peers = peers.unwrap_or_default();
-        let groups = self.groups(columns, delta.len())?;
         self.closing.add(&groups, columns, &self.lists);
         let order = by_group(&groups);
         let mut two = [Vec::new(), Vec::new()];
