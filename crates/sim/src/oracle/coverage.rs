@@ -33,7 +33,7 @@ const FORMS: [&str; 18] = [
 ];
 
 /// Steps, operators and happenings that a run must have reached.
-const WANTED: [&str; 85] = [
+const WANTED: [&str; 86] = [
     "upsert",
     "top-n with ties",
     "top-n with ties of rows that only come",
@@ -49,7 +49,8 @@ const WANTED: [&str; 85] = [
     "left asof join with <=",
     "left asof join with <",
     "asof join without equality",
-    "asof join that settles",
+    "asof join that settles with earlier rows",
+    "asof join that settles with later rows",
     "inner lookup",
     "left lookup",
     "lookup by key of rows with a time",
@@ -226,7 +227,10 @@ impl Coverage {
             self.hit("asof join without equality");
         }
         if nearest.settled.is_some() {
-            self.hit("asof join that settles");
+            self.hit(match nearest.side.later {
+                false => "asof join that settles with earlier rows",
+                true => "asof join that settles with later rows",
+            });
         }
     }
 
