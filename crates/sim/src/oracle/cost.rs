@@ -15,6 +15,7 @@ use millrace_plan::{Leaf, LeafKind, ViewPlan};
 use millrace_sql::ROW_ID_COLUMN;
 use millrace_types::{Delta, Epoch, OFFSET_COLUMN, ObjectId, PARTITION_COLUMN, TIME_ZONE};
 
+use super::newest;
 use super::sql::Sql;
 
 /// Rows with the keys of a range in `u`; all else is NULL.
@@ -251,6 +252,48 @@ fn a_row_of_a_session_costs_the_same_beside_a_thousand_sessions_and_a_million() 
     let small = touched_beside(&plan, &sql.table_schema(), 1_000);
     let large = touched_beside(&plan, &sql.table_schema(), 1_000_000);
     assert!(small > 0 && large <= 2 * small, "{small} state rows a change, then {large}");
+}
+
+/// The rows of [`timed`] with other values, of messages that came later.
+fn newer(schema: &Arc<Schema>, keys: std::ops::Range<i64>, by: i64) -> RecordBatch {
+    let made = timed(schema, keys.clone());
+    let moved: ArrayRef = Arc::new(Int64Array::from_iter_values(keys.map(|key| key + by)));
+    let column = |(at, field): (usize, &arrow::datatypes::FieldRef)| match field.name().as_str() {
+        "u" | OFFSET_COLUMN => Arc::clone(&moved),
+        _ => Arc::clone(made.column(at)),
+    };
+    let columns = schema.fields().iter().enumerate().map(column).collect();
+    RecordBatch::try_new(Arc::clone(schema), columns).expect("the schema's")
+}
+
+/// State rows read and written for each of a thousand keys of a table that a topic fills, which get a
+/// newer row each, beside others.
+fn touched_per_newer_row(state: i64) -> u64 {
+    const CHANGED: i64 = 1000;
+    let sql = Sql::new(true);
+    let (plan, schema) = (newest::plan(&sql), sql.source_schema());
+    let mut driver = Driver::new(&plan, 2).expect("operators");
+    let watermarks = BTreeMap::new();
+    for from in (0..state).step_by(100_000) {
+        let delta = Delta::constant(timed(&schema, from..state.min(from + 100_000)), 1);
+        driver.push(0, 0, &delta, Epoch(1).ts()).expect("columns of the leaf");
+    }
+    driver.finish(Epoch(1).ts(), &watermarks).expect("an epoch");
+    driver.discard().expect("a hand-over");
+    let before = driver.touched();
+    let delta = Delta::constant(newer(&schema, 0..CHANGED, state), 1);
+    driver.push(0, 1, &delta, Epoch(2).ts()).expect("columns of the leaf");
+    let out = driver.finish(Epoch(2).ts(), &watermarks).expect("an epoch");
+    let changes: usize = out.deltas.iter().map(Delta::len).sum();
+    assert_eq!(changes, 2000, "each key's row is retracted, and the newer one sent");
+    driver.checkpoint(&mut Store::default()).expect("a hand-over");
+    (driver.touched() - before) / CHANGED.cast_unsigned()
+}
+
+#[test]
+fn a_newer_row_of_a_key_costs_the_same_beside_a_thousand_keys_and_a_million() {
+    let (small, large) = (touched_per_newer_row(1_000), touched_per_newer_row(1_000_000));
+    assert!(small > 0 && large <= 2 * small, "{small} state rows a row, then {large}");
 }
 
 /// State rows read and written for each of a thousand rows that are looked up in a table of many.

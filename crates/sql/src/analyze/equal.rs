@@ -1,4 +1,5 @@
-//! Values that are equal and look different: both zeros of a float, its NaNs, intervals of one length.
+//! Values that are equal and look different: both zeros of a float, its NaNs, intervals of one length, and
+//! arrays and records of them.
 //!
 //! Operators compare them as PostgreSQL does; what sorts rows or collects distinct values compares
 //! bits. So ORDER BY, PARTITION BY, DISTINCT ON, `f(DISTINCT x)` and the times of an ASOF join go by an
@@ -48,6 +49,15 @@ fn key(expr: Expr, schema: &DFSchema) -> Expr {
         _ if matches!(expr, Expr::Literal(..)) => expr,
         Ok(DataType::Float32 | DataType::Float64) => functions::one_value(expr),
         Ok(DataType::Interval(_)) => functions::span(expr),
+        Ok(found) if found.is_nested() => functions::order_key(expr, false),
+        _ => expr,
+    }
+}
+
+/// What tells values apart that [`key`] takes as one.
+pub(super) fn decisive(expr: Expr, schema: &DFSchema) -> Expr {
+    match expr.get_type(schema) {
+        Ok(found) if found.is_nested() => functions::order_key(expr, true),
         _ => expr,
     }
 }
@@ -144,7 +154,7 @@ fn aggregate(mut call: AggregateFunction, schema: &DFSchema) -> Transformed<Expr
     let name = call.func.name();
     let before = (params.args.clone(), params.order_by.clone());
     match (params.args.as_slice(), name) {
-        ([value], "max" | "min") if is_interval(value, schema) => return longest(call, schema),
+        ([value], "max" | "min") if goes_by_key(value, schema) => return first_by(call, schema),
         // PostgreSQL sorts to find equal values.
         ([value, ..], "array_agg" | "string_agg")
             if params.distinct && params.order_by.is_empty() =>
@@ -176,12 +186,18 @@ fn aggregate(mut call: AggregateFunction, schema: &DFSchema) -> Transformed<Expr
     if same { Transformed::no(call) } else { Transformed::yes(call) }
 }
 
-/// The longest or the shortest interval: the first one in the order of their lengths.
-fn longest(call: AggregateFunction, schema: &DFSchema) -> Transformed<Expr> {
+/// True for an interval or an array: DataFusion finds no greatest one, or another.
+fn goes_by_key(value: &Expr, schema: &DFSchema) -> bool {
+    matches!(value.get_type(schema), Ok(DataType::Interval(_) | DataType::List(_)))
+}
+
+/// The greatest or the least value: the first one in the order of their keys.
+fn first_by(call: AggregateFunction, schema: &DFSchema) -> Transformed<Expr> {
     let ascending = call.func.name() == "min";
     let params = call.params;
     let order = params.args.iter().flat_map(|value| {
-        [key(value.clone(), schema).sort(ascending, false), value.clone().sort(ascending, false)]
+        [key(value.clone(), schema), decisive(value.clone(), schema)]
+            .map(|key| key.sort(ascending, false))
     });
     let order = order.collect();
     let (args, filter) = (params.args, params.filter);

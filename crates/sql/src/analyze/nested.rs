@@ -2,6 +2,7 @@
 
 use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::logical_expr::binary::comparison_coercion;
 use datafusion::logical_expr::planner::{PlannerResult, RawFieldAccessExpr};
 use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, lit, when};
 use millrace_types::SqlState;
@@ -17,6 +18,33 @@ pub(super) fn beside(left: Expr, right: Expr, schema: &DFSchema) -> Result<(Expr
         (None, Some(wanted)) if is_untyped(&left) => (typed(left, &wanted)?, right),
         _ => (left, right),
     })
+}
+
+/// Two arrays or records that are compared: by their order, and where equal ones differ in bits.
+pub(super) fn compared(
+    operator: &str,
+    (left, right): (Expr, Expr),
+    types: (&DataType, &DataType),
+) -> Result<(Expr, Expr)> {
+    let by_key = operator != "=" && operator != "<>" && operator != "!=";
+    if !by_key && !looks_different(types.0) && !looks_different(types.1) {
+        return Ok((left, right));
+    }
+    let Some(common) = comparison_coercion(types.0, types.1) else { return Ok((left, right)) };
+    let key = |expr: Expr, found: &DataType| -> Result<Expr> {
+        let expr = if *found == common { expr } else { typed(expr, &common)? };
+        Ok(functions::order_key(expr, false))
+    };
+    Ok((key(left, types.0)?, key(right, types.1)?))
+}
+
+/// True for types whose equal values differ in bits, and for arrays and records of them.
+pub(super) fn looks_different(found: &DataType) -> bool {
+    match found {
+        DataType::List(field) => looks_different(field.data_type()),
+        DataType::Struct(fields) => fields.iter().any(|field| looks_different(field.data_type())),
+        found => found.is_floating() || matches!(found, DataType::Interval(_)),
+    }
 }
 
 /// `value[place]` and `value['key']`, of arrays from 1 on, of `jsonb` as `->` does it.

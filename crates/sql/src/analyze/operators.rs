@@ -157,9 +157,7 @@ pub(super) fn adapt(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> 
 /// True for types whose equal values differ in bits: there only operators compare.
 fn looks_different(expr: &Expr, schema: &DFSchema) -> bool {
     let found = expr.get_type(schema);
-    found.is_ok_and(|found| {
-        found.is_floating() || matches!(found, DataType::Interval(_)) || functions::is_span(expr)
-    })
+    found.is_ok_and(|found| nested::looks_different(&found) || functions::is_span(expr))
 }
 
 /// `CASE x WHEN y` of such types as `CASE WHEN x = y`.
@@ -276,6 +274,9 @@ fn compared(operator: &str, left: Expr, right: Expr, schema: &DFSchema) -> Resul
     let Some((left_type, right_type)) = types(&left, &right, schema) else {
         return Ok((left, right));
     };
+    if left_type.is_nested() && right_type.is_nested() {
+        return nested::compared(operator, (left, right), (&left_type, &right_type));
+    }
     let (Some(left_kind), Some(right_kind)) = (kind(&left_type), kind(&right_type)) else {
         return Ok((left, right));
     };

@@ -20,6 +20,8 @@ use datafusion::logical_expr::{
     WindowFunctionDefinition,
 };
 
+use super::equal::decisive;
+
 /// Aggregates whose result depends on the order of all rows.
 pub(super) const ORDERED: [&str; 6] =
     ["array_agg", "string_agg", "first_value", "last_value", "nth_value", "any_value"];
@@ -49,7 +51,7 @@ fn sorted(plan: &LogicalPlan) -> Result<Option<LogicalPlan>> {
             Ok(Some(LogicalPlan::Projection(projection)))
         }
         LogicalPlan::Sort(sort) => {
-            let expr = followed(&sort.expr, columns(sort.input.schema()));
+            let expr = followed(&sort.expr, columns(sort.input.schema()), sort.input.schema());
             let is_new = expr.len() > sort.expr.len();
             Ok(is_new.then(|| LogicalPlan::Sort(Sort { expr, ..sort.clone() })))
         }
@@ -58,9 +60,10 @@ fn sorted(plan: &LogicalPlan) -> Result<Option<LogicalPlan>> {
 }
 
 /// An order, and then expressions that it does not have yet.
-fn followed(order: &[Order], by: impl IntoIterator<Item = Expr>) -> Vec<Order> {
+fn followed(order: &[Order], by: impl IntoIterator<Item = Expr>, schema: &DFSchema) -> Vec<Order> {
     let mut all = order.to_vec();
     for expr in by {
+        let expr = decisive(expr, schema);
         if !all.iter().any(|known| known.expr == expr) {
             all.push(Order::new(expr, true, false));
         }
@@ -89,7 +92,7 @@ fn numbered(window: Window) -> Result<Transformed<LogicalPlan>> {
             others.push(expr.clone());
             continue;
         };
-        let order = followed(&call.params.order_by, ties.clone());
+        let order = followed(&call.params.order_by, ties.clone(), window.input.schema());
         if order.len() == call.params.order_by.len() {
             told.push(expr.clone());
             continue;
@@ -150,7 +153,8 @@ fn first(on: DistinctOn) -> Transformed<LogicalPlan> {
         let shows = |expr: &Expr| expr.exists(|part| Ok(part == column)).unwrap_or(true);
         on.select_expr.iter().any(shows)
     };
-    let order = followed(&grouped, columns(on.input.schema()).into_iter().filter(is_shown));
+    let schema = on.input.schema();
+    let order = followed(&grouped, columns(schema).into_iter().filter(is_shown), schema);
     if on.sort_expr.as_ref().is_some_and(|before| before.len() == order.len()) {
         return Transformed::no(LogicalPlan::Distinct(Distinct::On(on)));
     }

@@ -16,6 +16,19 @@ pub(super) fn aggregate_in_group_by(select: &Select) -> Option<Span> {
     grouped.iter().find_map(|expr| aggregate(meant(expr, &select.projection)))
 }
 
+/// Puts the select items in place of their positions in grouping sets, where DataFusion takes a number as
+/// a constant.
+pub(super) fn name_positions(select: &mut Select) {
+    let GroupByExpr::Expressions(grouped, _) = &mut select.group_by else { return };
+    for expr in grouped {
+        if let Expr::GroupingSets(sets) | Expr::Cube(sets) | Expr::Rollup(sets) = expr {
+            for expr in sets.iter_mut().flatten() {
+                *expr = meant(expr, &select.projection).clone();
+            }
+        }
+    }
+}
+
 /// The select item for its position.
 fn meant<'a>(expr: &'a Expr, projection: &'a [SelectItem]) -> &'a Expr {
     let Expr::Value(value) = expr else { return expr };

@@ -67,6 +67,7 @@ impl VisitorMut for Normalizer {
             let report = Report::new(SqlState::GROUPING_ERROR, message);
             return ControlFlow::Break(Box::new((report, span)));
         }
+        grouping::name_positions(select);
         using::name_merged(select);
         table_function::fold(&mut select.from);
         select.from.iter_mut().for_each(asof::fold);

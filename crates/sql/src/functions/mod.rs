@@ -19,6 +19,7 @@ mod now;
 mod one_value;
 mod only;
 mod operator;
+mod order_key;
 mod random_uuid;
 mod rounding;
 mod series;
@@ -75,6 +76,8 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         udf(calendar::CalendarBound::new(calendar::CALENDAR_END)),
         udf(version::Version::new()),
         udf(one_value::OneValue::new()),
+        udf(order_key::OrderKey::new(false)),
+        udf(order_key::OrderKey::new(true)),
         udf(only::Only::new()),
         udf(array_dims::ArrayDims::new()),
         udf(types::ArrayLike::new()),
@@ -153,6 +156,19 @@ pub(crate) fn without_one_value(expr: &Expr) -> &Expr {
         Expr::ScalarFunction(call) if is_one_value(expr) => call.args.first().unwrap_or(expr),
         _ => expr,
     }
+}
+
+/// What an array or a record is compared and sorted by; with `exact`, what tells all values apart.
+pub(crate) fn order_key(value: Expr, exact: bool) -> Expr {
+    match is_order_key(&value) {
+        true => value,
+        false => call(udf(order_key::OrderKey::new(exact)), vec![value]),
+    }
+}
+
+fn is_order_key(expr: &Expr) -> bool {
+    let names = [order_key::ORDER_KEY, order_key::EXACT_ORDER_KEY];
+    matches!(expr, Expr::ScalarFunction(call) if names.contains(&call.name()))
 }
 
 /// `EXTRACT(field FROM time)`

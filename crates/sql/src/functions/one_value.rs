@@ -44,20 +44,24 @@ impl ScalarUDFImpl for OneValue {
         let rows = args.number_rows;
         let array = args.args.into_iter().next().map(|value| value.into_array(rows)).transpose()?;
         let array = array.ok_or_else(|| no_function(ONE_VALUE, &[]))?;
-        // A zero that is added makes 0 of -0.
-        let ones: ArrayRef = match array.data_type() {
-            DataType::Float64 => {
-                let one = |value: f64| if value.is_nan() { f64::NAN } else { value + 0.0 };
-                let ones: Float64Array = array.as_primitive::<Float64Type>().unary(one);
-                Arc::new(ones)
-            }
-            DataType::Float32 => {
-                let one = |value: f32| if value.is_nan() { f32::NAN } else { value + 0.0 };
-                let ones: Float32Array = array.as_primitive::<Float32Type>().unary(one);
-                Arc::new(ones)
-            }
-            _ => array,
-        };
-        Ok(ColumnarValue::Array(ones))
+        Ok(ColumnarValue::Array(one_value(&array)))
+    }
+}
+
+/// The values that stand for those of an array; of no floats the array.
+pub(super) fn one_value(array: &ArrayRef) -> ArrayRef {
+    // A zero that is added makes 0 of -0.
+    match array.data_type() {
+        DataType::Float64 => {
+            let one = |value: f64| if value.is_nan() { f64::NAN } else { value + 0.0 };
+            let ones: Float64Array = array.as_primitive::<Float64Type>().unary(one);
+            Arc::new(ones)
+        }
+        DataType::Float32 => {
+            let one = |value: f32| if value.is_nan() { f32::NAN } else { value + 0.0 };
+            let ones: Float32Array = array.as_primitive::<Float32Type>().unary(one);
+            Arc::new(ones)
+        }
+        _ => Arc::clone(array),
     }
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, PrimitiveArray};
+use arrow::array::{ArrayRef, AsArray, PrimitiveArray};
 use arrow::datatypes::{DataType, Decimal128Type, IntervalMonthDayNano, IntervalMonthDayNanoType};
 use datafusion::common::Result;
 use datafusion::logical_expr::{
@@ -48,13 +48,18 @@ impl ScalarUDFImpl for Span {
         let rows = args.number_rows;
         let array = args.args.into_iter().next().map(|value| value.into_array(rows)).transpose()?;
         let array = array.ok_or_else(|| no_function(SPAN, &[]))?;
-        let intervals = plain(&array, &SqlType::Interval.arrow())?;
-        let length = |value: IntervalMonthDayNano| {
-            let days = i128::from(value.months) * 30 + i128::from(value.days);
-            days * DAY + i128::from(value.nanoseconds / 1_000)
-        };
-        let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
-        let lengths: PrimitiveArray<Decimal128Type> = intervals.unary(length);
-        Ok(ColumnarValue::Array(Arc::new(lengths.with_precision_and_scale(38, 0)?)))
+        Ok(ColumnarValue::Array(lengths(&array)?))
     }
+}
+
+/// The lengths of intervals.
+pub(super) fn lengths(array: &ArrayRef) -> Result<ArrayRef> {
+    let intervals = plain(array, &SqlType::Interval.arrow())?;
+    let length = |value: IntervalMonthDayNano| {
+        let days = i128::from(value.months) * 30 + i128::from(value.days);
+        days * DAY + i128::from(value.nanoseconds / 1_000)
+    };
+    let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
+    let lengths: PrimitiveArray<Decimal128Type> = intervals.unary(length);
+    Ok(Arc::new(lengths.with_precision_and_scale(38, 0)?))
 }
