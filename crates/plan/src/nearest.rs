@@ -23,8 +23,10 @@ pub struct Nearest {
     /// Which right row is taken; of those with the same time the first in the order of their columns, from
     /// left to right, ascending, NULLs last.
     pub side: NearestSide,
-    /// On the left column of times: rows whose time has passed change no more, and of the right rows the
-    /// last one before that is enough.
+    /// Rows of both inputs whose time has passed change no more. Where earlier right rows are taken it is on
+    /// the left column of times: left rows go when they have passed, and of the right rows the last one
+    /// before that is enough. Where later ones are taken it is on the right column: right rows go when they
+    /// have passed, with the left rows that have taken them.
     pub settled: Option<Watermark>,
     /// The rows that leave: the left input's columns, then the right input's.
     pub meta: Meta,

@@ -303,6 +303,7 @@ fn build<'scope>(
             columns: leaf.columns.clone(),
             chain: chain.clone(),
             waiting: VecDeque::new(),
+            waiting_bytes: 0,
             upto: spec.start,
             route: route_of(graph, Upstream::Leaf(at)),
             workers: shared.workers,

@@ -41,8 +41,10 @@ pub(super) struct LeafInput {
     pub(super) key: Vec<usize>,
     pub(super) columns: Vec<usize>,
     pub(super) chain: Runner,
-    /// Rows that wait for their turn.
-    pub(super) waiting: VecDeque<(Context, Delta)>,
+    /// Rows that wait for their turn, with their bytes in memory.
+    pub(super) waiting: VecDeque<(Context, Delta, usize)>,
+    /// The bytes of all of them.
+    pub(super) waiting_bytes: usize,
     /// No rows below it will come.
     pub(super) upto: Ts,
     pub(super) route: Option<Vec<usize>>,
@@ -65,17 +67,23 @@ impl LeafInput {
         if self.chain.copies() == 1 || rows.len() <= most {
             return self.pass(rows, context, out);
         }
+        let bytes = rows.bytes() / rows.len().div_ceil(most);
         for from in (0..rows.len()).step_by(most) {
             let length = most.min(rows.len() - from);
             let (part, weights) = (rows.rows.slice(from, length), rows.weights.slice(from, length));
-            self.waiting.push_back((context.clone(), Delta { rows: part, weights, dest: 0 }));
+            let part = Delta { rows: part, weights, dest: 0 };
+            self.waiting.push_back((context.clone(), part, bytes));
+            self.waiting_bytes += bytes;
         }
+        self.counters.holds(self.waiting_bytes);
         Ok(())
     }
 
     /// Lets some of the rows pass that wait. True if there are others.
     pub(super) fn let_pass(&mut self, side: &mut Side) -> Result<bool, Error> {
-        let Some((context, rows)) = self.waiting.pop_front() else { return Ok(false) };
+        let Some((context, rows, bytes)) = self.waiting.pop_front() else { return Ok(false) };
+        self.waiting_bytes -= bytes;
+        self.counters.holds(self.waiting_bytes);
         let mut out = Output::default();
         self.pass(&rows, &context, &mut out)?;
         side.add(context.ts, out);
@@ -145,7 +153,7 @@ impl LeafInput {
     /// No rows below `upto` will come.
     pub(super) fn advance(&mut self, upto: Ts) {
         self.upto = self.upto.max(upto);
-        let waiting = self.waiting.iter().map(|(context, _)| context.ts).min();
+        let waiting = self.waiting.iter().map(|(context, ..)| context.ts).min();
         let upto = waiting.map_or(self.upto, |ts| ts.min(self.upto));
         if upto.0 > *self.capability.time() {
             self.capability.downgrade(&upto.0);

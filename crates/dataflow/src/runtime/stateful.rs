@@ -200,7 +200,8 @@ impl Stateful {
         self.counters.keeps(self.operator.as_ref());
         if self.measured.is_none_or(|at| now - at >= MEASURE_EVERY_US) {
             self.measured = Some(now);
-            self.counters.holds(self.operator.bytes());
+            let waiting = self.waiting.iter().map(|(_, _, delta)| delta.bytes());
+            self.counters.holds(self.operator.bytes() + waiting.sum::<usize>());
         }
     }
 }

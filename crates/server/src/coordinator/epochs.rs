@@ -114,7 +114,7 @@ impl Coordinator {
             let (rule, opened, before) = (source.rule, source.opened, source.watermark);
             let mut after = before;
             let cut = source.feed.gate.cut(now, |cut| {
-                if rule.is_some() && !(rests && !cut.changed) {
+                if rule.is_some() && (cut.changed || !rests) {
                     after = source.watermark_after(cut, now);
                 }
                 (next.ts(), after)

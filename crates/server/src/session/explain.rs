@@ -1,5 +1,7 @@
 //! EXPLAIN: of a view's dataflow, or of a query.
 
+use std::sync::Arc;
+
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::{displayable, execute_stream};
 use futures::StreamExt;
@@ -10,6 +12,7 @@ use millrace_sql::ast::{self, Explained, Name, Statement};
 use millrace_sql::stream::InputInfo;
 use millrace_sql::{Binder, BoundView, Catalog, CatalogTables, Kind, Object, Parameters, View};
 use millrace_types::{ObjectId, Report, SqlState};
+use parking_lot::Mutex;
 
 use super::rows::text_rows;
 use super::show::{positioned, timestamp};
@@ -61,11 +64,9 @@ impl Conn {
                 }
             }
             Statement::Change(change) if explain.analyze => {
-                *self.explained.lock() = Some(Vec::new());
-                let done = self.change(&change, Vec::new()).await;
-                let plans = self.explained.lock().take().unwrap_or_default();
-                done?;
-                plans.join("")
+                let watched = Watched::new(&self.explained);
+                self.change(&change, Vec::new()).await?;
+                watched.plans().join("")
             }
             other => return Err(Report::unsupported(format!("EXPLAIN of {}", other.tag()))),
         };
@@ -133,6 +134,26 @@ impl Conn {
             kind: Kind::View(view),
             sql: create.text.clone(),
         })
+    }
+}
+
+/// Keeps the plans of a statement while it runs; however that ends, nobody watches the next one.
+struct Watched(Arc<Mutex<Option<Vec<String>>>>);
+
+impl Watched {
+    fn new(plans: &Arc<Mutex<Option<Vec<String>>>>) -> Watched {
+        *plans.lock() = Some(Vec::new());
+        Watched(Arc::clone(plans))
+    }
+
+    fn plans(&self) -> Vec<String> {
+        self.0.lock().take().unwrap_or_default()
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        *self.0.lock() = None;
     }
 }
 

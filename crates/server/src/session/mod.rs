@@ -91,7 +91,7 @@ impl Database for Sessions {
             defined: false,
             copying: None,
             given: None,
-            explained: Mutex::default(),
+            explained: Arc::default(),
             news,
             news_out: Some(news_out),
         };
@@ -132,7 +132,7 @@ struct Conn {
     /// Rows that the statement under way reads by a name.
     given: Option<(&'static str, RecordBatch)>,
     /// EXPLAIN ANALYZE of a statement that changes a table: the plans that were run.
-    explained: Mutex<Option<Vec<String>>>,
+    explained: Arc<Mutex<Option<Vec<String>>>>,
     /// Notices that are sent while a statement runs.
     news: UnboundedSender<Report>,
     /// Where they come out; the connection takes it.

@@ -49,7 +49,8 @@ const WANTED: [&str; 86] = [
     "left asof join with <=",
     "left asof join with <",
     "asof join without equality",
-    "asof join that settles",
+    "asof join that settles with earlier rows",
+    "asof join that settles with later rows",
     "inner lookup",
     "left lookup",
     "lookup by key of rows with a time",
@@ -227,7 +228,10 @@ impl Coverage {
             self.hit("asof join without equality");
         }
         if nearest.settled.is_some() {
-            self.hit("asof join that settles");
+            self.hit(match nearest.side.later {
+                false => "asof join that settles with earlier rows",
+                true => "asof join that settles with later rows",
+            });
         }
     }
 

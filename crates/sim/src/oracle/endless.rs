@@ -77,12 +77,12 @@ fn days(text: &str, emit_on_window_close: bool) -> Vec<(usize, usize)> {
     days
 }
 
-#[test]
-fn state_stays_flat_while_days_pass() {
+/// Queries whose state goes, and whether rows are shown when they are final.
+fn queries() -> Vec<(String, bool)> {
     let joined = "JOIN s AS b ON a.i = b.i AND b.ts BETWEEN a.ts AND a.ts + INTERVAL '1 hour'";
     let hourly = "SELECT window_start, i, count(*) AS n FROM TUMBLE(s, ts, INTERVAL '1 hour') \
                   GROUP BY window_start, i";
-    for (text, emits) in [
+    vec![
         (format!("{hourly}, i % 2"), false),
         (hourly.to_owned(), true),
         (
@@ -120,6 +120,11 @@ fn state_stays_flat_while_days_pass() {
             true,
         ),
         (
+            "SELECT b.ts, a.u, b.u AS after FROM s AS a ASOF JOIN s AS b ON a.i = b.i AND a.ts < b.ts"
+                .to_owned(),
+            true,
+        ),
+        (
             format!(
                 "SELECT a.window_start, a.i, a.n - b.n AS more FROM ({hourly}) AS a \
                  FULL JOIN ({hourly}) AS b ON a.window_start = b.window_start AND a.i = b.i"
@@ -138,7 +143,12 @@ fn state_stays_flat_while_days_pass() {
                 .to_owned(),
             false,
         ),
-    ] {
+    ]
+}
+
+#[test]
+fn state_stays_flat_while_days_pass() {
+    for (text, emits) in queries() {
         let days = days(&text, emits);
         let (early, late) = (&days[3..8], &days[DAYS_LATE..]);
         let most = |days: &[(usize, usize)], of: fn(&(usize, usize)) -> usize| {

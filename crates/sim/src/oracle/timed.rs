@@ -82,19 +82,26 @@ fn near(one: &str, other: &str, random: &mut StdRng) -> (String, (i32, i32)) {
     }
 }
 
-/// The row that is nearest before another.
+/// The row that is nearest before another, or behind it.
 fn nearest(left: &Input, right: &Input, keys: &str, random: &mut StdRng) -> Query {
     let (one, other) = (time(left).unwrap_or_default(), time(right).unwrap_or_default());
     let (a, b) = (thinned(left, random), thinned(right, random));
     let own = format!("a.{one} AS c0, {} AS c1", show(left, "a", random));
     let others = format!("b.{other} AS c2, {} AS c3", show(right, "b", random));
-    let times = format!("a.{one} {} b.{other}", [">=", ">"][random.random_range(0..2)]);
+    let times = format!("a.{one} {} b.{other}", [">=", ">", "<=", "<"][random.random_range(0..4)]);
+    let later = times.contains('<');
     let kind = ["ASOF JOIN", "ASOF LEFT JOIN"][random.random_range(0..2)];
     let compares = keys.contains("a.") && keys.contains("b.");
     let condition = if compares { format!("{keys} AND {times}") } else { times };
     let text = format!("SELECT {own}, {others} FROM {a} AS a {kind} {b} AS b ON {condition}");
     let both = left.append_only && right.append_only;
-    let closes = both.then(|| "c0 + INTERVAL '1 microsecond'".to_owned());
+    let closes = match (later, kind) {
+        (false, _) => Some("c0"),
+        (true, "ASOF JOIN") => Some("c2"),
+        // What has not found its row yet has no bound.
+        (true, _) => None,
+    };
+    let closes = closes.filter(|_| both).map(|time| format!("{time} + INTERVAL '1 microsecond'"));
     Query { one_window: both, closes, ..Query::new(text) }
 }
 

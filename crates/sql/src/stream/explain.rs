@@ -166,6 +166,13 @@ impl Printer<'_> {
         self.line(depth, &format!("{line}, the {which} with {times}, key {key}"));
         let state = match &nearest.settled {
             None => "state: the rows of both inputs, each stays until it is retracted".to_owned(),
+            Some(settled) if nearest.side.later => {
+                let goes = self.passed(settled, right, 0);
+                format!(
+                    "state: rows of the right input, each goes when {goes}; of the left input those that \
+                     have taken none of these, each goes with the one that it takes"
+                )
+            }
             Some(settled) => {
                 let goes = self.passed(settled, left, 0);
                 format!(

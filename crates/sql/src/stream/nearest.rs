@@ -1,8 +1,10 @@
 //! ASOF joins: each left row with the right row of its key that is nearest in time.
 //!
-//! Where the nearest row is an earlier one and watermarks bound the times of both inputs, state goes: a
+//! Where watermarks bound the times of both inputs, state goes. If the nearest row is an earlier one, a
 //! left row whose time both have passed has its last match, and of the right rows of a key before that only
-//! the last one can still be taken. Rows of a source below the watermark are late then.
+//! the last one can still be taken. If it is a later one, left rows are done when the row that they have
+//! taken has passed, and no left row to come takes that one. Rows of a source below the watermark are late
+//! then.
 //!
 //! Invariants: 1. the visible columns of the right input come first, in their order: they decide between
 //! right rows with one time, as in a plain SELECT.
@@ -55,7 +57,7 @@ impl Planner<'_> {
         };
         let mut on: Vec<JoinPair> = left.keys.iter().zip(&right.keys).map(pair).collect();
         let times = on.pop().ok_or_else(|| internal("an ASOF join compares nothing"))?;
-        let settled = self.settled(&mut left, &mut right, times, side)?;
+        let settled = self.settled(&mut left, &mut right, times, side.later)?;
         let mut taken = BTreeSet::new();
         rename(&mut left.node, &mut taken, false)?;
         rename(&mut right.node, &mut taken, false)?;
@@ -63,12 +65,14 @@ impl Planner<'_> {
         let keeps_left = join.keeps_left;
         let schema = Nearest::output_schema(keeps_left, &from.schema, &right.node.meta().schema);
         let places = shifted(&left.places, &right.places, from.schema.fields().len());
-        let meta = Meta {
-            schema: Arc::clone(&schema),
-            key: from.key.clone(),
-            append_only: false,
-            watermarks: settled.iter().cloned().collect(),
-        };
+        let mut watermarks: Vec<Watermark> = settled.iter().cloned().collect();
+        if side.later {
+            // A pair is final when its right row has passed; where there is none its time is NULL.
+            watermarks.retain(|_| !keeps_left);
+            watermarks.iter_mut().for_each(|bound| bound.column += from.schema.fields().len());
+        }
+        let key = from.key.clone();
+        let meta = Meta { schema: Arc::clone(&schema), key, append_only: false, watermarks };
         let (left, right) = (left.node, right.node);
         let node = Nearest { left, right, keeps_left, on, times, side, settled, meta };
         let output: &DFSchema = datafusion::logical_expr::UserDefinedLogicalNodeCore::schema(join);
@@ -87,17 +91,14 @@ impl Planner<'_> {
         self.input(relation, plan.schema(), compared, Carry::Key)
     }
 
-    /// When left rows are done, on the column of their times; late rows are taken out of the inputs.
+    /// When rows are done; late rows are taken out of the inputs.
     fn settled(
         &self,
         left: &mut Input,
         right: &mut Input,
         times: JoinPair,
-        side: NearestSide,
+        later: bool,
     ) -> Result<Option<Watermark>, Report> {
-        if side.later {
-            return Ok(None);
-        }
         let one = self.promise(left.node.meta(), times.left);
         let other = self.promise(right.node.meta(), times.right);
         let (Some(one), Some(other)) = (one, other) else { return Ok(None) };
@@ -105,6 +106,7 @@ impl Planner<'_> {
         right.node = self.punctual(right.node.clone(), &other)?;
         let sources: BTreeSet<_> = one.sources.iter().chain(&other.sources).copied().collect();
         let sources = sources.into_iter().collect();
-        Ok(Some(Watermark { column: times.left, shift: one.shift.max(other.shift), sources }))
+        let column = if later { times.right } else { times.left };
+        Ok(Some(Watermark { column, shift: one.shift.max(other.shift), sources }))
     }
 }

@@ -155,6 +155,24 @@ pub(super) trait Accumulator: Send {
         Err("there are no entries".into())
     }
 
+    /// Values of a slot, where each is kept.
+    fn entries_of(&self, _slot: u32) -> usize {
+        0
+    }
+
+    /// Reads about so many values of a slot ahead, for who will ask for all of them. True if there are more.
+    ///
+    /// # Errors
+    /// Arrow's.
+    fn read_ahead(&mut self, _slot: u32, _values: usize) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    /// Forgets what was read ahead. True if there was something.
+    fn forget_ahead(&mut self) -> bool {
+        false
+    }
+
     /// Of a scratch: its groups will be merged a few at a time.
     ///
     /// # Errors

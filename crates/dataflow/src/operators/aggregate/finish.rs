@@ -1,6 +1,7 @@
 //! Finishing a time: the scratch becomes the state, or its groups are merged into it, some at a time.
 
 use super::accumulator::Moves;
+use super::merge::Merging;
 use super::portions::{Portion, Portions};
 use super::results::Outcome;
 use super::{Aggregate, Groups, Touched};
@@ -17,6 +18,8 @@ pub(super) enum Finishing {
         scratch: Groups,
         portions: Portions,
         starts: bool,
+        /// A portion that is under way.
+        merging: Option<Box<Merging>>,
     },
 }
 
@@ -77,13 +80,29 @@ impl Aggregate {
         }
         if starts || scratch.index.capacity() > 0 {
             let portions = Portions::new(&scratch, self.spec.hop.as_ref())?;
-            return Ok(Some(Finishing::Merge { scratch, portions, starts }));
+            return Ok(Some(Finishing::Merge { scratch, portions, starts, merging: None }));
         }
         self.spare = Some(scratch);
         Ok(None)
     }
 
-    /// One portion of it; what is left.
+    fn next_portion(
+        &mut self,
+        (scratch, portions): (&mut Groups, &mut Portions),
+        starts: bool,
+        context: &Context,
+    ) -> Result<Merging, Error> {
+        let whole = portions.is_whole();
+        let next = portions.next(self.spec.hop.as_ref(), self.groups_at_once(scratch));
+        if whole && portions.has_more() {
+            scratch.cells.iter_mut().try_for_each(|cell| cell.cut())?;
+        }
+        // The row of a global aggregation begins without any.
+        let none = Portion { slots: Vec::new(), starts: i64::MIN..i64::MAX };
+        self.place((scratch, next.unwrap_or(none)), starts, context)
+    }
+
+    /// One portion of it, or a part of one; what is left.
     pub(super) fn go_on(
         &mut self,
         finishing: Finishing,
@@ -96,17 +115,14 @@ impl Aggregate {
                 self.show_first(&slots[at..to], out)?;
                 Ok((to < slots.len()).then_some(Finishing::First(slots, to)))
             }
-            Finishing::Merge { mut scratch, mut portions, starts } => {
-                let whole = portions.is_whole();
-                let next = portions.next(self.spec.hop.as_ref(), self.groups_at_once(&scratch));
-                if whole && portions.has_more() {
-                    scratch.cells.iter_mut().try_for_each(|cell| cell.cut())?;
-                }
-                // The row of a global aggregation begins without any.
-                let none = Portion { slots: Vec::new(), starts: i64::MIN..i64::MAX };
-                self.merge((&scratch, next.unwrap_or(none)), starts, context, out)?;
-                if portions.has_more() {
-                    return Ok(Some(Finishing::Merge { scratch, portions, starts }));
+            Finishing::Merge { mut scratch, mut portions, starts, merging } => {
+                let merging = match merging {
+                    Some(merging) => *merging,
+                    None => self.next_portion((&mut scratch, &mut portions), starts, context)?,
+                };
+                let merging = self.merge(&scratch, merging, out)?.map(Box::new);
+                if merging.is_some() || portions.has_more() {
+                    return Ok(Some(Finishing::Merge { scratch, portions, starts, merging }));
                 }
                 if scratch.bytes() <= SPARE_BYTES_MAX {
                     scratch.clear();

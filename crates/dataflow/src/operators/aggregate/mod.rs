@@ -21,7 +21,8 @@
 //! Hopping windows: rows are added up by pane; `finish` adds each pane to every window that is
 //! still open. State is per window.
 //!
-//! Many groups are merged in portions ([`portions`]), and the operator stops after each.
+//! Many groups are merged in portions ([`portions`]), and the operator stops after each; where a group has
+//! many values over which a function is run again, in its midst, too ([`merge`]).
 //!
 //! Invariants: 1. no row count is below 0 ([`Aggregate::check_counts`]). 2. a slot in the index has
 //! a row count above 0, or is marked as changed, or is the row of a global aggregation.
@@ -35,6 +36,7 @@ mod extreme;
 mod finish;
 mod float;
 mod logged;
+mod merge;
 mod multiset;
 mod ordered;
 mod panes;
@@ -58,11 +60,11 @@ use arrow::datatypes::Field;
 use millrace_plan::{Call, Function};
 use millrace_types::{Delta, Ts, vnodes, worker_of};
 
-use self::accumulator::{Accumulator, Moves, Weights, part};
+use self::accumulator::{Accumulator, part};
 use self::count::Count;
 use self::finish::Finishing;
 use self::parts::{Masks, Parts};
-use self::portions::{GROUPS, Portion};
+use self::portions::GROUPS;
 use self::results::{Incoming, Outcome};
 use self::windows::{Settle, Windows};
 use super::slots::{self, Index, Marks};
@@ -212,26 +214,6 @@ impl Aggregate {
         self.spec.group.is_empty()
     }
 
-    /// The groups of a portion and where they go: state keys, and for each the scratch slot. They are
-    /// ordered by key, so that the rows of a checkpoint are gathered from few places in memory.
-    fn moves(
-        &self,
-        scratch: &Groups,
-        portion: Portion,
-        context: &Context,
-    ) -> Result<(Vec<ArrayRef>, Vec<u32>), Error> {
-        let Portion { slots: from, mut starts } = portion;
-        let keys = scratch.index.decode(&from)?;
-        let Some(hop) = &self.spec.hop else { return Ok((keys, from)) };
-        // Windows that have closed: a pane may still feed later ones.
-        let closed = self.windows.closed(context).filter(|_| self.spec.input.append_only);
-        if let Some(closed) = closed {
-            starts.start = starts.start.max(closed.saturating_add(1));
-        }
-        let (keys, panes) = panes::expand(hop, keys, starts)?;
-        Ok((keys, panes.into_iter().map(|pane| from[pane as usize]).collect()))
-    }
-
     /// The row of a global aggregation is owed from the start by one worker.
     fn start(&mut self, context: &Context) -> Result<bool, Error> {
         if !self.is_global() || self.started {
@@ -254,91 +236,12 @@ impl Aggregate {
         }
     }
 
-    fn merge(
-        &mut self,
-        (scratch, portion): (&Groups, Portion),
-        starts: bool,
-        context: &Context,
-        out: &mut Output,
-    ) -> Result<(), Error> {
-        let (keys, from) = self.moves(scratch, portion, context)?;
-        let mut into = self.state.slots(&keys, from.len())?;
-        if starts && into.is_empty() {
-            into.push(0);
-        }
-        let touched = self.touched(keys, &into)?;
-        into.truncate(from.len());
-        let moves = Moves { from: &from, into: &into };
-        let existed: Vec<bool> = touched.slots.iter().map(|s| self.exists(*s, starts)).collect();
-        if self.replaces && !context.changelog && !self.failed {
-            self.add(scratch, &moves)?;
-            self.check_counts(&self.state.cells, &touched.slots);
-            let results = self.results(&self.state.cells, &touched.slots)?;
-            self.emit_replacing(&touched, &results, &existed, out)?;
-        } else {
-            let (existing, fresh) = touched.split(&existed)?;
-            let before = self.results(&self.state.cells, &existing.slots)?;
-            self.add(scratch, &moves)?;
-            self.check_counts(&self.state.cells, &touched.slots);
-            self.emit_existing(&existing, before, out)?;
-            self.emit_fresh(&fresh, out)?;
-        }
-        self.windows.add(&touched, &existed);
-        touched.slots.iter().for_each(|slot| self.marks.set(*slot));
-        if !self.spec.input.append_only {
-            for slot in &touched.slots {
-                if self.state.rows(*slot) == 0 {
-                    self.state.reset(*slot);
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// True if there is no state yet that a scratch would have to be merged into.
     fn is_first(&self, scratch: &Groups) -> bool {
         let entries = self.state.cells.iter().any(|cell| cell.entry_types().is_some());
         let plain = self.spec.input.append_only && self.spec.hop.is_none() && !self.is_global();
         let plain = plain && !entries;
         plain && self.state.index.capacity() == 0 && scratch.index.capacity() > 0
-    }
-
-    /// Each slot once, with its output's key columns.
-    fn touched(&self, mut keys: Vec<ArrayRef>, slots: &[u32]) -> Result<Touched, Error> {
-        let Some(hop) = &self.spec.hop else {
-            return Ok(Touched { slots: slots.to_vec(), keys });
-        };
-        let end = self.spec.output.field(self.spec.group.len()).data_type();
-        keys.push(panes::ends(hop, &keys[hop.column], end)?);
-        let rows = u32::try_from(slots.len()).expect("slots are u32");
-        let mut order: Vec<u32> = (0..rows).collect();
-        order.sort_unstable_by_key(|row| (slots[*row as usize], *row));
-        order.dedup_by_key(|row| slots[*row as usize]);
-        Touched { slots: slots.to_vec(), keys }.take(&order)
-    }
-
-    /// True if a slot has a row already.
-    fn exists(&self, slot: u32, starts: bool) -> bool {
-        if self.is_global() { !starts } else { self.state.rows(slot) > 0 }
-    }
-
-    /// Adds the scratch to the state; then distinct values that came or went to what counts them.
-    fn add(&mut self, scratch: &Groups, moves: &Moves<'_>) -> Result<(), Error> {
-        for (number, other) in scratch.cells.iter().enumerate() {
-            if self.parts.all[number].over.is_some() {
-                continue;
-            }
-            self.state.cells[number].merge(other.as_ref(), moves)?;
-            for (filter, shifts) in self.state.cells[number].shifts()?.into_iter().enumerate() {
-                for (part, cell) in self.parts.all.iter().zip(&mut self.state.cells) {
-                    if part.over == Some((number, filter)) {
-                        let weights = Weights::Each(&shifts.weights);
-                        cell.update(&shifts.slots, &shifts.columns, weights)?;
-                    }
-                }
-            }
-        }
-        Ok(())
     }
 }
 

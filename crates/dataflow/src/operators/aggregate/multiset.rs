@@ -14,10 +14,11 @@
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, UInt32Array, new_null_array};
-use arrow::compute::take;
+use arrow::array::{Array, ArrayRef, Int64Array, UInt32Array, new_null_array};
+use arrow::compute::{concat, take};
 use arrow::datatypes::DataType;
 use arrow::row::{RowConverter, SortField};
 
@@ -44,9 +45,24 @@ pub(super) struct Multiset {
     heap: usize,
     /// Entries of the state that differ from the state table.
     changed: BTreeSet<(u32, Bytes)>,
+    /// Rows that were read ahead, by slot.
+    ahead: BTreeMap<u32, Ahead>,
     /// What SQL takes for equal is one value.
     distinct: bool,
     touched: u64,
+}
+
+/// The columns of a slot's first rows, some rows after others.
+struct Ahead {
+    parts: Vec<Vec<ArrayRef>>,
+    /// The last row that was read; None after all of them.
+    last: Option<Bytes>,
+}
+
+impl Ahead {
+    fn bytes(&self) -> usize {
+        self.parts.iter().flatten().map(|column| column.get_array_memory_size()).sum()
+    }
 }
 
 /// The least or the greatest row.
@@ -75,6 +91,7 @@ impl Multiset {
             held: 0,
             heap: 0,
             changed: BTreeSet::new(),
+            ahead: BTreeMap::new(),
             distinct,
             touched: 0,
         })
@@ -152,8 +169,21 @@ impl Multiset {
         if entries.is_empty() {
             return Ok(self.types.iter().map(|t| new_null_array(t, 0)).collect());
         }
-        self.decode(rows)
+        match self.ahead.get(&slot) {
+            Some(Ahead { parts, last: None }) if once == self.distinct => joined(parts),
+            _ => self.decode(rows),
+        }
     }
+}
+
+/// The columns of rows that were read some after others.
+fn joined(parts: &[Vec<ArrayRef>]) -> Result<Vec<ArrayRef>, Error> {
+    let width = parts.first().map_or(0, Vec::len);
+    let column = |at: usize| {
+        let of_all: Vec<&dyn Array> = parts.iter().map(|part| part[at].as_ref()).collect();
+        Ok(concat(&of_all)?)
+    };
+    (0..width).map(column).collect()
 }
 
 impl Accumulator for Multiset {
@@ -200,6 +230,7 @@ impl Accumulator for Multiset {
     fn merge(&mut self, other: &dyn Accumulator, moves: &Moves<'_>) -> Result<(), Error> {
         let other: &Multiset = same(other);
         for (from, into) in moves.from.iter().zip(moves.into) {
+            self.ahead.remove(into);
             for (row, weight) in &other.slots[*from as usize] {
                 let after = self.change(*into as usize, row, *weight);
                 assert!(after >= 0, "{}: a value counts {after} times", self.name);
@@ -208,6 +239,39 @@ impl Accumulator for Multiset {
             }
         }
         Ok(())
+    }
+
+    fn entries_of(&self, slot: u32) -> usize {
+        self.slots[slot as usize].len()
+    }
+
+    fn read_ahead(&mut self, slot: u32, values: usize) -> Result<bool, Error> {
+        let (from, mut parts) = match self.ahead.remove(&slot) {
+            Some(Ahead { parts, last: None }) => {
+                self.ahead.insert(slot, Ahead { parts, last: None });
+                return Ok(false);
+            }
+            Some(Ahead { parts, last: Some(last) }) => (Bound::Excluded(last), parts),
+            None => (Bound::Unbounded, Vec::new()),
+        };
+        let times = |count: i64| match self.distinct {
+            true => 1,
+            false => usize::try_from(count).unwrap_or(0),
+        };
+        let some = self.slots[slot as usize].range((from, Bound::Unbounded)).take(values);
+        let count = some.clone().count();
+        if count > 0 {
+            let rows = some.clone().flat_map(|(row, n)| std::iter::repeat_n(&**row, times(*n)));
+            parts.push(self.decode(rows)?);
+        }
+        let last = some.last().filter(|_| count == values).map(|(row, _)| Arc::clone(row));
+        let more = last.is_some();
+        self.ahead.insert(slot, Ahead { parts, last });
+        Ok(more)
+    }
+
+    fn forget_ahead(&mut self) -> bool {
+        !std::mem::take(&mut self.ahead).is_empty()
     }
 
     fn entry_types(&self) -> Option<(Vec<DataType>, usize)> {
@@ -260,6 +324,7 @@ impl Accumulator for Multiset {
         self.slots.capacity() * size_of::<BTreeMap<Bytes, i64>>()
             + self.heap
             + self.changed.len() * ENTRY_BYTES
+            + self.ahead.values().map(Ahead::bytes).sum::<usize>()
     }
 
     fn gathered(&self) -> usize {

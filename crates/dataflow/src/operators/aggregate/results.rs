@@ -78,6 +78,11 @@ impl Outcome {
         self.rebuilder.is_some()
     }
 
+    /// The part over which a function is run again.
+    pub(super) fn rebuilt_over(&self) -> Option<usize> {
+        self.rebuilder.as_ref().map(|_| self.value)
+    }
+
     /// Adds what a call needs to the parts.
     ///
     /// # Errors

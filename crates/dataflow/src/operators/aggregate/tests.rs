@@ -442,8 +442,8 @@ fn extremes_and_distinct_values_follow_rows_that_go() {
     assert!(operator.hand_over().unwrap().iter().all(Option::is_none));
 }
 
-#[test]
-fn a_function_is_run_again_over_the_rows_that_are_left() {
+/// `array_agg`, which is run again.
+fn gathering() -> AggregateSpec {
     let mut spec = counted();
     let column = datafusion::physical_expr::expressions::Column::new("c2", 2);
     let function = datafusion::functions_aggregate::array_agg::array_agg_udaf();
@@ -458,6 +458,47 @@ fn a_function_is_run_again_over_the_rows_that_are_left() {
     }];
     let fields = vec![spec.output.field(0).clone(), spec.calls[0].output.as_ref().clone()];
     spec.output = Arc::new(Schema::new(fields));
+    spec
+}
+
+#[test]
+fn the_values_of_a_group_are_read_in_pieces() {
+    let run = |fuel: usize| {
+        let spec = gathering();
+        let mut operator = Aggregate::new(Arc::new(spec.clone())).unwrap();
+        operator.set_fuel(fuel);
+        let (mut all, mut calls) = (Vec::new(), 0);
+        let come: Vec<_> = (0..12).map(|n| (n % 5, Some(n), n, 1 + n % 2)).collect();
+        let gone = [(3, Some(3), 3, -1), (4, Some(4), 4, -1), (1, Some(20), 20, 1)];
+        let left: Vec<_> = come.iter().filter(|row| ![3, 4].contains(&row.2)).collect();
+        let rest: Vec<_> = left.iter().map(|row| (row.0, row.1, row.2, -row.3)).collect();
+        for (epoch, rows) in [(1, &come[..]), (2, &gone[..]), (3, &rest[..])] {
+            let context = context(epoch, None);
+            operator.absorb(0, changes(&spec, rows), &context).unwrap();
+            let mut out = Output::default();
+            loop {
+                calls += 1;
+                operator.finish(&context, &mut out).unwrap();
+                if !operator.has_more() {
+                    break;
+                }
+            }
+            all.push(lines(&out));
+        }
+        (all, calls)
+    };
+    let (whole, calls) = run(1 << 20);
+    assert_eq!(calls, 3);
+    for (fuel, least) in [(1, 30), (3, 12), (5, 8)] {
+        let (some, calls) = run(fuel);
+        assert_eq!(some, whole, "fuel {fuel}");
+        assert!(calls > least, "{calls} calls with fuel {fuel}");
+    }
+}
+
+#[test]
+fn a_function_is_run_again_over_the_rows_that_are_left() {
+    let spec = gathering();
     let mut operator = Aggregate::new(Arc::new(spec.clone())).unwrap();
     let rows = [(5, Some(4), 12, 1), (5, Some(3), 10, 1), (9, None, 11, 2)];
     assert_eq!(

@@ -6,7 +6,8 @@
 //! time. Of right rows with the same time the first in their columns is taken; they are kept the other way
 //! round, too, so that it is the last one.
 //!
-//! The rows of one time are added up first, then each touched key is looked at once. A right row that comes
+//! The rows of one time are added up first, then each touched key is looked at once; after so many rows the
+//! operator stops and lets others take their turns ([`finish`]). A right row that comes
 //! or goes changes the matches of the left rows between it and the next right row of its key, and of no
 //! other; those are matched again, and leave anew if they have another match than before.
 //!
@@ -14,13 +15,16 @@
 //! stay where they are until the retraction has left.
 //!
 //! State: a table a side, keyed by key and row. What a left row has matched follows from both, so it is not
-//! stored. Where watermarks bound both times, a left row goes when they have passed it, and a right row
-//! when they have passed another one after it: no later row can take it ([`Nearest::settle`]).
+//! stored. Where watermarks bound both times and earlier rows are taken, a left row goes when they have
+//! passed it, and a right row when they have passed another one after it: no later row can take it. Where
+//! later rows are taken, a right row goes when they have passed it, and with it the left rows up to it:
+//! nothing that comes can be taken instead, and what comes is behind it ([`Nearest::settle`]).
 //!
 //! Invariants: 1. a row counts once: the inputs have keys ([`Nearest::change`]). 2. after each time every
 //! left row's match is the last right row up to it ([`Nearest::find`]). 3. a slot is freed only when its
 //! row has left.
 
+mod finish;
 mod side;
 mod state;
 #[cfg(test)]
@@ -35,10 +39,11 @@ use arrow::datatypes::Field;
 use arrow::row::{RowConverter, Rows as Encoded, SortField};
 use millrace_types::{Delta, Ts, concat_deltas};
 
+use self::finish::Finishing;
 use self::side::Side;
 use super::slots::NONE;
 use super::slots::{self, Index};
-use super::sorted::{by_group, group_of, row_of};
+use super::sorted::by_group;
 use crate::graph::NearestSpec;
 use crate::operator::{Context, Error, Operator, Output, StateChange, StateSpec};
 
@@ -47,6 +52,9 @@ const RIGHT: usize = 1;
 
 /// Changed rows that leave together.
 const CHANGES: usize = 1 << 14;
+
+/// Rows that are looked at in one go, more or less.
+const FUEL: u64 = 1 << 17;
 
 /// A left row with its match, or [`NONE`], that comes or goes.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +87,9 @@ pub(crate) struct Nearest {
     sides: [Side; 2],
     /// By slot of the left side.
     matched: Vec<u32>,
+    finishing: Option<Finishing>,
+    /// See [`FUEL`].
+    fuel: u64,
     /// Rows came back from the store: their matches are to be found.
     is_restored: bool,
 }
@@ -110,6 +121,8 @@ impl Nearest {
             absorbed: BTreeMap::new(),
             keys: slots::index(&keys.iter().collect::<Vec<_>>())?,
             matched: Vec::new(),
+            finishing: None,
+            fuel: FUEL,
             is_restored: false,
             spec,
         })
@@ -261,51 +274,40 @@ impl Nearest {
         }
     }
 
-    /// All changes of one key.
-    fn touch(
-        &mut self,
-        key: u32,
-        own: [&[u64]; 2],
-        incoming: &[Option<Incoming>; 2],
-        pairs: &mut Vec<Pair>,
-    ) {
-        let goes = |side: usize, packed: &&u64| {
-            let incoming = incoming[side].as_ref();
-            incoming.is_some_and(|incoming| incoming.weights.value(row_of(**packed)) < 0)
-        };
-        if let Some(left) = &incoming[LEFT] {
-            for packed in own[LEFT].iter().filter(|packed| goes(LEFT, packed)) {
-                let slot = self.change(LEFT, key, left, row_of(*packed));
-                self.show(slot, -1, pairs);
-            }
+    /// Earlier rows are taken: lets go of the left rows up to a time, and of the right rows before the last
+    /// one up to it. Gives the keys that may be empty.
+    fn let_go_earlier(&mut self, bound: i64) -> Vec<u32> {
+        let mut keys: Vec<u32> = Vec::new();
+        for (slot, key) in self.sides[LEFT].due(bound) {
+            self.sides[LEFT].let_go(key, slot);
+            keys.push(key);
         }
-        if let Some(right) = &incoming[RIGHT] {
-            for packed in own[RIGHT] {
-                self.change(RIGHT, key, right, row_of(*packed));
-            }
-            let mut rows = Vec::new();
-            for packed in own[RIGHT] {
-                self.concerned(key, right.times.row(row_of(*packed)).as_ref(), &mut rows);
-            }
-            rows.sort_unstable();
-            rows.dedup();
-            for row in rows {
-                let found = self.find(key, row);
-                if found != self.matched[row as usize] {
-                    self.show(row, -1, pairs);
-                    self.matched[row as usize] = found;
-                    self.show(row, 1, pairs);
-                }
-            }
+        let mut passed: Vec<u32> = self.sides[RIGHT].due(bound).map(|(_, key)| key).collect();
+        passed.sort_unstable();
+        passed.dedup();
+        for key in &passed {
+            self.sides[RIGHT].let_go_before(*key, bound);
         }
-        if let Some(left) = &incoming[LEFT] {
-            for packed in own[LEFT].iter().filter(|packed| !goes(LEFT, packed)) {
-                let slot = self.change(LEFT, key, left, row_of(*packed));
-                self.matched.resize(self.matched.len().max(slot as usize + 1), NONE);
-                self.matched[slot as usize] = self.find(key, slot);
-                self.show(slot, 1, pairs);
-            }
+        keys
+    }
+
+    /// Later rows are taken: lets go of the right rows up to a time, and of the left rows that have taken
+    /// one of them. Gives the keys that may be empty.
+    fn let_go_later(&mut self, bound: i64) -> Vec<u32> {
+        let mut passed: Vec<(u32, u32)> = self.sides[RIGHT].due(bound).collect();
+        // Those of a key stay in the order of their times.
+        passed.sort_by_key(|(_, key)| *key);
+        for of_key in passed.chunk_by(|one, other| one.1 == other.1) {
+            let Some((last, key)) = of_key.last().copied() else { continue };
+            let [left, right] = &self.sides;
+            let time = right.time(last);
+            let before = |slot: u32| !self.reaches(left.time(slot), time);
+            let done: Vec<u32> = left.lists[key as usize].from(before).collect();
+            self.sides[LEFT].marks.count(done.len() + 1);
+            done.into_iter().for_each(|slot| self.sides[LEFT].let_go(key, slot));
+            of_key.iter().for_each(|(slot, _)| self.sides[RIGHT].let_go(key, *slot));
         }
+        passed.into_iter().map(|(_, key)| key).collect()
     }
 
     /// Forgets a key that no row has any more.
@@ -331,22 +333,6 @@ impl Nearest {
     }
 }
 
-/// The changes of each key that occurs, ascending.
-fn by_key(orders: [&[u64]; 2]) -> impl Iterator<Item = (u32, [&[u64]; 2])> {
-    let mut rest = orders;
-    std::iter::from_fn(move || {
-        let first = rest.iter().filter_map(|order| order.first()).map(|packed| group_of(*packed));
-        let key = first.min()?;
-        let mut own = |side: usize| {
-            let count = rest[side].partition_point(|packed| group_of(*packed) <= key);
-            let (own, others) = rest[side].split_at(count);
-            rest[side] = others;
-            own
-        };
-        Some((key, [own(LEFT), own(RIGHT)]))
-    })
-}
-
 impl Operator for Nearest {
     fn absorb(&mut self, port: usize, delta: Delta, context: &Context) -> Result<(), Error> {
         if !delta.is_empty() {
@@ -357,26 +343,37 @@ impl Operator for Nearest {
 
     fn finish(&mut self, context: &Context, out: &mut Output) -> Result<(), Error> {
         self.rematch();
-        let Some([left, right]) = self.absorbed.remove(&context.ts) else {
-            return self.settle(context);
+        let mut finishing = match self.finishing.take() {
+            Some(finishing) => finishing,
+            None => match self.absorbed.remove(&context.ts) {
+                Some([left, right]) => Finishing::new([
+                    self.incoming(LEFT, &left, out)?,
+                    self.incoming(RIGHT, &right, out)?,
+                ]),
+                None => return self.settle(context),
+            },
         };
-        let incoming = [self.incoming(LEFT, &left, out)?, self.incoming(RIGHT, &right, out)?];
-        drop((left, right));
-        let orders = incoming.each_ref().map(|incoming| match incoming {
-            Some(incoming) => incoming.order.as_slice(),
-            None => &[],
-        });
-        let mut pairs = Vec::new();
-        for (key, own) in by_key(orders) {
-            self.touch(key, own, &incoming, &mut pairs);
+        let (mut pairs, begun) = (Vec::new(), self.touched());
+        let piece = usize::try_from(self.fuel).unwrap_or(usize::MAX);
+        while self.touched() - begun < self.fuel && self.go_on(&mut finishing, piece, &mut pairs) {
             if pairs.len() >= CHANGES {
                 self.emit(&mut pairs, out)?;
             }
-            self.forget(key);
         }
         self.emit(&mut pairs, out)?;
-        self.sides.iter_mut().for_each(Side::free);
-        self.settle(context)
+        if !finishing.is_within() {
+            self.sides.iter_mut().for_each(Side::free);
+        }
+        self.finishing = finishing.has_more().then_some(finishing);
+        if self.has_more() { Ok(()) } else { self.settle(context) }
+    }
+
+    fn has_more(&self) -> bool {
+        self.finishing.is_some()
+    }
+
+    fn set_fuel(&mut self, rows: usize) {
+        self.fuel = rows.max(1) as u64;
     }
 
     fn tables(&self) -> Vec<StateSpec> {
@@ -388,17 +385,10 @@ impl Operator for Nearest {
         let watermark = context.watermark(&settled.sources);
         let bound = watermark.and_then(|watermark| watermark.checked_sub(settled.shift));
         let Some(bound) = bound else { return Ok(()) };
-        let mut keys: Vec<u32> = Vec::new();
-        for (slot, key) in self.sides[LEFT].due(bound) {
-            self.sides[LEFT].let_go(key, slot);
-            keys.push(key);
-        }
-        let mut passed: Vec<u32> = self.sides[RIGHT].due(bound).map(|(_, key)| key).collect();
-        passed.sort_unstable();
-        passed.dedup();
-        for key in &passed {
-            self.sides[RIGHT].let_go_before(*key, bound);
-        }
+        let mut keys = match self.spec.side.later {
+            true => self.let_go_later(bound),
+            false => self.let_go_earlier(bound),
+        };
         self.sides.iter_mut().for_each(Side::free);
         keys.sort_unstable();
         keys.dedup();
@@ -425,6 +415,7 @@ impl Operator for Nearest {
             + self.sides.iter().map(Side::bytes).sum::<usize>()
             + self.matched.capacity() * size_of::<u32>()
             + absorbed.map(Delta::bytes).sum::<usize>()
+            + self.finishing.as_ref().map_or(0, Finishing::bytes)
     }
 
     fn touched(&self) -> u64 {

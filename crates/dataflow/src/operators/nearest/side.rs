@@ -76,7 +76,8 @@ impl Side {
             rows: Rows::new(&input.schema, &order(spec, side, column))?,
             lists: Vec::new(),
             known: Vec::new(),
-            due: spec.settled.is_some().then(BTreeSet::new),
+            // Left rows that wait for a later row go with that.
+            due: (spec.settled.is_some() && !(spec.side.later && side == LEFT)).then(BTreeSet::new),
             column,
             layout: Layout::new(input, &on, None, Vec::new()),
             marks: Marks::default(),
@@ -155,7 +156,8 @@ impl Side {
         self.removed.push(slot);
     }
 
-    /// Takes the rows up to a time off the list of those that are due: slots and keys.
+    /// Takes the rows up to a time off the list of those that are due: slots and keys, in the order of
+    /// their times.
     pub(super) fn due(&mut self, bound: i64) -> impl Iterator<Item = (u32, u32)> + use<> {
         let mut passed = Vec::new();
         if let Some(due) = &mut self.due {

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit};
 use millrace_plan::{
     JoinPair, Leaf, LeafKind, Meta, Nearest as Node, NearestSide, Node as Input, ViewPlan,
+    Watermark,
 };
 use millrace_types::{Delta, Epoch, ObjectId};
 
@@ -131,4 +133,85 @@ fn a_stop_forgets_no_match() {
     let mut driver = Driver::recover(&plan, 1, &store).unwrap();
     let gone = epoch(&mut driver, 3, &[], &[(1, 9, 90, -1)]);
     assert_eq!(gone, [(1, None, 1), (1, Some(90), -1)]);
+}
+
+#[test]
+fn rows_that_wait_for_a_later_one_go_with_it() {
+    let timestamp = || DataType::Timestamp(TimeUnit::Microsecond, None);
+    let schema = |names: [&str; 3]| {
+        let types = [DataType::Int64, timestamp(), DataType::Int64];
+        let fields = names.iter().zip(types).map(|(name, t)| Field::new(*name, t, true));
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    };
+    let settled = Watermark { column: 1, shift: 1, sources: vec![ObjectId(1), ObjectId(2)] };
+    for strict in [false, true] {
+        let mut plan = plan(true, NearestSide { later: true, strict });
+        let Input::Nearest(join) = &mut plan.root else { panic!("an ASOF join") };
+        join.settled = Some(settled.clone());
+        for (input, names) in
+            [(&mut join.left, ["k", "a", "n"]), (&mut join.right, ["l", "b", "m"])]
+        {
+            let Input::Leaf(leaf) = input else { panic!("a leaf") };
+            leaf.meta.schema = schema(names);
+        }
+        join.meta.schema =
+            Node::output_schema(true, &join.left.meta().schema, &join.right.meta().schema);
+        let mut driver = Driver::new(&plan, 1).unwrap();
+        driver.set_fuel(2);
+        let mut store = Store::default();
+        let timed = |names: [&str; 3], rows: &[Row]| {
+            let delta = delta(names, rows);
+            let schema = schema(names);
+            let columns = delta.rows.columns().iter().zip(schema.fields());
+            let columns = columns.map(|(column, field)| cast(column, field.data_type()).unwrap());
+            let columns = columns.collect();
+            let rows = RecordBatch::try_new(schema, columns).unwrap();
+            Delta::new(rows, delta.weights)
+        };
+        let mut epoch = |number: u64, left: &[Row], right: &[Row], watermark: i64| {
+            let ts = Epoch(number).ts();
+            driver.push(0, 0, &timed(["k", "a", "n"], left), ts).unwrap();
+            driver.push(1, 0, &timed(["l", "b", "m"], right), ts).unwrap();
+            let watermarks =
+                BTreeMap::from([(ObjectId(1), watermark), (ObjectId(2), watermark + 5)]);
+            driver.finish(ts, &watermarks).unwrap();
+            driver.checkpoint(&mut store).unwrap();
+            store.len()
+        };
+        let left = [(1, 5, 1, 1), (1, 20, 2, 1), (1, 30, 3, 1), (2, 5, 4, 1)];
+        let right = [(1, 10, 100, 1), (1, 20, 200, 1), (1, 40, 400, 1)];
+        assert_eq!(epoch(1, &left, &right, 5), 7);
+        // The first right row, and the left one before it; rows of another key have come.
+        assert_eq!(epoch(2, &[(9, 90, 5, 1)], &[], 11), 6);
+        // The second right row; a left one of its very time takes it, or does not.
+        assert_eq!(epoch(3, &[(9, 91, 6, 1)], &[], 21), if strict { 6 } else { 5 });
+        assert_eq!(epoch(4, &[(1, 35, 7, 1)], &[], 40), if strict { 7 } else { 6 });
+        // What has found none stays.
+        assert_eq!(epoch(5, &[(9, 92, 8, 1)], &[], 50), 4);
+    }
+}
+
+#[test]
+fn many_rows_of_a_key_change_in_pieces_and_show_the_same() {
+    for side in [LAST, NearestSide { later: true, strict: true }] {
+        let run = |fuel: usize| {
+            let mut driver = Driver::new(&plan(true, side), 1).unwrap();
+            driver.set_fuel(fuel);
+            let row = |n: i64| (n % 2, n * 7 % 50, n, 1);
+            let left: Vec<Row> = (0..40).map(row).collect();
+            let right: Vec<Row> = (0..40).map(|n| (n % 2, n * 11 % 50, 100 + n, 1)).collect();
+            let first = epoch(&mut driver, 1, &left, &right);
+            let gone = |rows: &[Row]| -> Vec<Row> {
+                rows.iter().step_by(3).map(|row| (row.0, row.1, row.2, -1)).collect()
+            };
+            let come: Vec<Row> = (0..20).map(|n| (n % 2, n * 5 % 50, 200 + n, 1)).collect();
+            let both = [gone(&right), come].concat();
+            (first, epoch(&mut driver, 2, &gone(&left), &both))
+        };
+        let whole = run(1 << 20);
+        assert!(whole.1.len() > 20, "{whole:?}");
+        for fuel in [1, 2, 5, 40] {
+            assert_eq!(run(fuel), whole, "fuel {fuel}");
+        }
+    }
 }

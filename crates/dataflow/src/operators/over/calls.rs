@@ -43,25 +43,37 @@ impl Calls {
         Ok(Calls { input, output: Arc::clone(&spec.output), calls, converter })
     }
 
-    /// What they say of the rows of a partition, or why they say nothing.
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// The rows of a partition, as the functions take them.
     ///
     /// # Errors
     /// Arrow's.
-    pub(super) fn run(&self, columns: Vec<ArrayRef>) -> Result<Result<Encoded, Failure>, Error> {
-        let rows = RecordBatch::try_new(Arc::clone(&self.input), columns)?;
-        let first = self.input.fields().len();
-        let mut results: Vec<ArrayRef> = Vec::with_capacity(self.calls.len());
-        for (number, call) in self.calls.iter().enumerate() {
-            let wanted = self.output.field(first + number).data_type();
-            let found = guarded(|| call.evaluate(&rows))
-                .and_then(|found| found.map_err(|error| Failure::of(&error, Some(wanted))));
-            match found {
-                Ok(column) if column.data_type() == wanted => results.push(column),
-                Ok(column) => results.push(cast(&column, wanted)?),
-                Err(failure) => return Ok(Err(failure)),
-            }
+    pub(super) fn rows(&self, columns: Vec<ArrayRef>) -> Result<RecordBatch, ArrowError> {
+        RecordBatch::try_new(Arc::clone(&self.input), columns)
+    }
+
+    /// What one of them says of the rows of a partition, or why it says nothing.
+    ///
+    /// # Errors
+    /// Arrow's.
+    pub(super) fn evaluate(
+        &self,
+        number: usize,
+        rows: &RecordBatch,
+    ) -> Result<Result<ArrayRef, Failure>, Error> {
+        let wanted = self.output.field(self.input.fields().len() + number).data_type();
+        let call = &self.calls[number];
+        let found = guarded(|| call.evaluate(rows))
+            .and_then(|found| found.map_err(|error| Failure::of(&error, Some(wanted))));
+        match found {
+            Ok(column) if column.data_type() == wanted => Ok(Ok(column)),
+            Ok(column) => Ok(Ok(cast(&column, wanted)?)),
+            Err(failure) => Ok(Err(failure)),
         }
-        Ok(Ok(self.encode(&results)?))
     }
 
     /// The columns of results as bytes.

@@ -9,8 +9,8 @@
 //! partition for which a function fails (a sum out of range) has no rows but an error row, until it
 //! succeeds again.
 //!
-//! After so many rows of partitions that were looked at again the operator stops and lets others take
-//! their turns; one partition is looked at in one go.
+//! After so many rows that were looked at the operator stops and lets others take their turns, in the midst
+//! of a partition, too ([`partition`]); one function runs over one partition in one go.
 //!
 //! State: a table keyed by the partition and the input's key. A row stays until it is retracted,
 //! or until the time that its partition names has passed.
@@ -19,6 +19,7 @@
 //! strictly (`sorted`). 3. either all rows of a partition show results, or it has a failure.
 
 mod calls;
+mod partition;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -32,19 +33,20 @@ use arrow::row::Rows as Encoded;
 use millrace_types::Delta;
 
 use self::calls::{Calls, Said};
+use self::partition::Partition;
 use super::pieces::Pieces;
 use super::slots::Marks;
 use super::slots::{self, Index};
-use super::sorted::{Closing, Layout, List, Rows, by_group, group_of, row_of};
+use super::sorted::{Closing, Layout, List, Rows, by_group, group_of};
 use crate::failure::print_key;
 use crate::graph::OverSpec;
-use crate::operator::{Context, Error, ErrorRow, Operator, Output, StateChange, StateSpec};
+use crate::operator::{Context, Error, Operator, Output, StateChange, StateSpec};
 
 /// Changed rows that leave together.
 const CHANGES: usize = 1 << 14;
 
 /// Rows that are looked at in one go, more or less.
-const FUEL: u64 = 1 << 16;
+const FUEL: u64 = 1 << 17;
 
 /// Why a partition has no results: code and message.
 type Failed = (String, String);
@@ -64,8 +66,28 @@ struct Finishing {
     weights: Int64Array,
     /// Rows by their partition, packed.
     order: Vec<u64>,
-    /// So many are done.
+    /// The partitions of so many are done or under way.
     at: usize,
+    under_way: Option<Partition>,
+}
+
+impl Finishing {
+    /// The partition that is under way, or the next one.
+    fn next(&mut self) -> Option<Partition> {
+        if let Some(partition) = self.under_way.take() {
+            return Some(partition);
+        }
+        let rest = &self.order[self.at..];
+        let group = group_of(*rest.first()?);
+        let count = rest.partition_point(|packed| group_of(*packed) <= group);
+        let changes = (self.at, self.at + count);
+        self.at += count;
+        Some(Partition::new(group, changes))
+    }
+
+    fn has_more(&self) -> bool {
+        self.under_way.is_some() || self.at < self.order.len()
+    }
 }
 
 /// See the head of the file.
@@ -175,47 +197,6 @@ impl Over {
         }
     }
 
-    /// Runs the functions again over one partition.
-    fn run(
-        &mut self,
-        group: u32,
-        changelog: bool,
-        leaving: &mut Leaving,
-    ) -> Result<Option<Failed>, Error> {
-        let slots: Vec<u32> = self.lists[group as usize].iter().collect();
-        self.marks.count(slots.len());
-        if slots.is_empty() {
-            return Ok(None);
-        }
-        let said = match self.calls.run(self.rows.decode(&slots)?)? {
-            Ok(said) => said,
-            Err(failure) => {
-                for slot in slots {
-                    self.marks.set(slot);
-                    if let Some(said) = self.said[slot as usize].take() {
-                        leaving.gone.0.push(slot);
-                        leaving.gone.1.push(said);
-                    }
-                }
-                return Ok(Some((failure.code.code().to_owned(), failure.message)));
-            }
-        };
-        for (row, slot) in slots.into_iter().enumerate() {
-            let new = said.row(row);
-            let shown = &mut self.said[slot as usize];
-            if shown.as_deref() == Some(new.as_ref()) {
-                continue;
-            }
-            self.marks.set(slot);
-            if let Some(old) = shown.replace(new.as_ref().into()).filter(|_| changelog) {
-                leaving.gone.0.push(slot);
-                leaving.gone.1.push(old);
-            }
-            leaving.come.push(slot);
-        }
-        Ok(None)
-    }
-
     /// Rows of a time, by partition.
     fn begin(&mut self, delta: Delta) -> Result<Finishing, Error> {
         let delta = delta.consolidate()?;
@@ -223,39 +204,8 @@ impl Over {
         let encoded = self.rows.encode(columns)?;
         let groups = self.groups(columns, delta.len())?;
         self.closing.add(&groups, columns, &self.lists);
-        Ok(Finishing { encoded, weights: delta.weights.clone(), order: by_group(&groups), at: 0 })
-    }
-
-    /// The changes of one group.
-    fn touch(
-        &mut self,
-        own: &[u64],
-        (encoded, weights): (&Encoded, &Int64Array),
-        context: &Context,
-        (leaving, out): (&mut Leaving, &mut Output),
-    ) -> Result<(), Error> {
-        let group = group_of(own[0]);
-        for packed in own {
-            let row = row_of(*packed);
-            self.change(group, encoded.row(row).as_ref(), weights.value(row), leaving);
-        }
-        let new = self.run(group, context.changelog, leaving)?;
-        let old = match &new {
-            Some(new) => self.failures.insert(group, new.clone()),
-            None => self.failures.remove(&group),
-        };
-        if old != new {
-            let key = self.key(encoded.row(row_of(own[0])).as_ref())?;
-            for ((code, message), weight) in
-                old.into_iter().map(|old| (old, -1)).chain(new.map(|new| (new, 1)))
-            {
-                out.errors.push(ErrorRow { key: key.clone(), code, message, weight });
-            }
-        }
-        if self.lists[group as usize].is_empty() {
-            self.groups.remove(group);
-        }
-        Ok(())
+        let (weights, order) = (delta.weights.clone(), by_group(&groups));
+        Ok(Finishing { encoded, weights, order, at: 0, under_way: None })
     }
 
     /// The columns of a row's partition, printed.
@@ -311,14 +261,13 @@ impl Operator for Over {
                 None => return self.settle(context),
             },
         };
-        let (mut leaving, begun) = (Leaving::default(), self.marks.touched());
-        while finishing.at < finishing.order.len() && self.marks.touched() - begun < self.fuel {
-            let rest = &finishing.order[finishing.at..];
-            let first = group_of(rest[0]);
-            let own = &rest[..rest.partition_point(|packed| group_of(*packed) <= first)];
-            let changes = (&finishing.encoded, &finishing.weights);
-            self.touch(own, changes, context, (&mut leaving, out))?;
-            finishing.at += own.len();
+        let (mut leaving, mut spent) = (Leaving::default(), 0);
+        while spent < self.fuel {
+            let Some(partition) = finishing.next() else { break };
+            let ways = (&mut leaving, &mut *out);
+            let (rest, cost) = self.look(partition, &finishing, context, ways)?;
+            finishing.under_way = rest;
+            spent += cost;
             if leaving.gone.0.len() + leaving.come.len() >= CHANGES {
                 self.emit(&mut leaving, out)?;
             }
@@ -328,7 +277,7 @@ impl Operator for Over {
             self.marks.unset(slot);
             self.gone.extend(self.rows.remove(slot));
         }
-        self.finishing = (finishing.at < finishing.order.len()).then_some(finishing);
+        self.finishing = finishing.has_more().then_some(finishing);
         if self.has_more() { Ok(()) } else { self.settle(context) }
     }
 
@@ -379,7 +328,8 @@ impl Operator for Over {
 
     fn bytes(&self) -> usize {
         let finishing = self.finishing.as_ref().map_or(0, |finishing| {
-            finishing.encoded.size() + finishing.order.len() * 2 * size_of::<u64>()
+            let under_way = finishing.under_way.as_ref().map_or(0, Partition::bytes);
+            finishing.encoded.size() + finishing.order.len() * 2 * size_of::<u64>() + under_way
         });
         let gone = self.gone.iter().map(|row| row.len()).sum::<usize>();
         let lists = self.lists.capacity() * size_of::<List>();

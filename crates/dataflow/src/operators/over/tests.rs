@@ -193,3 +193,22 @@ fn small() -> WindowFunctionDefinition {
     let small = create_udaf("small", vec![DataType::Int64], bigint(), volatility, make, state);
     Arc::new(small).into()
 }
+
+#[test]
+fn a_partition_is_looked_at_in_pieces_and_shows_the_same() {
+    let run = |fuel: usize| {
+        let mut driver = Driver::new(&plan(&[rank_udwf().into(), lag_udwf().into()]), 1).unwrap();
+        driver.set_fuel(fuel);
+        let come: Vec<Row> = (0..50).map(|n| ([n % 2, n * 7 % 20, n], 1)).collect();
+        let changes: Vec<Row> = (0..50)
+            .step_by(4)
+            .flat_map(|n| [([n % 2, n * 7 % 20, n], -1), ([n % 2, 20 - n % 20, n], 1)])
+            .collect();
+        (epoch(&mut driver, 1, &come).0, epoch(&mut driver, 2, &changes).0)
+    };
+    let whole = run(1 << 20);
+    assert!(whole.1.len() > 20, "{whole:?}");
+    for fuel in [1, 3, 20, 60] {
+        assert_eq!(run(fuel), whole, "fuel {fuel}");
+    }
+}
