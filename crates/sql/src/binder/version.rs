@@ -41,6 +41,9 @@ fn is_now(version: &TableVersion) -> bool {
 
 /// True for a call of `PROCTIME()`.
 pub(super) fn is_proctime(expr: &SqlExpr) -> bool {
+    if let SqlExpr::Nested(inner) = expr {
+        return is_proctime(inner);
+    }
     let SqlExpr::Function(call) = expr else { return false };
     let [ObjectNamePart::Identifier(name)] = call.name.0.as_slice() else { return false };
     let empty = match &call.args {
