@@ -17,10 +17,13 @@ use crate::coordinator::{Coordinator, Message, load_catalog, logged_now};
 use crate::error::ServerError;
 use crate::session::Sessions;
 use crate::shared::Shared;
-use crate::{http, stops};
+use crate::{http, memory, stops};
 
 /// How long clients may take to finish when the server ends.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// Arenas of malloc at least: workers are not the only threads.
+const ARENAS_MIN: usize = 2;
 
 /// Runs the server until it is told to end.
 ///
@@ -29,6 +32,7 @@ const GRACE: Duration = Duration::from_secs(5);
 pub fn run(options: Options) -> Result<(), ServerError> {
     log_to_stderr()?;
     let config = options.resolve()?;
+    memory::bound_arenas(config.workers.max(ARENAS_MIN));
     start(config)?.wait()
 }
 
