@@ -33,7 +33,7 @@ const FORMS: [&str; 18] = [
 ];
 
 /// Steps, operators and happenings that a run must have reached.
-const WANTED: [&str; 86] = [
+const WANTED: &[&str] = &[
     "upsert",
     "top-n with ties",
     "top-n with ties of rows that only come",
