@@ -147,7 +147,7 @@ pub struct CopyOptions {
 pub struct Change {
     /// An `INSERT`, `UPDATE` or `DELETE`.
     pub statement: SqlStatement,
-    /// Its first word.
+    /// Its first word; `COPY` for an `INSERT` that stands for one.
     pub verb: &'static str,
     /// The statement's own text.
     pub text: String,

@@ -14,8 +14,13 @@ pub(crate) const DATABASE: &str = "dev";
 /// The one schema of user objects.
 pub(crate) const SCHEMA: &str = "public";
 
-/// The table of the columns that USING merges; first in every order of names.
+/// What the names of tables of columns that USING merges begin with; first in every order of names.
 pub(crate) const MERGED: &str = "\u{0}using";
+
+/// True for the name of such a table.
+pub(crate) fn is_merged(table: &str) -> bool {
+    table.starts_with(MERGED)
+}
 
 /// An identifier as PostgreSQL stores it: folded unless quoted.
 pub(crate) fn fold(ident: &Ident) -> String {
@@ -103,6 +108,11 @@ const RESERVED: [&str; 75] = [
     "when",
     "where",
 ];
+
+/// True for a word that is a name only in quotes.
+pub(crate) fn is_reserved(word: &str) -> bool {
+    RESERVED.contains(&word)
+}
 
 /// The part of a name that would have to stand in quotes.
 pub(crate) fn reserved(name: &ObjectName) -> Option<&Ident> {

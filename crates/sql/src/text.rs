@@ -81,6 +81,16 @@ impl<'a> Text<'a> {
             .or_else(|| self.find_name(name))
     }
 
+    /// Where an operator stands, if it stands once.
+    pub(crate) fn find_only(&self, operator: &str) -> Option<usize> {
+        let tokens = self.tokens();
+        let mut found = tokens.iter().filter(|token| token.token.to_string() == operator);
+        match (found.next(), found.next()) {
+            (Some(one), None) => self.position(one.span.start),
+            _ => None,
+        }
+    }
+
     fn find(&self, wanted: impl Fn(&Token, &Token) -> bool) -> Option<usize> {
         let tokens = self.tokens();
         let words: Vec<&TokenWithSpan> =

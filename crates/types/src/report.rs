@@ -36,6 +36,12 @@ states! {
     INVALID_TIME_ZONE_DISPLACEMENT = "22009";
     /// An interval is too long.
     INTERVAL_FIELD_OVERFLOW = "22015";
+    /// NULL where a value is needed.
+    NULL_VALUE_NOT_ALLOWED = "22004";
+    /// A regular expression that is none.
+    INVALID_REGULAR_EXPRESSION = "2201B";
+    /// Buckets that no value could be in.
+    INVALID_ARGUMENT_FOR_WIDTH_BUCKET = "2201G";
     /// Division by zero.
     DIVISION_BY_ZERO = "22012";
     /// An argument has a value that the function does not take.

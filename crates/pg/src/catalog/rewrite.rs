@@ -89,7 +89,7 @@ fn is_session_word(name: &str) -> bool {
 fn is_catalog_function(name: &ObjectName) -> bool {
     let parts = parts(name);
     let Some(last) = parts.last() else { return false };
-    last.starts_with("pg_")
+    (last.starts_with("pg_") && last != "pg_typeof")
         || (last.starts_with("has_") && last.ends_with("_privilege"))
         || is_session_word(last)
         || parts.first().is_some_and(|schema| parts.len() > 1 && schema == "pg_catalog")
@@ -100,7 +100,6 @@ fn is_catalog_function(name: &ObjectName) -> bool {
                 | "current_setting"
                 | "set_config"
                 | "format_type"
-                | "quote_ident"
                 | "parse_ident"
                 | "to_regclass"
                 | "obj_description"

@@ -50,6 +50,8 @@ pub enum Request {
     Create(Box<Object>, Reply),
     /// Creates and fills a materialized view, or a table that a connector fills.
     CreateMaterializedView(Box<NewView>, Reply),
+    /// Asks whether objects may be dropped, once these jobs have been given up.
+    MayDrop(Vec<ObjectId>, Vec<ObjectId>, Reply),
     /// Drops objects, dependants included where the session says so.
     Drop(Vec<ObjectId>, bool, Reply),
     /// Gives up a view that is being filled.
@@ -62,6 +64,7 @@ impl Request {
         let (Request::Create(_, reply)
         | Request::CreateMaterializedView(_, reply)
         | Request::CancelJob(_, reply)
+        | Request::MayDrop(_, _, reply)
         | Request::Drop(_, _, reply)) = self;
         // A client that has gone needs no answer.
         drop(reply.send(Err(report)));
@@ -100,6 +103,10 @@ impl Coordinator {
             Request::Create(object, reply) => self.create(*object, reply),
             Request::CreateMaterializedView(new, reply) => {
                 self.create_materialized_view(*new, reply)
+            }
+            Request::MayDrop(ids, jobs, reply) => {
+                drop(reply.send(self.free(&ids, &jobs)));
+                Ok(())
             }
             Request::Drop(ids, cascade, reply) => self.drop_objects(ids, cascade, reply),
             Request::CancelJob(job, reply) => {
@@ -351,15 +358,11 @@ impl Coordinator {
         self.post_status(self.shared.clock.now());
     }
 
-    fn drop_objects(
-        &mut self,
-        ids: Vec<ObjectId>,
-        cascade: bool,
-        reply: Reply,
-    ) -> Result<(), ServerError> {
+    /// An error if something depends on objects that is neither one of them nor one of some jobs.
+    fn free(&self, ids: &[ObjectId], given_up: &[ObjectId]) -> Result<(), Report> {
         let catalog = self.catalog();
         let mut all: BTreeSet<ObjectId> = ids.iter().copied().collect();
-        for id in &ids {
+        for id in ids {
             let above = catalog.dependants(*id);
             // An index goes with what it is on.
             let is_index = |id: &ObjectId| {
@@ -367,14 +370,29 @@ impl Coordinator {
             };
             let outside = above.iter().filter(|a| !all.contains(a) && !is_index(a));
             let outside: Vec<_> = outside.copied().collect();
-            let jobs = self.jobs_over(*id);
-            let free = outside.is_empty() && jobs.is_empty();
-            if !cascade && !free {
-                drop(reply.send(Err(depended_on(&catalog, *id, &outside, &jobs))));
-                return Ok(());
+            let mut jobs = self.jobs_over(*id);
+            jobs.retain(|job| !given_up.contains(job));
+            if !outside.is_empty() || !jobs.is_empty() {
+                return Err(depended_on(&catalog, *id, &outside, &jobs));
             }
             all.extend(above);
         }
+        Ok(())
+    }
+
+    fn drop_objects(
+        &mut self,
+        ids: Vec<ObjectId>,
+        cascade: bool,
+        reply: Reply,
+    ) -> Result<(), ServerError> {
+        if !cascade && let Err(report) = self.free(&ids, &[]) {
+            drop(reply.send(Err(report)));
+            return Ok(());
+        }
+        let catalog = self.catalog();
+        let above = ids.iter().flat_map(|id| catalog.dependants(*id));
+        let all: BTreeSet<ObjectId> = ids.iter().copied().chain(above).collect();
         for job in all.iter().flat_map(|id| self.jobs_over(*id)).collect::<Vec<_>>() {
             self.give_up(job);
         }

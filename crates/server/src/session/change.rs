@@ -445,14 +445,12 @@ fn first_of_each(table: &Table, found: &RecordBatch) -> Result<RecordBatch, Repo
 }
 
 fn duplicate(plan: &ChangePlan, rows: &RecordBatch, row: u32) -> Report {
-    use arrow::util::display::array_value_to_string;
     let table = plan.definition();
     let row = usize::try_from(row).expect("an index");
     let names = table.key.iter().map(|column| table.columns[*column].name.clone());
-    let values = table
-        .key
-        .iter()
-        .map(|column| array_value_to_string(rows.column(*column), row).unwrap_or_default());
+    let values = table.key.iter().map(|column| {
+        millrace_sql::functions::shown(rows.column(*column), row).unwrap_or_default()
+    });
     let detail = format!(
         "Key ({})=({}) already exists.",
         names.collect::<Vec<_>>().join(", "),

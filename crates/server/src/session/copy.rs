@@ -49,7 +49,7 @@ impl Conn {
             quoted(COPIED)
         );
         match millrace_sql::parse(&text)?.pop() {
-            Some(Statement::Change(change)) => Ok(*change),
+            Some(Statement::Change(change)) => Ok(ast::Change { verb: "COPY", ..*change }),
             _ => Err(Report::new(SqlState::INTERNAL_ERROR, "a copy is no insert")),
         }
     }

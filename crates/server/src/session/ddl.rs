@@ -237,6 +237,11 @@ impl Conn {
                 Err(_) => return Err(positioned(missing(drop.kind, &name.name), name)),
             }
         }
+        // All go, or none.
+        if !jobs.is_empty() && !ids.is_empty() && !drop.cascade {
+            let (ids, jobs) = (ids.clone(), jobs.iter().map(|(job, _)| *job).collect());
+            self.ask(|reply| Request::MayDrop(ids, jobs, reply)).await?;
+        }
         for (job, name) in jobs {
             // One that has become a view meanwhile is dropped as such.
             if self.cancel_job(job).await.is_err() {

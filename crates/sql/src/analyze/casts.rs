@@ -3,7 +3,7 @@
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue};
-use datafusion::logical_expr::expr::Cast;
+use datafusion::logical_expr::expr::{Cast, ScalarFunction};
 use datafusion::logical_expr::{Expr, ExprSchemable};
 use millrace_types::{SqlState, SqlType};
 
@@ -30,6 +30,15 @@ pub(super) fn check(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> 
         }
     }
     Ok(Transformed::no(expr))
+}
+
+/// The value that is assigned to a column, if its type allows it.
+pub(super) fn assigned(call: ScalarFunction, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let [value, zero, _] = call.args.as_slice() else {
+        return Ok(Transformed::no(Expr::ScalarFunction(call)));
+    };
+    let (found, to) = (value.get_type(schema)?, zero.get_type(schema)?);
+    functions::assigned(call, &found, &to).map(Transformed::yes)
 }
 
 /// The call of our function for a cast that differs; the value where a constant is cast.

@@ -15,6 +15,7 @@ mod arithmetic;
 mod casts;
 mod equal;
 mod json;
+mod literals;
 mod multisets;
 mod nested;
 mod operators;
@@ -35,6 +36,8 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
+
+use crate::functions::ASSIGNED;
 
 pub(crate) use multisets::as_counts;
 pub(crate) use operators::Operators;
@@ -83,6 +86,7 @@ fn replaced(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         Expr::BinaryExpr(binary) => Ok(arithmetic::checked(binary, schema)),
         Expr::Negative(inner) => arithmetic::negated(inner, schema),
         Expr::Cast(cast) => casts::converted(cast, schema),
+        Expr::ScalarFunction(call) if call.name() == ASSIGNED => casts::assigned(call, schema),
         other => Ok(Transformed::no(other)),
     }
 }

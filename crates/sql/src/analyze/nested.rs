@@ -1,9 +1,14 @@
 //! Arrays and records among operands: literals that take their types, and the ways into them.
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::error::DataFusionError;
+use datafusion::functions::core::expr_fn::get_field;
 use datafusion::logical_expr::binary::comparison_coercion;
+use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::planner::{PlannerResult, RawFieldAccessExpr};
+use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, lit, when};
 use millrace_types::SqlState;
 
@@ -79,6 +84,37 @@ pub(super) fn accessed(
         }
         (_, field_access) => PlannerResult::Original(RawFieldAccessExpr { field_access, expr }),
     })
+}
+
+/// `IS NULL` and `IS NOT NULL` of a record: of all of its fields.
+pub(super) fn fields_are(
+    value: Expr,
+    is: fn(Box<Expr>) -> Expr,
+    schema: &DFSchema,
+) -> Result<Transformed<Expr>> {
+    let Ok(DataType::Struct(fields)) = value.get_type(schema) else {
+        return Ok(Transformed::no(is(Box::new(value))));
+    };
+    let all = match &value {
+        Expr::ScalarFunction(call) if call.name() == "struct" => {
+            conjunction(call.args.iter().map(|field| is(Box::new(field.clone()))))
+        }
+        _ => {
+            let field = |field: &FieldRef| get_field(value.clone(), field.name().as_str());
+            conjunction(fields.iter().map(|one| is(Box::new(field(one)))))
+        }
+    };
+    Ok(Transformed::yes(all.unwrap_or_else(|| is(Box::new(value)))))
+}
+
+/// Turns the greatest and the least of records away, which PostgreSQL does not have either.
+pub(super) fn check_extreme(call: &AggregateFunction, schema: &DFSchema) -> Result<()> {
+    let name = call.func.name();
+    let is_record = |arg: &Expr| matches!(arg.get_type(schema), Ok(DataType::Struct(_)));
+    match matches!(name, "max" | "min") && call.params.args.first().is_some_and(is_record) {
+        true => Err(DataFusionError::Plan(format!("function {name}(record) does not exist"))),
+        false => Ok(()),
+    }
 }
 
 fn is_positive(place: &Expr) -> bool {

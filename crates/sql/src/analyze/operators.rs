@@ -7,7 +7,7 @@
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{Column, DFSchema, Result, ScalarValue, TableReference};
+use datafusion::common::{Column, DFSchema, Result, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::functions_nested::expr_fn::array_has_any;
 use datafusion::logical_expr::expr::{InList, ScalarFunction};
@@ -21,10 +21,10 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 use millrace_types::{NUMERIC_PRECISION, NUMERIC_SCALE, SqlType};
 
 use super::equal::by_length;
-use super::{json, nested};
+use super::{json, literals, nested};
 use crate::error;
 use crate::functions::{self, Arithmetic, bare_name};
-use crate::names::MERGED;
+use crate::names::is_merged;
 
 /// Plans `left operator right` as PostgreSQL resolves it.
 #[derive(Debug)]
@@ -95,15 +95,14 @@ impl ExprPlanner for Operators {
 
 /// A name that several columns have of which USING or NATURAL has made one.
 fn merged(expr: Expr, schema: &DFSchema) -> Expr {
-    let table = TableReference::bare(MERGED);
-    match expr {
-        Expr::Column(column)
-            if column.relation.is_none()
-                && schema.has_column_with_qualified_name(&table, &column.name) =>
-        {
-            Expr::Column(Column { relation: Some(table), ..column })
-        }
-        other => other,
+    let Expr::Column(Column { relation: None, name, .. }) = &expr else { return expr };
+    let found = schema.columns_with_unqualified_name(name).into_iter();
+    let is_merged =
+        |column: &Column| column.relation.as_ref().is_some_and(|table| is_merged(table.table()));
+    let mut merged = found.filter(is_merged);
+    match (merged.next(), merged.next()) {
+        (Some(column), None) => Expr::Column(column),
+        _ => expr,
     }
 }
 
@@ -147,9 +146,19 @@ pub(super) fn adapt(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> 
             let binary = BinaryExpr { left: Box::new(left), op, right: Box::new(right) };
             Ok(Transformed::yes(Expr::BinaryExpr(binary)))
         }
+        Expr::AggregateFunction(call) => {
+            nested::check_extreme(&call, schema)?;
+            Ok(Transformed::no(Expr::AggregateFunction(call)))
+        }
         Expr::WindowFunction(call) => Ok(by_length(*call, schema)),
+        Expr::IsNull(value) => nested::fields_are(*value, Expr::IsNull, schema),
+        Expr::IsNotNull(value) => nested::fields_are(*value, Expr::IsNotNull, schema),
         Expr::Case(case) => branches(searched(case, schema)?, schema),
         Expr::ScalarFunction(call) if call.name() == "nullif" => unless_equal(call, schema),
+        Expr::ScalarFunction(call) => match literals::construct(call.name()) {
+            Some(construct) => chosen(construct, call, schema),
+            None => Ok(Transformed::no(Expr::ScalarFunction(call))),
+        },
         other => Ok(Transformed::no(other)),
     }
 }
@@ -187,12 +196,36 @@ fn unless_equal(call: ScalarFunction, schema: &DFSchema) -> Result<Transformed<E
             let case = Case::new(None, vec![when], Some(Box::new(value.clone())));
             return Ok(Transformed::yes(Expr::Case(case)));
         }
+        if is_untyped(value) || is_untyped(other) {
+            let args = vec![left, right];
+            return Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction { args, ..call })));
+        }
     }
     Ok(Transformed::no(Expr::ScalarFunction(call)))
 }
 
+/// A call that gives one of its arguments.
+fn chosen(construct: &str, call: ScalarFunction, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let Some(wanted) = literals::matched(construct, call.args.iter(), schema)? else {
+        return Ok(Transformed::no(Expr::ScalarFunction(call)));
+    };
+    let args =
+        call.args.into_iter().map(|arg| literals::taking(arg, &wanted)).collect::<Result<_>>()?;
+    Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction { args, ..call })))
+}
+
 /// Numerics are double precision where another result of a CASE is a float.
 fn branches(mut case: Case, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    // PostgreSQL looks at ELSE first.
+    let last = case.else_expr.iter().map(|last| &**last);
+    let all = last.chain(case.when_then_expr.iter().map(|(_, then)| &**then));
+    if let Some(wanted) = literals::matched("CASE", all, schema)? {
+        for result in
+            case.when_then_expr.iter_mut().map(|(_, then)| then).chain(&mut case.else_expr)
+        {
+            **result = literals::taking(std::mem::take(&mut **result), &wanted)?;
+        }
+    }
     let results = || {
         let results = case.when_then_expr.iter().map(|(_, then)| then);
         results.chain(case.else_expr.iter())
@@ -407,6 +440,10 @@ fn calculated(
     let no_such = || Err(no_operator(&left_type, &operator.to_string(), &right_type));
     match kinds {
         (Kind::Number, Kind::Number) => {
+            let is_float = left_type.is_floating() || right_type.is_floating();
+            if operator == Operator::Modulo && is_float {
+                return no_such();
+            }
             if let Some(function) = exact(operator, types) {
                 return Ok(PlannerResult::Planned(functions::arithmetic(function, left, right)));
             }

@@ -1,9 +1,10 @@
-//! Calls over a subquery that is sorted: `SELECT array_agg(x) FROM (SELECT ... ORDER BY y) AS s`.
+//! What stands over a subquery that is sorted: `SELECT array_agg(x) FROM (SELECT ... ORDER BY y) AS s`,
+//! `SELECT * FROM (SELECT ... ORDER BY y) AS s LIMIT 3`.
 //!
 //! No order of a subquery is promised, but PostgreSQL gives its rows on as they were sorted, and queries
-//! count on it. So a call that depends on the order of rows and has none of its own takes that of the
-//! subquery: its keys come along as further columns. Any other ORDER BY of a subquery in FROM is dropped,
-//! unless there is a LIMIT above it.
+//! count on it. So a call that depends on the order of rows, a LIMIT and a whole query that have none of
+//! their own take that of the subquery: its keys come along as further columns. Any other ORDER BY of a
+//! subquery in FROM is dropped, unless it has a LIMIT itself.
 
 use std::sync::Arc;
 
@@ -11,17 +12,23 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, Result};
 use datafusion::logical_expr::expr::Sort as Order;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::{Expr, Filter, LogicalPlan, Projection, SubqueryAlias};
+use datafusion::logical_expr::{Expr, Filter, Limit, LogicalPlan, Projection, Sort, SubqueryAlias};
 
 use super::ties::ORDERED;
+use super::with_ties::count as ties;
 
 /// Window functions whose result depends on the order of rows, beside the aggregates.
 const NUMBERED: [&str; 4] = ["row_number", "ntile", "lag", "lead"];
 
-/// The plan whose calls have the orders of their subqueries.
+/// The plan whose calls and limits have the orders of their subqueries.
 pub(crate) fn with_sorted(plan: LogicalPlan) -> Result<LogicalPlan> {
     let changed = plan.transform_up_with_subqueries(|node| {
         let (input, calls) = match &node {
+            LogicalPlan::Limit(limit) if ties(limit).is_none() => {
+                let Some(input) = lifted(&limit.input)? else { return Ok(Transformed::no(node)) };
+                let limit = Limit { input: Arc::new(input), ..limit.clone() };
+                return Ok(Transformed::yes(LogicalPlan::Limit(limit)));
+            }
             LogicalPlan::Aggregate(aggregate) => (&aggregate.input, &aggregate.aggr_expr),
             LogicalPlan::Window(window) => (&window.input, &window.window_expr),
             _ => return Ok(Transformed::no(node)),
@@ -39,7 +46,9 @@ pub(crate) fn with_sorted(plan: LogicalPlan) -> Result<LogicalPlan> {
         let exprs = ordered.data.expressions();
         ordered.data.with_new_exprs(exprs, vec![input]).map(Transformed::yes)
     });
-    let unsorted = changed?.data.transform_up_with_subqueries(|node| match node {
+    let whole = changed?.data;
+    let whole = lifted(&whole)?.unwrap_or(whole);
+    let unsorted = whole.transform_up_with_subqueries(|node| match node {
         LogicalPlan::SubqueryAlias(alias) => {
             let input = unsorted(Arc::unwrap_or_clone(alias.input))?;
             let alias = SubqueryAlias::try_new(Arc::new(input), alias.alias)?;
@@ -48,6 +57,26 @@ pub(crate) fn with_sorted(plan: LogicalPlan) -> Result<LogicalPlan> {
         other => Ok(Transformed::no(other)),
     });
     Ok(unsorted?.data)
+}
+
+/// The plan with the order of its subquery above it, and the same columns; None if it has its own, or none.
+fn lifted(plan: &LogicalPlan) -> Result<Option<LogicalPlan>> {
+    if !is_over_subquery(plan) {
+        return Ok(None);
+    }
+    let Some((input, expr)) = sorted(plan)? else { return Ok(None) };
+    let sort = LogicalPlan::Sort(Sort { expr, input: Arc::new(input), fetch: None });
+    let shown = plan.schema().columns().into_iter().map(Expr::Column).collect();
+    Projection::try_new(shown, Arc::new(sort)).map(LogicalPlan::Projection).map(Some)
+}
+
+fn is_over_subquery(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(projection) => is_over_subquery(&projection.input),
+        LogicalPlan::Filter(filter) => is_over_subquery(&filter.input),
+        LogicalPlan::SubqueryAlias(_) => true,
+        _ => false,
+    }
 }
 
 /// A plan without orders that no LIMIT needs.

@@ -1,4 +1,5 @@
-//! Columns of a UNION that are numeric in one query and a float in another are double precision.
+//! Columns of a UNION: numeric in one query and a float in another are double precision, and literals take
+//! the type of the other queries.
 
 use std::sync::Arc;
 
@@ -7,6 +8,8 @@ use datafusion::common::Result;
 use datafusion::common::tree_node::Transformed;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Union, cast};
 
+use super::literals;
+use super::operators::is_untyped;
 use crate::functions;
 
 /// Casts the columns below a union where DataFusion would make a numeric of both.
@@ -19,7 +22,15 @@ pub(super) fn widen(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
             input.schema().fields().get(column).map_or(DataType::Null, |f| f.data_type().clone())
         };
         let found: Vec<DataType> = union.inputs.iter().map(of).collect();
-        let widened = functions::widened(&found);
+        let literal = |input: &Arc<LogicalPlan>| is_literal(input, column);
+        let literals = union.inputs.iter().map(literal);
+        let values: Vec<(DataType, bool)> = found.iter().cloned().zip(literals).collect();
+        let taken = literals::wanted("UNION", &values)?;
+        let taken = values.into_iter().map(|(found, untyped)| match &taken {
+            Some(taken) if untyped => taken.clone(),
+            _ => found,
+        });
+        let widened = functions::widened(&taken.collect::<Vec<_>>());
         changed |= found != widened;
         wanted.iter_mut().zip(widened).for_each(|(types, widened)| types.push(widened));
     }
@@ -29,6 +40,23 @@ pub(super) fn widen(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let inputs = union.inputs.iter().zip(wanted).map(|(input, types)| typed(input, &types));
     let inputs = inputs.collect::<Result<Vec<_>>>()?;
     Union::try_new_with_loose_types(inputs).map(LogicalPlan::Union).map(Transformed::yes)
+}
+
+/// True for a column that is a literal whose type nobody wrote.
+fn is_literal(input: &LogicalPlan, column: usize) -> bool {
+    match input {
+        LogicalPlan::Projection(projection) => {
+            projection.expr.get(column).is_some_and(|expr| is_untyped(without_alias(expr)))
+        }
+        _ => false,
+    }
+}
+
+fn without_alias(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Alias(alias) => without_alias(&alias.expr),
+        other => other,
+    }
 }
 
 fn typed(input: &Arc<LogicalPlan>, types: &[DataType]) -> Result<Arc<LogicalPlan>> {

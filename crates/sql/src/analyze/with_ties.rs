@@ -37,7 +37,7 @@ pub(crate) fn with_ties(plan: LogicalPlan) -> Result<LogicalPlan> {
 }
 
 /// The count that is marked.
-fn count(limit: &Limit) -> Option<Expr> {
+pub(super) fn count(limit: &Limit) -> Option<Expr> {
     match limit.fetch.as_deref() {
         Some(Expr::ScalarFunction(call)) if call.name() == WITH_TIES => call.args.first().cloned(),
         _ => None,

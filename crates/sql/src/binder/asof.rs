@@ -3,8 +3,7 @@
 //! `a ASOF JOIN b MATCH_CONDITION (a.ts >= b.ts) ON a.k = b.k` keeps left rows without a match, as where
 //! this form comes from; `a ASOF [LEFT] JOIN b ON a.k = b.k AND a.ts >= b.ts` keeps them if it says so.
 //!
-//! DataFusion asks us for what stands between the words of FROM, not for joins: each ASOF join is put into
-//! parentheses first ([`fold`]).
+//! Each is in parentheses when it is planned ([`super::fold`]).
 
 use datafusion::common::Result;
 use datafusion::logical_expr::planner::{
@@ -23,33 +22,8 @@ use crate::nearest::{AsOfJoin, orders, sides};
 use crate::parser::ASOF_KINDS;
 use crate::text::Text;
 
-/// Puts each ASOF join with all that stands before it into parentheses.
-pub(super) fn fold(from: &mut TableWithJoins) {
-    while let Some(at) = from.joins.iter().position(is_asof) {
-        let rest = from.joins.split_off(at + 1);
-        let joins = from.joins.split_off(at);
-        let before = std::mem::take(&mut from.joins);
-        let nested = |relation: TableFactor, joins: Vec<Join>| TableFactor::NestedJoin {
-            table_with_joins: Box::new(TableWithJoins { relation, joins }),
-            alias: None,
-        };
-        let left = match before.is_empty() {
-            true => from.relation.clone(),
-            false => nested(from.relation.clone(), before),
-        };
-        from.relation = nested(left, joins);
-        from.joins = rest;
-    }
-}
-
-/// The same inside parentheses, where one ASOF join alone stays.
-pub(super) fn fold_nested(from: &mut TableWithJoins) {
-    if from.joins.len() != 1 {
-        fold(from);
-    }
-}
-
-fn is_asof(join: &Join) -> bool {
+/// True for a join that is planned here.
+pub(super) fn is_asof(join: &Join) -> bool {
     matches!(join.join_operator, JoinOperator::AsOf { .. })
 }
 

@@ -4,8 +4,7 @@
 //! - `DELETE`: the rows that go, with the hidden key where the table has one.
 //! - `UPDATE`: the rows that go, then the columns of the rows that come in their place.
 //!
-//! Casts of assignments are explicit casts: what an assignment does not allow and a cast does, is
-//! taken.
+//! How values become those of columns is told in [`super::assignment`].
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,16 +13,16 @@ use datafusion::sql::sqlparser::ast::{
     Assignment, AssignmentTarget, BinaryOperator, ConflictTarget, Delete, Expr, FromTable, Ident,
     Insert, ObjectName, OnConflictAction, OnInsert, Query, Select, SelectItem, SetExpr,
     Statement as SqlStatement, TableAlias, TableFactor, TableObject, TableWithJoins, Update,
-    UpdateTableFromKind, Value,
+    UpdateTableFromKind,
 };
 use millrace_types::{Report, SqlState};
 
+use super::assignment::{assigned_value, selected, values_query};
 use crate::ast::{Change, Name};
 use crate::catalog::{Catalog, Kind, Object, Table};
 use crate::names::{Quoted, fold, object_name};
-use crate::parser::{parse_expression, parse_query};
+use crate::parser::parse_query;
 use crate::text::Text;
-use crate::typenames;
 
 /// What a statement does to rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +82,8 @@ impl ChangePlan {
 /// # Errors
 /// An unknown table or column, another kind of object, or a clause that is not there yet.
 pub fn plan_change(catalog: &Catalog, change: &Change) -> Result<ChangePlan, Report> {
-    let target = Target { catalog, text: Text::new(&change.text) };
+    let copies = change.verb == "COPY";
+    let target = Target { catalog, text: Text::new(&change.text), copies };
     match &change.statement {
         SqlStatement::Insert(insert) => target.insert(insert),
         SqlStatement::Update(update) => target.update(update),
@@ -109,6 +109,8 @@ fn check_changeable(table: &Table, name: &Name) -> Result<(), Report> {
 struct Target<'a> {
     catalog: &'a Catalog,
     text: Text<'a>,
+    /// The rows are texts that a COPY has brought.
+    copies: bool,
 }
 
 impl Target<'_> {
@@ -174,7 +176,7 @@ impl Target<'_> {
                     let rows = values.rows.iter().map(|row| row.content.clone()).collect();
                     self.values(rows, targets, named, table)?
                 }
-                _ => selected(source, &targets, table)?,
+                _ => selected(source, &targets, table, !self.copies)?,
             },
         };
         let kind = ChangeKind::Insert;
@@ -382,7 +384,7 @@ fn qualified(alias: &Ident, column: &str) -> Expr {
     Expr::CompoundIdentifier(vec![alias.clone(), Ident::with_quote('"', column)])
 }
 
-fn item(expr: Expr, alias: String) -> SelectItem {
+pub(super) fn item(expr: Expr, alias: String) -> SelectItem {
     SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', alias) }
 }
 
@@ -399,77 +401,9 @@ fn select(
     Ok(query)
 }
 
-fn select_of(query: &mut Query) -> &mut Select {
+pub(super) fn select_of(query: &mut Query) -> &mut Select {
     match query.body.as_mut() {
         SetExpr::Select(select) => select,
         _ => unreachable!("it begins with SELECT"),
     }
-}
-
-/// A value for a column: with its type, or its default.
-fn assigned_value(value: Expr, column: usize, table: &Table) -> Result<Expr, Report> {
-    let is_default =
-        |ident: &Ident| ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default");
-    let column = &table.columns[column];
-    let value = match &value {
-        Expr::Identifier(ident) if is_default(ident) => match &column.default {
-            Some(text) => parse_expression(text)?,
-            None => Expr::value(Value::Null),
-        },
-        _ => value,
-    };
-    let mut cast = parse_expression("CAST(NULL AS text)")?;
-    if let Expr::Cast { expr, data_type, .. } = &mut cast {
-        **expr = value;
-        *data_type = typenames::written(&column.sql_type)?;
-    }
-    Ok(cast)
-}
-
-/// Rows of values for some columns, and defaults for the others.
-fn values_query(
-    rows: Vec<Vec<Expr>>,
-    targets: &[usize],
-    table: &Table,
-) -> Result<Box<Query>, Report> {
-    let mut query = parse_query("VALUES (1)")?;
-    let SetExpr::Values(values) = query.body.as_mut() else { unreachable!("it is VALUES") };
-    let row = values.rows.pop().ok_or_else(|| Report::unsupported("an empty VALUES"))?;
-    for given in rows {
-        let content = complete(given, targets, table)?;
-        let mut row = row.clone();
-        row.content = content;
-        values.rows.push(row);
-    }
-    Ok(query)
-}
-
-/// One value for each column of the table, in order.
-fn complete(given: Vec<Expr>, targets: &[usize], table: &Table) -> Result<Vec<Expr>, Report> {
-    let default = || Expr::Identifier(Ident::new("DEFAULT"));
-    let mut values = vec![default(); table.columns.len()];
-    for (value, target) in given.into_iter().zip(targets) {
-        values[*target] = value;
-    }
-    let values = values.into_iter().enumerate();
-    values.map(|(column, value)| assigned_value(value, column, table)).collect()
-}
-
-/// The rows of a query, with the table's types.
-fn selected(source: &Query, targets: &[usize], table: &Table) -> Result<Box<Query>, Report> {
-    let names: Vec<String> = (0..targets.len()).map(|n| format!("given_{n}")).collect();
-    let mut query =
-        parse_query(&format!("SELECT 1 FROM (SELECT 1) AS given ({})", names.join(", ")))?;
-    let given = names.iter().map(|name| Expr::Identifier(Ident::with_quote('"', name.as_str())));
-    let values = complete(given.collect(), targets, table)?;
-    let select = select_of(&mut query);
-    select.projection = (values.into_iter().enumerate())
-        .map(|(number, value)| item(value, format!("new_{number}")))
-        .collect();
-    if let Some(TableFactor::Derived { subquery, .. }) =
-        select.from.first_mut().map(|from| &mut from.relation)
-    {
-        **subquery = source.clone();
-    }
-    Ok(query)
 }

@@ -20,6 +20,15 @@ use crate::names::fold;
 const MARK: char = '\u{1f}';
 const NAMELESS: &str = "?column?";
 
+/// The names, with marks behind those that are given several times.
+pub(super) fn unique<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Vec<String> {
+    let mark = |(at, name): (usize, &'a str)| {
+        let is_shared = names.clone().filter(|other| *other == name).count() > 1;
+        if is_shared { format!("{name}{MARK}{at}") } else { name.to_owned() }
+    };
+    names.clone().enumerate().map(mark).collect()
+}
+
 /// The name that a client sees.
 pub(crate) fn shown(name: &str) -> &str {
     name.split(MARK).next().unwrap_or(name)

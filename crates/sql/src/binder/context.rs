@@ -17,6 +17,7 @@ use datafusion::logical_expr::{
     AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource,
     WindowUDF,
 };
+use datafusion::sql::sqlparser::ast::ObjectName;
 use millrace_types::{ObjectId, Report, SqlState, is_hidden};
 
 use super::asof::AsOfJoins;
@@ -51,11 +52,11 @@ impl<'a> Context<'a> {
         text: &str,
     ) -> Context<'a> {
         let relations: Vec<Arc<dyn RelationPlanner>> = vec![
+            Arc::new(Merges::new(text)),
             Arc::new(Windows::new(text)),
             Arc::new(Versions::new(text)),
             Arc::new(AsOfJoins::new(text)),
             Arc::new(TableFunctions::new(text)),
-            Arc::new(Merges::new(text)),
         ];
         Context { catalog, tables, state, relations, named: RefCell::default(), opened: None }
     }
@@ -90,6 +91,26 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// The names of the columns of a table or view.
+    pub(super) fn columns(&self, name: &ObjectName) -> Option<BTreeSet<String>> {
+        let parts = name.0.iter().map(|part| part.as_ident().map(names::fold));
+        let reference = match parts.collect::<Option<Vec<_>>>()?.as_slice() {
+            [table] => TableReference::bare(table.as_str()),
+            [schema, table] => TableReference::partial(schema.as_str(), table.as_str()),
+            _ => return None,
+        };
+        let local = names::local(&reference).ok()?;
+        let object = match &local {
+            TableReference::Bare { table } => self.catalog.find(table),
+            _ => None,
+        };
+        let schema = match object.map(|object| &object.kind) {
+            Some(Kind::View(view)) => Arc::clone(&view.schema),
+            _ => visible(&self.tables.table(&local)?.schema()),
+        };
+        Some(schema.fields().iter().map(|field| field.name().clone()).collect())
+    }
+
     /// A view is a macro: its stored query is planned in its place.
     fn expand(&self, object: &Object, view: &View) -> Result<Arc<dyn TableSource>, Report> {
         let failed = |report: Report| {
@@ -98,7 +119,8 @@ impl<'a> Context<'a> {
         };
         let mut query = parse_query(&view.query_text).map_err(failed)?;
         columns::name_outputs(&mut query);
-        syntax::normalize(&mut query, &view.query_text).map_err(failed)?;
+        let columns = |name: &ObjectName| self.columns(name);
+        syntax::normalize(&mut query, &view.query_text, &columns).map_err(failed)?;
         let context = Context::new(self.catalog, self.tables, self.state, &view.query_text);
         let plan = plan_query(&context, &query, &[]);
         let renamed = plan.and_then(|plan| rename(plan, &view.schema));

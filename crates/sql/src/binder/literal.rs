@@ -13,11 +13,12 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::Span;
 use millrace_types::NUMERIC_PRECISION;
 
+use crate::functions::ASSIGNED;
 use crate::names::fold;
 use crate::session;
 
 /// Functions whose result has the type of their arguments.
-const POLYMORPHIC: [&str; 17] = [
+const POLYMORPHIC: [&str; 19] = [
     "coalesce",
     "nullif",
     "greatest",
@@ -35,6 +36,8 @@ const POLYMORPHIC: [&str; 17] = [
     "array_prepend",
     "array_remove",
     "array_position",
+    "pg_typeof",
+    ASSIGNED,
 ];
 
 fn cast(expr: Expr, data_type: DataType) -> Expr {

@@ -9,19 +9,23 @@
 //! plan is its SQL name, unless that name is given to several columns ([`columns::shown`]).
 
 mod asof;
+mod assignment;
 mod change;
 mod columns;
 mod computed;
 mod context;
 mod fetch;
+mod fold;
 mod grouping;
 mod index;
 mod literal;
 mod nested;
 mod options;
 mod parameters;
+mod records;
 mod relation;
 mod rows;
+mod scopes;
 mod similar;
 mod source;
 mod syntax;
@@ -110,9 +114,9 @@ impl<'a> Binder<'a> {
     ) -> Result<Bound, Report> {
         let mut query = query.clone();
         columns::name_outputs(&mut query);
-        syntax::normalize(&mut query, text)?;
         let mut context = Context::new(self.catalog, self.tables, self.state, text);
         context.opened = self.opened;
+        syntax::normalize(&mut query, text, &|name| context.columns(name))?;
         let (plan, parameters) = parameters.plan(&context, &query, text)?;
         check_reads(&plan)?;
         let plan = self.analyze(plan, text)?;

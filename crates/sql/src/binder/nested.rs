@@ -1,15 +1,18 @@
 //! Arrays, records and JSON: what DataFusion does not read, written with what it has.
 
+use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, CaseWhen, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Select,
-    SelectItem, SetExpr, Subscript, TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins,
+    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident,
+    ObjectName, ObjectNamePart, OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectItem,
+    SetExpr, Subscript, TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins,
     UnaryOperator, Value,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 use millrace_types::Report;
 
 use super::syntax::call;
+use super::{grouping, literal};
 use crate::names::fold;
 
 /// The end of a slice without one.
@@ -31,6 +34,9 @@ pub(super) fn function(function: &Function) -> Result<Option<Expr>, Report> {
         return if name == "array" { array_of(query).map(Some) } else { Ok(None) };
     }
     let FunctionArguments::List(list) = &function.args else { return Ok(None) };
+    if name == "make_interval" {
+        return Ok(interval_parts(list).map(|args| call(&name, args)));
+    }
     let mut args = Vec::with_capacity(list.args.len());
     for arg in &list.args {
         let FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)) = arg else { return Ok(None) };
@@ -51,7 +57,12 @@ pub(super) fn function(function: &Function) -> Result<Option<Expr>, Report> {
             | "jsonb_object_keys"
             | "json_object_keys",
             [_],
-        ) => Some(call("unnest", vec![Expr::Function(function.clone())])),
+        )
+        | ("regexp_matches", [_, _] | [_, _, _]) => {
+            Some(call("unnest", vec![Expr::Function(function.clone())]))
+        }
+        // Counted from the midnight before now.
+        ("age", [time]) => Some(call("age", vec![call("current_date", Vec::new()), time.clone()])),
         ("jsonb_each" | "json_each" | "jsonb_each_text" | "json_each_text", _) => {
             let report = Report::unsupported(format!("{name} in an expression"));
             return Err(report.hint("Write it in FROM."));
@@ -72,6 +83,26 @@ pub(super) fn function(function: &Function) -> Result<Option<Expr>, Report> {
     })
 }
 
+/// All arguments of `make_interval`, which may be named or left out.
+fn interval_parts(list: &FunctionArgumentList) -> Option<Vec<Expr>> {
+    const NAMES: [&str; 7] = ["years", "months", "weeks", "days", "hours", "mins", "secs"];
+    let mut parts = vec![number("0"); NAMES.len()];
+    for (at, arg) in list.args.iter().enumerate() {
+        let (at, FunctionArgExpr::Expr(arg)) = (match arg {
+            FunctionArg::Unnamed(arg) => (Some(at), arg),
+            FunctionArg::Named { name, arg, .. }
+            | FunctionArg::ExprNamed { name: Expr::Identifier(name), arg, .. } => {
+                (NAMES.iter().position(|part| *part == fold(name)), arg)
+            }
+            FunctionArg::ExprNamed { .. } => return None,
+        }) else {
+            return None;
+        };
+        *parts.get_mut(at?)? = arg.clone();
+    }
+    Some(parts)
+}
+
 /// The same call of `array_agg`, with its filter, order and window.
 fn aggregated(function: &Function, list: &FunctionArgumentList, args: Vec<Expr>) -> Expr {
     let unnamed = |arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg));
@@ -86,32 +117,96 @@ fn aggregated(function: &Function, list: &FunctionArgumentList, args: Vec<Expr>)
 /// `CASE WHEN array_length(a, d) IS NOT NULL THEN 1 END`
 fn first_place(args: Vec<Expr>) -> Expr {
     let length = call("array_length", args);
+    let mut first = number("1");
+    literal::type_integer(&mut first);
+    case(Expr::IsNotNull(Box::new(length)), first, None)
+}
+
+/// `CASE WHEN condition THEN result ELSE otherwise END`
+pub(super) fn case(condition: Expr, result: Expr, otherwise: Option<Expr>) -> Expr {
     Expr::Case {
-        case_token: datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken::empty(
-        ),
-        end_token: datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
+        case_token: AttachedToken::empty(),
+        end_token: AttachedToken::empty(),
         operand: None,
-        conditions: vec![CaseWhen {
-            condition: Expr::IsNotNull(Box::new(length)),
-            result: number("1"),
-        }],
-        else_result: None,
+        conditions: vec![CaseWhen { condition, result }],
+        else_result: otherwise.map(Box::new),
+    }
+}
+
+/// A bound of a slice, or the least there is: DataFusion counts below zero from the end.
+fn at_least(least: i64, bound: &Expr) -> Expr {
+    let literal = || number(&least.to_string());
+    match literal::digits_of(bound).and_then(|digits| digits.parse::<i64>().ok()) {
+        Some(place) if place >= least => bound.clone(),
+        Some(_) => literal(),
+        None => {
+            let (left, right) = (Expr::Nested(Box::new(bound.clone())), Box::new(literal()));
+            let op = BinaryOperator::Lt;
+            let below = Expr::BinaryOp { left: Box::new(left), op, right };
+            case(below, literal(), Some(bound.clone()))
+        }
     }
 }
 
 fn trimmed(array: &Expr, count: &Expr) -> Expr {
+    // An empty array has none.
     let length = call("array_length", vec![array.clone(), number("1")]);
+    let length = call("coalesce", vec![length, number("0")]);
     let (left, right) = (Box::new(length), Box::new(Expr::Nested(Box::new(count.clone()))));
     let end = Expr::BinaryOp { left, op: BinaryOperator::Minus, right };
     call("array_slice", vec![array.clone(), number("1"), end])
 }
 
-/// `ARRAY(SELECT ...)`: `coalesce((SELECT array_agg(c) FROM (SELECT ...) AS s (c)), ARRAY[])`
+/// `ARRAY(SELECT ...)`: `coalesce((SELECT array_agg(c) FROM (SELECT ...) AS s (c)), ARRAY[])`, or over the
+/// FROM itself, which may name outer columns.
 fn array_of(query: &Query) -> Result<Expr, Report> {
-    if query.order_by.is_some() {
-        let report = Report::unsupported("ORDER BY in ARRAY(SELECT ...)");
-        return Err(report.hint("Use (SELECT array_agg(x ORDER BY y) FROM ...)."));
+    let empty = call("make_array", Vec::new());
+    let outer = match gathered(query) {
+        Some(gathered) => gathered,
+        None => over_whole(query)?,
+    };
+    Ok(call("coalesce", vec![Expr::Subquery(Box::new(outer)), empty]))
+}
+
+/// `SELECT x FROM ... ORDER BY y` as `SELECT array_agg(x ORDER BY y) FROM ...`; None for queries with more
+/// clauses.
+fn gathered(query: &Query) -> Option<Query> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let [SelectItem::UnnamedExpr(value) | SelectItem::ExprWithAlias { expr: value, .. }] =
+        select.projection.as_slice()
+    else {
+        return None;
+    };
+    let is_plain = query.with.is_none()
+        && query.limit_clause.is_none()
+        && query.fetch.is_none()
+        && select.distinct.is_none()
+        && select.having.is_none()
+        && matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty())
+        && grouping::is_row_by_row(value);
+    let order = match &query.order_by {
+        None => Vec::new(),
+        Some(OrderBy { kind: OrderByKind::Expressions(order), .. }) => order.clone(),
+        Some(_) => return None,
+    };
+    // Names and positions of the select list are none inside a call.
+    let is_key = |order: &OrderByExpr| !matches!(order.expr, Expr::Identifier(_) | Expr::Value(_));
+    let names_itself = |order: &OrderByExpr| order.expr == *value;
+    if !is_plain || !order.iter().all(|order| is_key(order) || names_itself(order)) {
+        return None;
     }
+    let Expr::Function(mut all) = call("array_agg", vec![value.clone()]) else { return None };
+    if let FunctionArguments::List(list) = &mut all.args
+        && !order.is_empty()
+    {
+        list.clauses.push(FunctionArgumentClause::OrderBy(order));
+    }
+    let projection = vec![SelectItem::UnnamedExpr(Expr::Function(all))];
+    let select = Select { projection, ..select.as_ref().clone() };
+    Some(Query { body: Box::new(SetExpr::Select(Box::new(select))), ..plain(query) })
+}
+
+fn over_whole(query: &Query) -> Result<Query, Report> {
     let column = Ident::with_quote('"', "c");
     let alias = TableAlias {
         explicit: true,
@@ -131,9 +226,7 @@ fn array_of(query: &Query) -> Result<Expr, Report> {
         from: vec![TableWithJoins { relation, joins: Vec::new() }],
         ..empty_select(query)?
     };
-    let outer = Query { body: Box::new(SetExpr::Select(Box::new(select))), ..plain(query) };
-    let empty = call("make_array", Vec::new());
-    Ok(call("coalesce", vec![Expr::Subquery(Box::new(outer)), empty]))
+    Ok(Query { body: Box::new(SetExpr::Select(Box::new(select))), ..plain(query) })
 }
 
 fn plain(query: &Query) -> Query {
@@ -225,13 +318,14 @@ pub(super) fn access(root: &Expr, chain: &[AccessExpr]) -> Option<Expr> {
             let index = value(Value::SingleQuotedString(fold(name)));
             AccessExpr::Subscript(Subscript::Index { index })
         }
-        AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride })
-            if lower_bound.is_none() || upper_bound.is_none() =>
-        {
+        AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride }) => {
             changed = true;
+            let bound = |bound: &Option<Expr>, least: i64, all: &str| {
+                Some(bound.as_ref().map_or_else(|| number(all), |bound| at_least(least, bound)))
+            };
             AccessExpr::Subscript(Subscript::Slice {
-                lower_bound: Some(lower_bound.clone().unwrap_or_else(|| number("1"))),
-                upper_bound: Some(upper_bound.clone().unwrap_or_else(|| number(LAST))),
+                lower_bound: bound(lower_bound, 1, "1"),
+                upper_bound: bound(upper_bound, 0, LAST),
                 stride: stride.clone(),
             })
         }

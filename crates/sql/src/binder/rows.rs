@@ -1,15 +1,9 @@
 //! Which functions give rows, and the lists behind them: series, the elements of arrays, the parts of JSON.
 
-use std::ops::ControlFlow;
-
 use datafusion::logical_expr::Expr;
-use datafusion::sql::sqlparser::ast::{
-    Expr as SqlExpr, Ident, ObjectName, ObjectNamePart, Query, SelectItem, SetExpr, TableFactor,
-    VisitMut, VisitorMut,
-};
+use datafusion::sql::sqlparser::ast::{ObjectName, ObjectNamePart};
 
 use super::syntax::{is_named, is_series};
-use super::table_function::called;
 use crate::functions::{self, JsonFunction};
 use crate::names;
 
@@ -20,6 +14,8 @@ pub(super) enum RowsOf {
     Series,
     /// `unnest`
     Arrays,
+    /// `regexp_matches`
+    Matches,
     /// The elements of a JSON array, or the keys of an object.
     Parts(JsonFunction),
     /// The members of an object: keys, and what this function gives.
@@ -34,6 +30,9 @@ impl RowsOf {
         }
         if is_named(name, "unnest") {
             return Some(RowsOf::Arrays);
+        }
+        if is_named(name, functions::REGEXP_MATCHES) {
+            return Some(RowsOf::Matches);
         }
         let name = name.0.last().and_then(ObjectNamePart::as_ident).map(names::fold)?;
         Some(match name.strip_prefix("jsonb_").or_else(|| name.strip_prefix("json_"))? {
@@ -51,6 +50,7 @@ impl RowsOf {
         match self {
             RowsOf::Series => "generate_series",
             RowsOf::Arrays => "unnest",
+            RowsOf::Matches => functions::REGEXP_MATCHES,
             RowsOf::Parts(which) => which.name(),
             RowsOf::Members(JsonFunction::ValuesText) => "jsonb_each_text",
             RowsOf::Members(_) => "jsonb_each",
@@ -60,7 +60,10 @@ impl RowsOf {
     /// The name that a column has whatever the table is named.
     pub(super) fn column(self, at: usize) -> Option<&'static str> {
         match self {
-            RowsOf::Series | RowsOf::Arrays | RowsOf::Parts(JsonFunction::Keys) => None,
+            RowsOf::Series
+            | RowsOf::Arrays
+            | RowsOf::Matches
+            | RowsOf::Parts(JsonFunction::Keys) => None,
             RowsOf::Parts(_) => (at == 0).then_some("value"),
             RowsOf::Members(_) => ["key", "value"].get(at).copied(),
         }
@@ -71,54 +74,12 @@ impl RowsOf {
         match self {
             RowsOf::Series => vec![functions::series(args)],
             RowsOf::Arrays => args,
+            RowsOf::Matches => vec![functions::regexp_matches(args)],
             RowsOf::Parts(which) => vec![functions::json(which, args)],
             RowsOf::Members(values) => vec![
                 functions::json(JsonFunction::Keys, args.clone()),
                 functions::json(values, args),
             ],
         }
-    }
-}
-
-/// `FROM jsonb_array_elements(x) AS e`: `e` alone is the value, not a row of it. It becomes `e.value`.
-pub(super) fn name_values(query: &mut Query) {
-    let SetExpr::Select(select) = query.body.as_mut() else { return };
-    let factors = select.from.iter().flat_map(|item| {
-        let joined = item.joins.iter().map(|join| &join.relation);
-        std::iter::once(&item.relation).chain(joined)
-    });
-    let alias = |factor: &TableFactor| match called(factor) {
-        Some((RowsOf::Parts(which), Some(alias))) if which != JsonFunction::Keys => {
-            alias.columns.is_empty().then(|| alias.name.clone())
-        }
-        _ => None,
-    };
-    let aliases: Vec<Ident> = factors.filter_map(alias).collect();
-    if aliases.is_empty() {
-        return;
-    }
-    for item in &mut select.projection {
-        if let SelectItem::UnnamedExpr(expr @ SqlExpr::Identifier(_)) = item
-            && let SqlExpr::Identifier(name) = expr.clone()
-            && aliases.contains(&name)
-        {
-            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: name };
-        }
-    }
-    let ControlFlow::Continue(()) = VisitMut::visit(query, &mut Values(aliases));
-}
-
-struct Values(Vec<Ident>);
-
-impl VisitorMut for Values {
-    type Break = std::convert::Infallible;
-
-    fn post_visit_expr(&mut self, expr: &mut SqlExpr) -> ControlFlow<Self::Break> {
-        if let SqlExpr::Identifier(name) = expr
-            && self.0.contains(name)
-        {
-            *expr = SqlExpr::CompoundIdentifier(vec![name.clone(), Ident::new("value")]);
-        }
-        ControlFlow::Continue(())
     }
 }

@@ -12,7 +12,8 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::Span;
 use millrace_types::{Report, SqlState, input};
 
-use super::{asof, fetch, grouping, literal, nested, rows, similar, table_function, using};
+use super::scopes::ColumnsOf;
+use super::{fetch, grouping, literal, nested, records, scopes, similar};
 use crate::functions;
 use crate::names::{self, Quoted, fold};
 use crate::text::Text;
@@ -21,7 +22,12 @@ use crate::text::Text;
 ///
 /// # Errors
 /// A literal that is no value of its type.
-pub(super) fn normalize(query: &mut Query, text: &str) -> Result<(), Report> {
+pub(super) fn normalize(
+    query: &mut Query,
+    text: &str,
+    tables: ColumnsOf<'_>,
+) -> Result<(), Report> {
+    scopes::write_out(query, tables);
     finish(VisitMut::visit(query, &mut Normalizer), text)
 }
 
@@ -54,7 +60,7 @@ impl VisitorMut for Normalizer {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Wrong> {
         literal::type_rows(&mut query.body);
-        rows::name_values(query);
+        grouping::name_casts(query);
         match fetch::as_limit(query) {
             Ok(()) => ControlFlow::Continue(()),
             Err(wrong) => ControlFlow::Break(wrong),
@@ -68,10 +74,11 @@ impl VisitorMut for Normalizer {
             return ControlFlow::Break(Box::new((report, span)));
         }
         grouping::name_positions(select);
-        using::name_merged(select);
-        table_function::fold(&mut select.from);
-        select.from.iter_mut().for_each(asof::fold);
-        select.from.iter_mut().for_each(using::fold);
+        if let Some(condition) = &mut select.selection
+            && let Err(report) = records::as_joins(condition)
+        {
+            return ControlFlow::Break(Box::new((report, condition.span())));
+        }
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
                 literal::type_integer(expr);
@@ -100,14 +107,6 @@ impl VisitorMut for Normalizer {
                 let report = Report::new(SqlState::UNDEFINED_FUNCTION, message);
                 let report = report.hint("Give it a start and an end.");
                 ControlFlow::Break(Box::new((report, name.span())))
-            }
-            TableFactor::NestedJoin { table_with_joins, .. } => {
-                if !table_function::is_folded(table_with_joins) {
-                    table_function::fold_joins(table_with_joins);
-                    asof::fold_nested(table_with_joins);
-                    using::fold_nested(table_with_joins);
-                }
-                ControlFlow::Continue(())
             }
             _ => ControlFlow::Continue(()),
         }
@@ -172,7 +171,7 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>, Report> {
             Value::Number(digits, _) => literal::number(digits, value.span),
             _ => None,
         }),
-        _ => Ok(None),
+        other => records::rewritten(other),
     }
 }
 

@@ -2,9 +2,9 @@
 //! (`jsonb_array_elements`, `jsonb_object_keys`, `jsonb_each`), alone or over columns of what stands before them (`FROM t, unnest(t.list) AS u (x)`), `WITH ORDINALITY`.
 //!
 //! Each is a list, or several side by side, for each row, which are then spread over rows, so that the
-//! same plan runs in batch and as a maintained view; one that stands alone has one row to start from. As
-//! for ASOF joins, what stands before one over columns is put into parentheses together with it. A long
-//! series of constant integers stays DataFusion's own, which makes its rows as they are read.
+//! same plan runs in batch and as a maintained view; one that stands alone has one row to start from. What
+//! stands before one over columns is in parentheses together with it ([`super::fold`]). A long series of
+//! constant integers stays DataFusion's own, which makes its rows as they are read.
 
 use std::ops::ControlFlow;
 
@@ -31,65 +31,9 @@ use crate::text::Text;
 /// The lists of a row, and then their values.
 const LIST: &str = "\u{0}series";
 
-/// Puts each function over columns with all that stands before it into parentheses.
-pub(super) fn fold(from: &mut Vec<TableWithJoins>) {
-    let mut folded: Vec<TableWithJoins> = Vec::with_capacity(from.len());
-    for mut next in std::mem::take(from) {
-        if !folded.is_empty() && is_lateral(&next.relation) {
-            let before = joined(std::mem::take(&mut folded));
-            let series = cross(next.relation.clone());
-            next.relation = nested(before, vec![series]);
-        }
-        fold_joins(&mut next);
-        folded.push(next);
-    }
-    *from = folded;
-}
-
-/// The same among the joins of one item; one alone, in parentheses already, stays.
-pub(super) fn fold_joins(from: &mut TableWithJoins) {
-    while let Some(at) = from.joins.iter().position(|join| is_lateral(&join.relation)) {
-        if from.joins.len() == 1 {
-            let join = from.joins.remove(0);
-            from.relation = nested(from.relation.clone(), vec![join]);
-            return;
-        }
-        let rest = from.joins.split_off(at + 1);
-        let join = from.joins.split_off(at);
-        let before = std::mem::take(&mut from.joins);
-        let left = match before.is_empty() {
-            true => from.relation.clone(),
-            false => nested(from.relation.clone(), before),
-        };
-        from.relation = nested(left, join);
-        from.joins = rest;
-    }
-}
-
-/// True for what [`fold`] makes.
-pub(super) fn is_folded(from: &TableWithJoins) -> bool {
+/// True for a join that is planned here.
+fn is_folded(from: &TableWithJoins) -> bool {
     matches!(from.joins.as_slice(), [join] if is_lateral(&join.relation))
-}
-
-fn nested(relation: TableFactor, joins: Vec<Join>) -> TableFactor {
-    let table_with_joins = Box::new(TableWithJoins { relation, joins });
-    TableFactor::NestedJoin { table_with_joins, alias: None }
-}
-
-fn cross(relation: TableFactor) -> Join {
-    let join_operator = JoinOperator::CrossJoin(JoinConstraint::None);
-    Join { relation, global: false, join_operator }
-}
-
-/// All items of a FROM as one.
-fn joined(items: Vec<TableWithJoins>) -> TableFactor {
-    let mut factors = items.into_iter().map(|item| match item.joins.is_empty() {
-        true => item.relation,
-        false => nested(item.relation, item.joins),
-    });
-    let first = factors.next().expect("something stands before it");
-    let joins: Vec<Join> = factors.map(cross).collect();
-    if joins.is_empty() { first } else { nested(first, joins) }
 }
 
 /// A function in FROM.
@@ -136,7 +80,7 @@ pub(super) fn called(factor: &TableFactor) -> Option<(RowsOf, Option<&TableAlias
 }
 
 /// True for a function whose arguments name columns.
-fn is_lateral(factor: &TableFactor) -> bool {
+pub(super) fn is_lateral(factor: &TableFactor) -> bool {
     struct Columns;
     impl Visitor for Columns {
         type Break = ();

@@ -165,6 +165,13 @@ pub(super) fn no_operator(left: &str, operator: &str, right: &str) -> Report {
     Report::new(SqlState::UNDEFINED_FUNCTION, message).hint(OPERATORS)
 }
 
+/// The operator that a report of [`no_operator`] is about.
+pub(super) fn operator_of(report: &Report) -> Option<At> {
+    let (_, operands) = report.message.split_once("operator does not exist: ")?;
+    let is_operator = |word: &&str| word.bytes().all(|byte| b"+-*/<>=~!@#%^&|?".contains(&byte));
+    operands.split(' ').find(is_operator).map(|operator| At::Operator(operator.to_owned()))
+}
+
 /// `Timestamp(ns, "UTC") + Int64`: the operator is the first word outside parentheses that is no type.
 fn operands_of(text: &str) -> Option<(&str, &str, &str)> {
     let mut depth = 0i32;

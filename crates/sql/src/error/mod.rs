@@ -53,6 +53,7 @@ struct Found {
 enum At {
     Name(String),
     Call(String),
+    Operator(String),
 }
 
 impl At {
@@ -60,6 +61,7 @@ impl At {
         match self {
             At::Name(name) => text.find_name(name),
             At::Call(name) => text.find_call(name),
+            At::Operator(operator) => text.find_only(operator),
         }
     }
 }
@@ -96,7 +98,7 @@ fn describe(error: &DataFusionError) -> Found {
             None => internal("no error").into(),
         },
         DataFusionError::External(inner) => match inner.downcast_ref::<Report>() {
-            Some(report) => report.clone().into(),
+            Some(report) => Found { report: report.clone(), at: messages::operator_of(report) },
             None => match inner.downcast_ref::<DataFusionError>() {
                 Some(inner) => describe(inner),
                 None => internal(&inner.to_string()).into(),

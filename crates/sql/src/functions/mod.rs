@@ -6,21 +6,32 @@
 //! Invariants: 1. times are microseconds in and out, with the zone of the argument. 2. an error of a
 //! value is a [`Report`] inside `DataFusionError::External`, so that it keeps its SQLSTATE.
 
+mod age;
 mod aggregate;
 mod array_dims;
+mod array_places;
+mod assigned;
 mod calendar;
 mod cast;
 mod checked;
 mod date_bin;
 mod date_part;
 mod date_trunc;
+mod division;
+mod divisors;
+mod format;
+mod intervals;
+mod invoke;
 mod json;
 mod now;
 mod one_value;
 mod only;
 mod operator;
 mod order_key;
+mod overlaps;
+mod quoting;
 mod random_uuid;
+mod regexp_matches;
 mod rounding;
 mod series;
 mod session;
@@ -42,16 +53,20 @@ mod tests;
 
 use std::sync::Arc;
 
+use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::DataType;
 use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{AggregateUDF, Expr, Operator, ScalarUDF, lit};
 use millrace_types::{Report, SqlState, SqlType};
 
+pub(crate) use assigned::{ASSIGNED, assigned};
 pub(crate) use calendar::{CALENDAR_END, CALENDAR_START, Calendar};
 pub(crate) use cast::{CONVERT, differs as cast_differs, exists as cast_exists, value_as};
 pub(crate) use json::{JsonFunction, json};
+pub(crate) use one_value::ONE_VALUE;
 pub(crate) use operator::{Arithmetic, TIME_BETWEEN};
+pub(crate) use regexp_matches::REGEXP_MATCHES;
 pub(crate) use series::SERIES;
 use series::{Lists, Which};
 pub(crate) use session::{SESSION_END, SESSION_START, session_bound};
@@ -95,8 +110,21 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         udf(timezone::Timezone::new()),
         udf(date_part::DatePart::new(false)),
         udf(date_part::DatePart::new(true)),
+        udf(age::Age::new()),
+        udf(assigned::Assigned::new()),
+        udf(division::Div::new()),
+        udf(division::WidthBucket::new()),
+        udf(format::Format::new()),
+        udf(intervals::MakeInterval::new()),
+        udf(overlaps::Overlaps::new()),
+        udf(regexp_matches::RegexpMatches::new()),
+        udf(template::ToNumber::new()),
     ]
     .into_iter()
+    .chain(intervals::justify().into_iter().map(udf))
+    .chain(quoting::all().into_iter().map(udf))
+    .chain(array_places::all().into_iter().map(udf))
+    .chain(divisors::all().into_iter().map(udf))
     .chain(json::all())
     .chain(widened::all().into_iter().map(udf))
     .chain(rounding::all().into_iter().map(udf))
@@ -147,7 +175,7 @@ pub(crate) fn one_value(float: Expr) -> Expr {
 }
 
 fn is_one_value(expr: &Expr) -> bool {
-    matches!(expr, Expr::ScalarFunction(call) if call.name() == one_value::ONE_VALUE)
+    matches!(expr, Expr::ScalarFunction(call) if call.name() == ONE_VALUE)
 }
 
 /// What [`one_value`] was asked for, for what takes equal floats as one by itself.
@@ -188,6 +216,11 @@ pub(crate) fn convert(value: Expr, to: &DataType) -> Result<Expr, DataFusionErro
 /// The list of `generate_series`.
 pub(crate) fn series(bounds: Vec<Expr>) -> Expr {
     call(udf(Lists::new(Which::Series)), bounds)
+}
+
+/// The matches of `regexp_matches`, as a list.
+pub(crate) fn regexp_matches(args: Vec<Expr>) -> Expr {
+    call(udf(regexp_matches::RegexpMatches::new()), args)
 }
 
 /// The places of the longest of some lists, from 1.
@@ -243,6 +276,15 @@ pub(crate) fn calendar(bound: &'static str, time: Expr, calendar: &Calendar) -> 
 
 fn call(function: Arc<ScalarUDF>, args: Vec<Expr>) -> Expr {
     Expr::ScalarFunction(ScalarFunction::new_udf(function, args))
+}
+
+/// A value of a column as text, as `::text` gives it; empty for NULL.
+///
+/// # Errors
+/// A type without values of its own.
+pub fn shown(column: &ArrayRef, row: usize) -> Result<String, DataFusionError> {
+    let texts = cast::show_values(&column.slice(row, 1))?;
+    Ok(texts.iter().next().flatten().unwrap_or_default().to_owned())
 }
 
 /// A user's error inside DataFusion.

@@ -14,7 +14,7 @@ use datafusion::logical_expr::{
 use super::no_function;
 
 /// The function's name.
-pub(super) const ONE_VALUE: &str = "millrace_one_value";
+pub(crate) const ONE_VALUE: &str = "millrace_one_value";
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct OneValue {

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
 use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Int64Type, i256};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{
@@ -110,7 +110,6 @@ impl ScalarUDFImpl for Rounding {
             [number, places] if takes_places && (places.is_integer() || places.is_null()) => {
                 let taken = match number {
                     t if t.is_decimal() => t.clone(),
-                    t if t.is_floating() => DataType::Float64,
                     t if t.is_integer() || t.is_null() => DataType::Decimal128(20, 0),
                     _ => return Err(no_function(self.name, types)),
                 };
@@ -131,7 +130,7 @@ impl ScalarUDFImpl for Rounding {
             None => vec![Some(0); numbers.len()],
         };
         let result = match args.return_field.data_type() {
-            DataType::Float64 => self.floats(numbers, &places)?,
+            DataType::Float64 => self.floats(numbers)?,
             wanted => self.exact(numbers, &places, wanted)?,
         };
         Ok(match is_scalar {
@@ -142,7 +141,7 @@ impl ScalarUDFImpl for Rounding {
 }
 
 impl Rounding {
-    fn floats(&self, numbers: &ArrayRef, places: &[Option<i64>]) -> Result<ArrayRef> {
+    fn floats(&self, numbers: &ArrayRef) -> Result<ArrayRef> {
         let whole = match self.direction {
             Direction::Nearest => f64::round_ties_even,
             Direction::Zero => f64::trunc,
@@ -150,15 +149,7 @@ impl Rounding {
             Direction::Down => f64::floor,
         };
         let doubles = plain(numbers, &DataType::Float64)?;
-        let pairs = doubles.as_primitive::<Float64Type>().iter().zip(places);
-        let round = |(value, places): (Option<f64>, &Option<i64>)| {
-            let (value, places) = (value?, (*places)?);
-            let power = 10f64.powi(places.clamp(-300, 300) as i32);
-            let scaled = value * power;
-            let exact = places == 0 || !scaled.is_finite();
-            Some(if exact { whole(value) } else { whole(scaled) / power })
-        };
-        let result: arrow::array::Float64Array = pairs.map(round).collect();
+        let result: Float64Array = doubles.as_primitive::<Float64Type>().unary(whole);
         Ok(Arc::new(result))
     }
 

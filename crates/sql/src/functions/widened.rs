@@ -1,9 +1,10 @@
 //! `coalesce`, `greatest`, `least` and `nullif`: DataFusion's, but numeric beside double precision is
-//! double precision, not a numeric of fifteen places.
+//! double precision, not a numeric of fifteen places, and a text beside another type is a literal that takes
+//! this type ([`crate::analyze`] turns other texts away).
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::Result;
 use datafusion::functions::core;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
@@ -34,6 +35,24 @@ pub(crate) fn widened(types: &[DataType]) -> Vec<DataType> {
     types.iter().map(widen).collect()
 }
 
+/// The types, with that of the others for texts.
+fn without_texts(types: &[DataType]) -> Vec<DataType> {
+    let other = |found: &&DataType| !found.is_string() && !found.is_null();
+    let mut others = types.iter().filter(other);
+    let Some(first) = others.next() else { return types.to_vec() };
+    let common = others
+        .fold(first.clone(), |common, other| comparison_coercion(&common, other).unwrap_or(common));
+    let taken = |found: &DataType| if found.is_string() { common.clone() } else { found.clone() };
+    types.iter().map(taken).collect()
+}
+
+/// The type of uuids, if there is nothing but them and literals.
+fn uuid(types: &[DataType]) -> Option<&DataType> {
+    let is_uuid = |found: &DataType| matches!(found, DataType::FixedSizeBinary(_));
+    let fits = |found: &DataType| is_uuid(found) || found.is_string() || found.is_null();
+    types.iter().find(|found| is_uuid(found)).filter(|_| types.iter().all(fits))
+}
+
 impl ScalarUDFImpl for Widened {
     fn name(&self) -> &str {
         self.inner.name()
@@ -48,11 +67,21 @@ impl ScalarUDFImpl for Widened {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
-        self.inner.inner().return_field_from_args(args)
+        let types: Vec<DataType> =
+            args.arg_fields.iter().map(|field| field.data_type().clone()).collect();
+        match uuid(&types) {
+            Some(uuid) => Ok(Arc::new(Field::new(self.name(), uuid.clone(), true))),
+            None => self.inner.inner().return_field_from_args(args),
+        }
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        let types = widened(types);
+        // The library has no way from a text to a uuid: literals become uuids in their own time.
+        if let Some(uuid) = uuid(types) {
+            let own = |found: &DataType| if found.is_null() { uuid } else { found }.clone();
+            return Ok(types.iter().map(own).collect());
+        }
+        let types = widened(&without_texts(types));
         if self.name() != "nullif" {
             return self.inner.inner().coerce_types(&types);
         }

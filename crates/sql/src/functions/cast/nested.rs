@@ -31,7 +31,7 @@ fn values(items: &[&Item], to: &DataType) -> Result<ArrayRef> {
             let text = |item: &&Item| match item {
                 Item::Null => Ok(None),
                 Item::Text(text) => Ok(Some(text.clone())),
-                Item::Array(_) => Err(malformed("An array stands where a value is wanted.")),
+                Item::Array(_) => Err(dimensions()),
             };
             let texts = items.iter().map(text).collect::<Result<Vec<_>>>()?;
             text::read(&StringArray::from(texts), to)
@@ -44,6 +44,12 @@ fn malformed(detail: &str) -> datafusion::error::DataFusionError {
     external(report.detail(detail))
 }
 
+/// PostgreSQL takes arrays of any number of dimensions for one type.
+fn dimensions() -> datafusion::error::DataFusionError {
+    let report = Report::unsupported("an array with other dimensions than its type");
+    external(report.hint("Two dimensions are of type integer[][]."))
+}
+
 fn list(items: &[&Item], field: &FieldRef) -> Result<ArrayRef> {
     let mut inner: Vec<&Item> = Vec::new();
     let mut lengths = Vec::with_capacity(items.len());
@@ -53,7 +59,7 @@ fn list(items: &[&Item], field: &FieldRef) -> Result<ArrayRef> {
         match item {
             Item::Array(elements) => inner.extend(elements),
             Item::Null => {}
-            Item::Text(_) => return Err(malformed("A value stands where an array is wanted.")),
+            Item::Text(_) => return Err(dimensions()),
         }
         lengths.push(inner.len() - before);
         present.push(!matches!(item, Item::Null));

@@ -1,7 +1,7 @@
-//! `to_char`, `to_date` and `to_timestamp` with PostgreSQL's templates.
+//! `to_char`, `to_date`, `to_timestamp` and `to_number` with PostgreSQL's templates.
 //!
 //! A template is cut into [`fields`] once per value of the template, [`show`] writes them, [`read`]
-//! reads them back, [`digits`] writes numbers. A pattern that is known to PostgreSQL and not here is
+//! reads them back, [`digits`] writes numbers, [`to_number`] reads them. A pattern that is known to PostgreSQL and not here is
 //! refused, never written as it stands.
 
 mod digits;
@@ -10,19 +10,23 @@ mod read;
 mod show;
 #[cfg(test)]
 mod tests;
+mod to_number;
 
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, IntervalMonthDayNanoType, TimeUnit, TimestampMicrosecondType};
-use datafusion::common::{Result, ScalarValue};
+use datafusion::common::Result;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 use millrace_types::{Report, SqlType, TIME_ZONE, timestamptz};
 
 use super::cast::{external, plain, show_values};
+use super::invoke::{over_columns, texts as texts_of};
 use super::no_function;
+
+pub(super) use to_number::ToNumber;
 
 /// `to_char(value, template)` or `to_date(text, template)`.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -99,16 +103,9 @@ fn with_templates(
     args: &[ColumnarValue],
     apply: impl Fn(&ArrayRef, &StringArray) -> Result<ArrayRef>,
 ) -> Result<ColumnarValue> {
-    let is_scalar = args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-    let arrays = ColumnarValue::values_to_arrays(args)?;
-    let [values, templates] = arrays.as_slice() else {
-        return Err(no_function("to_char", &[]));
-    };
-    let templates = plain(templates, &DataType::Utf8)?;
-    let result = apply(values, templates.as_string::<i32>())?;
-    Ok(match is_scalar {
-        true => ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?),
-        false => ColumnarValue::Array(result),
+    over_columns(args, |arrays| match arrays {
+        [values, templates] => apply(values, &texts_of(templates)?),
+        _ => Err(no_function("to_char", &[])),
     })
 }
 

@@ -1,0 +1,120 @@
+//! The matches of `regexp_matches(text, pattern [, flags])`, each an array of what its groups hold: a list
+//! of them for each row, which [`crate::binder`] spreads over rows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, ListBuilder, StringBuilder};
+use arrow::datatypes::DataType;
+use datafusion::common::Result;
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+};
+use millrace_types::{Report, SqlState};
+use regex::{Regex, RegexBuilder};
+
+use super::cast::external;
+use super::invoke::{over_columns, text, texts};
+use super::no_function;
+
+/// The name that plans have.
+pub(crate) const REGEXP_MATCHES: &str = "regexp_matches";
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct RegexpMatches {
+    signature: Signature,
+}
+
+impl RegexpMatches {
+    pub(super) fn new() -> RegexpMatches {
+        RegexpMatches { signature: Signature::user_defined(Volatility::Immutable) }
+    }
+}
+
+impl ScalarUDFImpl for RegexpMatches {
+    fn name(&self) -> &'static str {
+        REGEXP_MATCHES
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::new_list(DataType::new_list(DataType::Utf8, true), true))
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        let takes = |given: &DataType| given.is_string() || given.is_null();
+        match types {
+            [_, _] | [_, _, _] if types.iter().all(takes) => Ok(vec![DataType::Utf8; types.len()]),
+            _ => Err(no_function(self.name(), types)),
+        }
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        over_columns(&args.args, |arrays| {
+            let columns = arrays.iter().map(texts).collect::<Result<Vec<_>>>()?;
+            let [values, patterns, flags @ ..] = columns.as_slice() else {
+                return Err(no_function(self.name(), &[]));
+            };
+            let mut known = BTreeMap::new();
+            let mut out = ListBuilder::new(ListBuilder::new(StringBuilder::new()));
+            for row in 0..values.len() {
+                let flags = match flags.first() {
+                    Some(flags) => text(flags, row),
+                    None => Some(""),
+                };
+                let Some(((value, pattern), flags)) =
+                    text(values, row).zip(text(patterns, row)).zip(flags)
+                else {
+                    out.append_null();
+                    continue;
+                };
+                if !known.contains_key(&(pattern, flags)) {
+                    known.insert((pattern, flags), compiled(pattern, flags).map_err(external)?);
+                }
+                let (regex, count) = &known[&(pattern, flags)];
+                for found in regex.captures_iter(value).take(*count) {
+                    // Without groups, the whole match.
+                    let first = usize::from(found.len() > 1);
+                    for group in first..found.len() {
+                        out.values().values().append_option(found.get(group).map(|m| m.as_str()));
+                    }
+                    out.values().append(true);
+                }
+                out.append(true);
+            }
+            Ok(Arc::new(out.finish()) as ArrayRef)
+        })
+    }
+}
+
+/// A regular expression, and how many matches are wanted.
+fn compiled(pattern: &str, flags: &str) -> Result<(Regex, usize), Report> {
+    let mut builder = RegexBuilder::new(pattern);
+    // As PostgreSQL, where a point takes the end of a line too.
+    builder.dot_matches_new_line(true);
+    let mut count = 1;
+    for flag in flags.chars() {
+        match flag {
+            'g' => count = usize::MAX,
+            'i' => _ = builder.case_insensitive(true),
+            'c' => _ = builder.case_insensitive(false),
+            'n' | 'm' => _ = builder.multi_line(true).dot_matches_new_line(false),
+            's' => _ = builder.multi_line(false).dot_matches_new_line(true),
+            'x' => _ = builder.ignore_whitespace(true),
+            other => {
+                let message = format!("invalid regular expression option: \"{other}\"");
+                return Err(Report::new(SqlState::INVALID_PARAMETER_VALUE, message));
+            }
+        }
+    }
+    let invalid = |error: regex::Error| {
+        let text = error.to_string();
+        let last = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
+        let message = format!("invalid regular expression: {last}");
+        Report::new(SqlState::INVALID_REGULAR_EXPRESSION, message)
+    };
+    Ok((builder.build().map_err(invalid)?, count))
+}
