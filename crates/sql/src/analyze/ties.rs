@@ -9,7 +9,7 @@
 //!
 //! Where tied rows are peers and count alike (`rank`, frames of RANGE and GROUPS), nothing is added.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::arrow::row::{RowConverter, SortField};
@@ -33,11 +33,11 @@ type Used = Option<BTreeSet<usize>>;
 
 /// Adds what decides to a plan and all plans in it.
 pub(super) fn decided(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let (mut once, mut twice) = (HashSet::new(), HashSet::new());
+    let (mut once, mut twice) = (Vec::new(), Vec::new());
     plan.apply_with_subqueries(|node| {
-        let orders = matches!(node, LogicalPlan::Limit(_) | LogicalPlan::Window(_));
-        if orders && !once.insert(node.clone()) {
-            twice.insert(node.clone());
+        if matches!(node, LogicalPlan::Limit(_) | LogicalPlan::Window(_)) {
+            let seen = if once.contains(node) { &mut twice } else { &mut once };
+            seen.push(node.clone());
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
@@ -46,7 +46,7 @@ pub(super) fn decided(plan: LogicalPlan) -> Result<LogicalPlan> {
 
 /// `twice` are nodes that stand at several places, as those of a common table expression do: all of them
 /// take the same rows, whichever columns are used at each place.
-fn below(plan: LogicalPlan, used: &Used, twice: &HashSet<LogicalPlan>) -> Result<LogicalPlan> {
+fn below(plan: LogicalPlan, used: &Used, twice: &[LogicalPlan]) -> Result<LogicalPlan> {
     let used = if twice.contains(&plan) { &None } else { used };
     let inside = |plan, used: &Used| Ok(Transformed::yes(below(plan, used, twice)?));
     let plan = plan.map_subqueries(|plan| inside(plan, &None))?.data;
