@@ -321,7 +321,7 @@ impl Writer<'_> {
 
     fn distinct_call(&mut self) -> String {
         let number = self.number();
-        let number = if self.chance(5) { format!("{number} % 4") } else { number };
+        let number = if self.chance(5) { format!("{} % 4", self.integer()) } else { number };
         let any = self.any();
         let which = ["sum", "avg", "var_pop", "var_samp", "stddev_pop", "stddev_samp", "min"];
         match self.random.random_range(0..3) {

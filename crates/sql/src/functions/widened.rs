@@ -82,6 +82,12 @@ impl ScalarUDFImpl for Widened {
             return Ok(types.iter().map(own).collect());
         }
         let types = widened(&without_texts(types));
+        // The library knows no type for NULL beside jsonb.
+        if let Some(first) = types.iter().find(|found| !found.is_null())
+            && types.iter().all(|found| found == first || found.is_null())
+        {
+            return Ok(vec![first.clone(); types.len()]);
+        }
         if self.name() != "nullif" {
             return self.inner.inner().coerce_types(&types);
         }
