@@ -2,6 +2,7 @@
 //! of them for each row, which [`crate::binder`] spreads over rows.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, ListBuilder, StringBuilder};
@@ -71,10 +72,12 @@ impl ScalarUDFImpl for RegexpMatches {
                     out.append_null();
                     continue;
                 };
-                if !known.contains_key(&(pattern, flags)) {
-                    known.insert((pattern, flags), compiled(pattern, flags).map_err(external)?);
-                }
-                let (regex, count) = &known[&(pattern, flags)];
+                let (regex, count) = match known.entry((pattern, flags)) {
+                    Entry::Occupied(entry) => &*entry.into_mut(),
+                    Entry::Vacant(entry) => {
+                        &*entry.insert(compiled(pattern, flags).map_err(external)?)
+                    }
+                };
                 for found in regex.captures_iter(value).take(*count) {
                     // Without groups, the whole match.
                     let first = usize::from(found.len() > 1);

@@ -147,7 +147,7 @@ fn digit(rest: &mut Rest<'_>, read: &mut Read, brackets: bool, has_point: bool) 
     match rest.next_if(char::is_ascii_digit) {
         Some(digit) => read.digits.push(digit),
         // It takes the place of a digit.
-        None => _ = rest.next_if(|c| !matches!(c, '+' | '-') && !(has_point && *c == '.')),
+        None => _ = rest.next_if(|c| !(matches!(c, '+' | '-') || has_point && *c == '.')),
     }
 }
 
