@@ -54,6 +54,16 @@ pub(crate) fn shared() -> &'static SessionState {
     &BASE
 }
 
+/// Rules of DataFusion's optimizer that are left out.
+const WITHOUT: [&str; 3] = [
+    // It adds partial sums up with the same function, which for us has another type.
+    "single_distinct_aggregation_to_group_by",
+    // They take fields of records out to read no more of a file, and fail where one is taken twice above a
+    // join. We have no such files.
+    "extract_leaf_expressions",
+    "push_down_leaf_projections",
+];
+
 fn base() -> SessionState {
     let mut builder = SessionStateBuilder::new_with_default_features()
         .with_config(config())
@@ -61,9 +71,7 @@ fn base() -> SessionState {
         .with_analyzer_rules(analyze::rules())
         .with_physical_optimizer_rules(physical_rules())
         .with_physical_optimizer_rule(Arc::new(Guard));
-    // The rule adds partial sums up with the same function, which for us has another type.
-    let rules = Optimizer::new().rules.into_iter();
-    let rules = rules.filter(|rule| rule.name() != "single_distinct_aggregation_to_group_by");
+    let rules = Optimizer::new().rules.into_iter().filter(|rule| !WITHOUT.contains(&rule.name()));
     let own: [Arc<dyn OptimizerRule + Send + Sync>; 2] =
         [Arc::new(WithoutAsOf), Arc::new(SlidingFrames)];
     let last: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(SingleEqualities);
