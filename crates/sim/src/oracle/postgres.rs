@@ -91,12 +91,12 @@ async fn each_function_gives_what_postgres_gives() {
     let pair = Pair { ours: server.connect().await, theirs };
     let list: Vec<String> =
         data::columns().iter().map(|(name, of)| format!("{name} {}", of.name())).collect();
-    pair.both(&format!("CREATE TABLE w ({})", list.join(", "))).await;
+    pair.both(&format!("CREATE TABLE called ({})", list.join(", "))).await;
     let (mut number, mut random) = (0, StdRng::seed_from_u64(1));
     let rows: Vec<String> = (0..60).map(|_| row(&mut number, &mut random)).collect();
-    pair.both(&format!("INSERT INTO w VALUES {}", rows.join(", "))).await;
+    pair.both(&format!("INSERT INTO called VALUES {}", rows.join(", "))).await;
     let columns = data::columns().into_iter().map(|(name, of)| (name.to_owned(), of)).collect();
-    let input = Input { name: "w".into(), columns, append_only: false };
+    let input = Input { name: "called".into(), columns, append_only: false };
     let mut wrong = Vec::new();
     for query in scalar::shared(&input, &mut random) {
         let (ours, theirs) = (answer(&pair.ours, &query).await, answer(&pair.theirs, &query).await);
@@ -112,7 +112,7 @@ async fn each_function_gives_what_postgres_gives() {
             other => wrong.push(format!("{query}: {other:.200?}")),
         }
     }
-    pair.both("DROP TABLE w").await;
+    pair.both("DROP TABLE called").await;
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     server.stop().await;
 }

@@ -167,7 +167,7 @@ const SHARED: [&str; 209] = [
     "cardinality({a})",
     "{a} && ARRAY[1, 2]",
     "{a} @> ARRAY[1]",
-    "{a} < ARRAY[{i}, {k}]",
+    "{a} < ARRAY[({i})::int, ({k})::int]",
     "ARRAY[{i}, {k}] >= ARRAY[{k}, {i}]",
     "ARRAY[{d}, 0] = ARRAY[{d}, '-0'::double precision]",
     "{i} = ANY ({a})",
