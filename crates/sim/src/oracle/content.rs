@@ -110,7 +110,8 @@ fn near(a: &Row, b: &Row) -> bool {
     let close = |a: &Option<u64>, b: &Option<u64>| match (a, b) {
         (Some(a), Some(b)) => {
             let (a, b) = (f64::from_bits(*a), f64::from_bits(*b));
-            a == b || (a - b).abs() <= 1e-9 * a.abs().max(b.abs()).max(1e-3)
+            let same = a == b || a.is_nan() && b.is_nan();
+            same || (a - b).abs() <= 1e-9 * a.abs().max(b.abs()).max(1e-3)
         }
         _ => a == b,
     };
