@@ -220,18 +220,24 @@ fn timed(schema: &Arc<Schema>, keys: std::ops::Range<i64>) -> RecordBatch {
     RecordBatch::try_new(Arc::clone(schema), columns).expect("the schema's")
 }
 
-/// State rows read and written for each of a thousand rows of a plan with one leaf that go and come,
-/// beside others.
-fn touched_beside(plan: &ViewPlan, schema: &Arc<Schema>, state: i64) -> u64 {
-    const CHANGED: i64 = 1000;
+/// A plan with one leaf that holds so many rows of [`timed`], handed over.
+fn holding(plan: &ViewPlan, schema: &Arc<Schema>, state: i64) -> Driver {
     let mut driver = Driver::new(plan, 2).expect("operators");
-    let watermarks = BTreeMap::new();
     for from in (0..state).step_by(100_000) {
         let delta = Delta::constant(timed(schema, from..state.min(from + 100_000)), 1);
         driver.push(0, 0, &delta, Epoch(1).ts()).expect("columns of the leaf");
     }
-    driver.finish(Epoch(1).ts(), &watermarks).expect("an epoch");
+    driver.finish(Epoch(1).ts(), &BTreeMap::new()).expect("an epoch");
     driver.discard().expect("a hand-over");
+    driver
+}
+
+/// State rows read and written for each of a thousand rows of a plan with one leaf that go and come,
+/// beside others.
+fn touched_beside(plan: &ViewPlan, schema: &Arc<Schema>, state: i64) -> u64 {
+    const CHANGED: i64 = 1000;
+    let watermarks = BTreeMap::new();
+    let mut driver = holding(plan, schema, state);
     let before = driver.touched();
     let mut store = Store::default();
     for (epoch, weight) in [(2, -1), (3, 1)] {
@@ -272,14 +278,8 @@ fn touched_per_newer_row(state: i64) -> u64 {
     const CHANGED: i64 = 1000;
     let sql = Sql::new(true);
     let (plan, schema) = (newest::plan(&sql), sql.source_schema());
-    let mut driver = Driver::new(&plan, 2).expect("operators");
     let watermarks = BTreeMap::new();
-    for from in (0..state).step_by(100_000) {
-        let delta = Delta::constant(timed(&schema, from..state.min(from + 100_000)), 1);
-        driver.push(0, 0, &delta, Epoch(1).ts()).expect("columns of the leaf");
-    }
-    driver.finish(Epoch(1).ts(), &watermarks).expect("an epoch");
-    driver.discard().expect("a hand-over");
+    let mut driver = holding(&plan, &schema, state);
     let before = driver.touched();
     let delta = Delta::constant(newer(&schema, 0..CHANGED, state), 1);
     driver.push(0, 1, &delta, Epoch(2).ts()).expect("columns of the leaf");
