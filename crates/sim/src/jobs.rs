@@ -163,22 +163,20 @@ async fn a_job_exists_for_if_exists_and_is_dropped() {
     let again = sql.replace("VIEW slow", "VIEW IF NOT EXISTS slow");
     let client = server.connect().await;
     let filled = other.batch_execute(&sql);
-    let waits = async {
-        until_running(&client).await;
-        one.batch_execute(&again).await
-    };
-    let dropped = async {
-        let first = until_running(&client).await;
+    let dropped = async |first: i64| {
         assert_eq!(code(client.batch_execute("DROP INDEX slow").await), "42809");
         client.batch_execute("DROP MATERIALIZED VIEW slow").await.expect("it is a job");
-        // Who waited for the first one fills the view then.
+        // Who waited for the first one, or comes now, fills the view then.
         wait::until("another job begins", wait::PATIENCE, || async {
             jobs(&client).await.iter().any(|job| job.0 > first).then_some(())
         })
         .await;
         client.batch_execute("DROP MATERIALIZED VIEW slow").await.expect("it is a job, too");
     };
-    let (filled, waited, ()) = tokio::join!(filled, waits, dropped);
+    let (filled, (waited, ())) = tokio::join!(filled, async {
+        let first = until_running(&client).await;
+        tokio::join!(one.batch_execute(&again), dropped(first))
+    });
     assert_eq!((code(filled), code(waited)), ("57014".to_owned(), "57014".to_owned()));
     one.batch_execute("SET background_ddl = true").await.expect("a setting");
     one.batch_execute(&again).await.expect("the name is free");

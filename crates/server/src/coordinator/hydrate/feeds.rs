@@ -48,9 +48,17 @@ impl Private {
         }
     }
 
-    /// Offsets passed, or rows of a snapshot.
+    /// Offsets passed, or rows of a snapshot, up to now.
     pub(super) fn read(&self) -> i64 {
-        let cut = self.feed.gate.peek().partitions;
+        self.read_up_to(&self.feed.gate.peek().partitions)
+    }
+
+    /// What was read when the last step ended.
+    pub(super) fn ended(&self) -> i64 {
+        self.read_up_to(&self.at)
+    }
+
+    fn read_up_to(&self, cut: &BTreeMap<PartitionId, PartitionCut>) -> i64 {
         match &self.reads {
             Reads::Snapshot { .. } => cut.values().map(|cut| cut.rows.cast_signed()).sum(),
             Reads::Source(_) => {

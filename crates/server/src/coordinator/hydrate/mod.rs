@@ -208,15 +208,24 @@ impl Hydration {
 
     /// How much has been read, and how much is left: offsets of sources, rows of views.
     fn counted(&self) -> (i64, i64) {
+        self.counted_by(Private::read)
+    }
+
+    /// How much had been read when the last step ended; a feed may have gone on since.
+    fn ended(&self) -> i64 {
+        self.counted_by(Private::ended).0
+    }
+
+    fn counted_by(&self, read: fn(&Private) -> i64) -> (i64, i64) {
         let below = self.below.iter().map(|(leaf, below)| {
             let open = self.feeds.iter().find(|private| private.leaf() == Some(*leaf));
-            let read = open.map_or(0, Private::read).max(0).cast_unsigned();
+            let read = open.map_or(0, read).max(0).cast_unsigned();
             let left = below.left.unwrap_or_default().saturating_sub(read);
             ((below.rows + read).cast_signed(), left.cast_signed())
         });
         let (rows, left) = below.fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
         let of_sources = || self.feeds.iter().filter(|private| private.leaf().is_none());
-        let read = of_sources().map(Private::read).sum::<i64>();
+        let read = of_sources().map(read).sum::<i64>();
         let open = of_sources().map(|private| private.total).sum::<i64>();
         (self.done + rows + read, left + open - read)
     }

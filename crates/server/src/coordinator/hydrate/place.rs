@@ -209,8 +209,7 @@ impl Coordinator {
         }
         self.runtime.broadcast(&Command::Mark { view, at: epoch.ts() });
         self.move_to(view, hydration, epoch.ts().next());
-        let (read, _) = hydration.counted();
-        hydration.place.taken = Some((epoch, hydration.place(), read));
+        hydration.place.taken = Some((epoch, hydration.place(), hydration.ended()));
     }
 
     /// The changes of the catalog that go with a checkpoint: the places of the hydrations. With what

@@ -96,12 +96,11 @@ impl Coordinator {
     pub(super) fn move_to(&mut self, view: ObjectId, hydration: &mut Hydration, ts: Ts) {
         assert!(ts > hydration.ts, "a hydration went back from {} to {ts}", hydration.ts);
         let ended = std::mem::replace(&mut hydration.ts, ts);
-        let (read, _) = hydration.counted();
         let at = self.shared.clock.now();
-        hydration.under_way.push_back(Step { ts: ended, read, at });
         for private in &mut hydration.feeds {
             private.at = private.feed.gate.cut(at, |_| (ts, None)).partitions;
         }
+        hydration.under_way.push_back(Step { ts: ended, read: hydration.ended(), at });
         if self.content_bytes(view) > self.content_max() {
             hydration.place.want_now();
         }
