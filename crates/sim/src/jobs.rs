@@ -190,6 +190,32 @@ async fn a_job_exists_for_if_exists_and_is_dropped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_a_list_with_a_job_all_is_dropped_or_nothing() {
+    let mut server = server().await;
+    let client = server.connect().await;
+    let run = async |sql: &str| client.batch_execute(sql).await;
+    run("CREATE TABLE t (x INT); CREATE MATERIALIZED VIEW few AS SELECT x FROM t")
+        .await
+        .expect("few rows");
+    run("CREATE MATERIALIZED VIEW above AS SELECT x + 1 AS y FROM few").await.expect("few rows");
+    run("SET background_ddl = true").await.expect("a setting");
+    run(&counts("slow")).await.expect("it is a job");
+    let job = until_running(&client).await;
+    let both = "DROP MATERIALIZED VIEW slow, few";
+    // A view that stays needs one of them; one of them is not there.
+    assert_eq!(code(run(both).await), "2BP01");
+    assert_eq!(code(run("DROP MATERIALIZED VIEW slow, few, nobody").await), "42P01");
+    assert_eq!(until_running(&client).await, job, "the job goes on");
+    run("SELECT * FROM few").await.expect("it is there");
+    run(&format!("{both} CASCADE")).await.expect("all go");
+    until_none(&client).await;
+    for gone in ["slow", "few", "above"] {
+        assert_eq!(code(run(&format!("SELECT * FROM {gone}")).await), "42P01", "{gone}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_definition_inside_a_transaction_says_that_it_is_not_undone() {
     let mut server = Server::new(&["--workers", "2"]);
     server.start().await;

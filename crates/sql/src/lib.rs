@@ -19,6 +19,7 @@ mod names;
 mod nearest;
 pub mod parser;
 pub mod session;
+mod shared_parts;
 pub mod stream;
 mod text;
 mod typenames;

@@ -19,6 +19,7 @@ use crate::functions;
 use crate::guard::Guard;
 use crate::names::{DATABASE, SCHEMA};
 use crate::nearest::WithoutAsOf;
+use crate::shared_parts::SharedParts;
 use crate::typenames::Types;
 use crate::windows::PlainWindows;
 
@@ -72,6 +73,11 @@ fn base() -> SessionState {
         .with_physical_optimizer_rules(physical_rules())
         .with_physical_optimizer_rule(Arc::new(Guard));
     let rules = Optimizer::new().rules.into_iter().filter(|rule| !WITHOUT.contains(&rule.name()));
+    let shared: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(SharedParts::new());
+    let rules = rules.map(|rule| match rule.name() == shared.name() {
+        true => Arc::clone(&shared),
+        false => rule,
+    });
     let own: [Arc<dyn OptimizerRule + Send + Sync>; 2] =
         [Arc::new(WithoutAsOf), Arc::new(SlidingFrames)];
     let last: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(SingleEqualities);

@@ -116,7 +116,12 @@ impl Case {
             options.retention_us = None;
             plan = self.sql.plan_with(&text, &options);
         }
-        let plan = plan.unwrap_or_else(|report| panic!("{report:?}\n{text}"));
+        let plan = plan.unwrap_or_else(|report| {
+            let below =
+                self.queries.iter().map(|(name, query)| format!("{name}: {}", query.view()));
+            let below = below.collect::<Vec<_>>().join("\n");
+            panic!("{report:?}\n{text}\nover\n{below}")
+        });
         self.keep(name, query, plan);
     }
 

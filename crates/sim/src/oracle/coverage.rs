@@ -11,7 +11,9 @@ use super::scalar;
 use super::sql::TABLE_ID;
 
 /// Forms of a statement that become other operators, by what stands in its text.
-const FORMS: [&str; 18] = [
+const FORMS: [&str; 20] = [
+    " USING (",
+    " NATURAL ",
     " WITH ORDINALITY ",
     ", generate_series(",
     "JOIN generate_series(",
@@ -72,6 +74,7 @@ const WANTED: &[&str] = &[
     "late check",
     "late check of panes",
     "filter of a call",
+    "filters of one distinct value",
     "Linear",
     "Ordered",
     "Distinct",
@@ -314,7 +317,11 @@ impl Coverage {
                 self.hit("filter of a call");
             }
         }
+        let distinct = || aggregate.calls.iter().filter(|call| call.distinct);
+        let twice = distinct()
+            .any(|one| distinct().any(|other| one.args == other.args && one.filter < other.filter));
         for (what, there) in [
+            ("filters of one distinct value", twice),
             ("panes", aggregate.hop.is_some()),
             ("cumulating panes", aggregate.hop.as_ref().is_some_and(|hop| hop.cumulates)),
             ("settled", aggregate.settled.is_some()),

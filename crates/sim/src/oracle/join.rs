@@ -20,10 +20,16 @@ struct Side {
     columns: Vec<(String, SqlType)>,
 }
 
+/// A column's name without its table's.
+fn bare(name: &str) -> &str {
+    name.split_once('.').map_or(name, |(_, name)| name)
+}
+
 /// A random join of some of the inputs, of which the last takes part; it may be joined with itself.
 pub(super) fn join(inputs: &[Input], random: &mut StdRng) -> Input {
     let mut joined = Joined { inputs, random };
-    match joined.random.random_range(0..12) {
+    match joined.random.random_range(0..13) {
+        12 => joined.merged(),
         11 => joined.series(),
         0 | 1 => joined.existing(),
         10 => joined.nearest(),
@@ -145,6 +151,43 @@ impl Joined<'_> {
         };
         let columns = left.columns.into_iter().chain(right.columns).collect();
         Input { name, columns, append_only: false }
+    }
+
+    /// Sides whose equal columns become one.
+    fn merged(&mut self) -> Input {
+        let (left, right) = self.sides();
+        let of_right: Vec<(&str, &SqlType)> =
+            right.columns.iter().map(|(n, t)| (bare(n), t)).collect();
+        let fits = |t: &SqlType| is_integer(t) || matches!(t, SqlType::Text | SqlType::Boolean);
+        let shared = left.columns.iter().map(|(name, t)| (bare(name), t));
+        let shared = shared.filter(|(name, t)| fits(t) && of_right.contains(&(*name, *t)));
+        let mut shared: Vec<(String, SqlType)> =
+            shared.map(|(name, t)| (name.to_owned(), t.clone())).collect();
+        let kind = *self.pick(&["", "LEFT ", "RIGHT ", "FULL "]);
+        while shared.len() > self.random.random_range(1..3) {
+            shared.swap_remove(self.random.random_range(0..shared.len()));
+        }
+        let names: Vec<&str> = shared.iter().map(|(name, _)| name.as_str()).collect();
+        let names = names.join(", ");
+        let others = (self.column(&left, is_integer), self.column(&right, is_integer));
+        match (names.as_str(), others) {
+            ("", _) => self.paired(),
+            (_, (Some(one), Some(other))) if self.random.random() => {
+                let (a, b) = (&left.text, &right.text);
+                let name = format!(
+                    "(SELECT {names}, {one} AS one FROM {a}) AS a NATURAL {kind}JOIN \
+                     (SELECT {names}, {other} AS other FROM {b}) AS b"
+                );
+                shared.push(("a.one".into(), SqlType::BigInt));
+                shared.push(("b.other".into(), SqlType::BigInt));
+                Input { name, columns: shared, append_only: false }
+            }
+            _ => {
+                let name = format!("{} {kind}JOIN {} USING ({names})", left.text, right.text);
+                let columns = shared.into_iter().chain(left.columns).chain(right.columns);
+                Input { name, columns: columns.collect(), append_only: false }
+            }
+        }
     }
 
     /// Rows beside a series of numbers, its bounds constant or of each row.

@@ -331,6 +331,19 @@ impl Writer<'_> {
         }
     }
 
+    /// One distinct value behind several filters.
+    fn distinct_calls(&mut self) -> Vec<String> {
+        let value = self.integer();
+        let value = if self.chance(2) { format!("{value} % 4") } else { value };
+        let mut calls = Vec::new();
+        for _ in 0..self.random.random_range(2..4) {
+            let name = *self.pick(&["count", "sum", "avg"]);
+            let filter = self.condition();
+            calls.push(format!("{name}(DISTINCT {value}) FILTER (WHERE {filter})"));
+        }
+        calls
+    }
+
     /// The value is in the order too: rows that tie are then equal.
     fn ordered(&mut self) -> String {
         let order = self.column(|t| is_number(t) && *t != SqlType::BigInt);
@@ -388,6 +401,9 @@ impl Writer<'_> {
             call.contains("ORDER BY") && !call.contains("_value(") || call.contains("nth_value(")
         };
         let mut calls: Vec<String> = Vec::new();
+        if self.chance(8) {
+            calls.extend(self.distinct_calls());
+        }
         for _ in 0..self.random.random_range(1..5) {
             let call = self.call();
             if !strict(&call) || !calls.iter().any(strict) {

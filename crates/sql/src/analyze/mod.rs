@@ -13,9 +13,9 @@
 
 mod arithmetic;
 mod casts;
+mod choices;
 mod equal;
 mod json;
-mod literals;
 mod multisets;
 mod nested;
 mod operators;

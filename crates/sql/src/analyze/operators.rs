@@ -10,18 +10,16 @@ use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, DFSchema, Result, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::functions_nested::expr_fn::array_has_any;
-use datafusion::logical_expr::expr::{InList, ScalarFunction};
+use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::planner::{
     ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawFieldAccessExpr, RawWindowExpr,
 };
-use datafusion::logical_expr::{
-    Between, BinaryExpr, Case, Expr, ExprSchemable, Operator, cast, lit,
-};
+use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, Operator, cast};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 use millrace_types::{NUMERIC_PRECISION, NUMERIC_SCALE, SqlType};
 
 use super::equal::by_length;
-use super::{json, literals, nested};
+use super::{choices, json, nested};
 use crate::error;
 use crate::functions::{self, Arithmetic, bare_name};
 use crate::names::is_merged;
@@ -153,99 +151,10 @@ pub(super) fn adapt(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> 
         Expr::WindowFunction(call) => Ok(by_length(*call, schema)),
         Expr::IsNull(value) => nested::fields_are(*value, Expr::IsNull, schema),
         Expr::IsNotNull(value) => nested::fields_are(*value, Expr::IsNotNull, schema),
-        Expr::Case(case) => branches(searched(case, schema)?, schema),
-        Expr::ScalarFunction(call) if call.name() == "nullif" => unless_equal(call, schema),
-        Expr::ScalarFunction(call) => match literals::construct(call.name()) {
-            Some(construct) => chosen(construct, call, schema),
-            None => Ok(Transformed::no(Expr::ScalarFunction(call))),
-        },
+        Expr::Case(case) => choices::of_case(case, schema),
+        Expr::ScalarFunction(call) => choices::of_call(call, schema),
         other => Ok(Transformed::no(other)),
     }
-}
-
-/// True for types whose equal values differ in bits: there only operators compare.
-fn looks_different(expr: &Expr, schema: &DFSchema) -> bool {
-    let found = expr.get_type(schema);
-    found.is_ok_and(|found| nested::looks_different(&found) || functions::is_span(expr))
-}
-
-/// `CASE x WHEN y` of such types as `CASE WHEN x = y`.
-fn searched(mut case: Case, schema: &DFSchema) -> Result<Case> {
-    let Some(operand) = &case.expr else { return Ok(case) };
-    let whens = case.when_then_expr.iter().map(|(when, _)| {
-        let (left, right) = compared("=", (**operand).clone(), (**when).clone(), schema)?;
-        let different = looks_different(&left, schema) || looks_different(&right, schema);
-        Ok((different, left.eq(right)))
-    });
-    let whens = whens.collect::<Result<Vec<(bool, Expr)>>>()?;
-    if whens.iter().any(|(different, _)| *different) {
-        let pairs = std::mem::take(&mut case.when_then_expr).into_iter().zip(whens);
-        case.when_then_expr = pairs.map(|((_, then), (_, when))| (Box::new(when), then)).collect();
-        case.expr = None;
-    }
-    Ok(case)
-}
-
-/// `nullif(x, y)` of such types as `CASE WHEN x = y THEN NULL ELSE x END`.
-fn unless_equal(call: ScalarFunction, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    if let [value, other] = call.args.as_slice() {
-        let (left, right) = compared("=", value.clone(), other.clone(), schema)?;
-        if looks_different(&left, schema) || looks_different(&right, schema) {
-            let nothing = ScalarValue::try_new_null(&value.get_type(schema)?)?;
-            let when = (Box::new(left.eq(right)), Box::new(lit(nothing)));
-            let case = Case::new(None, vec![when], Some(Box::new(value.clone())));
-            return Ok(Transformed::yes(Expr::Case(case)));
-        }
-        if is_untyped(value) || is_untyped(other) {
-            let args = vec![left, right];
-            return Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction { args, ..call })));
-        }
-    }
-    Ok(Transformed::no(Expr::ScalarFunction(call)))
-}
-
-/// A call that gives one of its arguments.
-fn chosen(construct: &str, call: ScalarFunction, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    let Some(wanted) = literals::matched(construct, call.args.iter(), schema)? else {
-        return Ok(Transformed::no(Expr::ScalarFunction(call)));
-    };
-    let args =
-        call.args.into_iter().map(|arg| literals::taking(arg, &wanted)).collect::<Result<_>>()?;
-    Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction { args, ..call })))
-}
-
-/// Numerics are double precision where another result of a CASE is a float.
-fn branches(mut case: Case, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    // PostgreSQL looks at ELSE first.
-    let last = case.else_expr.iter().map(|last| &**last);
-    let all = last.chain(case.when_then_expr.iter().map(|(_, then)| &**then));
-    if let Some(wanted) = literals::matched("CASE", all, schema)? {
-        for result in
-            case.when_then_expr.iter_mut().map(|(_, then)| then).chain(&mut case.else_expr)
-        {
-            **result = literals::taking(std::mem::take(&mut **result), &wanted)?;
-        }
-    }
-    let results = || {
-        let results = case.when_then_expr.iter().map(|(_, then)| then);
-        results.chain(case.else_expr.iter())
-    };
-    let found: Vec<DataType> =
-        results().map(|result| result.get_type(schema)).collect::<Result<_>>()?;
-    let wanted = functions::widened(&found);
-    if found == wanted {
-        return Ok(Transformed::no(Expr::Case(case)));
-    }
-    let mut pairs = found.iter().zip(&wanted);
-    let mut widen = |expr: Box<Expr>| match pairs.next() {
-        Some((from, to)) if from != to => typed(*expr, to).map(Box::new),
-        _ => Ok(expr),
-    };
-    let when_then = std::mem::take(&mut case.when_then_expr).into_iter();
-    case.when_then_expr =
-        when_then.map(|(when, then)| Ok((when, widen(then)?))).collect::<Result<_>>()?;
-    case.else_expr = case.else_expr.map(widen).transpose()?;
-    Ok(Transformed::yes(Expr::Case(case)))
 }
 
 /// Types that compare with each other.
@@ -301,7 +210,12 @@ pub(super) fn no_operator(left: &DataType, operator: &str, right: &DataType) -> 
 }
 
 /// Two operands of a comparison.
-fn compared(operator: &str, left: Expr, right: Expr, schema: &DFSchema) -> Result<(Expr, Expr)> {
+pub(super) fn compared(
+    operator: &str,
+    left: Expr,
+    right: Expr,
+    schema: &DFSchema,
+) -> Result<(Expr, Expr)> {
     let (left, right) = narrowed(left, right, schema);
     let (left, right) = nested::beside(left, right, schema)?;
     let Some((left_type, right_type)) = types(&left, &right, schema) else {

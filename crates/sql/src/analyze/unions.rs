@@ -8,7 +8,7 @@ use datafusion::common::Result;
 use datafusion::common::tree_node::Transformed;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Union, cast};
 
-use super::literals;
+use super::choices;
 use super::operators::is_untyped;
 use crate::functions;
 
@@ -25,7 +25,7 @@ pub(super) fn widen(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         let literal = |input: &Arc<LogicalPlan>| is_literal(input, column);
         let literals = union.inputs.iter().map(literal);
         let values: Vec<(DataType, bool)> = found.iter().cloned().zip(literals).collect();
-        let taken = literals::wanted("UNION", &values)?;
+        let taken = choices::wanted("UNION", &values)?;
         let taken = values.into_iter().map(|(found, untyped)| match &taken {
             Some(taken) if untyped => taken.clone(),
             _ => found,
