@@ -11,7 +11,12 @@ use super::scalar;
 use super::sql::TABLE_ID;
 
 /// Forms of a statement that become other operators, by what stands in its text.
-const FORMS: [&str; 20] = [
+const FORMS: [&str; 25] = [
+    "CROSS JOIN LATERAL (SELECT ",
+    "LEFT JOIN LATERAL (SELECT ",
+    " LIMIT(",
+    "(SELECT max(n) FROM (SELECT rank()",
+    "IN (SELECT count(*) OVER()",
     " USING (",
     " NATURAL ",
     " WITH ORDINALITY ",
