@@ -11,6 +11,8 @@ mod bit_xor;
 mod distinct;
 mod doubles;
 mod exact;
+mod extreme;
+mod sorted;
 mod sums;
 
 use std::sync::Arc;
@@ -32,6 +34,9 @@ use self::doubles::Doubles;
 use self::exact::Exact;
 use self::sums::{Grouped, Single, Sums};
 use super::no_function;
+
+pub(crate) use self::extreme::extreme;
+pub(crate) use self::sorted::sorted;
 
 /// Our aggregate functions.
 pub(super) fn all() -> Vec<Arc<AggregateUDF>> {
