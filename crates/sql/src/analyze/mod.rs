@@ -15,6 +15,7 @@ mod arithmetic;
 mod casts;
 mod choices;
 mod equal;
+mod existence;
 mod json;
 mod multisets;
 mod nested;
