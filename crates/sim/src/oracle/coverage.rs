@@ -11,7 +11,10 @@ use super::scalar;
 use super::sql::TABLE_ID;
 
 /// Forms of a statement that become other operators, by what stands in its text.
-const FORMS: [&str; 20] = [
+const FORMS: [&str; 23] = [
+    " OFFSET 1)",
+    " HAVING count(*) <> 1)",
+    " % 3 <> 0) AS q",
     " USING (",
     " NATURAL ",
     " WITH ORDINALITY ",
