@@ -11,10 +11,15 @@ use super::scalar;
 use super::sql::TABLE_ID;
 
 /// Forms of a statement that become other operators, by what stands in its text.
-const FORMS: [&str; 23] = [
+const FORMS: [&str; 28] = [
     " OFFSET 1)",
     " HAVING count(*) <> 1)",
     " % 3 <> 0) AS q",
+    "CROSS JOIN LATERAL (SELECT ",
+    "LEFT JOIN LATERAL (SELECT ",
+    " LIMIT(",
+    "(SELECT max(n) FROM (SELECT rank()",
+    "IN (SELECT count(*) OVER()",
     " USING (",
     " NATURAL ",
     " WITH ORDINALITY ",

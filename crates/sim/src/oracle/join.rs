@@ -28,7 +28,8 @@ fn bare(name: &str) -> &str {
 /// A random join of some of the inputs, of which the last takes part; it may be joined with itself.
 pub(super) fn join(inputs: &[Input], random: &mut StdRng) -> Input {
     let mut joined = Joined { inputs, random };
-    match joined.random.random_range(0..13) {
+    match joined.random.random_range(0..15) {
+        13 | 14 => joined.each(),
         12 => joined.merged(),
         11 => joined.series(),
         0 | 1 => joined.existing(),
@@ -328,7 +329,17 @@ impl Joined<'_> {
         let compared = *self.pick(&["=", "<>", "<", "<=", ">", ">="]);
         let quantifier = *self.pick(&["ANY", "ALL"]);
         let not = *self.pick(&["", "NOT "]);
-        match self.random.random_range(0..8) {
+        match self.random.random_range(0..10) {
+            8 => {
+                let ranked =
+                    format!("SELECT rank() OVER(ORDER BY {number}) AS n FROM {from}{filter}");
+                (format!("(SELECT max(n) FROM ({ranked}) AS r)"), SqlType::BigInt)
+            }
+            9 => {
+                let ranked = format!("SELECT count(*) OVER() AS n FROM {from}{filter}");
+                let one = *self.pick(&["1", "2", "3"]);
+                (format!("{one} {not}IN ({ranked})"), SqlType::Boolean)
+            }
             0 => (format!("(SELECT count(*) FROM {from}{filter})"), SqlType::BigInt),
             1 => (format!("(SELECT max({number})::bigint FROM {from}{filter})"), SqlType::BigInt),
             2 => {
@@ -358,6 +369,58 @@ impl Joined<'_> {
                 (format!("{not}EXISTS ({rows})"), SqlType::Boolean)
             }
         }
+    }
+
+    /// A subquery in FROM over the right side, for each row of the left one: it tells its rows apart, by
+    /// nothing that ties decide. (So PostgreSQL is asked, too: ` OVER ` and `LIMIT ` are not written.)
+    fn each(&mut self) -> Input {
+        let (left, right) = self.sides();
+        let equal = self.equal(&left, &right);
+        let own = match self.random.random_range(0..3) {
+            0 => format!(" AND {}", self.residual(&right, &right)),
+            _ => String::new(),
+        };
+        let (a, b) = (&left.text, &right.text);
+        let value = self.column(&right, is_integer).unwrap_or_else(|| "(5 + 0)".into());
+        let order = self.column(&right, is_integer).unwrap_or_else(|| "(6 + 0)".into());
+        let from = format!("FROM {b} WHERE {equal}{own}");
+        let (skipped, taken) = (self.random.random_range(0..2), self.random.random_range(1..4));
+        let rows = match self.random.random_range(0..9) {
+            0 => format!("SELECT {value} AS v, rank() OVER(ORDER BY {order}) AS n {from}"),
+            1 => format!("SELECT {value} AS v, count(*) OVER() AS n {from}"),
+            2 => format!(
+                "SELECT {value} AS v, sum({order}) OVER(PARTITION BY {value})::bigint AS n {from}"
+            ),
+            3 => format!(
+                "SELECT {value} AS v, 1::bigint AS n {from} ORDER BY v LIMIT({taken}) OFFSET {skipped}"
+            ),
+            4 => format!("SELECT DISTINCT {value} AS v, 1::bigint AS n {from}"),
+            5 => format!("SELECT {value} AS v, count(*) AS n {from} GROUP BY {value}"),
+            6 => format!(
+                "SELECT v, dense_rank() OVER(ORDER BY n) AS n FROM (SELECT {value} AS v, count(*) AS n \
+                 {from} GROUP BY {value}) AS g"
+            ),
+            7 => {
+                let (one, other) = self.comparable(&left, &right);
+                let whole = format!("SELECT max({value}) AS v, count(*) AS n FROM {b}");
+                format!("SELECT v, n FROM ({whole} WHERE {one} = {other}{own}) AS g")
+            }
+            _ => format!(
+                "SELECT v, n FROM (SELECT {value} AS v, rank() OVER(ORDER BY {order}) AS n {from}) AS g \
+                 WHERE n <= {taken}"
+            ),
+        };
+        let (join, on) = *self.pick(&[
+            ("CROSS JOIN", ""),
+            ("LEFT JOIN", " ON true"),
+            ("LEFT JOIN", " ON q.n = 1"),
+            ("JOIN", " ON q.n > 0"),
+        ]);
+        let name = format!("{a} {join} LATERAL ({rows}) AS q{on}");
+        let mut columns = left.columns;
+        columns.push(("q.n".into(), SqlType::BigInt));
+        columns.push(("q.v::bigint".into(), SqlType::BigInt));
+        Input { name, columns, append_only: false }
     }
 
     /// INTERSECT and EXCEPT: NULLs are equal.

@@ -44,7 +44,7 @@ pub(super) fn compare(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
 }
 
 /// What an expression is compared by.
-fn key(expr: Expr, schema: &DFSchema) -> Expr {
+pub(super) fn key(expr: Expr, schema: &DFSchema) -> Expr {
     match expr.get_type(schema) {
         _ if matches!(expr, Expr::Literal(..)) => expr,
         Ok(DataType::Float32 | DataType::Float64) => functions::one_value(expr),

@@ -14,6 +14,7 @@
 mod arithmetic;
 mod casts;
 mod choices;
+mod correlated;
 mod equal;
 mod existence;
 mod json;
@@ -40,6 +41,7 @@ use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 
 use crate::functions::ASSIGNED;
 
+pub(crate) use correlated::lifted;
 pub(crate) use multisets::as_counts;
 pub(crate) use operators::Operators;
 pub(crate) use sorted::with_sorted;

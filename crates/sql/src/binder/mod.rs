@@ -57,7 +57,7 @@ pub use table::{CatalogTable, CatalogTables, TableLookup};
 pub use table_def::bind_table;
 pub use view::BoundView;
 
-use crate::analyze::{as_counts, as_values, with_orders, with_sorted, with_ties};
+use crate::analyze::{as_counts, as_values, lifted, with_orders, with_sorted, with_ties};
 use crate::ast::Name;
 use crate::catalog::Catalog;
 use crate::error::report_in;
@@ -133,6 +133,7 @@ impl<'a> Binder<'a> {
             .and_then(as_counts)
             .and_then(as_values)
             .and_then(|plan| self.state.analyzer().execute_and_check(plan, options, |_, _| {}))
+            .and_then(lifted)
             .and_then(with_orders);
         analyzed.map_err(|error| report_in(&error, text))
     }

@@ -227,8 +227,12 @@ impl Scopes<'_> {
     fn collect_join(&self, join: &TableWithJoins, own: Option<&TableAlias>, scope: &mut Scope) {
         let mut inside = Scope::default();
         self.collect(join, &mut inside);
-        if let (Some(table), Some(join)) = (own, join.joins.first()) {
-            for name in using::merged_names(join) {
+        if let (Some(table), Some(joined)) = (own, join.joins.first()) {
+            let names: Vec<String> = match using::merges(joined) {
+                Some((_, None)) => self.common(&join.relation, &joined.relation),
+                _ => using::merged_names(joined).collect(),
+            };
+            for name in names {
                 inside.merged.insert(name, Some(table.name.clone()));
             }
         }
@@ -239,6 +243,19 @@ impl Scopes<'_> {
         scope.values.append(&mut inside.values);
         scope.columns.append(&mut inside.columns);
         scope.is_open |= inside.is_open;
+    }
+
+    /// The columns that both sides of a NATURAL JOIN have, as far as they are known.
+    fn common(&self, left: &TableFactor, right: &TableFactor) -> Vec<String> {
+        let names = |side: &TableFactor| {
+            let mut scope = Scope::default();
+            let side = TableWithJoins { relation: side.clone(), joins: Vec::new() };
+            self.collect(&side, &mut scope);
+            scope.columns.extend(scope.merged.into_keys());
+            scope.columns
+        };
+        let right = names(right);
+        names(left).into_iter().filter(|name| right.contains(name)).collect()
     }
 
     /// The columns of an item of FROM, if they are known.

@@ -2,7 +2,7 @@
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Subquery, Volatility};
+use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use millrace_types::{Report, SqlState};
 
 use super::temporal::is_clock;
@@ -30,50 +30,9 @@ pub(super) fn check(plan: &LogicalPlan) -> Result<(), Report> {
     search(plan, &|expr| expression(expr).or_else(|| subquery(expr)))
 }
 
-/// Looks at every node and expression of a plan before it is optimized.
+/// Looks at every expression of a plan before it is optimized.
 pub(super) fn check_bound(plan: &LogicalPlan) -> Result<(), Report> {
-    let mut found = None;
-    let walked = plan.apply_with_subqueries(|node| {
-        if tells_rows_apart(node)? {
-            let what = "window functions and DISTINCT ON in a correlated subquery of a materialized view are";
-            found = Some(not_yet(what).hint("Write a join."));
-        }
-        Ok(match found {
-            Some(_) => TreeNodeRecursion::Stop,
-            None => TreeNodeRecursion::Continue,
-        })
-    });
-    walked.map_err(failure)?;
-    found.map_or_else(|| search(plan, &expression), Err)
-}
-
-/// True if a subquery with columns from outside numbers its rows: a join would number those of all
-/// outer rows together.
-fn tells_rows_apart(node: &LogicalPlan) -> Result<bool, DataFusionError> {
-    let numbers = |node: &LogicalPlan| {
-        Ok(matches!(node, LogicalPlan::Window(_) | LogicalPlan::Distinct(Distinct::On(_))))
-    };
-    let mut found = false;
-    let mut look = |subquery: &Subquery| -> Result<(), DataFusionError> {
-        found |= !subquery.outer_ref_columns.is_empty() && subquery.subquery.exists(numbers)?;
-        Ok(())
-    };
-    if let LogicalPlan::Subquery(subquery) = node {
-        look(subquery)?;
-    }
-    node.apply_expressions(|expr| {
-        expr.apply(|part| {
-            match part {
-                Expr::Exists(exists) => look(&exists.subquery)?,
-                Expr::InSubquery(list) => look(&list.subquery)?,
-                Expr::SetComparison(compared) => look(&compared.subquery)?,
-                Expr::ScalarSubquery(subquery) => look(subquery)?,
-                _ => {}
-            }
-            Ok(TreeNodeRecursion::Continue)
-        })
-    })?;
-    Ok(found)
+    search(plan, &expression)
 }
 
 /// The first report about an expression of a plan.
