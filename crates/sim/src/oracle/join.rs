@@ -331,8 +331,9 @@ impl Joined<'_> {
         let not = *self.pick(&["", "NOT "]);
         match self.random.random_range(0..10) {
             8 => {
-                let ranked =
-                    format!("SELECT rank() OVER(ORDER BY {number}) AS n FROM {from}{filter}");
+                let ranked = format!(
+                    "SELECT rank() OVER(ORDER BY {number})::bigint AS n FROM {from}{filter}"
+                );
                 (format!("(SELECT max(n) FROM ({ranked}) AS r)"), SqlType::BigInt)
             }
             9 => {
@@ -386,7 +387,7 @@ impl Joined<'_> {
         let from = format!("FROM {b} WHERE {equal}{own}");
         let (skipped, taken) = (self.random.random_range(0..2), self.random.random_range(1..4));
         let rows = match self.random.random_range(0..9) {
-            0 => format!("SELECT {value} AS v, rank() OVER(ORDER BY {order}) AS n {from}"),
+            0 => format!("SELECT {value} AS v, rank() OVER(ORDER BY {order})::bigint AS n {from}"),
             1 => format!("SELECT {value} AS v, count(*) OVER() AS n {from}"),
             2 => format!(
                 "SELECT {value} AS v, sum({order}) OVER(PARTITION BY {value})::bigint AS n {from}"
@@ -397,7 +398,7 @@ impl Joined<'_> {
             4 => format!("SELECT DISTINCT {value} AS v, 1::bigint AS n {from}"),
             5 => format!("SELECT {value} AS v, count(*) AS n {from} GROUP BY {value}"),
             6 => format!(
-                "SELECT v, dense_rank() OVER(ORDER BY n) AS n FROM (SELECT {value} AS v, count(*) AS n \
+                "SELECT v, dense_rank() OVER(ORDER BY n)::bigint AS n FROM (SELECT {value} AS v, count(*) AS n \
                  {from} GROUP BY {value}) AS g"
             ),
             7 => {
@@ -406,7 +407,7 @@ impl Joined<'_> {
                 format!("SELECT v, n FROM ({whole} WHERE {one} = {other}{own}) AS g")
             }
             _ => format!(
-                "SELECT v, n FROM (SELECT {value} AS v, rank() OVER(ORDER BY {order}) AS n {from}) AS g \
+                "SELECT v, n FROM (SELECT {value} AS v, rank() OVER(ORDER BY {order})::bigint AS n {from}) AS g \
                  WHERE n <= {taken}"
             ),
         };

@@ -17,6 +17,7 @@ mod fail;
 mod index;
 mod job;
 mod limits;
+mod listed;
 mod session;
 mod show;
 mod table;
@@ -88,7 +89,15 @@ fn tokens(text: &str, whole: &Text<'_>) -> Result<Vec<TokenWithSpan>, Report> {
     let tokens = Tokenizer::new(&SqlDialect::PLAIN, text).tokenize_with_location();
     let tokens = tokens.map_err(|error| fail::from_tokenizer(&error, text, whole))?;
     limits::check(&tokens)?;
-    Ok(asof::with_match_condition(window::without_partition(tokens)))
+    Ok(asof::with_match_condition(window::without_partition(listed::with_select(tokens))))
+}
+
+/// True for a word without quotes, in whatever case.
+fn is_word(token: &Token, word: &str) -> bool {
+    match token {
+        Token::Word(w) => w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word),
+        _ => false,
+    }
 }
 
 fn pieces(text: &str, whole: &Text<'_>) -> Result<Vec<Piece>, Report> {
