@@ -9,6 +9,7 @@
 
 mod decode;
 mod encode;
+mod expression;
 mod proto;
 #[cfg(test)]
 mod tests;
@@ -21,7 +22,7 @@ use prost::{DecodeError, Message};
 use crate::ViewPlan;
 
 /// The version that [`encode_plan`] writes.
-pub const PLAN_VERSION: u32 = 1;
+pub const PLAN_VERSION: u32 = 2;
 
 /// Why a plan cannot be stored or read.
 #[derive(Debug, thiserror::Error)]
@@ -35,8 +36,8 @@ pub enum PlanError {
     /// The bytes are no plan.
     #[error("the stored plan is damaged: {0}")]
     Damaged(String),
-    /// An expression is nested too deeply to be stored.
-    #[error("an expression is nested too deeply")]
+    /// Messages are nested too deeply to be read again.
+    #[error("it is nested too deeply")]
     TooDeep,
     /// DataFusion cannot store or read an expression or a type, for example of a function that is
     /// not registered.
@@ -60,7 +61,7 @@ fn damaged(reason: impl Into<String>) -> PlanError {
 /// The stored form of a plan.
 ///
 /// # Errors
-/// [`PlanError::TooDeep`], or an expression or type that DataFusion cannot write.
+/// An expression or type that DataFusion cannot write.
 pub fn encode_plan(plan: &ViewPlan) -> Result<Vec<u8>, PlanError> {
     let plan = encode::view(plan)?.encode_to_vec();
     proto::ViewPlan::decode(plan.as_slice()).map_err(|_| PlanError::TooDeep)?;
@@ -74,7 +75,8 @@ pub fn encode_plan(plan: &ViewPlan) -> Result<Vec<u8>, PlanError> {
 pub fn decode_plan(bytes: &[u8], functions: &TaskContext) -> Result<ViewPlan, PlanError> {
     let stored = proto::Stored::decode(bytes)?;
     match stored.version {
-        PLAN_VERSION => {
+        // Those of version 1 have nothing that stands apart.
+        1 | PLAN_VERSION => {
             let plan = proto::ViewPlan::decode(stored.plan.as_slice())?;
             decode::Decoder { functions }.view(plan)
         }

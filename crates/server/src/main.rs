@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use millrace_server::config::Options;
+use millrace_server::error::ServerError;
 use millrace_server::{demo, serve};
+use millrace_types::STACK_BYTES;
 
 /// A streaming SQL database: Kafka in, materialized views kept up to date, Postgres clients out.
 #[derive(Parser)]
@@ -35,10 +37,16 @@ fn main() -> ExitCode {
         // --help and --version.
         Err(error) => error.exit(),
     };
-    let result = match cli.command {
+    let run = || match cli.command {
         Command::Serve(options) => serve::run(*options),
         Command::Demo(options) => demo::run(&options),
     };
+    // The catalog's plans are read here: the first thread's stack is as large as its user's limits say.
+    let thread = std::thread::Builder::new().name("main".into()).stack_size(STACK_BYTES);
+    let result = std::thread::scope(|scope| match thread.spawn_scoped(scope, run) {
+        Ok(running) => running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        Err(error) => Err(ServerError::Thread(error)),
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

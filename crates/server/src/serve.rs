@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use millrace_pg::session::SharedDatabase;
 use millrace_storage::{MetaKind, Store};
+use millrace_types::STACK_BYTES;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -56,6 +57,7 @@ pub fn start(config: Config) -> Result<Server, ServerError> {
     end_on_panic(config.data_dir.clone());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.workers.max(2))
+        .thread_stack_size(STACK_BYTES)
         .enable_all()
         .build()
         .map_err(ServerError::Thread)?;
@@ -79,6 +81,7 @@ pub fn start(config: Config) -> Result<Server, ServerError> {
     let coordinator = Coordinator::start(shared.clone(), messages)?;
     let coordinator = std::thread::Builder::new()
         .name("coordinator".into())
+        .stack_size(STACK_BYTES)
         .spawn(move || coordinator.run().inspect_err(die))
         .map_err(ServerError::Thread)?;
     let (stop, stopped) = watch::channel(false);

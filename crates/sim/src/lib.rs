@@ -19,6 +19,8 @@ mod crash;
 #[cfg(test)]
 mod dashboard;
 #[cfg(test)]
+mod deep;
+#[cfg(test)]
 mod ended;
 #[cfg(test)]
 mod indexes;

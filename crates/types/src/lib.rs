@@ -25,3 +25,8 @@ pub use report::{Report, SqlState};
 pub use sqltype::{NUMERIC_PRECISION, NUMERIC_SCALE, SqlType, TIME_ZONE, timestamptz};
 pub use vnode::{VNODES, VNode, hash_rows, vnodes, worker_of};
 pub use wire::{decode_delta, encode_delta};
+
+/// The stack of each thread that plans or runs statements, bytes. Plans are trees that are walked by
+/// recursion; how deep they may be follows from this (the parser's limits). Only what is used of it is
+/// in memory.
+pub const STACK_BYTES: usize = 256 << 20;

@@ -33,7 +33,7 @@ pub(super) type Packets = CapacityContainerBuilder<Vec<Packet>>;
 /// Published changes on their way to the views above.
 pub(super) type Changes = Rc<RefCell<VecDeque<(Ts, VecDeque<Delta>)>>>;
 
-/// The input of constant rows; nothing more comes when its capability is dropped.
+/// The input of constant rows.
 struct ConstantInput {
     route: Option<Vec<usize>>,
     handle: UnorderedHandle<u64, Packets>,
@@ -64,8 +64,9 @@ impl ConstantInput {
 pub(super) struct Dataflow {
     pub(super) index: usize,
     pub(super) leaves: Vec<LeafInput>,
-    /// Keeps the times of a view of constants alone, which has no leaves.
-    idle: Vec<ActivateCapability<u64>>,
+    /// The times that constants have passed: operators above constants alone hand their state over as
+    /// the others do.
+    passing: Vec<ActivateCapability<u64>>,
     /// Times at which operators hand their state over.
     pub(super) marks: Rc<RefCell<Vec<Ts>>>,
     pub(super) side: Rc<RefCell<Side>>,
@@ -204,11 +205,10 @@ pub(super) fn install(
             input.give(constant, spec.start, &cells)?;
         }
     }
-    constants.truncate(if leaves.is_empty() { constants.len() } else { 0 });
     Ok(Dataflow {
         index,
         leaves,
-        idle: constants.into_iter().map(|input| input.capability).collect(),
+        passing: constants.into_iter().map(|input| input.capability).collect(),
         marks,
         side: cells.side,
         published,
@@ -226,9 +226,9 @@ pub(super) fn install(
 }
 
 impl Dataflow {
-    /// A view of constants alone has nothing more to say below a time.
+    /// Constants have nothing more to say below a time.
     pub(super) fn pass(&mut self, upto: Ts) {
-        for capability in &mut self.idle {
+        for capability in &mut self.passing {
             if upto.0 > *capability.time() {
                 capability.downgrade(&upto.0);
             }

@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 use millrace_storage::{Reach, Table};
-use millrace_types::{Delta, Epoch, ObjectId, Ts};
+use millrace_types::{Delta, Epoch, ObjectId, STACK_BYTES, Ts};
 
 pub use figures::{Figure, Figures, Work};
 pub use outputs::{LATE_KEY, error_schema, late_schema};
@@ -240,7 +240,9 @@ impl Runtime {
         let guards = timely::execute(timely::Config::process(workers), move |timely| {
             let index = timely.index();
             if threads.send((index, std::thread::current())).is_ok() {
-                worker::run(timely, &receivers[index], &events, &clock);
+                // Timely starts its threads with the smallest stack.
+                let run = || worker::run(timely, &receivers[index], &events, &clock);
+                stacker::grow(STACK_BYTES, run);
             }
         })
         .map_err(std::io::Error::other)?;

@@ -6,14 +6,12 @@ use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{WindowFrame, WindowFunctionDefinition};
-use datafusion_proto::physical_plan::DefaultPhysicalExtensionCodec;
-use datafusion_proto::physical_plan::from_proto::parse_physical_expr;
 use datafusion_proto::protobuf;
 use millrace_types::{ObjectId, decode_delta};
 
 use prost::Message;
 
-use super::{PlanError, damaged, proto};
+use super::{PlanError, damaged, expression, proto};
 use crate::{
     Aggregate, Call, Chain, Clock, Function, Hop, Join, JoinKind, JoinPair, LateCheck, Leaf,
     LeafKind, Meta, Nearest, NearestSide, Node, Order, Over, OverCall, Rebuild, Scalar, Session,
@@ -40,6 +38,7 @@ impl Decoder<'_> {
     fn node(&self, node: proto::Node) -> Result<Node, PlanError> {
         let meta = meta(required(node.meta, "meta")?)?;
         Ok(match required(node.kind, "node")? {
+            proto::Kind::Apart(bytes) => self.node(proto::Node::decode(bytes.as_slice())?)?,
             proto::Kind::Leaf(leaf) => Node::Leaf(self::leaf(&leaf, meta)?),
             proto::Kind::Chain(chain) => {
                 let input = Box::new(self.node(*required(chain.input, "input")?)?);
@@ -301,9 +300,7 @@ impl Decoder<'_> {
     }
 
     fn scalar(&self, bytes: &[u8], input: &Schema) -> Result<Scalar, PlanError> {
-        let expression = protobuf::PhysicalExprNode::decode(bytes)?;
-        let codec = DefaultPhysicalExtensionCodec {};
-        Ok(Scalar(parse_physical_expr(&expression, self.functions, input, &codec)?))
+        expression::decode(bytes, self.functions, input)
     }
 }
 

@@ -6,18 +6,19 @@ use arrow::array::Int64Array;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::WindowFunctionDefinition;
-use datafusion_proto::physical_plan::DefaultPhysicalExtensionCodec;
-use datafusion_proto::physical_plan::to_proto::serialize_physical_expr;
 use datafusion_proto::protobuf;
 use millrace_types::{Delta, encode_delta};
 
 use prost::Message;
 
-use super::{PlanError, proto};
+use super::{PlanError, expression, proto};
 use crate::{
     Aggregate, Call, Clock, Hop, Join, JoinKind, JoinPair, LateCheck, LeafKind, Meta, Nearest,
-    Node, Order, Over, OverCall, Rebuild, Scalar, Session, Stay, Step, TopN, ViewPlan, Watermark,
+    Node, Order, Over, OverCall, Rebuild, Session, Stay, Step, TopN, ViewPlan, Watermark,
 };
+
+/// Nodes in each other in one message; each is two messages.
+const NODES: usize = 16;
 
 pub(super) fn view(plan: &ViewPlan) -> Result<proto::ViewPlan, PlanError> {
     Ok(proto::ViewPlan {
@@ -63,7 +64,17 @@ fn node(node: &Node) -> Result<proto::Node, PlanError> {
         Node::Session(session) => proto::Kind::Session(Box::new(self::session(session)?)),
         Node::Stay(stay) => proto::Kind::Stay(Box::new(self::stay(stay)?)),
     };
-    Ok(proto::Node { meta: Some(meta(node.meta())?), kind: Some(kind) })
+    let whole = proto::Node { meta: Some(meta(node.meta())?), kind: Some(kind) };
+    if height(node) % NODES != NODES - 1 {
+        return Ok(whole);
+    }
+    let kind = Some(proto::Kind::Apart(whole.encode_to_vec()));
+    Ok(proto::Node { meta: whole.meta, kind })
+}
+
+/// How many nodes stand above the lowest one below this node.
+fn height(node: &Node) -> usize {
+    node.inputs().into_iter().map(|input| height(input) + 1).max().unwrap_or_default()
 }
 
 fn meta(meta: &Meta) -> Result<proto::Meta, PlanError> {
@@ -77,9 +88,9 @@ fn meta(meta: &Meta) -> Result<proto::Meta, PlanError> {
 
 fn step(step: &Step) -> Result<proto::Step, PlanError> {
     let kind = match step {
-        Step::Filter(predicate) => proto::StepKind::Filter(scalar(predicate)?),
+        Step::Filter(predicate) => proto::StepKind::Filter(expression::encode(predicate)?),
         Step::Project { expressions, schema } => proto::StepKind::Project(proto::Project {
-            expressions: expressions.iter().map(scalar).collect::<Result<_, _>>()?,
+            expressions: expressions.iter().map(expression::encode).collect::<Result<_, _>>()?,
             schema: self::schema(schema)?,
         }),
         Step::Hop { hop, schema } => proto::StepKind::Hop(proto::HopStep {
@@ -148,7 +159,7 @@ fn join(join: &Join) -> Result<proto::Join, PlanError> {
         right: Some(Box::new(node(&join.right)?)),
         kind: kind.into(),
         on: join.on.iter().map(pair).collect(),
-        filter: join.filter.as_ref().map(scalar).transpose()?,
+        filter: join.filter.as_ref().map(expression::encode).transpose()?,
         clean_left: join.clean[0].as_ref().map(watermark),
         clean_right: join.clean[1].as_ref().map(watermark),
         lookup: join.lookup,
@@ -184,7 +195,7 @@ fn over_call(call: &OverCall) -> Result<proto::OverCall, PlanError> {
     Ok(proto::OverCall {
         function: call.function.name().to_owned(),
         aggregate: matches!(call.function, WindowFunctionDefinition::AggregateUDF(_)),
-        args: call.args.iter().map(scalar).collect::<Result<_, _>>()?,
+        args: call.args.iter().map(expression::encode).collect::<Result<_, _>>()?,
         filter: call.filter.map(index),
         order: index(call.order),
         frame: frame.encode_to_vec(),
@@ -242,7 +253,7 @@ fn call(call: &Call) -> Result<proto::Call, PlanError> {
 }
 
 fn rebuild(rebuild: &Rebuild) -> Result<proto::Rebuild, PlanError> {
-    let args = rebuild.args.iter().map(scalar).collect::<Result<_, _>>()?;
+    let args = rebuild.args.iter().map(expression::encode).collect::<Result<_, _>>()?;
     Ok(proto::Rebuild { args, ordered: rebuild.ordered })
 }
 
@@ -262,15 +273,6 @@ fn watermark(watermark: &Watermark) -> proto::Watermark {
         shift: watermark.shift,
         sources: watermark.sources.iter().map(|id| id.0).collect(),
     }
-}
-
-fn scalar(scalar: &Scalar) -> Result<Vec<u8>, PlanError> {
-    let bytes =
-        serialize_physical_expr(&scalar.0, &DefaultPhysicalExtensionCodec {})?.encode_to_vec();
-    // The reader of the catalog must not be the one to find out that protobuf's nesting ends at
-    // a hundred.
-    protobuf::PhysicalExprNode::decode(bytes.as_slice()).map_err(|_| PlanError::TooDeep)?;
-    Ok(bytes)
 }
 
 fn schema(schema: &SchemaRef) -> Result<Vec<u8>, PlanError> {

@@ -28,7 +28,7 @@ pub(super) struct ViewPlan {
 pub(super) struct Node {
     #[prost(message, optional, tag = "1")]
     pub(super) meta: Option<Meta>,
-    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 10, 11, 12, 15, 20, 21, 30")]
+    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 10, 11, 12, 15, 20, 21, 30, 31")]
     pub(super) kind: Option<Kind>,
 }
 
@@ -51,6 +51,9 @@ pub(super) enum Kind {
     /// A delta's bytes.
     #[prost(bytes, tag = "30")]
     Values(Vec<u8>),
+    /// A node's bytes: messages are read a hundred deep.
+    #[prost(bytes, tag = "31")]
+    Apart(Vec<u8>),
     #[prost(message, tag = "20")]
     TopN(Box<TopN>),
     #[prost(message, tag = "21")]

@@ -11,7 +11,10 @@ use super::scalar;
 use super::sql::TABLE_ID;
 
 /// Forms of a statement that become other operators, by what stands in its text.
-const FORMS: [&str; 25] = [
+const FORMS: [&str; 28] = [
+    " OFFSET 1)",
+    " HAVING count(*) <> 1)",
+    " % 3 <> 0) AS q",
     "CROSS JOIN LATERAL (SELECT ",
     "LEFT JOIN LATERAL (SELECT ",
     " LIMIT(",

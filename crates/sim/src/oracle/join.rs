@@ -280,6 +280,10 @@ impl Joined<'_> {
 
     /// A subquery as a value, in the select list or in a condition beside others.
     fn valued(&mut self) -> Input {
+        let last = &self.inputs[self.inputs.len() - 1];
+        if !last.append_only && self.random.random_ratio(1, 6) {
+            return self.within(&last.clone());
+        }
         let (left, right) = self.sides();
         let (value, sql_type) = self.subquery(&left, &right);
         let from = &left.text;
@@ -293,6 +297,23 @@ impl Joined<'_> {
         let mut columns = left.columns;
         columns.push(("a.q".into(), sql_type));
         Input { name, columns, append_only: false }
+    }
+
+    /// A list out of the table that stands outside, under the same name.
+    fn within(&mut self, table: &Input) -> Input {
+        let name = &table.name;
+        let named = |(column, t): &(String, SqlType)| (format!("{name}.{column}"), t.clone());
+        let columns: Vec<(String, SqlType)> = table.columns.iter().map(named).collect();
+        let side = Side { text: name.clone(), columns };
+        let (x, y) = self.comparable(&side, &side);
+        let number = self.column(&side, is_integer).unwrap_or_else(|| "(5 + 0)".into());
+        let asked = *self.pick(&["IN", "NOT IN", "= ANY", "<= ALL", "<> ALL"]);
+        let list = format!("SELECT {y} FROM {name} WHERE {number} % 3 <> 0");
+        let text = format!("(SELECT {name}.*, {x} {asked} ({list}) AS q FROM {name}) AS a");
+        let named = |(column, t): &(String, SqlType)| (format!("a.{column}"), t.clone());
+        let mut columns: Vec<(String, SqlType)> = table.columns.iter().map(named).collect();
+        columns.push(("a.q".into(), SqlType::Boolean));
+        Input { name: text, columns, append_only: false }
     }
 
     /// A subquery over the right side that gives one value for each row of the left one, or none.
@@ -310,8 +331,9 @@ impl Joined<'_> {
         let not = *self.pick(&["", "NOT "]);
         match self.random.random_range(0..10) {
             8 => {
-                let ranked =
-                    format!("SELECT rank() OVER(ORDER BY {number}) AS n FROM {from}{filter}");
+                let ranked = format!(
+                    "SELECT rank() OVER(ORDER BY {number})::bigint AS n FROM {from}{filter}"
+                );
                 (format!("(SELECT max(n) FROM ({ranked}) AS r)"), SqlType::BigInt)
             }
             9 => {
@@ -339,7 +361,14 @@ impl Joined<'_> {
                 let list = format!("SELECT {y} FROM {from}{filter}");
                 (format!("{x} {compared} {quantifier} ({list})"), SqlType::Boolean)
             }
-            _ => (format!("{not}EXISTS (SELECT 1 FROM {from}{filter})"), SqlType::Boolean),
+            _ => {
+                let rows = match self.random.random_range(0..6) {
+                    0 => format!("SELECT 1 FROM {from}{filter} OFFSET 1"),
+                    1 => format!("SELECT max({number}) FROM {from}{filter} HAVING count(*) <> 1"),
+                    _ => format!("SELECT 1 FROM {from}{filter}"),
+                };
+                (format!("{not}EXISTS ({rows})"), SqlType::Boolean)
+            }
         }
     }
 
@@ -358,7 +387,7 @@ impl Joined<'_> {
         let from = format!("FROM {b} WHERE {equal}{own}");
         let (skipped, taken) = (self.random.random_range(0..2), self.random.random_range(1..4));
         let rows = match self.random.random_range(0..9) {
-            0 => format!("SELECT {value} AS v, rank() OVER(ORDER BY {order}) AS n {from}"),
+            0 => format!("SELECT {value} AS v, rank() OVER(ORDER BY {order})::bigint AS n {from}"),
             1 => format!("SELECT {value} AS v, count(*) OVER() AS n {from}"),
             2 => format!(
                 "SELECT {value} AS v, sum({order}) OVER(PARTITION BY {value})::bigint AS n {from}"
@@ -369,7 +398,7 @@ impl Joined<'_> {
             4 => format!("SELECT DISTINCT {value} AS v, 1::bigint AS n {from}"),
             5 => format!("SELECT {value} AS v, count(*) AS n {from} GROUP BY {value}"),
             6 => format!(
-                "SELECT v, dense_rank() OVER(ORDER BY n) AS n FROM (SELECT {value} AS v, count(*) AS n \
+                "SELECT v, dense_rank() OVER(ORDER BY n)::bigint AS n FROM (SELECT {value} AS v, count(*) AS n \
                  {from} GROUP BY {value}) AS g"
             ),
             7 => {
@@ -378,7 +407,7 @@ impl Joined<'_> {
                 format!("SELECT v, n FROM ({whole} WHERE {one} = {other}{own}) AS g")
             }
             _ => format!(
-                "SELECT v, n FROM (SELECT {value} AS v, rank() OVER(ORDER BY {order}) AS n {from}) AS g \
+                "SELECT v, n FROM (SELECT {value} AS v, rank() OVER(ORDER BY {order})::bigint AS n {from}) AS g \
                  WHERE n <= {taken}"
             ),
         };

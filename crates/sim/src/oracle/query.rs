@@ -369,7 +369,9 @@ impl Writer<'_> {
         let measures = ["corr", "covar_pop", "covar_samp", "regr_avgx", "regr_avgy", "regr_count"];
         let lines = ["regr_intercept", "regr_r2", "regr_slope", "regr_sxx", "regr_sxy", "regr_syy"];
         let bits = ["bit_and", "bit_or", "bit_xor"];
-        match self.random.random_range(0..21) {
+        match self.random.random_range(0..23) {
+            21 => format!("mode() WITHIN GROUP (ORDER BY {any}{descending})"),
+            22 => format!("percentile_disc(0.6) WITHIN GROUP (ORDER BY {any}{descending})"),
             0 => format!("any_value(abs({integer}) * 0)"),
             1 => format!("approx_distinct({integer})"),
             2 => format!("approx_median({integer} % 3)"),

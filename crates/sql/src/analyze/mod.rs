@@ -16,6 +16,7 @@ mod casts;
 mod choices;
 mod correlated;
 mod equal;
+mod existence;
 mod json;
 mod multisets;
 mod nested;

@@ -29,7 +29,11 @@ use datafusion::logical_expr::{
     binary_expr, lit, not, when,
 };
 
+use super::existence;
 use crate::functions::only;
+
+/// The one column of a subquery that IN, ANY or ALL look through.
+const ITEM: &str = "__item";
 
 /// See the module.
 pub(crate) fn as_values(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -97,10 +101,10 @@ fn membership(condition: Expr) -> Expr {
 /// True for a condition of a WHERE clause that is a semi or anti join as it stands.
 fn is_join(condition: &Expr) -> bool {
     match condition {
-        Expr::Exists(_) => true,
+        Expr::Exists(asked) => !existence::is_other(&asked.subquery.subquery),
         Expr::InSubquery(membership) => is_semi_join(membership, false),
         Expr::Not(inner) => match inner.as_ref() {
-            Expr::Exists(_) => true,
+            Expr::Exists(asked) => !existence::is_other(&asked.subquery.subquery),
             Expr::InSubquery(membership) => is_semi_join(membership, true),
             _ => false,
         },
@@ -110,15 +114,17 @@ fn is_join(condition: &Expr) -> bool {
 
 /// `NOT IN` asks for NULLs too: only one column beside one subquery is a join then.
 fn is_semi_join(membership: &InSubquery, inverted: bool) -> bool {
-    let alone = membership.subquery.outer_ref_columns.is_empty()
-        && !membership.expr.column_refs().is_empty();
-    !has_subquery(&membership.expr) && (membership.negated == inverted || alone)
+    let is_correlated = !membership.subquery.outer_ref_columns.is_empty();
+    let alone = !is_correlated && !membership.expr.column_refs().is_empty();
+    let matches =
+        !is_correlated || !existence::has_row_without_match(&membership.subquery.subquery);
+    !has_subquery(&membership.expr) && (membership.negated == inverted || alone) && matches
 }
 
 fn expression(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     let changed = expr.transform_up(|part| match part {
         Expr::Exists(Exists { subquery, negated }) => {
-            let found = exists(subquery.subquery.as_ref().clone(), &subquery)?;
+            let found = exists(subquery.subquery.as_ref().clone(), schema, &subquery)?;
             Ok(Transformed::yes(if negated { not(found) } else { found }))
         }
         Expr::InSubquery(InSubquery { expr, subquery, negated }) if is_plain(&expr, &subquery) => {
@@ -144,12 +150,12 @@ fn call(function: Arc<AggregateUDF>, arg: Expr) -> Expr {
     Expr::AggregateFunction(AggregateFunction::new_udf(function, args, false, None, vec![], None))
 }
 
-fn count(arg: Expr) -> Expr {
+pub(super) fn count(arg: Expr) -> Expr {
     call(count_udaf(), arg)
 }
 
 /// One value of aggregates over a query's rows, as a subquery.
-fn aggregated(
+pub(super) fn aggregated(
     input: LogicalPlan,
     calls: Vec<Expr>,
     value: impl FnOnce(Vec<Expr>) -> Result<Expr>,
@@ -158,10 +164,17 @@ fn aggregated(
     let plan = LogicalPlanBuilder::from(input).aggregate(Vec::<Expr>::new(), calls)?.build()?;
     let columns = plan.schema().columns().into_iter().map(Expr::Column).collect();
     let value = value(columns)?.alias("value");
-    let plan = LogicalPlanBuilder::from(plan).project(vec![value])?.build()?;
+    scalar(LogicalPlanBuilder::from(plan).project(vec![value])?.build()?, spans)
+}
+
+/// A query of one column and one row as a value.
+pub(super) fn scalar(plan: LogicalPlan, spans: &Subquery) -> Result<Expr> {
+    Ok(Expr::ScalarSubquery(subquery(plan, spans)?))
+}
+
+fn subquery(plan: LogicalPlan, spans: &Subquery) -> Result<Subquery> {
     let outer_ref_columns = outer_columns(&plan)?;
-    let spans = spans.spans.clone();
-    Ok(Expr::ScalarSubquery(Subquery { subquery: Arc::new(plan), outer_ref_columns, spans }))
+    Ok(Subquery { subquery: Arc::new(plan), outer_ref_columns, spans: spans.spans.clone() })
 }
 
 /// The columns from outside that a query uses, nested queries included.
@@ -179,12 +192,12 @@ fn outer_columns(plan: &LogicalPlan) -> Result<Vec<Expr>> {
 }
 
 /// `EXISTS (...)` is `(SELECT count(*) ...) > 0`, where that can be a join.
-fn exists(input: LogicalPlan, spans: &Subquery) -> Result<Expr> {
+fn exists(input: LogicalPlan, schema: &DFSchema, spans: &Subquery) -> Result<Expr> {
+    if let Some(found) = existence::other(&input, schema, spans)? {
+        return Ok(found);
+    }
     if !by_equality(&input)? {
-        let outer_ref_columns = outer_columns(&input)?;
-        let spans = spans.spans.clone();
-        let subquery = Subquery { subquery: Arc::new(input), outer_ref_columns, spans };
-        return Ok(Expr::Exists(Exists { subquery, negated: false }));
+        return Ok(Expr::Exists(Exists { subquery: subquery(input, spans)?, negated: false }));
     }
     Ok(aggregated(input, vec![count(lit(1i64))], first, spans)?.gt(lit(0i64)))
 }
@@ -213,7 +226,7 @@ fn is_plain(expr: &Expr, subquery: &Subquery) -> bool {
     !has_subquery(expr) && subquery.subquery.schema().fields().len() == 1
 }
 
-fn first(columns: Vec<Expr>) -> Result<Expr> {
+pub(super) fn first(columns: Vec<Expr>) -> Result<Expr> {
     columns
         .into_iter()
         .next()
@@ -231,25 +244,50 @@ impl Quantified {
     /// Decided (true for ANY, false for ALL) if one `y` decides; otherwise NULL if there is a NULL
     /// among them, or if `x` is NULL and there are any; otherwise the other way.
     fn answer(&self, x: Expr, schema: &DFSchema) -> Result<Expr> {
-        let input = self.subquery.subquery.as_ref();
-        let column = input.schema().columns().into_iter().next();
-        let y = Expr::Column(column.unwrap_or_else(|| Column::new_unqualified("")));
+        let (input, y) = self.items(&x)?;
         let nulls = LogicalPlanBuilder::from(input.clone()).filter(y.clone().is_null())?.build()?;
-        let vague = x.clone().is_null().and(exists(input.clone(), &self.subquery)?);
+        let exists = |plan| exists(plan, schema, &self.subquery);
+        let vague = x.clone().is_null().and(exists(input.clone())?);
         let unknown = lit(ScalarValue::Boolean(None));
-        when(self.decided(x, y, schema)?, lit(self.any))
-            .when(exists(nulls, &self.subquery)?, unknown.clone())
+        let same = || {
+            let same = y.clone().eq(outer(x.clone(), schema)?);
+            exists(LogicalPlanBuilder::from(input.clone()).filter(same)?.build()?)
+        };
+        when(self.decided(x.clone(), same, (&input, &y))?, lit(self.any))
+            .when(exists(nulls)?, unknown.clone())
             .when(vague, unknown)
             .otherwise(lit(!self.any))
     }
 
-    fn decided(&self, x: Expr, y: Expr, schema: &DFSchema) -> Result<Expr> {
+    /// The query and its one column, under a name that no other table's column has: the table of `x`
+    /// may be that of `y`, too.
+    fn items(&self, x: &Expr) -> Result<(LogicalPlan, Expr)> {
         let input = self.subquery.subquery.as_ref();
-        let some_equal = || {
-            let same = y.clone().eq(outer(x.clone(), schema)?);
-            let equal = LogicalPlanBuilder::from(input.clone()).filter(same)?.build()?;
-            exists(equal, &self.subquery)
-        };
+        let column = first(input.schema().columns().into_iter().map(Expr::Column).collect())?;
+        let outside = x.column_refs();
+        let mut hidden = false;
+        input.apply(|node| {
+            for expr in node.expressions().iter().filter(|expr| expr.contains_outer()) {
+                hidden |= expr.column_refs().iter().any(|inside| outside.contains(inside));
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        if hidden {
+            return not_impl_err!(
+                "IN, ANY or ALL of a correlated subquery over a table that stands outside it under the same name"
+            );
+        }
+        let items = vec![column.alias(ITEM)];
+        let input = LogicalPlanBuilder::from(input.clone()).project(items)?.build()?;
+        Ok((input, Expr::Column(Column::new_unqualified(ITEM))))
+    }
+
+    fn decided(
+        &self,
+        x: Expr,
+        same: impl FnOnce() -> Result<Expr>,
+        (input, y): (&LogicalPlan, &Expr),
+    ) -> Result<Expr> {
         let extreme = |function: Arc<AggregateUDF>| {
             aggregated(input.clone(), vec![call(function, y.clone())], first, &self.subquery)
         };
@@ -257,7 +295,7 @@ impl Quantified {
         // ALL is decided by one value for which the comparison is false.
         let operator = if self.any { Some(self.operator) } else { self.operator.negate() };
         match operator {
-            Some(Operator::Eq) => some_equal(),
+            Some(Operator::Eq) => same(),
             Some(Operator::NotEq) => Ok(beside(Operator::NotEq, extreme(min_udaf())?)
                 .or(beside(Operator::NotEq, extreme(max_udaf())?))),
             Some(operator @ (Operator::Gt | Operator::GtEq)) => {

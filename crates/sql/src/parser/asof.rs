@@ -4,6 +4,8 @@
 
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Whitespace, Word};
 
+use super::is_word;
+
 /// The match conditions of inner and left joins that have none of their own.
 pub(crate) const KINDS: [&str; 2] = ["inner", "left"];
 
@@ -65,11 +67,4 @@ fn condition(tokens: &[TokenWithSpan], from: usize) -> Option<usize> {
         }
     }
     None
-}
-
-fn is_word(token: &Token, word: &str) -> bool {
-    match token {
-        Token::Word(w) => w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word),
-        _ => false,
-    }
 }

@@ -16,6 +16,8 @@ mod explain;
 mod fail;
 mod index;
 mod job;
+mod limits;
+mod listed;
 mod session;
 mod show;
 mod table;
@@ -28,7 +30,7 @@ mod tests;
 
 use datafusion::sql::sqlparser::ast::{Expr, Query};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
-use millrace_types::{Report, SqlState};
+use millrace_types::Report;
 
 use crate::ast::Statement;
 use crate::text::Text;
@@ -86,40 +88,16 @@ pub(crate) fn parse_expression(text: &str) -> Result<Expr, Report> {
 fn tokens(text: &str, whole: &Text<'_>) -> Result<Vec<TokenWithSpan>, Report> {
     let tokens = Tokenizer::new(&SqlDialect::PLAIN, text).tokenize_with_location();
     let tokens = tokens.map_err(|error| fail::from_tokenizer(&error, text, whole))?;
-    if types_within(&tokens) > TYPES_MAX {
-        let message = "a type with too many arrays and records in each other";
-        return Err(Report::new(SqlState::STATEMENT_TOO_COMPLEX, message));
-    }
-    Ok(asof::with_match_condition(window::without_partition(tokens)))
+    limits::check(&tokens)?;
+    Ok(asof::with_match_condition(window::without_partition(listed::with_select(tokens))))
 }
 
-/// Arrays and records in each other that are parsed: a type is read without a look at the stack.
-const TYPES_MAX: usize = 64;
-
-/// The most brackets `[]` in a row, or words STRUCT that are open at a time.
-fn types_within(tokens: &[TokenWithSpan]) -> usize {
-    let (mut most, mut arrays, mut records) = (0, 0_usize, 0_usize);
-    let mut named = false;
-    for token in tokens {
-        if matches!(token.token, Token::Whitespace(_)) {
-            continue;
-        }
-        arrays = match token.token {
-            Token::LBracket | Token::RBracket => arrays + 1,
-            _ => 0,
-        };
-        records = match token.token {
-            Token::Lt if named => records + 1,
-            Token::Gt => records.saturating_sub(1),
-            Token::ShiftRight => records.saturating_sub(2),
-            Token::SemiColon => 0,
-            _ => records,
-        };
-        let is_record = |word: &str| word.eq_ignore_ascii_case("struct");
-        named = matches!(&token.token, Token::Word(word) if is_record(&word.value));
-        most = most.max(arrays / 2).max(records);
+/// True for a word without quotes, in whatever case.
+fn is_word(token: &Token, word: &str) -> bool {
+    match token {
+        Token::Word(w) => w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word),
+        _ => false,
     }
-    most
 }
 
 fn pieces(text: &str, whole: &Text<'_>) -> Result<Vec<Piece>, Report> {

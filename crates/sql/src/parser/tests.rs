@@ -264,3 +264,22 @@ fn deep_nesting_is_an_error_not_a_crash() {
     let text = format!("SELECT {}1{}", "(".repeat(5_000), ")".repeat(5_000));
     assert_eq!(failure(&text).code, SqlState::STATEMENT_TOO_COMPLEX);
 }
+
+#[test]
+fn long_chains_are_an_error_and_long_lists_are_not() {
+    let refused = |text: String| failure(&text).code == SqlState::STATEMENT_TOO_COMPLEX;
+    assert!(refused(format!("SELECT 1{}", " + 1".repeat(1_000))));
+    assert!(refused(format!("SELECT * FROM t WHERE x = 1{}", " OR x = 2".repeat(5_000))));
+    assert!(refused(format!("SELECT 1{}", "::int".repeat(5_000))));
+    assert!(refused(format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(2_000))));
+    for text in [
+        format!("SELECT 1{}", " + 1".repeat(200)),
+        format!("SELECT * FROM t WHERE x = 1{}", " OR x = 2".repeat(900)),
+        format!("SELECT * FROM t WHERE x IN (1{})", ", 2".repeat(20_000)),
+        format!("INSERT INTO t VALUES (1, -1){}", ", (a + 2, -2)".repeat(20_000)),
+        format!("SELECT CASE {} END", "WHEN x = 1 AND y > 2 THEN z + 1 ".repeat(2_000)),
+        "SELECT x + 1 AS y FROM t;".repeat(2_000),
+    ] {
+        assert!(parse(&text).is_ok(), "{}", &text[..40]);
+    }
+}

@@ -2,6 +2,8 @@
 
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Whitespace};
 
+use super::is_word;
+
 /// The tokens with a comma for `PARTITION BY` inside the parentheses of `SESSION`.
 pub(super) fn without_partition(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let shown: Vec<usize> =
@@ -32,11 +34,4 @@ pub(super) fn without_partition(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWith
         }
     }
     tokens
-}
-
-fn is_word(token: &Token, word: &str) -> bool {
-    match token {
-        Token::Word(w) => w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word),
-        _ => false,
-    }
 }

@@ -76,7 +76,7 @@ fn function(name: &str) -> Option<Function> {
 
 /// The functions that are run again over the rows of a group, and whether the order of the rows
 /// decides.
-const REBUILT: [(&str, bool); 25] = [
+const REBUILT: [(&str, bool); 27] = [
     ("any_value", true),
     ("approx_distinct", false),
     ("approx_median", false),
@@ -90,8 +90,10 @@ const REBUILT: [(&str, bool); 25] = [
     ("covar_pop", false),
     ("covar_samp", false),
     ("median", false),
+    ("mode", false),
     ("nth_value", true),
     ("percentile_cont", false),
+    ("percentile_disc", false),
     ("regr_avgx", false),
     ("regr_avgy", false),
     ("regr_count", false),

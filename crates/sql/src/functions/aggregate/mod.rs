@@ -12,6 +12,7 @@ mod distinct;
 mod doubles;
 mod exact;
 mod extreme;
+mod ordered_set;
 mod sorted;
 mod sums;
 
@@ -32,6 +33,7 @@ use self::bit_xor::BitXor;
 use self::distinct::Distinct;
 use self::doubles::Doubles;
 use self::exact::Exact;
+use self::ordered_set::{OrderedSet, Taken};
 use self::sums::{Grouped, Single, Sums};
 use super::no_function;
 
@@ -55,6 +57,9 @@ pub(super) fn all() -> Vec<Arc<AggregateUDF>> {
         })
         .collect();
     all.push(Arc::new(AggregateUDF::new_from_impl(BitXor::new())));
+    for taken in [Taken::Continuous, Taken::Discrete, Taken::Most] {
+        all.push(Arc::new(AggregateUDF::new_from_impl(OrderedSet::new(taken))));
+    }
     all.push(Arc::new(bool_and_udaf().as_ref().clone().with_aliases(["every"])));
     all
 }
