@@ -65,7 +65,10 @@ fn each_operator_names_itself_when_a_row_goes_that_is_not_there() {
         ("SELECT DISTINCT u FROM w", "aggregate"),
         ("SELECT a.u, b.i FROM w AS a JOIN w AS b ON a.u = b.u", "join"),
         ("SELECT a.u, b.i FROM w AS a FULL JOIN w AS b ON a.u = b.u", "join"),
-        ("SELECT a.u FROM w AS a WHERE NOT EXISTS (SELECT 1 FROM w AS b WHERE b.u = a.u)", "join"),
+        (
+            "SELECT a.u FROM w AS a WHERE NOT EXISTS (SELECT 1 FROM w AS b WHERE b.u = a.u)",
+            "aggregate",
+        ),
         ("SELECT a.u, b.i FROM w AS a ASOF JOIN w AS b ON a.i = b.i AND a.u >= b.u", "join"),
         ("SELECT u FROM w ORDER BY u LIMIT 2", "top"),
         ("SELECT u, lag(u) OVER (ORDER BY u) AS before FROM w", "window"),
