@@ -14,11 +14,13 @@ use millrace_types::TIME_ZONE;
 
 use crate::analyze;
 use crate::equalities::SingleEqualities;
+use crate::extremes::FloatExtremes;
 use crate::frames::SlidingFrames;
 use crate::functions;
 use crate::guard::Guard;
 use crate::names::{DATABASE, SCHEMA};
 use crate::nearest::WithoutAsOf;
+use crate::orders::OwnOrders;
 use crate::shared_parts::SharedParts;
 use crate::typenames::Types;
 use crate::windows::PlainWindows;
@@ -78,8 +80,12 @@ fn base() -> SessionState {
         true => Arc::clone(&shared),
         false => rule,
     });
-    let own: [Arc<dyn OptimizerRule + Send + Sync>; 2] =
-        [Arc::new(WithoutAsOf), Arc::new(SlidingFrames)];
+    let own: [Arc<dyn OptimizerRule + Send + Sync>; 4] = [
+        Arc::new(WithoutAsOf),
+        Arc::new(FloatExtremes),
+        Arc::new(OwnOrders),
+        Arc::new(SlidingFrames),
+    ];
     let last: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(SingleEqualities);
     builder = builder.with_optimizer_rules(own.into_iter().chain(rules).chain([last]).collect());
     builder.expr_planners().get_or_insert_default().insert(0, Arc::new(analyze::Operators));

@@ -28,6 +28,8 @@ states! {
     PROTOCOL_VIOLATION = "08P01";
     /// The construct is PostgreSQL's or the dialect's, but not there yet.
     FEATURE_NOT_SUPPORTED = "0A000";
+    /// A text is too long for its type.
+    STRING_DATA_RIGHT_TRUNCATION = "22001";
     /// A value is out of its type's range.
     NUMERIC_VALUE_OUT_OF_RANGE = "22003";
     /// A date or time is out of range.
@@ -104,6 +106,8 @@ states! {
     UNDEFINED_TABLE = "42P01";
     /// Unknown setting, type or other object.
     UNDEFINED_OBJECT = "42704";
+    /// A window that cannot be what its definition says.
+    WINDOWING_ERROR = "42P20";
     /// A parameter `$n` that nothing types.
     UNDEFINED_PARAMETER = "42P02";
     /// The name fits several columns.

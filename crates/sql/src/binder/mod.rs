@@ -19,6 +19,7 @@ mod fold;
 mod grouping;
 mod index;
 mod literal;
+mod named_windows;
 mod nested;
 mod options;
 mod parameters;

@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 use millrace_types::{Report, SqlState, input};
 
 use super::scopes::ColumnsOf;
-use super::{fetch, grouping, literal, nested, records, scopes, similar};
+use super::{fetch, grouping, literal, named_windows, nested, records, scopes, similar};
 use crate::functions;
 use crate::names::{self, Quoted, fold};
 use crate::parser::parse_query;
@@ -81,13 +81,16 @@ impl VisitorMut for Normalizer {
         tables_as_selects(&mut query.body);
         literal::type_rows(&mut query.body);
         grouping::name_casts(query);
-        match fetch::as_limit(query) {
+        match fetch::as_limit(query).and_then(|()| named_windows::in_order(query)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(wrong) => ControlFlow::Break(wrong),
         }
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Wrong> {
+        if let Err(wrong) = named_windows::in_select(select) {
+            return ControlFlow::Break(wrong);
+        }
         if let Some(span) = grouping::aggregate_in_group_by(select) {
             let message = "aggregate functions are not allowed in GROUP BY";
             let report = Report::new(SqlState::GROUPING_ERROR, message);

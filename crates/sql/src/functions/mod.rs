@@ -60,6 +60,7 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{AggregateUDF, Expr, Operator, ScalarUDF, lit};
 use millrace_types::{Report, SqlState, SqlType};
 
+pub(crate) use aggregate::{extreme, sorted};
 pub(crate) use assigned::{ASSIGNED, assigned};
 pub(crate) use calendar::{CALENDAR_END, CALENDAR_START, Calendar};
 pub(crate) use cast::{CONVERT, differs as cast_differs, exists as cast_exists, value_as};

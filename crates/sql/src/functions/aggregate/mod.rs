@@ -11,7 +11,9 @@ mod bit_xor;
 mod distinct;
 mod doubles;
 mod exact;
+mod extreme;
 mod ordered_set;
+mod sorted;
 mod sums;
 
 use std::sync::Arc;
@@ -34,6 +36,9 @@ use self::exact::Exact;
 use self::ordered_set::{OrderedSet, Taken};
 use self::sums::{Grouped, Single, Sums};
 use super::no_function;
+
+pub(crate) use self::extreme::extreme;
+pub(crate) use self::sorted::sorted;
 
 /// Our aggregate functions.
 pub(super) fn all() -> Vec<Arc<AggregateUDF>> {
