@@ -104,6 +104,9 @@ fn a_joined_row_costs_the_same_beside_a_thousand_rows_and_a_million() {
         "SELECT a.u AS c0, b.u AS c1 FROM w AS a LEFT JOIN w AS b ON a.u = b.u",
         "SELECT a.u AS c0, b.u AS c1 FROM w AS a FULL JOIN w AS b ON a.u = b.u",
         "SELECT a.u AS c0 FROM w AS a WHERE NOT EXISTS (SELECT 1 FROM w AS b WHERE b.u = a.u)",
+        "SELECT a.u AS c0 FROM w AS a WHERE a.u IN (SELECT b.u FROM w AS b)",
+        "SELECT u AS c0 FROM w INTERSECT ALL SELECT u FROM w",
+        "SELECT u AS c0 FROM w EXCEPT ALL SELECT u FROM w",
         "SELECT a.u AS c0, b.u AS c1 FROM w AS a ASOF JOIN w AS b ON a.u / 8 = b.u / 8 AND a.u >= b.u",
     ] {
         let (small, large) =
@@ -159,7 +162,8 @@ fn a_change_costs_the_same_in_a_group_of_a_thousand_values_and_of_a_million() {
         "SELECT c0 FROM v ORDER BY c0 DESC FETCH FIRST 10 ROWS WITH TIES",
         "SELECT c0, r FROM (SELECT *, row_number() OVER (PARTITION BY c1 ORDER BY c0) AS r FROM v) \
          AS q WHERE r <= 10",
-        // Of the touched partition, which is small.
+        // Of the touched group or partition, which is small.
+        "SELECT c0 / 4, string_agg(c0::text, ',' ORDER BY c0), median(c0) FROM v GROUP BY c0 / 4",
         "SELECT c0, rank() OVER (PARTITION BY c0 / 4 ORDER BY c0) AS r, \
          sum(c0) OVER (PARTITION BY c0 / 4 ORDER BY c0) AS s FROM v",
     ] {

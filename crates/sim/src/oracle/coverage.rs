@@ -343,6 +343,12 @@ impl Coverage {
         }
     }
 
+    /// What was reached, and how often.
+    pub(super) fn say(&self) -> String {
+        let counts = self.0.iter().map(|(what, times)| format!("{what}: {times}"));
+        counts.collect::<Vec<_>>().join("; ")
+    }
+
     /// Panics unless everything was reached.
     pub(super) fn check(&self, state: &SessionState) {
         let never = self.never(state);

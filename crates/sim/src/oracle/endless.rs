@@ -113,6 +113,36 @@ fn queries() -> Vec<(String, bool)> {
         ),
         (format!("SELECT a.ts AS one, b.ts AS other, a.u FROM s AS a {joined}"), true),
         (format!("SELECT a.ts AS one, b.ts AS other, a.u FROM s AS a LEFT {joined}"), false),
+        (format!("SELECT a.ts AS one, b.ts AS other, b.u FROM s AS a RIGHT {joined}"), true),
+        (format!("SELECT a.ts AS one, b.ts AS other, a.u FROM s AS a FULL {joined}"), true),
+        // Each key is new.
+        (
+            "SELECT window_start, u, count(*) AS n FROM TUMBLE(s, ts, INTERVAL '1 hour') \
+             GROUP BY window_start, u"
+                .to_owned(),
+            false,
+        ),
+        (
+            format!(
+                "SELECT window_start, i, n FROM (SELECT *, row_number() OVER (PARTITION BY \
+                 window_start ORDER BY n DESC, i) AS place FROM ({hourly}) AS h) AS q \
+                 WHERE place <= 2"
+            ),
+            false,
+        ),
+        (
+            "SELECT window_start, u, place FROM (SELECT *, row_number() OVER (PARTITION BY \
+             window_start ORDER BY u DESC) AS place FROM TUMBLE(s, ts, INTERVAL '1 hour')) AS q \
+             WHERE place <= 2"
+                .to_owned(),
+            true,
+        ),
+        (
+            "SELECT window_start, u, sum(u) OVER (PARTITION BY window_start ORDER BY u) AS so_far \
+             FROM TUMBLE(s, ts, INTERVAL '1 hour')"
+                .to_owned(),
+            true,
+        ),
         (
             "SELECT a.ts, a.u, b.u AS before FROM s AS a ASOF LEFT JOIN s AS b \
              ON a.i = b.i AND a.ts > b.ts"

@@ -9,8 +9,8 @@
 //!
 //! `MILLRACE_SEED=n` runs one case. `MILLRACE_ORACLE_SECONDS=n` runs fresh ones for that long, or
 //! those from `MILLRACE_ORACLE_FROM`: it says every ten seconds how many pairs of a query and its
-//! script were equal and where to go on, keeps going after a failure, and ends a case that does not
-//! end. A failure prints the seed and the queries ([`fresh`]).
+//! script were equal and where to go on, keeps going after a failure, ends a case that does not end, and
+//! says at the end how often each thing was reached. A failure prints the seed and the queries ([`fresh`]).
 //!
 //! Invariants: 1. no weight of a view's content is negative after an epoch. 2. the standard run
 //! reaches every function and every kind of step ([`coverage`]).
@@ -25,6 +25,7 @@ mod endless;
 mod fresh;
 mod join;
 mod lookup;
+mod negative;
 mod newest;
 mod over;
 mod postgres;
@@ -106,6 +107,8 @@ fn a_view_equals_its_query_over_the_rows_so_far() {
         run(seed, &mut coverage);
     } else if let Some(seconds) = number("MILLRACE_ORACLE_SECONDS") {
         fresh::run_for(seconds, number("MILLRACE_ORACLE_FROM"), &mut coverage);
+        eprintln!("reached: {}", coverage.say());
+        eprintln!("not reached: {:?}", coverage.never(sql::Sql::new(true).state()));
     } else {
         (0..CASES).for_each(|seed| {
             run(seed, &mut coverage);

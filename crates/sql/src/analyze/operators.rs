@@ -6,7 +6,7 @@
 //! have no hook there and are adapted by a rule ([`adapt`]).
 
 use arrow::datatypes::{DataType, TimeUnit};
-use datafusion::common::tree_node::Transformed;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, Result, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::functions_nested::expr_fn::array_has_any;
@@ -57,7 +57,7 @@ impl ExprPlanner for Operators {
         schema: &DFSchema,
     ) -> Result<PlannerResult<RawBinaryExpr>> {
         let RawBinaryExpr { op, left, right } = expr;
-        let (left, right) = (merged(left, schema), merged(right, schema));
+        let (left, right) = (merged(left, schema)?, merged(right, schema)?);
         let compares = matches!(
             op,
             BinaryOperator::Eq
@@ -91,16 +91,25 @@ impl ExprPlanner for Operators {
     }
 }
 
-/// A name that several columns have of which USING or NATURAL has made one.
-fn merged(expr: Expr, schema: &DFSchema) -> Expr {
-    let Expr::Column(Column { relation: None, name, .. }) = &expr else { return expr };
+/// The expression with names written out that several columns have of which USING or NATURAL has made one.
+fn merged(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    if !schema.iter().any(|(table, _)| table.is_some_and(|table| is_merged(table.table()))) {
+        return Ok(expr);
+    }
+    Ok(expr.transform_up(|part| Ok(merged_name(part, schema)))?.data)
+}
+
+fn merged_name(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let Expr::Column(Column { relation: None, name, .. }) = &expr else {
+        return Transformed::no(expr);
+    };
     let found = schema.columns_with_unqualified_name(name).into_iter();
     let is_merged =
         |column: &Column| column.relation.as_ref().is_some_and(|table| is_merged(table.table()));
     let mut merged = found.filter(is_merged);
     match (merged.next(), merged.next()) {
-        (Some(column), None) => Expr::Column(column),
-        _ => expr,
+        (Some(column), None) => Transformed::yes(Expr::Column(column)),
+        _ => Transformed::no(expr),
     }
 }
 

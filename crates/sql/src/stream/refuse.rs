@@ -101,7 +101,8 @@ fn function(name: &str, volatility: Volatility) -> Option<Report> {
             )
             .detail(
                 "It has another value at each call, so that the view would never equal its query.",
-            ),
+            )
+            .hint("Use it in the SELECT that reads the view, or store its value in a table."),
         ),
     }
 }
@@ -113,7 +114,9 @@ pub(super) fn node(plan: &LogicalPlan) -> Report {
         LogicalPlan::Join(join) => {
             not_yet(&format!("{} joins in a materialized view are", join.join_type)).hint(read)
         }
-        LogicalPlan::RecursiveQuery(_) => not_yet("WITH RECURSIVE in a materialized view is"),
+        LogicalPlan::RecursiveQuery(_) => not_yet("WITH RECURSIVE in a materialized view is")
+            .detail("What a row that goes has led to, over any number of turns, would have to go with it.")
+            .hint("Use it in the SELECT that reads the view, or write one join for each level."),
         LogicalPlan::Unnest(_) => not_yet("unnest() in a materialized view is").hint(read),
         other => {
             let shown = other.display().to_string();
