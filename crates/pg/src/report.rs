@@ -5,7 +5,7 @@ use std::error::Error;
 use arrow::error::ArrowError;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
-use millrace_types::{Report, SqlState};
+use millrace_types::{Report, SqlState, of_pattern};
 use pgwire::messages::response::{ErrorResponse, NoticeResponse};
 
 /// How bad a message to the client is.
@@ -74,9 +74,14 @@ pub fn report_of(error: &DataFusionError) -> Report {
         DataFusionError::SchemaError(error, _) => of_schema(error),
         DataFusionError::Plan(message) => Report::new(of_plan(message), message.clone()),
         DataFusionError::Execution(message) => {
-            Report::new(SqlState::DATA_EXCEPTION, message.clone())
+            let unknown = || Report::new(SqlState::DATA_EXCEPTION, message.clone());
+            of_pattern(message).unwrap_or_else(unknown)
         }
-        other => Report::new(SqlState::INTERNAL_ERROR, other.strip_backtrace()),
+        other => {
+            let message = other.strip_backtrace();
+            let unknown = || Report::new(SqlState::INTERNAL_ERROR, message.clone());
+            of_pattern(&message).unwrap_or_else(unknown)
+        }
     }
 }
 
@@ -107,7 +112,11 @@ fn of_arrow(error: &ArrowError) -> Report {
         ArrowError::CastError(message) | ArrowError::ParseError(message) => {
             Report::new(SqlState::INVALID_TEXT_REPRESENTATION, message.clone())
         }
-        other => Report::new(SqlState::DATA_EXCEPTION, other.to_string()),
+        other => {
+            let message = other.to_string();
+            let unknown = || Report::new(SqlState::DATA_EXCEPTION, message.clone());
+            of_pattern(&message).unwrap_or_else(unknown)
+        }
     }
 }
 

@@ -28,6 +28,8 @@ states! {
     PROTOCOL_VIOLATION = "08P01";
     /// The construct is PostgreSQL's or the dialect's, but not there yet.
     FEATURE_NOT_SUPPORTED = "0A000";
+    /// A part of a text that cannot be.
+    SUBSTRING_ERROR = "22011";
     /// A text is too long for its type.
     STRING_DATA_RIGHT_TRUNCATION = "22001";
     /// A value is out of its type's range.

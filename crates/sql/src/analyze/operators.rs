@@ -33,6 +33,14 @@ impl ExprPlanner for Operators {
         Ok(PlannerResult::Planned(functions::extract(args)))
     }
 
+    fn plan_substring(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
+        Ok(PlannerResult::Planned(functions::substring(args)))
+    }
+
+    fn plan_position(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
+        Ok(PlannerResult::Planned(functions::position(args)))
+    }
+
     fn plan_aggregate(&self, expr: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
         let args = expr.args.into_iter().map(named).collect();
         Ok(PlannerResult::Original(RawAggregateExpr { args, ..expr }))
@@ -74,6 +82,9 @@ impl ExprPlanner for Operators {
         let types = (left.get_type(schema).ok(), right.get_type(schema).ok());
         if let Some(which) = json::operator(&op, (types.0.as_ref(), types.1.as_ref())) {
             return json::planned(which, &op.to_string(), (left, right), schema);
+        }
+        if op == BinaryOperator::StringConcat {
+            return joined(op, left, right, schema);
         }
         if op == BinaryOperator::PGOverlap {
             let (left, right) = nested::beside(left, right, schema)?;
@@ -161,6 +172,9 @@ pub(super) fn adapt(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> 
         Expr::IsNull(value) => nested::fields_are(*value, Expr::IsNull, schema),
         Expr::IsNotNull(value) => nested::fields_are(*value, Expr::IsNotNull, schema),
         Expr::Case(case) => choices::of_case(case, schema),
+        Expr::ScalarFunction(call) if matches!(call.name(), "concat" | "concat_ws") => {
+            Ok(choices::of_concat(call, schema))
+        }
         Expr::ScalarFunction(call) => choices::of_call(call, schema),
         other => Ok(Transformed::no(other)),
     }
@@ -394,6 +408,42 @@ fn calculated(
             Ok(PlannerResult::Planned(functions::arithmetic(function, span, factor)))
         }
         _ => no_such(),
+    }
+}
+
+/// `||` of arrays and of byteas; a literal whose type nobody wrote is one too.
+fn joined(
+    op: BinaryOperator,
+    left: Expr,
+    right: Expr,
+    schema: &DFSchema,
+) -> Result<PlannerResult<RawBinaryExpr>> {
+    let (left, right) = nested::beside(left, right, schema)?;
+    let Some((left_type, right_type)) = types(&left, &right, schema) else {
+        return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
+    };
+    // A NULL beside an array is an array, which adds nothing.
+    let is_nothing = |expr: &Expr| matches!(expr, Expr::Literal(ScalarValue::Null, _));
+    match (&left_type, &right_type) {
+        (DataType::List(_), _) if is_nothing(&right) => return Ok(PlannerResult::Planned(left)),
+        (_, DataType::List(_)) if is_nothing(&left) => return Ok(PlannerResult::Planned(right)),
+        _ => {}
+    }
+    let bytes = DataType::Binary;
+    let as_bytes = |expr: Expr, found: &DataType| match found {
+        DataType::Binary => Ok(Some(expr)),
+        DataType::Null => Ok(Some(typed(expr, &bytes)?)),
+        _ if is_untyped(&expr) => Ok(Some(typed(expr, &bytes)?)),
+        _ => Ok::<_, DataFusionError>(None),
+    };
+    if left_type != bytes && right_type != bytes {
+        return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
+    }
+    match (as_bytes(left, &left_type)?, as_bytes(right, &right_type)?) {
+        (Some(left), Some(right)) => {
+            Ok(PlannerResult::Planned(functions::joined_bytes(left, right)))
+        }
+        _ => Err(no_operator(&left_type, "||", &right_type)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What Arrow's kernels say about values.
 
 use arrow::error::ArrowError;
-use millrace_types::{Report, SqlState};
+use millrace_types::{Report, SqlState, of_pattern};
 
 use super::{first_line, messages};
 
@@ -25,7 +25,8 @@ pub(super) fn describe(error: &ArrowError) -> Report {
             Report::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "value out of range")
         }
         ArrowError::InvalidArgumentError(message) | ArrowError::ComputeError(message) => {
-            Report::new(SqlState::DATA_EXCEPTION, first_line(message))
+            let unknown = || Report::new(SqlState::DATA_EXCEPTION, first_line(message));
+            of_pattern(message).unwrap_or_else(unknown)
         }
         ArrowError::OffsetOverflowError(_) | ArrowError::DictionaryKeyOverflowError => {
             let message = "a column of a batch is too large";

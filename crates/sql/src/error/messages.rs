@@ -6,7 +6,7 @@
 use std::str::FromStr;
 
 use ::arrow::datatypes::DataType;
-use millrace_types::{Report, SqlState};
+use millrace_types::{Report, SqlState, of_pattern};
 
 use super::{At, Found, first_line};
 use crate::functions::type_name;
@@ -322,6 +322,9 @@ fn shape(message: &str) -> Option<Found> {
 
 /// What evaluation says; most of it is about values.
 pub(super) fn execution(message: &str) -> Found {
+    if let Some(report) = of_pattern(message) {
+        return report.into();
+    }
     if let Some(found) = undefined_function(message) {
         return found;
     }
@@ -369,6 +372,9 @@ pub(super) fn internal(message: &str) -> Found {
     }
     if message.contains(NO_SUBQUERY) {
         return plain(SqlState::FEATURE_NOT_SUPPORTED, SUBQUERY);
+    }
+    if let Some(report) = of_pattern(message) {
+        return report.into();
     }
     if message.contains("Cannot run range queries on datatype") {
         let what = "a window function or WITH TIES in the order of this type";

@@ -101,7 +101,7 @@ fn describe(error: &DataFusionError) -> Found {
             Some(report) => Found { report: report.clone(), at: messages::operator_of(report) },
             None => match inner.downcast_ref::<DataFusionError>() {
                 Some(inner) => describe(inner),
-                None => internal(&inner.to_string()).into(),
+                None => messages::internal(&inner.to_string()),
             },
         },
         DataFusionError::ArrowError(inner, _) => arrow_error(inner),

@@ -11,6 +11,7 @@ mod aggregate;
 mod array_dims;
 mod array_places;
 mod assigned;
+mod bytes;
 mod calendar;
 mod cast;
 mod checked;
@@ -116,6 +117,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         udf(age::Age::new()),
         udf(assigned::Assigned::new()),
         udf(fitting::Fitting::new()),
+        udf(bytes::Joined::new()),
         udf(division::Div::new()),
         udf(division::WidthBucket::new()),
         udf(format::Format::new()),
@@ -126,6 +128,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     ]
     .into_iter()
     .chain(intervals::justify().into_iter().map(udf))
+    .chain(bytes::all().into_iter().map(udf))
     .chain(quoting::all().into_iter().map(udf))
     .chain(array_places::all().into_iter().map(udf))
     .chain(divisors::all().into_iter().map(udf))
@@ -235,6 +238,21 @@ pub(crate) fn places(lists: Vec<Expr>) -> Expr {
 /// The first of some lists, with a NULL if all of them are empty.
 pub(crate) fn padded(lists: Vec<Expr>) -> Expr {
     call(udf(Lists::new(Which::Padded)), lists)
+}
+
+/// `substring(value FROM ...)`
+pub(crate) fn substring(args: Vec<Expr>) -> Expr {
+    call(udf(bytes::part()), args)
+}
+
+/// `position(part IN value)`, the value first.
+pub(crate) fn position(args: Vec<Expr>) -> Expr {
+    call(udf(bytes::place()), args)
+}
+
+/// `left || right` of byteas.
+pub(crate) fn joined_bytes(left: Expr, right: Expr) -> Expr {
+    call(udf(bytes::Joined::new()), vec![left, right])
 }
 
 /// The one value of a list; an error if there are two.

@@ -11,7 +11,7 @@ use datafusion::common::Result;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
-use millrace_types::{Report, SqlState};
+use millrace_types::{Report, SqlState, of_pattern};
 use regex::{Regex, RegexBuilder};
 
 use super::cast::external;
@@ -59,7 +59,7 @@ impl ScalarUDFImpl for RegexpMatches {
             let [values, patterns, flags @ ..] = columns.as_slice() else {
                 return Err(no_function(self.name(), &[]));
             };
-            let mut known = BTreeMap::new();
+            let mut known = Patterns::default();
             let mut out = ListBuilder::new(ListBuilder::new(StringBuilder::new()));
             for row in 0..values.len() {
                 let flags = match flags.first() {
@@ -72,12 +72,7 @@ impl ScalarUDFImpl for RegexpMatches {
                     out.append_null();
                     continue;
                 };
-                let (regex, count) = match known.entry((pattern, flags)) {
-                    Entry::Occupied(entry) => &*entry.into_mut(),
-                    Entry::Vacant(entry) => {
-                        &*entry.insert(compiled(pattern, flags).map_err(external)?)
-                    }
-                };
+                let (regex, count) = known.get(pattern, flags)?;
                 for found in regex.captures_iter(value).take(*count) {
                     // Without groups, the whole match.
                     let first = usize::from(found.len() > 1);
@@ -93,7 +88,20 @@ impl ScalarUDFImpl for RegexpMatches {
     }
 }
 
-/// A regular expression, and how many matches are wanted.
+/// The regular expressions of a call, each compiled once.
+#[derive(Default)]
+pub(super) struct Patterns<'a>(BTreeMap<(&'a str, &'a str), (Regex, usize)>);
+
+impl<'a> Patterns<'a> {
+    /// A regular expression, and how many matches are wanted.
+    pub(super) fn get(&mut self, pattern: &'a str, flags: &'a str) -> Result<&(Regex, usize)> {
+        Ok(match self.0.entry((pattern, flags)) {
+            Entry::Occupied(entry) => &*entry.into_mut(),
+            Entry::Vacant(entry) => &*entry.insert(compiled(pattern, flags).map_err(external)?),
+        })
+    }
+}
+
 fn compiled(pattern: &str, flags: &str) -> Result<(Regex, usize), Report> {
     let mut builder = RegexBuilder::new(pattern);
     // As PostgreSQL, where a point takes the end of a line too.
@@ -114,10 +122,8 @@ fn compiled(pattern: &str, flags: &str) -> Result<(Regex, usize), Report> {
         }
     }
     let invalid = |error: regex::Error| {
-        let text = error.to_string();
-        let last = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
-        let message = format!("invalid regular expression: {last}");
-        Report::new(SqlState::INVALID_REGULAR_EXPRESSION, message)
+        let unknown = || Report::new(SqlState::INVALID_REGULAR_EXPRESSION, error.to_string());
+        of_pattern(&error.to_string()).unwrap_or_else(unknown)
     };
     Ok((builder.build().map_err(invalid)?, count))
 }

@@ -16,6 +16,7 @@ mod drop;
 mod explain;
 mod fail;
 mod index;
+mod isnull;
 mod job;
 mod limits;
 mod listed;
@@ -90,7 +91,7 @@ fn tokens(text: &str, whole: &Text<'_>) -> Result<Vec<TokenWithSpan>, Report> {
     let tokens = Tokenizer::new(&SqlDialect::PLAIN, text).tokenize_with_location();
     let tokens = tokens.map_err(|error| fail::from_tokenizer(&error, text, whole))?;
     limits::check(&tokens)?;
-    let tokens = listed::with_select(bare_table::with_select(tokens));
+    let tokens = isnull::with_words(listed::with_select(bare_table::with_select(tokens)));
     Ok(asof::with_match_condition(window::without_partition(tokens)))
 }
 

@@ -125,11 +125,10 @@ fn expression(part: Expr, names: &mut Names) -> Result<Transformed<Expr>> {
 
 /// A subquery with its conditions at the top; true if it has one row for each outer row.
 fn raised(subquery: Subquery, asked: Asked, names: &mut Names) -> Result<(Subquery, bool)> {
-    let nested =
-        Arc::unwrap_or_clone(subquery.subquery).transform_up(|node| expressions(node, names))?.data;
+    let nested = Arc::unwrap_or_clone(subquery.subquery);
     let shown: Vec<Column> = nested.schema().columns();
     let (plan, single) = if nested.all_out_ref_exprs().is_empty() {
-        (nested, false)
+        (if asked == Asked::Value { nullable(nested)? } else { nested }, false)
     } else {
         let Lifted { plan, conditions, single } = Lift::new(asked, names).plan(nested)?;
         if single == Some(false) && asked != Asked::Value && asked != Asked::Rows {
@@ -157,6 +156,35 @@ fn finished(
         return Projection::try_new(exprs, Arc::new(plan)).map(LogicalPlan::Projection);
     };
     // There is one at most, which DataFusion does not see.
+    first(plan, value, shown)
+}
+
+/// A value that may be missing, of a column that says that it is never NULL.
+fn nullable(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let [field] = plan.schema().fields().as_ref() else { return Ok(plan) };
+    if field.is_nullable() || has_row(&plan) {
+        return Ok(plan);
+    }
+    let shown = plan.schema().columns();
+    let Some(value) = shown.first().cloned().map(Expr::Column) else { return Ok(plan) };
+    first(plan, &value, &shown)
+}
+
+/// True for a query that has a row always.
+fn has_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(projection) => has_row(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => has_row(&alias.input),
+        LogicalPlan::Sort(sort) => has_row(&sort.input),
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
+        LogicalPlan::EmptyRelation(empty) => empty.produce_one_row,
+        LogicalPlan::Values(values) => !values.values.is_empty(),
+        _ => false,
+    }
+}
+
+/// The first value of a column, NULL if there is none.
+fn first(plan: LogicalPlan, value: &Expr, shown: &[Column]) -> Result<LogicalPlan> {
     let first = AggregateFunction::new_udf(
         first_value_udaf(),
         vec![value.clone()],
