@@ -37,5 +37,6 @@ pub use catalog::{
     ROW_ID_COLUMN, Source, SourceColumn, SourceWatermark, Table, TableColumn, View,
 };
 pub use datafusion::sql::sqlparser;
+pub use names::CHANGED;
 pub use parser::{parse, split};
 pub use session::{Settings, session_state};

@@ -17,7 +17,11 @@ pub(crate) const SCHEMA: &str = "public";
 /// What the names of tables of columns that USING merges begin with; first in every order of names.
 pub(crate) const MERGED: &str = "\u{0}using";
 
-/// True for the name of such a table.
+/// The database in which a statement that changes a table names it: there, and nowhere else in the
+/// statement, its hidden columns are seen. Such a reference has it as its schema.
+pub const CHANGED: &str = "\u{0}changed";
+
+/// True for the name of a table of merged columns.
 pub(crate) fn is_merged(table: &str) -> bool {
     table.starts_with(MERGED)
 }
@@ -175,6 +179,9 @@ fn cross_database(name: &str) -> Report {
 pub(crate) fn local(reference: &TableReference) -> Result<TableReference, Report> {
     match reference {
         TableReference::Bare { .. } => Ok(reference.clone()),
+        TableReference::Full { catalog, table, .. } if catalog.as_ref() == CHANGED => {
+            Ok(TableReference::partial(CHANGED, table.as_ref()))
+        }
         TableReference::Full { catalog, .. } if catalog.as_ref() != DATABASE => {
             Err(cross_database(&reference.to_string()))
         }

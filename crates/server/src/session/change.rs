@@ -21,7 +21,8 @@ use futures::TryStreamExt;
 use millrace_pg::session::{Outcome, Prepared, Transaction};
 use millrace_sql::sqlparser::ast::Query;
 use millrace_sql::{
-    Binder, ChangeKind, ChangePlan, Conflict, EXCLUDED, Kind, Parameters, Table, ast, plan_change,
+    Binder, CHANGED, ChangeKind, ChangePlan, Conflict, EXCLUDED, Kind, Parameters, Table, ast,
+    plan_change,
 };
 use millrace_storage::Points;
 use millrace_types::{Delta, Epoch, ObjectId, Report, SqlState, concat_deltas};
@@ -76,7 +77,8 @@ impl Conn {
         let state = self.state();
         let (mut parameters, mut columns) = (Vec::new(), None);
         if let Some(query) = &plan.returning {
-            queries.push((query, QueryTables::new(self.shared.clone())));
+            let rows = RecordBatch::new_empty(plan.table.visible_schema());
+            queries.push((query, QueryTables::new(self.shared.clone()).with(CHANGED, rows)?));
         }
         for (query, tables) in queries {
             let binder = Binder::new(tables.catalog(), &tables, &state).opening(plan.table.id);
@@ -130,7 +132,7 @@ impl Conn {
             Some(query) => {
                 let shown: Vec<usize> = (0..plan.definition().columns.len()).collect();
                 let rows = changed.touched.project(&shown).map_err(|error| internal(&error))?;
-                let tables = self.tables()?.with(&plan.table.name, rows)?;
+                let tables = self.tables()?.with(CHANGED, rows)?;
                 Some(self.read_head(&statement, query, tables).await?)
             }
             None => None,
@@ -183,7 +185,8 @@ impl Conn {
             let Kind::Table(table) = &object.kind else { continue };
             let schema = table.full_schema();
             let names: Vec<String> = schema.fields().iter().map(|f| quoted(f.name())).collect();
-            let text = format!("SELECT {} FROM {}", names.join(", "), quoted(&name));
+            let name = [CHANGED, "public", &name].map(quoted).join(".");
+            let text = format!("SELECT {} FROM {name}", names.join(", "));
             let rows = self.read_table(id, &text).await?;
             let rows = retyped(schema, rows.columns().to_vec())?;
             self.uncommitted.set_rows(id, table, rows)?;

@@ -12,7 +12,7 @@ use datafusion::common::TableReference;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::logical_expr::{LogicalPlan, TableSource};
-use millrace_sql::{Catalog, Kind, TableLookup};
+use millrace_sql::{CHANGED, Catalog, Kind, TableLookup};
 use millrace_storage::{Points, Scan};
 use millrace_types::{Epoch, ObjectId, Report, SqlState};
 use parking_lot::Mutex;
@@ -104,6 +104,12 @@ impl QueryTables {
     }
 
     fn open(&self, reference: &TableReference) -> Result<Option<Arc<dyn TableProvider>>, Report> {
+        if reference.schema() == Some(CHANGED) {
+            if let Some(table) = self.given.get(CHANGED) {
+                return Ok(Some(Arc::clone(table)));
+            }
+            return self.open(&TableReference::bare(reference.table()));
+        }
         let is_ours = reference.schema().is_none_or(|schema| schema == "public");
         if let Some(table) = self.given.get(reference.table()).filter(|_| is_ours) {
             return Ok(Some(Arc::clone(table)));

@@ -20,7 +20,7 @@ use millrace_types::{Report, SqlState};
 use super::assignment::{assigned_value, selected, values_query};
 use crate::ast::{Change, Name};
 use crate::catalog::{Catalog, Kind, Object, Table};
-use crate::names::{Quoted, fold, object_name};
+use crate::names::{CHANGED, Quoted, SCHEMA, fold, object_name};
 use crate::parser::parse_query;
 use crate::text::Text;
 
@@ -211,7 +211,10 @@ impl Target<'_> {
         let (object, alias) = self.changed(&update.table)?;
         let Kind::Table(table) = &object.kind else { unreachable!("looked at above") };
         let returning = returning(update.returning.as_deref(), &object, &alias)?;
-        let mut from = vec![update.table.clone()];
+        if update.from.is_some() {
+            check_returned(update.returning.as_deref(), &alias)?;
+        }
+        let mut from = vec![marked(&update.table, &object)];
         match &update.from {
             None => {}
             Some(UpdateTableFromKind::BeforeSet(more) | UpdateTableFromKind::AfterSet(more)) => {
@@ -316,7 +319,10 @@ impl Target<'_> {
         let (object, alias) = self.changed(target)?;
         let Kind::Table(table) = &object.kind else { unreachable!("looked at above") };
         let returning = returning(delete.returning.as_deref(), &object, &alias)?;
-        let mut from = from.clone();
+        if delete.using.is_some() {
+            check_returned(delete.returning.as_deref(), &alias)?;
+        }
+        let mut from = vec![marked(target, &object)];
         from.extend(delete.using.iter().flatten().cloned());
         let query = select(old_columns(&alias, table), from, delete.selection.clone())?;
         let (kind, conflict) = (ChangeKind::Delete, Conflict::Fail);
@@ -340,6 +346,26 @@ impl Target<'_> {
     }
 }
 
+/// The table that a statement changes, named so that it is told from the same one elsewhere.
+fn marked(target: &TableWithJoins, object: &Object) -> TableWithJoins {
+    let mut marked = target.clone();
+    if let TableFactor::Table { name, .. } = &mut marked.relation {
+        let parts = [CHANGED, SCHEMA, &object.name].map(|part| Ident::with_quote('"', part));
+        *name = ObjectName::from(parts.to_vec());
+    }
+    marked
+}
+
+/// Refuses `RETURNING *` beside further tables, whose columns it would show too.
+fn check_returned(items: Option<&[SelectItem]>, alias: &Ident) -> Result<(), Report> {
+    let shows_all = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_));
+    if !items.unwrap_or_default().iter().any(shows_all) {
+        return Ok(());
+    }
+    let report = Report::unsupported("RETURNING * of a statement with further tables");
+    Err(report.hint(format!("Name the table: RETURNING {}.*.", alias.value)))
+}
+
 /// The query of `RETURNING`.
 fn returning(
     items: Option<&[SelectItem]>,
@@ -353,6 +379,9 @@ fn returning(
         None => alias.value.clone(),
     };
     let mut query = parse_query(&format!("SELECT 1 FROM {} AS {alias}", quoted(&object.name)))?;
+    if let Some(from) = select_of(&mut query).from.first_mut() {
+        *from = marked(from, object);
+    }
     select_of(&mut query).projection = items.to_vec();
     Ok(Some(query))
 }

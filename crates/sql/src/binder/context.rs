@@ -68,8 +68,10 @@ impl<'a> Context<'a> {
 
     fn source(&self, reference: &TableReference) -> Result<Arc<dyn TableSource>, Report> {
         let local = names::local(reference)?;
+        let is_changed = local.schema() == Some(names::CHANGED);
         let object = match &local {
             TableReference::Bare { table } => self.catalog.find(table),
+            TableReference::Partial { table, .. } if is_changed => self.catalog.find(table),
             _ => None,
         };
         if let Some(object) = object {
@@ -81,7 +83,9 @@ impl<'a> Context<'a> {
             }
         }
         match (self.tables.table(&local), object) {
-            (Some(source), Some(object)) if self.opened == Some(object.id) => Ok(source),
+            (Some(source), Some(object)) if is_changed && self.opened == Some(object.id) => {
+                Ok(source)
+            }
             (Some(source), _) => show_visible(&local, source),
             (None, Some(object)) => {
                 let code = SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE;
@@ -97,6 +101,9 @@ impl<'a> Context<'a> {
         let reference = match parts.collect::<Option<Vec<_>>>()?.as_slice() {
             [table] => TableReference::bare(table.as_str()),
             [schema, table] => TableReference::partial(schema.as_str(), table.as_str()),
+            [database, _, table] if database == names::CHANGED => {
+                TableReference::bare(table.as_str())
+            }
             _ => return None,
         };
         let local = names::local(&reference).ok()?;

@@ -70,7 +70,7 @@ pub struct Binder<'a> {
     catalog: &'a Catalog,
     tables: &'a dyn TableLookup,
     state: &'a SessionState,
-    /// The table whose hidden columns are seen.
+    /// The table whose hidden columns are seen where it is named in [`crate::CHANGED`].
     opened: Option<ObjectId>,
 }
 
@@ -97,7 +97,8 @@ impl<'a> Binder<'a> {
         Binder { catalog, tables, state, opened: None }
     }
 
-    /// The same, which sees the hidden columns of a table: for a statement that changes it.
+    /// The same, which sees the hidden columns of a table where it is named in [`crate::CHANGED`]: for a statement that
+    /// changes it.
     #[must_use]
     pub fn opening(self, table: ObjectId) -> Binder<'a> {
         Binder { opened: Some(table), ..self }

@@ -7,6 +7,7 @@
 //! has a SQLSTATE, and a position unless the text is too deep to parse.
 
 mod asof;
+mod bare_table;
 mod copy;
 mod create_source;
 mod cursor;
@@ -89,7 +90,8 @@ fn tokens(text: &str, whole: &Text<'_>) -> Result<Vec<TokenWithSpan>, Report> {
     let tokens = Tokenizer::new(&SqlDialect::PLAIN, text).tokenize_with_location();
     let tokens = tokens.map_err(|error| fail::from_tokenizer(&error, text, whole))?;
     limits::check(&tokens)?;
-    Ok(asof::with_match_condition(window::without_partition(listed::with_select(tokens))))
+    let tokens = listed::with_select(bare_table::with_select(tokens));
+    Ok(asof::with_match_condition(window::without_partition(tokens)))
 }
 
 /// True for a word without quotes, in whatever case.

@@ -15,7 +15,6 @@ const KNOWN: &[(&[&str], &str, &str)] = &[
     (&["MOVE"], "MOVE", POLL),
     (&["PREPARE"], "PREPARE", "Prepare statements with the extended query protocol."),
     (&["EXECUTE"], "EXECUTE", "Prepare statements with the extended query protocol."),
-    (&["TABLE"], "TABLE", "Write SELECT * FROM name."),
     (&["ALTER", "SYSTEM"], "ALTER SYSTEM", "Options are given when the server starts."),
     (&["ALTER"], "ALTER", "Drop the object and create it anew."),
     (&["REFRESH"], "REFRESH MATERIALIZED VIEW", "A materialized view is always up to date."),
