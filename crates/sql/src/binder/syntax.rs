@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, CharacterLength, DataType, Expr, Function, FunctionArg,
     FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName,
-    ObjectNamePart, Query, Select, SelectItem, SetExpr, Spanned, TableFactor, UnaryOperator, Value,
+    ObjectNamePart, Query, Select, SelectItem, Spanned, TableFactor, UnaryOperator, Value,
     ValueWithSpan, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
@@ -16,7 +16,6 @@ use super::scopes::ColumnsOf;
 use super::{fetch, grouping, literal, named_windows, nested, records, scopes, similar};
 use crate::functions;
 use crate::names::{self, Quoted, fold};
-use crate::parser::parse_query;
 use crate::text::Text;
 
 /// Rewrites a query and all queries inside it; `text` is the statement that holds it.
@@ -56,29 +55,10 @@ fn finish(flow: ControlFlow<Wrong>, text: &str) -> Result<(), Report> {
 
 struct Normalizer;
 
-/// `TABLE t` is `SELECT * FROM t`.
-fn tables_as_selects(body: &mut SetExpr) {
-    match body {
-        SetExpr::SetOperation { left, right, .. } => {
-            tables_as_selects(left);
-            tables_as_selects(right);
-        }
-        SetExpr::Table(table) => {
-            let names = [table.schema_name.as_deref(), table.table_name.as_deref()];
-            let name = names.into_iter().flatten().collect::<Vec<_>>().join(".");
-            if let Ok(select) = parse_query(&format!("SELECT * FROM {name}")) {
-                *body = *select.body;
-            }
-        }
-        _ => {}
-    }
-}
-
 impl VisitorMut for Normalizer {
     type Break = Wrong;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Wrong> {
-        tables_as_selects(&mut query.body);
         literal::type_rows(&mut query.body);
         grouping::name_casts(query);
         match fetch::as_limit(query).and_then(|()| named_windows::in_order(query)) {
