@@ -402,6 +402,15 @@ pub enum Session {
     Begin {
         /// It was `START TRANSACTION`, which has a command tag of its own.
         start: bool,
+        /// `READ ONLY` or `READ WRITE`, if it was said.
+        read_only: Option<bool>,
+    },
+    /// `SET TRANSACTION ...`, or `SET SESSION CHARACTERISTICS AS TRANSACTION ...`
+    Modes {
+        /// For all transactions of the session from now on.
+        session: bool,
+        /// `READ ONLY` or `READ WRITE`, if it was said.
+        read_only: Option<bool>,
     },
     /// `COMMIT`, `END`
     Commit,
@@ -469,7 +478,7 @@ impl Statement {
 impl Session {
     fn tag(&self) -> &'static str {
         match self {
-            Session::Set { .. } => "SET",
+            Session::Set { .. } | Session::Modes { .. } => "SET",
             Session::Reset(_) => "RESET",
             Session::Discard(what) => match what.as_str() {
                 "PLANS" => "DISCARD PLANS",
@@ -477,8 +486,8 @@ impl Session {
                 "TEMP" => "DISCARD TEMP",
                 _ => "DISCARD ALL",
             },
-            Session::Begin { start: false } => "BEGIN",
-            Session::Begin { start: true } => "START TRANSACTION",
+            Session::Begin { start: false, .. } => "BEGIN",
+            Session::Begin { start: true, .. } => "START TRANSACTION",
             Session::Commit => "COMMIT",
             Session::Rollback | Session::RollbackTo(_) => "ROLLBACK",
             Session::Savepoint(_) => "SAVEPOINT",

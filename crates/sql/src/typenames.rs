@@ -17,9 +17,29 @@ use crate::parser::parse_expression;
 /// Arrays and records in each other, at most.
 const DEPTH_MAX: usize = 16;
 
+/// The greatest length of a text that can be said.
+const LENGTH_MAX: u32 = 10_485_760;
+
 /// The type of a column; lengths of text and digits of seconds are not kept.
 pub(crate) fn column_type(written: &DataType) -> Result<SqlType, Report> {
     type_within(written, DEPTH_MAX)
+}
+
+/// How many characters `varchar(n)` takes.
+pub(crate) fn text_length(written: &DataType) -> Result<Option<u32>, Report> {
+    let (DataType::Varchar(length)
+    | DataType::CharacterVarying(length)
+    | DataType::CharVarying(length)) = written
+    else {
+        return Ok(None);
+    };
+    let Some(CharacterLength::IntegerLength { length, .. }) = length else { return Ok(None) };
+    let refused = |message: &str| Err(Report::new(SqlState::INVALID_PARAMETER_VALUE, message));
+    match u32::try_from(*length) {
+        Ok(0) => refused("length for type varchar must be at least 1"),
+        Ok(length) if length <= LENGTH_MAX => Ok(Some(length)),
+        _ => refused("length for type varchar cannot exceed 10485760"),
+    }
 }
 
 fn type_within(written: &DataType, depth: usize) -> Result<SqlType, Report> {

@@ -78,6 +78,8 @@ states! {
     UNIQUE_VIOLATION = "23505";
     /// The transaction has failed; only ROLLBACK is taken.
     IN_FAILED_SQL_TRANSACTION = "25P02";
+    /// The transaction only reads.
+    READ_ONLY_SQL_TRANSACTION = "25006";
     /// The statement cannot run inside a transaction block.
     ACTIVE_SQL_TRANSACTION = "25001";
     /// Authorization failed.

@@ -31,6 +31,9 @@ impl Conn {
             }
             Explained::Statement(inner) => *inner,
         };
+        if explain.analyze {
+            self.check_mode(&inner)?;
+        }
         let lines = match inner {
             Statement::CreateMaterializedView(create) => {
                 let (plan, _) = self.plan_view(&create)?;

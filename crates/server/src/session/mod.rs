@@ -249,6 +249,7 @@ impl Conn {
         parameters: Vec<ScalarValue>,
     ) -> Result<Outcome, Report> {
         let (tag, defines) = (statement.tag(), statement.defines());
+        self.check_mode(&statement)?;
         match statement {
             Statement::CreateSource(create) => self.create_source(*create).await?,
             Statement::CreateMaterializedView(create) => {
@@ -283,7 +284,15 @@ impl Conn {
         use ast::Session as S;
         let mut done = tag.to_owned();
         match statement {
-            S::Set { name, values, local: _ } => self.settings.lock().set(&name, &values)?,
+            S::Set { name, values, local: true } => {
+                if self.transaction == Transaction::Idle {
+                    self.warn_outside("SET LOCAL");
+                } else {
+                    self.settings.lock().set_local(&name, &values)?;
+                }
+            }
+            S::Set { name, values, local: false } => self.settings.lock().set(&name, &values)?,
+            S::Modes { session, read_only } => self.modes(session, read_only)?,
             S::Reset(name) => self.settings.lock().reset(name.as_deref())?,
             S::Discard(what) => {
                 if what == "ALL" {
@@ -291,16 +300,21 @@ impl Conn {
                 }
                 done = format!("DISCARD {what}");
             }
-            S::Begin { .. } => {
+            S::Begin { read_only, .. } => {
                 if self.transaction == Transaction::Open {
                     let message = "there is already a transaction in progress";
                     self.warn(SqlState::ACTIVE_SQL_TRANSACTION, message);
                 }
                 self.transaction = Transaction::Open;
+                self.settings.lock().begin();
+                if let Some(read_only) = read_only {
+                    self.modes(false, Some(read_only))?;
+                }
             }
             S::Commit => {
                 let failed = self.transaction == Transaction::Failed;
                 self.transaction = Transaction::Idle;
+                self.settings.lock().end(!failed);
                 if failed {
                     done = "ROLLBACK".to_owned();
                     self.roll_back();
@@ -311,6 +325,7 @@ impl Conn {
             }
             S::Rollback => {
                 self.transaction = Transaction::Idle;
+                self.settings.lock().end(false);
                 self.roll_back();
             }
             S::Savepoint(name) => {
@@ -331,6 +346,48 @@ impl Conn {
             S::Accepted(tag) => self.notice(format!("{tag} has no effect")),
         }
         Ok(Outcome::Done(done))
+    }
+
+    /// `READ ONLY` and `READ WRITE`, for the transaction or for all that follow.
+    fn modes(&mut self, session: bool, read_only: Option<bool>) -> Result<(), Report> {
+        if !session && self.transaction == Transaction::Idle {
+            self.warn_outside("SET TRANSACTION");
+            return Ok(());
+        }
+        let Some(read_only) = read_only else { return Ok(()) };
+        let value = if read_only { "on" } else { "off" }.to_owned();
+        let mut settings = self.settings.lock();
+        match session {
+            true => settings.set("default_transaction_read_only", &[value]),
+            false => settings.set("transaction_read_only", &[value]),
+        }
+    }
+
+    /// Refuses to change something where the transaction only reads.
+    fn check_mode(&self, statement: &Statement) -> Result<(), Report> {
+        let mut settings = self.settings.lock();
+        let verb = match statement {
+            Statement::Change(change) => change.verb,
+            Statement::Copy(_) => "COPY FROM",
+            Statement::CancelJob(_) => return Ok(()),
+            Statement::Query(_) => {
+                settings.used();
+                return Ok(());
+            }
+            other if other.defines() => other.tag(),
+            _ => return Ok(()),
+        };
+        settings.used();
+        if settings.is_read_only() {
+            let message = format!("cannot execute {verb} in a read-only transaction");
+            return Err(Report::new(SqlState::READ_ONLY_SQL_TRANSACTION, message));
+        }
+        Ok(())
+    }
+
+    fn warn_outside(&mut self, what: &str) {
+        let message = format!("{what} can only be used in transaction blocks");
+        self.warn(SqlState::NO_ACTIVE_SQL_TRANSACTION, &message);
     }
 
     /// What was changed in tables is forgotten.

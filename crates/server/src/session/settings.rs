@@ -27,7 +27,7 @@ const SETTINGS: &[(&str, &str, Kind)] = &[
     ("client_min_messages", "notice", Kind::Text),
     ("DateStyle", "ISO, MDY", Kind::Text),
     ("default_transaction_isolation", "read committed", Kind::Text),
-    ("default_transaction_read_only", "off", Kind::Text),
+    ("default_transaction_read_only", "off", Kind::Switch),
     ("extra_float_digits", "1", Kind::Text),
     ("idle_in_transaction_session_timeout", "0", Kind::Text),
     ("integer_datetimes", "on", Kind::Fixed),
@@ -47,14 +47,33 @@ const SETTINGS: &[(&str, &str, Kind)] = &[
     ("synchronous_commit", "on", Kind::Text),
     ("TimeZone", "UTC", Kind::OneOf(&["utc", "gmt", "etc/utc", "z", "+00:00", "0", "default"])),
     ("transaction_isolation", "read committed", Kind::Text),
-    ("transaction_read_only", "off", Kind::Text),
+    ("transaction_read_only", "off", Kind::Switch),
     ("view_errors", "error", Kind::OneOf(&["error", "warn"])),
 ];
 
+/// Whether the transaction under way only reads.
+const READ_ONLY: &str = "transaction_read_only";
+/// Whether a transaction only reads of which nothing else is said.
+const DEFAULT_READ_ONLY: &str = "default_transaction_read_only";
+
 /// The settings that a session has changed.
+///
+/// A transaction that is rolled back takes its changes along, and its end those that were LOCAL.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SessionSettings {
     changed: BTreeMap<&'static str, String>,
+    transaction: Option<Begun>,
+}
+
+/// What a transaction has to put back.
+#[derive(Clone, Debug)]
+struct Begun {
+    /// The settings before it.
+    before: BTreeMap<&'static str, String>,
+    /// What settings that were changed for it alone are after it.
+    after: BTreeMap<&'static str, Option<String>>,
+    /// It has read or changed something.
+    used: bool,
 }
 
 /// The settings of one session, which its statements and the functions in them share.
@@ -107,7 +126,69 @@ impl SessionSettings {
     /// An unknown name.
     pub(super) fn get(&self, name: &str) -> Result<String, Report> {
         let (name, default, _) = find(name)?;
-        Ok(self.changed.get(name).cloned().unwrap_or_else(|| (*default).to_owned()))
+        Ok(self.value(name, default))
+    }
+
+    fn value(&self, name: &'static str, default: &str) -> String {
+        match self.changed.get(name) {
+            Some(value) => value.clone(),
+            None if name == READ_ONLY => self.value(DEFAULT_READ_ONLY, default),
+            None => default.to_owned(),
+        }
+    }
+
+    /// A transaction begins.
+    pub(super) fn begin(&mut self) {
+        if self.transaction.is_none() {
+            let (before, after) = (self.changed.clone(), BTreeMap::new());
+            self.transaction = Some(Begun { before, after, used: false });
+            let default = self.value(DEFAULT_READ_ONLY, "off");
+            self.changed.insert(READ_ONLY, default);
+        }
+    }
+
+    /// The transaction, if there is one, has ended.
+    pub(super) fn end(&mut self, committed: bool) {
+        let Some(begun) = self.transaction.take() else { return };
+        if !committed {
+            self.changed = begun.before;
+        }
+        for (name, value) in begun.after {
+            match value {
+                Some(value) => drop(self.changed.insert(name, value)),
+                None => drop(self.changed.remove(name)),
+            }
+        }
+        self.changed.remove(READ_ONLY);
+    }
+
+    /// The transaction reads or changes something.
+    pub(super) fn used(&mut self) {
+        if let Some(begun) = &mut self.transaction {
+            begun.used = true;
+        }
+    }
+
+    /// True if nothing may be changed now.
+    pub(super) fn is_read_only(&self) -> bool {
+        self.value(READ_ONLY, "off") == "on"
+    }
+
+    /// Changes a setting until the transaction ends.
+    ///
+    /// # Errors
+    /// As for [`SessionSettings::set`].
+    pub(super) fn set_local(&mut self, name: &str, values: &[String]) -> Result<(), Report> {
+        if name.contains('.') {
+            return Ok(());
+        }
+        let known = find(name)?.0;
+        let before = self.changed.get(known).cloned();
+        self.set(name, values)?;
+        if let Some(begun) = &mut self.transaction {
+            begun.after.entry(known).or_insert(before);
+        }
+        Ok(())
     }
 
     /// Changes a setting.
@@ -121,6 +202,9 @@ impl SessionSettings {
         }
         let (name, default, kind) = find(name)?;
         let value = values.join(", ");
+        if let Some(begun) = &mut self.transaction {
+            begun.after.remove(name);
+        }
         match kind {
             Kind::Text => drop(self.changed.insert(name, value)),
             Kind::Switch => {
@@ -128,6 +212,9 @@ impl SessionSettings {
                     let message = format!("parameter \"{name}\" requires a Boolean value");
                     Report::new(SqlState::INVALID_PARAMETER_VALUE, message)
                 })?;
+                if *name == READ_ONLY && !self.changes_mode(on)? {
+                    return Ok(());
+                }
                 self.changed.insert(name, if on { "on" } else { "off" }.to_owned());
             }
             Kind::OneOf(list) if list.contains(&value.to_ascii_lowercase().as_str()) => {
@@ -149,6 +236,19 @@ impl SessionSettings {
         Ok(())
     }
 
+    /// True if there is a transaction whose mode a statement changes.
+    ///
+    /// # Errors
+    /// It has begun to read, and would begin to write.
+    fn changes_mode(&self, read_only: bool) -> Result<bool, Report> {
+        let Some(begun) = &self.transaction else { return Ok(false) };
+        if begun.used && !read_only && self.is_read_only() {
+            let message = "transaction read-write mode must be set before any query";
+            return Err(Report::new(SqlState::ACTIVE_SQL_TRANSACTION, message));
+        }
+        Ok(true)
+    }
+
     /// Takes a change back; None takes all back.
     ///
     /// # Errors
@@ -156,17 +256,15 @@ impl SessionSettings {
     pub(super) fn reset(&mut self, name: Option<&str>) -> Result<(), Report> {
         match name {
             Some(name) => drop(self.changed.remove(find(name)?.0)),
-            None => self.changed.clear(),
+            None => self.changed.retain(|name, _| *name == READ_ONLY),
         }
         Ok(())
     }
 
     /// Every setting with its value, by name.
     pub(super) fn all(&self) -> Vec<(&'static str, String)> {
-        let value = |(name, default, _): &(&'static str, &str, Kind)| {
-            let value = self.changed.get(name).cloned();
-            (*name, value.unwrap_or_else(|| (*default).to_owned()))
-        };
+        let value =
+            |(name, default, _): &(&'static str, &str, Kind)| (*name, self.value(name, default));
         SETTINGS.iter().map(value).collect()
     }
 }
@@ -183,6 +281,46 @@ mod tests {
         settings.reset(Some("application_name")).unwrap();
         assert_eq!(settings.get("application_name").unwrap(), "");
         settings.set("time zone", &["UTC".into()]).unwrap();
+    }
+
+    #[test]
+    fn a_transaction_puts_back_what_it_set_for_itself_and_all_if_it_fails() {
+        let mut settings = SessionSettings::default();
+        let get = |settings: &SessionSettings, name| settings.get(name).unwrap();
+        settings.set("application_name", &["before".into()]).unwrap();
+        settings.begin();
+        settings.set_local("application_name", &["local".into()]).unwrap();
+        settings.set("statement_timeout", &["5s".into()]).unwrap();
+        assert_eq!(get(&settings, "application_name"), "local");
+        settings.end(true);
+        assert_eq!(get(&settings, "application_name"), "before");
+        assert_eq!(get(&settings, "statement_timeout"), "5s");
+        settings.begin();
+        settings.set("application_name", &["gone".into()]).unwrap();
+        settings.set("transaction_read_only", &["on".into()]).unwrap();
+        assert!(settings.is_read_only());
+        settings.end(false);
+        assert_eq!(get(&settings, "application_name"), "before");
+        assert!(!settings.is_read_only());
+    }
+
+    #[test]
+    fn a_transaction_that_has_begun_to_read_does_not_begin_to_write() {
+        let mut settings = SessionSettings::default();
+        settings.set("default_transaction_read_only", &["on".into()]).unwrap();
+        assert!(settings.is_read_only());
+        settings.begin();
+        settings.set("transaction_read_only", &["off".into()]).unwrap();
+        assert!(!settings.is_read_only());
+        settings.set("transaction_read_only", &["on".into()]).unwrap();
+        settings.used();
+        let refused = settings.set("transaction_read_only", &["off".into()]).unwrap_err();
+        assert_eq!(refused.code, SqlState::ACTIVE_SQL_TRANSACTION);
+        settings.end(true);
+        // Outside a transaction there is none to set.
+        settings.set("default_transaction_read_only", &["off".into()]).unwrap();
+        settings.set("transaction_read_only", &["on".into()]).unwrap();
+        assert!(!settings.is_read_only());
     }
 
     #[test]

@@ -76,6 +76,7 @@ impl Sql {
         let column = |(name, sql_type): (&str, _)| TableColumn {
             name: name.into(),
             sql_type,
+            length: None,
             not_null: false,
             default: None,
         };

@@ -12,7 +12,7 @@ use super::change::{item, select_of};
 use super::literal;
 use super::syntax::call;
 use crate::catalog::{Table, TableColumn};
-use crate::functions::{ASSIGNED, ONE_VALUE};
+use crate::functions::{ASSIGNED, FITTING, ONE_VALUE};
 use crate::parser::{parse_expression, parse_query};
 use crate::typenames;
 
@@ -39,6 +39,13 @@ fn cast_value(value: Expr, column: usize, table: &Table, checked: bool) -> Resul
         _ => value,
     };
     let value = typed(value, definition)?;
+    let value = match definition.length {
+        Some(length) => {
+            let length = Expr::value(Value::Number(length.to_string(), false));
+            call(FITTING, vec![value, length])
+        }
+        None => value,
+    };
     // Equal keys must look alike: both zeros, and all NaNs.
     let is_float = matches!(definition.sql_type, SqlType::Real | SqlType::Double);
     Ok(match is_float && table.key.contains(&column) {

@@ -6,7 +6,7 @@ use super::source::{self, Connectors, Reader};
 use crate::ast::{ColumnDef, CreateSource, CreateTable, Feed, Name, TableColumnDef};
 use crate::catalog::{Include, Source, Table, TableColumn};
 use crate::names::Quoted;
-use crate::typenames::column_type;
+use crate::typenames::{column_type, text_length};
 
 /// Binds a table. Its defaults are bound when a row needs them.
 ///
@@ -82,6 +82,7 @@ fn included(include: &Include) -> TableColumn {
     TableColumn {
         name: include.name.clone(),
         sql_type: include.kind.sql_type(),
+        length: None,
         not_null: !include.kind.nullable(),
         default: None,
     }
@@ -93,11 +94,13 @@ fn twice_in_key(name: &Name) -> Report {
 }
 
 fn column(column: &TableColumnDef) -> Result<TableColumn, Report> {
-    let sql_type = column_type(&column.data_type)
-        .map_err(|report| Report { position: column.type_position, ..report })?;
+    let at = |report: Report| Report { position: column.type_position, ..report };
+    let sql_type = column_type(&column.data_type).map_err(at)?;
+    let length = text_length(&column.data_type).map_err(at)?;
     Ok(TableColumn {
         name: column.name.name.clone(),
         sql_type,
+        length,
         not_null: column.not_null,
         default: column.default.as_ref().map(|default| default.text.clone()),
     })

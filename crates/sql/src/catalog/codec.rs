@@ -150,6 +150,8 @@ struct TableColumnMessage {
     not_null: bool,
     #[prost(string, optional, tag = "4")]
     default: Option<String>,
+    #[prost(uint32, optional, tag = "5")]
+    length: Option<u32>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -271,6 +273,7 @@ fn table_message(table: &Table) -> Result<TableMessage, CatalogError> {
         sql_type: Some(type_message(&column.sql_type)),
         not_null: column.not_null,
         default: column.default.clone(),
+        length: column.length,
     };
     Ok(TableMessage {
         columns: table.columns.iter().map(column).collect(),
@@ -296,6 +299,7 @@ fn table_of(message: TableMessage, functions: &TaskContext) -> Result<Table, Cat
         Ok(TableColumn {
             name: column.name,
             sql_type: type_of(&sql_type)?,
+            length: column.length,
             not_null: column.not_null,
             default: column.default,
         })

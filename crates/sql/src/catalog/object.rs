@@ -89,6 +89,8 @@ pub struct TableColumn {
     pub name: String,
     /// Its type.
     pub sql_type: SqlType,
+    /// The most characters that statements store in it: `varchar(n)`.
+    pub length: Option<u32>,
     /// It is never NULL.
     pub not_null: bool,
     /// The text of the expression for rows that do not say.

@@ -19,6 +19,7 @@ mod date_part;
 mod date_trunc;
 mod division;
 mod divisors;
+mod fitting;
 mod format;
 mod intervals;
 mod invoke;
@@ -64,6 +65,7 @@ pub(crate) use aggregate::{extreme, sorted};
 pub(crate) use assigned::{ASSIGNED, assigned};
 pub(crate) use calendar::{CALENDAR_END, CALENDAR_START, Calendar};
 pub(crate) use cast::{CONVERT, differs as cast_differs, exists as cast_exists, value_as};
+pub(crate) use fitting::FITTING;
 pub(crate) use json::{JsonFunction, json};
 pub(crate) use one_value::ONE_VALUE;
 pub(crate) use operator::{Arithmetic, TIME_BETWEEN};
@@ -113,6 +115,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         udf(date_part::DatePart::new(true)),
         udf(age::Age::new()),
         udf(assigned::Assigned::new()),
+        udf(fitting::Fitting::new()),
         udf(division::Div::new()),
         udf(division::WidthBucket::new()),
         udf(format::Format::new()),

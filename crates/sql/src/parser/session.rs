@@ -63,11 +63,15 @@ fn all_or_name(cursor: &mut Cursor<'_>) -> Result<Option<String>, Report> {
 
 fn set(cursor: &mut Cursor<'_>) -> Result<Session, Report> {
     cursor.expect(&["SET"])?;
-    for words in [&["SESSION", "CHARACTERISTICS"][..], &["TRANSACTION"], &["CONSTRAINTS"]] {
-        if cursor.is(words) {
-            cursor.skip_to_end();
-            return Ok(Session::Accepted("SET"));
-        }
+    if cursor.take(&["SESSION", "CHARACTERISTICS", "AS", "TRANSACTION"]) {
+        return Ok(Session::Modes { session: true, read_only: modes(cursor)? });
+    }
+    if cursor.is(&["CONSTRAINTS"]) || cursor.is(&["TRANSACTION", "SNAPSHOT"]) {
+        cursor.skip_to_end();
+        return Ok(Session::Accepted("SET"));
+    }
+    if cursor.take(&["TRANSACTION"]) {
+        return Ok(Session::Modes { session: false, read_only: modes(cursor)? });
     }
     let local = cursor.take(&["LOCAL"]);
     if !local && cursor.is(&["SESSION"]) && !cursor.is(&["SESSION", "AUTHORIZATION"]) {
@@ -152,22 +156,33 @@ fn begin(cursor: &mut Cursor<'_>) -> Result<Session, Report> {
             }
         }
     }
-    while !cursor.at_end() {
-        mode(cursor)?;
-        cursor.take_token(&Token::Comma);
-    }
-    Ok(Session::Begin { start })
+    let read_only = if cursor.at_end() { None } else { modes(cursor)? };
+    Ok(Session::Begin { start, read_only })
 }
 
-/// One transaction mode. All isolation levels are the one there is: a snapshot per statement.
+/// Transaction modes, and whether they say that it only reads. All isolation levels are the one there
+/// is: a snapshot per statement.
+fn modes(cursor: &mut Cursor<'_>) -> Result<Option<bool>, Report> {
+    let mut read_only = None;
+    loop {
+        match cursor.take(&["READ", "ONLY"]) {
+            true => read_only = Some(true),
+            false if cursor.take(&["READ", "WRITE"]) => read_only = Some(false),
+            false => mode(cursor)?,
+        }
+        if cursor.at_end() {
+            return Ok(read_only);
+        }
+        cursor.take_token(&Token::Comma);
+    }
+}
+
 fn mode(cursor: &mut Cursor<'_>) -> Result<(), Report> {
     let modes = [
         &["ISOLATION", "LEVEL", "READ", "UNCOMMITTED"][..],
         &["ISOLATION", "LEVEL", "READ", "COMMITTED"],
         &["ISOLATION", "LEVEL", "REPEATABLE", "READ"],
         &["ISOLATION", "LEVEL", "SERIALIZABLE"],
-        &["READ", "ONLY"],
-        &["READ", "WRITE"],
         &["NOT", "DEFERRABLE"],
         &["DEFERRABLE"],
     ];
