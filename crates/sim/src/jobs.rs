@@ -274,6 +274,36 @@ async fn of_many_views_at_once_a_few_are_filled_and_the_others_wait() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn where_memory_is_short_one_view_is_filled_at_a_time() {
+    let together = async |limit: &str| {
+        let server = Server::new(&["--workers", "2", "--jobs", "3", "--memory-limit", limit]);
+        let mut server = server.expecting("memory is above its limit");
+        server.start().await;
+        let client = server.connect().await;
+        create_bids(&client, "bids", ENDLESS).await;
+        client.batch_execute("SET background_ddl = true").await.expect("a setting");
+        for name in ["one", "two", "three"] {
+            client.batch_execute(&counts(name)).await.expect("it is a job");
+        }
+        let mut most = 0;
+        for _ in 0..100 {
+            let found = jobs(&client).await;
+            assert_eq!(found.len(), 3, "{found:?}");
+            most = most.max(found.iter().filter(|job| job.2 == "running").count());
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            if most > 1 {
+                break;
+            }
+        }
+        server.kill().await;
+        most
+    };
+    // An empty server needs more than seven tenths of the first.
+    assert_eq!(together("64MB").await, 1);
+    assert!(together("16GB").await > 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_view_made_while_its_table_goes_does_not_wait_for_ever() {
     let mut server = Server::new(&["--workers", "2"]);
     server.start().await;

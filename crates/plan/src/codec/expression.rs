@@ -4,6 +4,7 @@
 //! So what is [`DEPTH`] levels down goes as bytes of its own into the message above it.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -63,12 +64,18 @@ fn cut(expr: &Arc<dyn PhysicalExpr>, levels: usize) -> Result<Arc<dyn PhysicalEx
 }
 
 /// A deep part, while it is written.
-#[derive(Debug, Hash, Eq)]
+#[derive(Debug, Eq)]
 struct Apart(Arc<dyn PhysicalExpr>);
 
 impl PartialEq for Apart {
     fn eq(&self, other: &Apart) -> bool {
         self.0.eq(&other.0)
+    }
+}
+
+impl Hash for Apart {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
     }
 }
 

@@ -318,7 +318,13 @@ fn row_error(rows: &arrow::array::RecordBatch, view: &str) -> Report {
     use arrow::array::AsArray;
     let text = |column: usize| rows.column(column).as_string::<i32>().value(0).to_owned();
     let code = SqlState::from_code(&text(1)).unwrap_or(SqlState::DATA_EXCEPTION);
+    // A result over all rows has no key, and one that nobody wrote says nothing.
+    let key = text(0);
+    let row = match key.is_empty() || key.starts_with('_') {
+        true => String::new(),
+        false => format!(", row with {key}"),
+    };
     Report::new(code, text(2))
-        .detail(format!("In materialized view \"{view}\", row with {}.", text(0)))
+        .detail(format!("In materialized view \"{view}\"{row}."))
         .hint("SET view_errors = 'warn' reads the other rows; millrace.view_errors lists all.")
 }

@@ -77,14 +77,49 @@ fn days(text: &str, emit_on_window_close: bool) -> Vec<(usize, usize)> {
     days
 }
 
+const HOURLY: &str = "SELECT window_start, i, count(*) AS n FROM TUMBLE(s, ts, INTERVAL '1 hour') \
+    GROUP BY window_start, i";
+
+/// The same of windows that have many keys, first rows and window functions.
+fn queries_in_windows() -> Vec<(String, bool)> {
+    vec![
+        // Each key is new.
+        (
+            "SELECT window_start, u, count(*) AS n FROM TUMBLE(s, ts, INTERVAL '1 hour') \
+             GROUP BY window_start, u"
+                .to_owned(),
+            false,
+        ),
+        (
+            format!(
+                "SELECT window_start, i, n FROM (SELECT *, row_number() OVER (PARTITION BY \
+                 window_start ORDER BY n DESC, i) AS place FROM ({HOURLY}) AS h) AS q \
+                 WHERE place <= 2"
+            ),
+            false,
+        ),
+        (
+            "SELECT window_start, u, place FROM (SELECT *, row_number() OVER (PARTITION BY \
+             window_start ORDER BY u DESC) AS place FROM TUMBLE(s, ts, INTERVAL '1 hour')) AS q \
+             WHERE place <= 2"
+                .to_owned(),
+            true,
+        ),
+        (
+            "SELECT window_start, u, sum(u) OVER (PARTITION BY window_start ORDER BY u) AS so_far \
+             FROM TUMBLE(s, ts, INTERVAL '1 hour')"
+                .to_owned(),
+            true,
+        ),
+    ]
+}
+
 /// Queries whose state goes, and whether rows are shown when they are final.
 fn queries() -> Vec<(String, bool)> {
     let joined = "JOIN s AS b ON a.i = b.i AND b.ts BETWEEN a.ts AND a.ts + INTERVAL '1 hour'";
-    let hourly = "SELECT window_start, i, count(*) AS n FROM TUMBLE(s, ts, INTERVAL '1 hour') \
-                  GROUP BY window_start, i";
     vec![
-        (format!("{hourly}, i % 2"), false),
-        (hourly.to_owned(), true),
+        (format!("{HOURLY}, i % 2"), false),
+        (HOURLY.to_owned(), true),
         (
             "SELECT window_end, max(u) AS last, count(DISTINCT i) AS n \
              FROM HOP(s, ts, INTERVAL '20 minutes', INTERVAL '2 hours') GROUP BY window_end"
@@ -115,34 +150,6 @@ fn queries() -> Vec<(String, bool)> {
         (format!("SELECT a.ts AS one, b.ts AS other, a.u FROM s AS a LEFT {joined}"), false),
         (format!("SELECT a.ts AS one, b.ts AS other, b.u FROM s AS a RIGHT {joined}"), true),
         (format!("SELECT a.ts AS one, b.ts AS other, a.u FROM s AS a FULL {joined}"), true),
-        // Each key is new.
-        (
-            "SELECT window_start, u, count(*) AS n FROM TUMBLE(s, ts, INTERVAL '1 hour') \
-             GROUP BY window_start, u"
-                .to_owned(),
-            false,
-        ),
-        (
-            format!(
-                "SELECT window_start, i, n FROM (SELECT *, row_number() OVER (PARTITION BY \
-                 window_start ORDER BY n DESC, i) AS place FROM ({hourly}) AS h) AS q \
-                 WHERE place <= 2"
-            ),
-            false,
-        ),
-        (
-            "SELECT window_start, u, place FROM (SELECT *, row_number() OVER (PARTITION BY \
-             window_start ORDER BY u DESC) AS place FROM TUMBLE(s, ts, INTERVAL '1 hour')) AS q \
-             WHERE place <= 2"
-                .to_owned(),
-            true,
-        ),
-        (
-            "SELECT window_start, u, sum(u) OVER (PARTITION BY window_start ORDER BY u) AS so_far \
-             FROM TUMBLE(s, ts, INTERVAL '1 hour')"
-                .to_owned(),
-            true,
-        ),
         (
             "SELECT a.ts, a.u, b.u AS before FROM s AS a ASOF LEFT JOIN s AS b \
              ON a.i = b.i AND a.ts > b.ts"
@@ -156,8 +163,8 @@ fn queries() -> Vec<(String, bool)> {
         ),
         (
             format!(
-                "SELECT a.window_start, a.i, a.n - b.n AS more FROM ({hourly}) AS a \
-                 FULL JOIN ({hourly}) AS b ON a.window_start = b.window_start AND a.i = b.i"
+                "SELECT a.window_start, a.i, a.n - b.n AS more FROM ({HOURLY}) AS a \
+                 FULL JOIN ({HOURLY}) AS b ON a.window_start = b.window_start AND a.i = b.i"
             ),
             false,
         ),
@@ -178,7 +185,7 @@ fn queries() -> Vec<(String, bool)> {
 
 #[test]
 fn state_stays_flat_while_days_pass() {
-    for (text, emits) in queries() {
+    for (text, emits) in queries().into_iter().chain(queries_in_windows()) {
         let days = days(&text, emits);
         let (early, late) = (&days[3..8], &days[DAYS_LATE..]);
         let most = |days: &[(usize, usize)], of: fn(&(usize, usize)) -> usize| {

@@ -77,7 +77,7 @@ fn each_operator_names_itself_when_a_row_goes_that_is_not_there() {
              GROUP BY window_start, window_end",
             "session",
         ),
-        ("SELECT u FROM w WHERE ts > now() - INTERVAL '1 hour'", "filter"),
+        ("SELECT u FROM w WHERE ts > now() - INTERVAL '1 hour'", "stay"),
     ] {
         let said = said(text);
         assert!(said.to_lowercase().contains(operator), "{said}: {text}");

@@ -1,8 +1,9 @@
 //! One node after the other, from below: how it lets conditions pass.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, JoinType, Result};
 use datafusion::functions_window::row_number::row_number_udwf;
 use datafusion::logical_expr::expr::{Sort as Order, WindowFunction, WindowFunctionParams};
@@ -38,13 +39,27 @@ pub(super) struct Lift<'a> {
     once: bool,
     /// True if it does not see how many rows there are, but whether there are any.
     any: bool,
+    /// Names that the subquery gives to what it computes.
+    given: BTreeSet<String>,
     names: &'a mut Names,
 }
 
 impl<'a> Lift<'a> {
-    pub(super) fn new(asked: Asked, names: &'a mut Names) -> Lift<'a> {
+    pub(super) fn new(
+        asked: Asked,
+        subquery: &LogicalPlan,
+        names: &'a mut Names,
+    ) -> Result<Lift<'a>> {
         let any = asked == Asked::Exists;
-        Lift { once: any || asked == Asked::Member, any, names }
+        let mut given = BTreeSet::new();
+        subquery.apply(|node| {
+            if let LogicalPlan::Projection(projection) = node {
+                let aliases = projection.expr.iter().filter(|expr| matches!(expr, Expr::Alias(_)));
+                given.extend(aliases.map(|expr| expr.qualified_name().1));
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(Lift { once: any || asked == Asked::Member, any, given, names })
     }
 
     pub(super) fn plan(&mut self, plan: LogicalPlan) -> Result<Lifted> {
@@ -196,11 +211,37 @@ impl<'a> Lift<'a> {
                 ));
             }
             let single = (!below.conditions.is_empty()).then_some(true);
-            let input = above(below.plan, below.conditions)?;
+            let (input, conditions) = self.renamed(below.plan, below.conditions)?;
+            let input = above(input, conditions)?;
             let plan = Aggregate::try_new(Arc::new(input), group_expr, aggr_expr)?;
             return Ok(Lifted { plan: LogicalPlan::Aggregate(plan), conditions: vec![], single });
         }
         self.groups(below, group_expr, aggr_expr)
+    }
+
+    /// DataFusion adds what these conditions compare to all select lists above: it must have no name that
+    /// stands there.
+    fn renamed(
+        &mut self,
+        plan: LogicalPlan,
+        conditions: Vec<Condition>,
+    ) -> Result<(LogicalPlan, Vec<Condition>)> {
+        let columns = conditions.iter().flat_map(Condition::columns);
+        let clash = columns.filter(|column| self.given.contains(&column.name));
+        let named: Vec<(Column, String)> =
+            clash.map(|column| (column, self.names.next())).collect();
+        if named.is_empty() {
+            return Ok((plan, conditions));
+        }
+        let kept = plan.schema().columns().into_iter().map(Expr::Column);
+        let added = named.iter().map(|(column, name)| Expr::Column(column.clone()).alias(name));
+        let plan = Projection::try_new(kept.chain(added).collect(), Arc::new(plan))?;
+        let rename = |column: &Column| {
+            let found = named.iter().find(|(known, _)| known == column);
+            found.map_or_else(|| column.clone(), |(_, name)| Column::new_unqualified(name))
+        };
+        let conditions = conditions.into_iter().map(|condition| condition.renamed(&rename));
+        Ok((LogicalPlan::Projection(plan), conditions.collect::<Result<_>>()?))
     }
 
     fn groups(&mut self, below: Lifted, group: Vec<Expr>, calls: Vec<Expr>) -> Result<Lifted> {

@@ -130,7 +130,7 @@ fn raised(subquery: Subquery, asked: Asked, names: &mut Names) -> Result<(Subque
     let (plan, single) = if nested.all_out_ref_exprs().is_empty() {
         (if asked == Asked::Value { nullable(nested)? } else { nested }, false)
     } else {
-        let Lifted { plan, conditions, single } = Lift::new(asked, names).plan(nested)?;
+        let Lifted { plan, conditions, single } = Lift::new(asked, &nested, names)?.plan(nested)?;
         if single == Some(false) && asked != Asked::Value && asked != Asked::Rows {
             return Err(refused("HAVING in a subquery over a group for each row from outside"));
         }
