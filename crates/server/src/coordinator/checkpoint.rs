@@ -439,6 +439,8 @@ impl Coordinator {
             self.remove_view(view);
         }
         self.places_kept(done.then.kept);
+        // Who gets an answer finds no job any more that has ended.
+        self.shared.board.lock().jobs = self.jobs();
         self.shared.changed();
         for reply in done.then.replies {
             // A client that has gone needs no answer.
