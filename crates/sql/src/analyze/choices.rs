@@ -7,7 +7,7 @@ use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::type_coercion::binary::comparison_coercion;
-use datafusion::logical_expr::{Case, Expr, ExprSchemable, lit, not};
+use datafusion::logical_expr::{Case, Expr, ExprSchemable, lit};
 use millrace_types::SqlState;
 
 use super::nested;
@@ -70,23 +70,6 @@ fn searched(mut case: Case, schema: &DFSchema) -> Result<Case> {
         case.expr = None;
     }
     Ok(case)
-}
-
-/// The arguments of `concat` as PostgreSQL shows values: `t` and `f`.
-pub(super) fn of_concat(call: ScalarFunction, schema: &DFSchema) -> Transformed<Expr> {
-    let is_flag = |arg: &Expr| arg.get_type(schema).is_ok_and(|found| found == DataType::Boolean);
-    if !call.args.iter().any(is_flag) {
-        return Transformed::no(Expr::ScalarFunction(call));
-    }
-    let shown = |arg: Expr| match is_flag(&arg) {
-        true => {
-            let no = (Box::new(not(arg.clone())), Box::new(lit("f")));
-            Expr::Case(Case::new(None, vec![(Box::new(arg), Box::new(lit("t"))), no], None))
-        }
-        false => arg,
-    };
-    let args = call.args.into_iter().map(shown).collect();
-    Transformed::yes(Expr::ScalarFunction(ScalarFunction { args, ..call }))
 }
 
 /// `nullif(x, y)` of such types as `CASE WHEN x = y THEN NULL ELSE x END`.

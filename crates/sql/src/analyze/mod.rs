@@ -14,6 +14,7 @@
 mod arithmetic;
 mod casts;
 mod choices;
+mod concat;
 mod correlated;
 mod equal;
 mod existence;

@@ -19,7 +19,7 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 use millrace_types::{NUMERIC_PRECISION, NUMERIC_SCALE, SqlType};
 
 use super::equal::by_length;
-use super::{choices, json, nested};
+use super::{choices, concat, json, nested};
 use crate::error;
 use crate::functions::{self, Arithmetic, bare_name};
 use crate::names::is_merged;
@@ -84,7 +84,7 @@ impl ExprPlanner for Operators {
             return json::planned(which, &op.to_string(), (left, right), schema);
         }
         if op == BinaryOperator::StringConcat {
-            return joined(op, left, right, schema);
+            return concat::joined(op, left, right, schema);
         }
         if op == BinaryOperator::PGOverlap {
             let (left, right) = nested::beside(left, right, schema)?;
@@ -173,7 +173,7 @@ pub(super) fn adapt(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> 
         Expr::IsNotNull(value) => nested::fields_are(*value, Expr::IsNotNull, schema),
         Expr::Case(case) => choices::of_case(case, schema),
         Expr::ScalarFunction(call) if matches!(call.name(), "concat" | "concat_ws") => {
-            Ok(choices::of_concat(call, schema))
+            Ok(concat::shown(call, schema))
         }
         Expr::ScalarFunction(call) => choices::of_call(call, schema),
         other => Ok(Transformed::no(other)),
@@ -218,7 +218,7 @@ fn kind(data_type: &DataType) -> Option<Kind> {
 }
 
 /// The types of two operands; None where one is not known yet.
-fn types(left: &Expr, right: &Expr, schema: &DFSchema) -> Option<(DataType, DataType)> {
+pub(super) fn types(left: &Expr, right: &Expr, schema: &DFSchema) -> Option<(DataType, DataType)> {
     Some((left.get_type(schema).ok()?, right.get_type(schema).ok()?))
 }
 
@@ -408,42 +408,6 @@ fn calculated(
             Ok(PlannerResult::Planned(functions::arithmetic(function, span, factor)))
         }
         _ => no_such(),
-    }
-}
-
-/// `||` of arrays and of byteas; a literal whose type nobody wrote is one too.
-fn joined(
-    op: BinaryOperator,
-    left: Expr,
-    right: Expr,
-    schema: &DFSchema,
-) -> Result<PlannerResult<RawBinaryExpr>> {
-    let (left, right) = nested::beside(left, right, schema)?;
-    let Some((left_type, right_type)) = types(&left, &right, schema) else {
-        return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
-    };
-    // A NULL beside an array is an array, which adds nothing.
-    let is_nothing = |expr: &Expr| matches!(expr, Expr::Literal(ScalarValue::Null, _));
-    match (&left_type, &right_type) {
-        (DataType::List(_), _) if is_nothing(&right) => return Ok(PlannerResult::Planned(left)),
-        (_, DataType::List(_)) if is_nothing(&left) => return Ok(PlannerResult::Planned(right)),
-        _ => {}
-    }
-    let bytes = DataType::Binary;
-    let as_bytes = |expr: Expr, found: &DataType| match found {
-        DataType::Binary => Ok(Some(expr)),
-        DataType::Null => Ok(Some(typed(expr, &bytes)?)),
-        _ if is_untyped(&expr) => Ok(Some(typed(expr, &bytes)?)),
-        _ => Ok::<_, DataFusionError>(None),
-    };
-    if left_type != bytes && right_type != bytes {
-        return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
-    }
-    match (as_bytes(left, &left_type)?, as_bytes(right, &right_type)?) {
-        (Some(left), Some(right)) => {
-            Ok(PlannerResult::Planned(functions::joined_bytes(left, right)))
-        }
-        _ => Err(no_operator(&left_type, "||", &right_type)),
     }
 }
 

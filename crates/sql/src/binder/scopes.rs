@@ -51,7 +51,7 @@ struct Scopes<'a> {
     scopes: Vec<Scope>,
     /// Depths whose scopes are not seen here.
     walls: Vec<usize>,
-    /// Depths whose WHERE is around.
+    /// Depths whose WHERE is around, or something with a sign.
     conditions: Vec<usize>,
     /// What has been taken out of the queries around, with the number of WITH queries before.
     with: Vec<(Option<With>, usize)>,
@@ -151,7 +151,18 @@ impl VisitorMut for Scopes<'_> {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Infallible> {
+        // DataFusion asks for the type of what has a sign before it looks for merged columns.
+        if matches!(expr, Expr::UnaryOp { .. }) {
+            self.conditions.push(self.depth);
+        }
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Infallible> {
+        if matches!(expr, Expr::UnaryOp { .. }) {
+            self.conditions.pop();
+        }
         if let Expr::Identifier(name) = expr
             && let Some(path) = self.path(name)
         {
