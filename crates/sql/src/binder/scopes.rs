@@ -1,7 +1,8 @@
 //! Names whose meaning DataFusion does not find, written out: columns that joins merge, and the values of
 //! functions that give the parts of JSON (`FROM jsonb_array_elements(x) AS e`: `e` alone is `e.value`).
 //!
-//! DataFusion finds merged columns itself but in WHERE and from inside subqueries. A name is looked up as SQL
+//! DataFusion finds merged columns itself but in WHERE, from inside subqueries and where it asks for the type
+//! of an expression that they stand in. A name is looked up as SQL
 //! does it: in the query that it stands in, then in the one around that. The items of a FROM do not see each
 //! other, nor do WITH queries what follows them; a column wins over the name of a table. Joins are folded on
 //! the way ([`super::fold`]), as their merged columns are named there.
@@ -51,7 +52,7 @@ struct Scopes<'a> {
     scopes: Vec<Scope>,
     /// Depths whose scopes are not seen here.
     walls: Vec<usize>,
-    /// Depths whose WHERE is around, or something with a sign.
+    /// Depths whose WHERE is around, or an expression.
     conditions: Vec<usize>,
     /// What has been taken out of the queries around, with the number of WITH queries before.
     with: Vec<(Option<With>, usize)>,
@@ -151,18 +152,14 @@ impl VisitorMut for Scopes<'_> {
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Infallible> {
-        // DataFusion asks for the type of what has a sign before it looks for merged columns.
-        if matches!(expr, Expr::UnaryOp { .. }) {
-            self.conditions.push(self.depth);
-        }
+    fn pre_visit_expr(&mut self, _: &mut Expr) -> ControlFlow<Infallible> {
+        self.conditions.push(self.depth);
         ControlFlow::Continue(())
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Infallible> {
-        if matches!(expr, Expr::UnaryOp { .. }) {
-            self.conditions.pop();
-        }
+        // What stands alone stays: it may be the name of an output in ORDER BY.
+        self.conditions.pop();
         if let Expr::Identifier(name) = expr
             && let Some(path) = self.path(name)
         {
