@@ -16,7 +16,7 @@ use rand::rngs::StdRng;
 use super::query::{Input, Writer, is_integer};
 
 /// What PostgreSQL has too.
-const SHARED: [&str; 209] = [
+const SHARED: [&str; 214] = [
     "abs({n})",
     "ceil({d})",
     "floor({d})",
@@ -60,6 +60,11 @@ const SHARED: [&str; 209] = [
     "initcap({t})",
     "length({t})",
     "octet_length({t})",
+    "encode({t}::bytea || '\\x00ff', 'hex')",
+    "length(substring({t}::bytea || {t}::bytea FROM 3 FOR 8))",
+    "position('-' IN {t}::bytea)",
+    "substring({t} FROM 's(.)n')",
+    "{t} || concat({f}, {i} > 1)",
     "bit_length({t})",
     "reverse({t})",
     "left({t}, 3)",
