@@ -5,8 +5,9 @@
 //! test drive every operator.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use arrow::array::{BooleanArray, RecordBatch};
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
@@ -135,6 +136,16 @@ pub struct StateChange {
     pub trim: Option<i64>,
 }
 
+/// The state that an operator has handed over, to look at again.
+pub trait Stored: Send + Sync {
+    /// The rows of a state table whose first key columns have one of these values, a row a key; NULL
+    /// equals NULL. Everything that has been handed over is there.
+    ///
+    /// # Errors
+    /// [`Error::State`]: it cannot be read.
+    fn fetch(&self, table: usize, keys: &[ArrayRef]) -> Result<Vec<RecordBatch>, Error>;
+}
+
 /// A stateful operator with one output.
 ///
 /// Calls come in this order: any number of `absorb` for times not yet finished, in any order of
@@ -184,6 +195,15 @@ pub trait Operator: Send {
     /// # Errors
     /// Rows that do not fit.
     fn restore(&mut self, table: usize, rows: RecordBatch) -> Result<(), Error>;
+
+    /// Forgets the state that it holds, right after a `hand_over` or instead of `restore`. From then on it
+    /// brings back by key what it touches. False if it must hold all of it, and has kept it.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    fn let_go(&mut self, _stored: &Arc<dyn Stored>) -> Result<bool, Error> {
+        Ok(false)
+    }
 
     /// True if the operator owes output before any data, as a global aggregation does: `finish` is
     /// then called once at the first time of the dataflow, on every worker, whether or not there was

@@ -18,6 +18,19 @@ fn field(name: &str) -> usize {
     kilobytes.map_or(0, |kilobytes| kilobytes * 1024)
 }
 
+/// Gives memory back to the system that malloc keeps: what has been freed lies between what has not.
+#[allow(unsafe_code, reason = "glibc has no safe way to say it")]
+pub fn give_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        unsafe extern "C" {
+            fn malloc_trim(pad: usize) -> std::ffi::c_int;
+        }
+        // SAFETY: it takes a number, and may be called at any time on any thread.
+        unsafe { malloc_trim(0) };
+    }
+}
+
 /// Bounds how many arenas glibc's malloc has. It makes eight for each core: every one keeps for its threads
 /// what they have freed, and in a server that passes buffers from readers to workers to the committer a
 /// third of the memory was such. Without glibc it does nothing. To be called before threads are started.

@@ -121,9 +121,10 @@ impl Table {
         self.state.lock().expire(ts, mark);
     }
 
-    /// Below which mark rows are gone at a time, for the commit that makes it durable.
+    /// Below which mark rows are gone at a time, for the commit that makes it durable; None if one has.
     pub fn expired(&self, at: Ts) -> Option<i64> {
-        self.state.lock().mark(at)
+        let state = self.state.lock();
+        state.mark(at).filter(|mark| Some(*mark) > state.trim)
     }
 
     /// What was published up to and with a time and is not in runs yet. It stays readable until
@@ -192,13 +193,23 @@ impl Table {
         if upto < state.readable_from {
             return Err(Error::TooOld { table: self.id(), at, from: state.readable_from });
         }
+        Ok(self.snapshot_of(state, upto))
+    }
+
+    /// The table with everything that has been published: of the state of an operator, where each
+    /// worker looks for what it has published itself.
+    pub fn latest(&self) -> Snapshot {
+        self.snapshot_of(&mut self.state.lock(), Ts(u64::MAX))
+    }
+
+    fn snapshot_of(&self, state: &mut State, upto: Ts) -> Snapshot {
         state.freeze(upto);
         let overlays = state.tiered(upto);
         if state.tiers.last().is_none_or(|tier| tier.high <= upto) {
             state.tiers.clone_from(&overlays);
         }
         let (layout, cache) = (Arc::clone(&self.layout), Arc::clone(&self.cache));
-        Ok(Snapshot::new(layout, cache, overlays, state.runs.clone(), state.mark(upto)))
+        Snapshot::new(layout, cache, overlays, state.runs.clone(), state.mark(upto))
     }
 
     pub(crate) fn runs(&self) -> Vec<Arc<Run>> {

@@ -8,13 +8,16 @@
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use millrace_plan::{Upstream, ViewPlan};
 use millrace_types::{Delta, ObjectId, Ts};
 
 pub use self::store::Store;
 use crate::graph::{ConstantStage, Graph, build, split};
-use crate::operator::{Context, Error, Operator, Output};
+use arrow::array::{ArrayRef, RecordBatch};
+
+use crate::operator::{Context, Error, Operator, Output, Stored};
 
 /// A running view.
 pub struct Driver {
@@ -29,6 +32,8 @@ pub struct Driver {
     now: Option<i64>,
     /// See [`Driver::limit`].
     most: usize,
+    /// What operators that have let go of their state look into.
+    seen: Arc<Mutex<Store>>,
 }
 
 /// What passes through one time.
@@ -57,6 +62,7 @@ impl Driver {
             starts: true,
             now: None,
             most: usize::MAX,
+            seen: Arc::default(),
         })
     }
 
@@ -235,7 +241,30 @@ impl Driver {
                 }
             }
         }
+        self.see(store);
         Ok(())
+    }
+
+    fn see(&self, store: &Store) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = store.clone();
+    }
+
+    /// All operators that can let go of their state do, after a checkpoint: what they touch from then on
+    /// they look for in the store. True if one could.
+    ///
+    /// # Errors
+    /// An operator's.
+    pub fn let_go(&mut self, store: &Store) -> Result<bool, Error> {
+        let (mut some, mut first) = (false, 0);
+        self.see(store);
+        for stage in 0..self.graph.stages.len() {
+            let stored: Arc<dyn Stored> = Arc::new(Seen { store: Arc::clone(&self.seen), first });
+            for operators in &mut self.workers {
+                some |= operators[stage].let_go(&stored)?;
+            }
+            first += self.workers[0][stage].tables().len();
+        }
+        Ok(some)
     }
 
     /// Hands the changed state over to nobody: what is asked for afterwards has changed since.
@@ -257,5 +286,18 @@ impl Driver {
     /// Bytes of state and scratch of all workers.
     pub fn bytes(&self) -> usize {
         self.workers.iter().flatten().map(|operator| operator.bytes()).sum()
+    }
+}
+
+/// The tables of one operator in a store.
+struct Seen {
+    store: Arc<Mutex<Store>>,
+    first: usize,
+}
+
+impl Stored for Seen {
+    fn fetch(&self, table: usize, keys: &[ArrayRef]) -> Result<Vec<RecordBatch>, Error> {
+        let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(store.fetch(self.first + table, keys)?.into_iter().collect())
     }
 }

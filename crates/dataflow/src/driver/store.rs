@@ -76,6 +76,24 @@ impl Store {
         Ok(())
     }
 
+    /// The rows of a table whose first key columns have one of some values, a row a key.
+    pub(super) fn fetch(
+        &self,
+        number: usize,
+        wanted: &[ArrayRef],
+    ) -> Result<Option<RecordBatch>, Error> {
+        let Some(table) = self.tables.get(&number) else { return Ok(None) };
+        let rows = concat_batches(&table.spec.schema, table.rows.values())?;
+        let fields = wanted.iter().map(|c| SortField::new(c.data_type().clone())).collect();
+        let converter = RowConverter::new(fields)?;
+        let wanted_keys = converter.convert_columns(wanted)?;
+        let wanted_keys: BTreeSet<_> = wanted_keys.iter().collect();
+        let keys = converter.convert_columns(&rows.columns()[..wanted.len()])?;
+        let picked = keys.iter().map(|key| Some(wanted_keys.contains(&key)));
+        let rows = filter_record_batch(&rows, &picked.collect::<BooleanArray>())?;
+        Ok((rows.num_rows() > 0).then_some(rows))
+    }
+
     /// The rows of a table that a worker holds; None if there are none.
     pub(super) fn rows(
         &self,

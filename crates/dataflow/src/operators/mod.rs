@@ -1,6 +1,7 @@
 //! The operators that keep state, one folder each.
 
 mod aggregate;
+mod away;
 mod join;
 mod nearest;
 mod over;

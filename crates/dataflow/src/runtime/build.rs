@@ -10,8 +10,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use millrace_plan::Upstream;
-use millrace_storage::{Reach, Scan, Table};
-use millrace_types::{Delta, Epoch, ObjectId, Ts, vnodes, worker_of};
+use millrace_storage::Reach;
+use millrace_types::{Delta, ObjectId, Ts};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::core::UnorderedInput;
 use timely::dataflow::operators::core::unordered_input::UnorderedHandle;
@@ -23,11 +23,12 @@ use super::figures::Counters;
 use super::leaf::LeafInput;
 use super::packet::Packet;
 use super::publish::{Publisher, Side, publish};
+use super::state::State;
 use super::stateful::{Stateful, stateful};
 use super::worker::Shared;
 use super::{Event, Events, Install};
 use crate::graph::{self, ConstantStage, Graph, LeafStage, split};
-use crate::operator::{Context, Error, Operator, Output, StateChange};
+use crate::operator::{Context, Error, Output};
 
 pub(super) type Packets = CapacityContainerBuilder<Vec<Packet>>;
 /// Published changes on their way to the views above.
@@ -94,7 +95,6 @@ pub(super) struct Dataflow {
 #[derive(Default)]
 pub(super) struct Handed {
     pub(super) stages: usize,
-    pub(super) changes: Vec<(usize, StateChange)>,
     pub(super) bytes: usize,
 }
 
@@ -158,8 +158,8 @@ impl Dataflow {
         }
         for mark in due {
             self.marks.borrow_mut().retain(|at| *at != mark);
-            let Handed { changes, bytes, .. } = handed.remove(&mark).unwrap_or_default();
-            events(Event::HandedOver { view, worker, mark, changes, bytes });
+            let Handed { bytes, .. } = handed.remove(&mark).unwrap_or_default();
+            events(Event::HandedOver { view, worker, mark, bytes });
         }
     }
 }
@@ -243,9 +243,10 @@ fn stateful_stages(spec: &Install, shared: &Shared, cells: &Cells) -> Result<Vec
     for stage in &spec.graph.stages {
         let mut operator = graph::build(stage)?;
         let count = operator.tables().len();
+        let tables = &spec.tables.state[first_table..first_table + count];
+        let tables = State::new(tables.to_vec());
         if let Some(checkpoint) = spec.restore {
-            let tables = &spec.tables.state[first_table..first_table + count];
-            restore(operator.as_mut(), tables, checkpoint, shared)?;
+            tables.restore(operator.as_mut(), checkpoint, shared)?;
         }
         let counters = spec.figures.counters(Upstream::Stage(stages.len()), shared.worker);
         counters.keeps(operator.as_ref());
@@ -256,7 +257,7 @@ fn stateful_stages(spec: &Install, shared: &Shared, cells: &Cells) -> Result<Vec
             chain: stage.chain.clone(),
             route: route_of(&spec.graph, Upstream::Stage(stages.len())),
             is_last: spec.graph.is_last(stages.len()),
-            first_table,
+            tables,
             waiting: VecDeque::new(),
             pending: BTreeMap::new(),
             start: spec.start,
@@ -340,30 +341,6 @@ fn build<'scope>(
     let outputs = graph.output.iter().filter_map(|from| streams.remove(from)).collect::<Vec<_>>();
     publish(scope, scope.concatenate(outputs), publisher);
     (leaves, constants)
-}
-
-fn restore(
-    operator: &mut dyn Operator,
-    tables: &[Arc<Table>],
-    checkpoint: Epoch,
-    shared: &Shared,
-) -> Result<(), Error> {
-    let specs = operator.tables();
-    for (at, (table, spec)) in tables.iter().zip(specs).enumerate() {
-        let damaged = |reason: String| Error::State { table: table.id(), reason };
-        let snapshot = table.snapshot(checkpoint).map_err(|error| damaged(error.to_string()))?;
-        for rows in snapshot.scan(Scan::default()) {
-            let rows = rows.map_err(|error| damaged(error.to_string()))?;
-            let keys: Vec<_> = spec.routing.iter().map(|at| rows.column(*at).clone()).collect();
-            let own = vnodes(&keys, rows.num_rows())?
-                .into_iter()
-                .map(|vnode| Some(worker_of(vnode, shared.workers) == shared.worker));
-            let own = own.collect::<arrow::array::BooleanArray>();
-            let rows = arrow::compute::filter_record_batch(&rows, &own)?;
-            operator.restore(at, rows)?;
-        }
-    }
-    Ok(())
 }
 
 pub(super) fn routed(

@@ -16,6 +16,7 @@ mod leaf;
 mod outputs;
 mod packet;
 mod publish;
+mod state;
 mod stateful;
 mod worker;
 mod working;
@@ -25,6 +26,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::Sender;
 use millrace_storage::{Reach, Table};
@@ -35,7 +37,6 @@ pub use outputs::{LATE_KEY, error_schema, late_schema};
 pub use working::working_on;
 
 use crate::graph::Graph;
-use crate::operator::StateChange;
 
 /// Names a stream of rows into workers: a source's shared feed or one hydration's private one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -149,7 +150,7 @@ pub enum Event {
         /// Microseconds; None: never.
         at: Option<i64>,
     },
-    /// All operators of a view on this worker have handed over.
+    /// All operators of a view on this worker have handed over: what has changed is published in their tables.
     HandedOver {
         /// The view.
         view: ObjectId,
@@ -157,8 +158,6 @@ pub enum Event {
         worker: usize,
         /// The time of the cut.
         mark: Ts,
-        /// Changed state by position in `Graph::tables`.
-        changes: Vec<(usize, StateChange)>,
         /// Bytes that the operators hold.
         bytes: usize,
     },
@@ -218,6 +217,8 @@ struct Handle {
 /// The running workers; ends them when dropped.
 pub struct Runtime {
     handles: Vec<Handle>,
+    /// Memory is short: operators let go of their state when they have handed over.
+    short: Arc<AtomicBool>,
     guards: Option<timely::communication::WorkerGuards<()>>,
 }
 
@@ -237,11 +238,13 @@ impl Runtime {
             (0..workers).map(|_| crossbeam_channel::unbounded()).unzip();
         let (threads, started) = crossbeam_channel::unbounded();
         let receivers = Arc::new(receivers);
+        let short = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&short);
         let guards = timely::execute(timely::Config::process(workers), move |timely| {
             let index = timely.index();
             if threads.send((index, std::thread::current())).is_ok() {
                 // Timely starts its threads with the smallest stack.
-                let run = || worker::run(timely, &receivers[index], &events, &clock);
+                let run = || worker::run(timely, &receivers[index], &events, (&clock, &told));
                 stacker::grow(STACK_BYTES, run);
             }
         })
@@ -253,7 +256,12 @@ impl Runtime {
             .zip(found)
             .map(|(commands, (_, thread))| Handle { commands, thread })
             .collect();
-        Ok(Runtime { handles, guards: Some(guards) })
+        Ok(Runtime { handles, short, guards: Some(guards) })
+    }
+
+    /// Says whether memory is short: then operators let go of state that is stored, at the next hand-over.
+    pub fn set_short(&self, short: bool) {
+        self.short.store(short, Ordering::Relaxed);
     }
 
     /// How many workers there are.

@@ -22,6 +22,7 @@ use timely::dataflow::{Scope, Stream};
 use super::build::{Cells, Packets, frontier_of, routed};
 use super::figures::Counters;
 use super::packet::Packet;
+use super::state::State;
 use super::worker::fatal;
 use super::working::Working;
 use crate::chain::Runner;
@@ -39,7 +40,7 @@ pub(super) struct Stateful {
     pub(super) chain: Runner,
     pub(super) route: Option<Vec<usize>>,
     pub(super) is_last: bool,
-    pub(super) first_table: usize,
+    pub(super) tables: State,
     /// Rows that have come and are not absorbed yet: the port, their time.
     pub(super) waiting: VecDeque<(usize, Ts, Delta)>,
     /// Times that rows have come of and that are not finished.
@@ -176,16 +177,15 @@ impl Stateful {
     fn hand_over(&mut self, mark: Ts) -> Result<(), Error> {
         // State of closed windows need not be written.
         self.operator.settle(&self.cells.context(mark))?;
-        let changes = self.operator.hand_over()?;
+        let short = self.cells.shared.is_short();
+        let to = (self.cells.shared.worker, mark);
+        self.tables.take_over(self.operator.as_mut(), to, short)?;
         let mut handed = self.cells.handed.borrow_mut();
         let at = handed.entry(mark).or_default();
         at.stages += 1;
         let bytes = self.operator.bytes();
         at.bytes += bytes;
         self.counters.holds(bytes);
-        for (table, change) in changes.into_iter().enumerate() {
-            at.changes.extend(change.map(|change| (self.first_table + table, change)));
-        }
         self.handed_over = Some(mark);
         Ok(())
     }

@@ -16,6 +16,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::Receiver;
 use millrace_plan::LeafKind;
@@ -48,6 +49,7 @@ pub(super) struct Shared {
     pub(super) workers: usize,
     pub(super) sealed: RefCell<BTreeMap<Epoch, Sealed>>,
     pub(super) clock: Clock,
+    short: Arc<AtomicBool>,
     /// Views whose dataflows have done something that nobody has looked at yet.
     touched: RefCell<BTreeSet<ObjectId>>,
     /// Operators that have stopped in the middle of something.
@@ -55,6 +57,11 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// Memory is short.
+    pub(super) fn is_short(&self) -> bool {
+        self.short.load(Ordering::Relaxed)
+    }
+
     /// A view's dataflow has done something.
     pub(super) fn touch(&self, view: ObjectId) {
         self.touched.borrow_mut().insert(view);
@@ -112,13 +119,14 @@ pub(super) fn run(
     timely: &mut Worker,
     commands: &Receiver<Command>,
     events: &Events,
-    clock: &Clock,
+    (clock, short): (&Clock, &Arc<AtomicBool>),
 ) {
     let shared = Rc::new(Shared {
         worker: timely.index(),
         workers: timely.peers(),
         sealed: RefCell::default(),
         clock: Arc::clone(clock),
+        short: Arc::clone(short),
         touched: RefCell::default(),
         resting: RefCell::default(),
     });

@@ -11,22 +11,21 @@
 //! Invariants: 1. a commit names a checkpoint only after every live view has handed over and
 //! published everything up to it (`ready`). 2. a view that has been unpublished is gone from the
 //! catalog before a checkpoint is committed that would hold less of it than it had
-//! (`start_commits`). 3. of the changes of one state table older ones are written before newer ones
-//! (`commit_checkpoint`): the last run counts.
+//! (`start_commits`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
-use millrace_dataflow::operator::StateChange;
 use millrace_sql::Object;
-use millrace_storage::{Change, Commit, EpochRecord, Op, Store, Table};
+use millrace_storage::{Commit, EpochRecord, Op, Store, Table};
 use millrace_types::{Epoch, ObjectId, Report, TableId, Ts};
 
 use super::hydrate::forget_place;
 use super::{Coordinator, Message, Reply};
 use crate::clock::{Clock, micros};
 use crate::error::ServerError;
+use crate::memory;
 use crate::shared::Shared;
 
 /// The key of the record of the last checkpoint, beside the catalog.
@@ -39,10 +38,11 @@ const STAGED_BYTES_MAX: usize = 384 << 20;
 struct Job {
     epoch: Option<Epoch>,
     flush: Vec<(TableId, Arc<Table>, Ts)>,
-    changes: Vec<(TableId, StateChange)>,
     drop_tables: Vec<TableId>,
     ops: Vec<Op>,
     then: Then,
+    /// Memory is short.
+    short: bool,
 }
 
 /// What follows a commit.
@@ -85,7 +85,6 @@ struct Pending {
     /// The views that take part.
     members: BTreeSet<ObjectId>,
     waiting: BTreeSet<(ObjectId, usize)>,
-    changes: Vec<(TableId, StateChange)>,
     bytes: BTreeMap<ObjectId, usize>,
 }
 
@@ -96,8 +95,6 @@ pub(super) struct Checkpoints {
     pending: Option<Pending>,
     last_record: Option<EpochRecord>,
     pub(super) attached: Vec<Attached>,
-    /// State that views handed over for checkpoints that they had left by then.
-    late: BTreeMap<ObjectId, Vec<(TableId, StateChange)>>,
     /// Views that the commit under way makes durable.
     pub(super) creating: Vec<Object>,
     /// Tables of views that never came to be; the next commit drops them.
@@ -132,7 +129,6 @@ impl Checkpoints {
             pending: None,
             last_record: None,
             attached: Vec::new(),
-            late: BTreeMap::new(),
             creating: Vec::new(),
             orphans: Vec::new(),
             riding: Vec::new(),
@@ -162,16 +158,11 @@ impl Checkpoints {
         self.pending.as_ref().is_some_and(waits)
     }
 
-    /// The checkpoint under way goes on without a view; what this has handed over is kept.
-    pub(super) fn leave(&mut self, view: ObjectId, state: &[Arc<Table>]) {
+    /// The checkpoint under way goes on without a view; what this has handed over stays in its tables.
+    pub(super) fn leave(&mut self, view: ObjectId) {
         let Some(pending) = &mut self.pending else { return };
         pending.waiting.retain(|(id, _)| *id != view);
         pending.members.remove(&view);
-        let changes = std::mem::take(&mut pending.changes);
-        let own = |(id, _): &(TableId, StateChange)| state.iter().any(|table| table.id() == *id);
-        let (own, others) = changes.into_iter().partition(own);
-        pending.changes = others;
-        self.late.entry(view).or_default().extend::<Vec<_>>(own);
     }
 
     pub(super) fn seal_cost_us(&self) -> i64 {
@@ -201,7 +192,6 @@ impl Checkpoints {
                 record,
                 members: BTreeSet::new(),
                 waiting: BTreeSet::new(),
-                changes: Vec::new(),
                 bytes: BTreeMap::new(),
             });
         }
@@ -220,12 +210,6 @@ fn commit(store: &Store, clock: &Clock, job: Job) -> Done {
     let write = || -> Result<(), ServerError> {
         let mut trims = Vec::new();
         let mut parts = Vec::new();
-        for (id, change) in job.changes {
-            if let Some(trim) = change.trim {
-                trims.push((id, trim));
-            }
-            parts.push((id, Change::new(change.rows, &change.gone)));
-        }
         for (id, table, upto) in &job.flush {
             trims.extend(table.expired(*upto).filter(|_| epoch.is_some()).map(|mark| (*id, mark)));
             if let Some(change) = table.flush(*upto)? {
@@ -241,6 +225,9 @@ fn commit(store: &Store, clock: &Clock, job: Job) -> Done {
         Ok(())
     };
     let result = write();
+    if job.short {
+        memory::give_back();
+    }
     let took_us = clock.now() - begun;
     Done { epoch, took_us, result, then: job.then }
 }
@@ -286,37 +273,22 @@ impl Coordinator {
         }
     }
 
-    pub(super) fn handed_over(
-        &mut self,
-        view: ObjectId,
-        worker: usize,
-        mark: Ts,
-        changes: Vec<(usize, StateChange)>,
-        bytes: usize,
-    ) {
-        let Some(found) = self.views.get(&view) else { return };
-        let state = &found.tables.state;
-        let changes = changes.into_iter().map(|(at, change)| (state[at].id(), change));
+    /// A worker has handed the state of a view over. What comes for a checkpoint that the view has left
+    /// waits in its tables for the next one that it takes part in.
+    pub(super) fn handed_over(&mut self, view: ObjectId, worker: usize, mark: Ts, bytes: usize) {
         let pending = self.checkpoints.pending.as_mut().filter(|p| p.epoch.ts() == mark);
         if let Some(pending) = pending
             && pending.waiting.remove(&(view, worker))
         {
-            pending.changes.extend(changes);
             *pending.bytes.entry(view).or_default() += bytes;
-            return;
         }
-        self.checkpoints.late.entry(view).or_default().extend(changes);
     }
 
     /// A dropped view hands nothing over any more.
     pub(super) fn forget_hand_over(&mut self, view: ObjectId) {
-        self.checkpoints.late.remove(&view);
         if let Some(pending) = &mut self.checkpoints.pending {
             pending.waiting.retain(|(id, _)| *id != view);
             pending.members.remove(&view);
-            let tables = self.views.get(&view).map(|v| &v.tables.state);
-            let gone = |id: &TableId| tables.is_some_and(|t| t.iter().any(|t| t.id() == *id));
-            pending.changes.retain(|(id, _)| !gone(id));
         }
     }
 
@@ -363,7 +335,7 @@ impl Coordinator {
         let epoch = pending.epoch;
         let mut flush = Vec::new();
         for view in pending.members.iter().filter_map(|id| self.views.get(id)) {
-            flush.extend(output_tables(view).map(|t| (t.id(), t, epoch.ts())));
+            flush.extend(all_tables(view).map(|t| (t.id(), t, epoch.ts())));
         }
         let mut ops = vec![Op::Put(RECORD_KEY.to_vec(), pending.record.encode())];
         ops.append(&mut self.checkpoints.riding);
@@ -392,10 +364,9 @@ impl Coordinator {
         then.catalog = catalog;
         self.post_state_bytes(&pending.bytes);
         self.checkpoints.last_record = Some(pending.record);
-        let late = pending.members.iter().filter_map(|view| self.checkpoints.late.remove(view));
-        let changes = late.flatten().chain(pending.changes).collect();
         let drop_tables = std::mem::take(&mut self.checkpoints.orphans);
-        self.checkpoints.submit(Job { epoch: Some(epoch), flush, changes, drop_tables, ops, then })
+        let short = self.is_short();
+        self.checkpoints.submit(Job { epoch: Some(epoch), flush, drop_tables, ops, then, short })
     }
 
     fn post_state_bytes(&self, bytes: &BTreeMap<ObjectId, usize>) {
@@ -414,8 +385,8 @@ impl Coordinator {
         drop_tables: Vec<TableId>,
         then: Then,
     ) -> Result<(), ServerError> {
-        let (flush, changes) = (Vec::new(), Vec::new());
-        self.checkpoints.submit(Job { epoch: None, flush, changes, drop_tables, ops, then })
+        let (flush, short) = (Vec::new(), false);
+        self.checkpoints.submit(Job { epoch: None, flush, drop_tables, ops, then, short })
     }
 
     pub(super) fn committed(&mut self, done: Done) -> Result<(), ServerError> {
@@ -482,7 +453,8 @@ fn reads_views(object: &millrace_sql::Object) -> bool {
     leaves.iter().any(|leaf| matches!(leaf.kind, millrace_plan::LeafKind::View(_)))
 }
 
-fn output_tables(view: &super::View) -> impl Iterator<Item = Arc<Table>> + use<> {
+fn all_tables(view: &super::View) -> impl Iterator<Item = Arc<Table>> + use<> {
     let tables = &view.tables;
-    [tables.content.clone(), tables.late.clone(), tables.errors.clone()].into_iter()
+    let output = [tables.content.clone(), tables.late.clone(), tables.errors.clone()];
+    tables.state.clone().into_iter().chain(output)
 }

@@ -1,5 +1,5 @@
-//! What is done when memory is short: first one epoch at a time and early checkpoints, then readers
-//! wait.
+//! What is done when memory is short: first operators let go of their state at the next checkpoint, then one
+//! epoch at a time and early checkpoints, then readers wait.
 //!
 //! Above the limit readers are stopped until a checkpoint has written what it can; then they go on
 //! for one look, because state that has to be in memory would otherwise stop them for ever. So the
@@ -31,6 +31,11 @@ impl Coordinator {
     pub(super) fn under_pressure(&self) -> bool {
         let limit = self.shared.config.memory_limit;
         self.staged > limit / 3 || self.resident > limit / 10 * 9
+    }
+
+    /// True when state should leave memory that is stored: operators let go of it when they have handed over.
+    pub(super) fn is_short(&self) -> bool {
+        self.resident > self.shared.config.memory_limit / 4 * 3
     }
 
     /// Stops readers above the limit and lets them go on again.

@@ -276,8 +276,8 @@ impl Coordinator {
                     found.turns[worker] = at;
                 }
             }
-            Event::HandedOver { view, worker, mark, changes, bytes } => {
-                self.handed_over(view, worker, mark, changes, bytes);
+            Event::HandedOver { view, worker, mark, bytes } => {
+                self.handed_over(view, worker, mark, bytes);
             }
             Event::Unpublished { view, worker } => self.unpublished(view, worker),
         }

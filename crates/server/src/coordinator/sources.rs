@@ -204,6 +204,7 @@ impl Coordinator {
         }
         self.last_post_at = now;
         self.resident = memory::resident();
+        self.runtime.set_short(self.is_short());
         self.count_staged();
         let posted: Vec<_> =
             self.sources.iter_mut().map(|(id, live)| (*id, live.status(now))).collect();

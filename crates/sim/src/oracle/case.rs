@@ -213,6 +213,9 @@ impl Case {
                 self.check_late(said, rows.watermark);
                 told.late.extend(said.late.iter().map(|late| (late.partition, late.offset)));
             }
+            if number % 2 == 1 {
+                twin.put_away();
+            }
             let Some(content) = unfollowed.epoch(number, &rows) else { return };
             assert_eq!(
                 told.contents.last(),
@@ -224,6 +227,9 @@ impl Case {
             if random.random_ratio(1, 3) {
                 running.checkpoint();
                 log.clear();
+                if number % 2 == 0 && running.let_go() {
+                    coverage.hit("state let go of");
+                }
             }
             if random.random_ratio(1, 3) {
                 coverage.hit("stops");

@@ -133,6 +133,19 @@ impl<'a> Running<'a> {
         }
     }
 
+    /// State that has been handed over leaves memory, where an operator can do without. True if some can.
+    pub(super) fn let_go(&mut self) -> bool {
+        let drivers = self.drivers.iter_mut().zip(&self.stores);
+        let gone = drivers.map(|(driver, store)| driver.let_go(store).expect("it can leave"));
+        gone.fold(false, |some, one| some | one)
+    }
+
+    /// Hands all state over and lets go of it.
+    pub(super) fn put_away(&mut self) {
+        self.checkpoint();
+        self.let_go();
+    }
+
     /// Runs one epoch; None if it has too many rows.
     pub(super) fn epoch(&mut self, number: u64, rows: &EpochRows) -> Option<Vec<Said>> {
         let made = self.run(number, rows)?.into_iter().zip(self.plans);

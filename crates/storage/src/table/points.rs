@@ -3,7 +3,7 @@
 //! A range tells where rows may lie; points tell which they are. So a look-up of a hundred keys of a
 //! large table reads a hundred blocks at most, and gives back no row but those.
 //!
-//! Invariants: 1. the keys ascend strictly and have no NULL ([`Points::new`]).
+//! Invariants: 1. the keys ascend strictly ([`Points::of`]).
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -37,11 +37,23 @@ impl Points {
     /// # Errors
     /// [`crate::Error::Arrow`] for types that cannot be a key.
     pub fn new(columns: &[ArrayRef]) -> Result<Points> {
+        Points::of(columns, |row| columns.iter().all(|column| column.is_valid(row)))
+    }
+
+    /// The same where NULL is a value as others are.
+    ///
+    /// # Errors
+    /// [`crate::Error::Arrow`] for types that cannot be a key.
+    pub fn with_nulls(columns: &[ArrayRef]) -> Result<Points> {
+        Points::of(columns, |_| true)
+    }
+
+    fn of(columns: &[ArrayRef], counts: impl Fn(usize) -> bool) -> Result<Points> {
         let types: Vec<&DataType> = columns.iter().map(|column| column.data_type()).collect();
         let codec = KeyCodec::new(&types, true)?;
         let rows = columns.first().map_or(0, |column| column.len());
         let rows = u32::try_from(rows).unwrap_or(u32::MAX);
-        let valid = |row: &u32| columns.iter().all(|column| column.is_valid(*row as usize));
+        let counts = |row: &u32| counts(*row as usize);
         let picked = |columns: &[ArrayRef], rows: Vec<u32>| -> Result<Vec<ArrayRef>> {
             let rows = UInt32Array::from(rows);
             Ok(columns
@@ -49,7 +61,7 @@ impl Points {
                 .map(|column| take(column, &rows, None))
                 .collect::<std::result::Result<_, _>>()?)
         };
-        let mut columns = picked(columns, (0..rows).filter(valid).collect())?;
+        let mut columns = picked(columns, (0..rows).filter(counts).collect())?;
         let count = columns.first().map_or(0, |column| column.len());
         if let Some(order) = codec.encode(&columns, count)?.order() {
             columns = picked(&columns, order)?;
@@ -124,8 +136,12 @@ mod tests {
         let numbers: ArrayRef =
             Arc::new(Int64Array::from(vec![None, Some(2), Some(2), Some(7), Some(7)]));
         let names: ArrayRef = Arc::new(StringArray::from(vec!["a", "a", "b", "a", "b"]));
-        let picked = points.pick(&[numbers, names], 5).unwrap();
+        let picked = points.pick(&[Arc::clone(&numbers), names], 5).unwrap();
         assert_eq!(picked, BooleanArray::from(vec![false, true, false, false, true]));
+        let some: ArrayRef = Arc::new(Int64Array::from(vec![None, Some(7)]));
+        let points = Points::with_nulls(&[some]).unwrap();
+        let picked = points.pick(&[numbers], 5).unwrap();
+        assert_eq!(picked, BooleanArray::from(vec![true, false, false, true, true]));
         let none: ArrayRef = Arc::new(Int64Array::from(Vec::<i64>::new()));
         let none = Points::new(&[none]).unwrap();
         let some: ArrayRef = Arc::new(Int64Array::from(vec![1]));

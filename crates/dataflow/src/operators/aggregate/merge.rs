@@ -69,6 +69,7 @@ impl Aggregate {
         context: &Context,
     ) -> Result<Merging, Error> {
         let (keys, from) = self.moves(scratch, portion, context)?;
+        self.bring_back(&keys, from.len())?;
         let mut into = self.state.slots(&keys, from.len())?;
         if starts && into.is_empty() {
             into.push(0);

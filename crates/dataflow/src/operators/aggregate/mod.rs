@@ -16,7 +16,8 @@
 //! State: one table, keyed by the group; slots changed since the last hand-over are marked in a
 //! bitmap. Each multiset and each set of distinct values has a table of its own, keyed by the group
 //! and the value. State goes when a group's window has closed (one `trim`, no output), or when its
-//! last row is retracted (a tombstone at the next hand-over, until which its slot stays).
+//! last row is retracted (a tombstone at the next hand-over, until which its slot stays). When memory is
+//! short all groups leave memory, and come back from the store when they are touched (`away`).
 //!
 //! Hopping windows: rows are added up by pane; `finish` adds each pane to every window that is
 //! still open. State is per window.
@@ -29,6 +30,7 @@
 
 mod accumulator;
 mod average;
+mod away;
 mod count;
 mod distinct;
 mod emit;
@@ -67,9 +69,10 @@ use self::parts::{Masks, Parts};
 use self::portions::GROUPS;
 use self::results::{Incoming, Outcome};
 use self::windows::{Settle, Windows};
+use super::away::Away;
 use super::slots::{self, Index, Marks};
 use crate::graph::AggregateSpec;
-use crate::operator::{Context, Error, Operator, Output, StateChange, StateSpec};
+use crate::operator::{Context, Error, Operator, Output, StateChange, StateSpec, Stored};
 
 /// The part that counts the rows of a group.
 const ROWS: usize = 0;
@@ -127,6 +130,8 @@ pub(crate) struct Aggregate {
     /// An empty scratch with its memory, to use again.
     spare: Option<Groups>,
     state: Groups,
+    /// Groups that the store alone has.
+    away: Away,
     marks: Marks,
     windows: Windows,
     /// The row of a global aggregation has been given out, or is another worker's.
@@ -200,6 +205,7 @@ impl Aggregate {
             scratches: BTreeMap::new(),
             spare: None,
             state,
+            away: Away::default(),
             marks: Marks::default(),
             windows,
             started: false,
@@ -240,7 +246,7 @@ impl Aggregate {
     fn is_first(&self, scratch: &Groups) -> bool {
         let entries = self.state.cells.iter().any(|cell| cell.entry_types().is_some());
         let plain = self.spec.input.append_only && self.spec.hop.is_none() && !self.is_global();
-        let plain = plain && !entries;
+        let plain = plain && !entries && !self.away.is_some();
         plain && self.state.index.capacity() == 0 && scratch.index.capacity() > 0
     }
 }
@@ -324,6 +330,10 @@ impl Operator for Aggregate {
             None => self.take_back(&rows),
             Some(multiset) => self.take_entries_back(multiset, &rows),
         }
+    }
+
+    fn let_go(&mut self, stored: &Arc<dyn Stored>) -> Result<bool, Error> {
+        self.let_all_go(stored)
     }
 
     fn rows(&self) -> usize {

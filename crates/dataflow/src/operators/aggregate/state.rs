@@ -24,7 +24,7 @@ fn key_order(spec: &AggregateSpec, first: Option<usize>) -> Vec<usize> {
 }
 
 impl Aggregate {
-    fn key_order(&self) -> Vec<usize> {
+    pub(super) fn key_order(&self) -> Vec<usize> {
         key_order(&self.spec, self.windows.key())
     }
 

@@ -53,6 +53,9 @@ pub(super) struct Windows {
     /// Groups go before their window closes: a listed slot may be another group's by then.
     reuses: bool,
     listed: usize,
+    /// Groups may be in the store alone: what has closed is trimmed there whether or not a slot is listed.
+    /// Up to here it has been.
+    away: Option<i64>,
     /// Groups whose first state column is below this have gone since the last hand-over.
     trim: Option<i64>,
 }
@@ -61,7 +64,7 @@ impl Windows {
     /// Without slots.
     pub(super) fn new(settle: Option<Settle>, append_only: bool) -> Windows {
         let (slots, reuses) = (BTreeMap::new(), !append_only);
-        Windows { settle, slots, reuses, listed: 0, trim: None }
+        Windows { settle, slots, reuses, listed: 0, away: None, trim: None }
     }
 
     /// The position in the group columns of the column that settles.
@@ -105,6 +108,9 @@ impl Windows {
         let (Some(key), Some(closed)) = (self.key(), self.closed(context)) else {
             return Ok(settled);
         };
+        if self.away.is_some_and(|upto| upto < closed) {
+            (self.away, self.trim) = (Some(closed), Some(closed.saturating_add(1)));
+        }
         while let Some(first) = self.slots.first_entry().filter(|w| *w.key() <= closed) {
             let (window, slots) = first.remove_entry();
             self.listed -= slots.len();
@@ -119,6 +125,13 @@ impl Windows {
             settled.extend(slots.iter().enumerate().filter(|(row, _)| same(*row)).map(|(_, s)| *s));
         }
         Ok(settled)
+    }
+
+    /// No slot is in memory any more.
+    pub(super) fn let_go(&mut self) {
+        self.slots.clear();
+        self.listed = 0;
+        self.away.get_or_insert(i64::MIN);
     }
 
     /// What has gone since this was asked last.

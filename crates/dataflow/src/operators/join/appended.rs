@@ -13,7 +13,7 @@ use arrow::array::{Array, ArrayRef, new_empty_array};
 use arrow::compute::{concat, interleave};
 use arrow::datatypes::{DataType, Schema};
 
-use super::super::slots::Index;
+use super::super::slots::{Index, NONE};
 use crate::operator::Error;
 
 /// Slots of a block.
@@ -144,6 +144,11 @@ impl Index for Appended {
             taken += count;
         }
         Ok(())
+    }
+
+    fn find(&self, _: &[ArrayRef], rows: usize) -> Result<Vec<u32>, Error> {
+        // Nobody looks for a row by its values.
+        Ok(vec![NONE; rows])
     }
 
     fn decode(&self, slots: &[u32]) -> Result<Vec<ArrayRef>, Error> {

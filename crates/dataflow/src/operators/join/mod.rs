@@ -22,12 +22,14 @@
 //! State: a table a side, keyed by the whole row. A row goes with its weight; its slot stays until
 //! the next hand-over has written that. Where the condition bounds the times of both sides against each
 //! other, a row goes when the watermark says that nothing it could meet will change ([`Side::let_go`]),
-//! without output: what it has shown stands.
+//! without output: what it has shown stands. Other rows leave memory when that is short, and come back from
+//! the store with all rows of their join key when this is touched (`away`).
 //!
 //! Invariants: those of [`side`]. 1. the join key of a row that is kept has a slot while any row of
 //! it is kept on either side ([`Join::forget`]).
 
 mod appended;
+mod away;
 mod finish;
 mod pairs;
 mod side;
@@ -46,10 +48,11 @@ use millrace_types::{Delta, Ts, concat_deltas};
 use self::finish::{FUEL, Finishing};
 use self::pairs::{Condition, Pair};
 use self::side::{Change, Side};
+use super::away::Away;
 use super::slots::NONE;
 use super::slots::{self, Index};
 use crate::graph::JoinSpec;
-use crate::operator::{Context, Error, Operator, Output, StateChange, StateSpec};
+use crate::operator::{Context, Error, Operator, Output, StateChange, StateSpec, Stored};
 
 const LEFT: usize = 0;
 const RIGHT: usize = 1;
@@ -64,6 +67,10 @@ pub(crate) struct Join {
     /// Slots of join keys, of both sides.
     keys: Box<dyn Index>,
     sides: [Side; 2],
+    /// Join keys that the store alone has, with their rows.
+    away: Away,
+    /// Keys without rows, that the store still has rows of until the next hand-over.
+    emptied: Vec<u32>,
     /// A time of which pairs are still to come.
     finishing: Option<Finishing>,
     /// Pairs of one piece.
@@ -99,6 +106,8 @@ impl Join {
             absorbed: BTreeMap::new(),
             keys: slots::index(&keys.iter().collect::<Vec<_>>())?,
             sides,
+            away: Away::default(),
+            emptied: Vec::new(),
             finishing: None,
             fuel: FUEL,
             spec,
@@ -162,6 +171,7 @@ impl Join {
             }
             delta = delta.filter(&matchable)?;
         }
+        self.bring_back(side, delta.rows.columns(), delta.len())?;
         let keys = self.keys(side, delta.rows.columns(), delta.len())?;
         let rows = self.sides[side].slots(delta.rows.columns(), delta.len())?;
         let changes = keys.into_iter().zip(rows).zip(delta.weights.values());
@@ -257,8 +267,12 @@ impl Join {
     /// Forgets the keys that no row has any more.
     fn forget(&mut self, keys: impl IntoIterator<Item = u32>) {
         for key in keys {
-            if self.sides.iter().all(|side| side.first(key) == NONE) {
-                self.keys.remove(key);
+            if self.sides.iter().any(|side| side.first(key) != NONE) {
+                continue;
+            }
+            match self.away.is_some() {
+                true => self.emptied.push(key),
+                false => drop(self.keys.remove(key)),
             }
         }
     }
@@ -316,13 +330,23 @@ impl Operator for Join {
     }
 
     fn hand_over(&mut self) -> Result<Vec<Option<StateChange>>, Error> {
-        self.kept().iter().map(|side| self.changes(*side)).collect()
+        let changes = self.kept().iter().map(|side| self.changes(*side)).collect();
+        for key in std::mem::take(&mut self.emptied) {
+            if self.sides.iter().all(|side| side.first(key) == NONE) {
+                self.keys.remove(key);
+            }
+        }
+        changes
     }
 
     fn restore(&mut self, table: usize, rows: RecordBatch) -> Result<(), Error> {
         let side = self.kept().get(table).copied();
         let side = side.unwrap_or_else(|| panic!("{}: it has no table {table}", self.spec.name));
         self.take_back(side, &rows)
+    }
+
+    fn let_go(&mut self, stored: &Arc<dyn Stored>) -> Result<bool, Error> {
+        self.let_all_go(stored)
     }
 
     fn rows(&self) -> usize {

@@ -256,6 +256,13 @@ impl Side {
         keys
     }
 
+    /// All rows leave memory, for those of an `empty` side; what was counted stays.
+    pub(super) fn let_all_go(&mut self, empty: Side) {
+        self.marks.shrink();
+        let marks = std::mem::take(&mut self.marks);
+        *self = Side { marks, ..empty };
+    }
+
     /// Forgets rows that came in this time.
     pub(super) fn drop_rows(&mut self, rows: &[Change]) {
         for Change { key, row, .. } in rows.iter().copied() {

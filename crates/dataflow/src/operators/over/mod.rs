@@ -34,13 +34,14 @@ use millrace_types::Delta;
 
 use self::calls::{Calls, Said};
 use self::partition::Partition;
+use super::away::{Away, can_be_found};
 use super::pieces::Pieces;
 use super::slots::Marks;
 use super::slots::{self, Index};
 use super::sorted::{Closing, Layout, List, Rows, by_group, group_of};
 use crate::failure::print_key;
 use crate::graph::OverSpec;
-use crate::operator::{Context, Error, Operator, Output, StateChange, StateSpec};
+use crate::operator::{Context, Error, Operator, Output, StateChange, StateSpec, Stored};
 
 /// Changed rows that leave together.
 const CHANGES: usize = 1 << 14;
@@ -99,6 +100,10 @@ pub(crate) struct Over {
     /// See [`FUEL`].
     fuel: u64,
     groups: Box<dyn Index>,
+    /// Groups that the store alone has.
+    away: Away,
+    /// Groups without rows, that the store still has rows of until the next hand-over.
+    emptied: Vec<u32>,
     /// By slot of the group.
     lists: Vec<List>,
     rows: Rows,
@@ -135,6 +140,8 @@ impl Over {
             finishing: None,
             fuel: FUEL,
             groups: slots::index(&group)?,
+            away: Away::default(),
+            emptied: Vec::new(),
             lists: Vec::new(),
             rows: Rows::new(schema, &spec.order)?,
             said: Vec::new(),
@@ -146,6 +153,20 @@ impl Over {
             gone: Vec::new(),
             spec,
         })
+    }
+
+    /// What is stored of the groups of some rows comes back.
+    fn bring_back(&mut self, columns: &[ArrayRef], rows: usize) -> Result<(), Error> {
+        let keys: Vec<ArrayRef> =
+            self.spec.group.iter().map(|column| Arc::clone(&columns[*column])).collect();
+        let Some(missing) = self.away.missing(self.groups.as_ref(), &keys, rows)? else {
+            return Ok(());
+        };
+        let missing = self.layout.leading(&self.spec.group, &missing);
+        for rows in self.away.fetch(0, &missing)? {
+            self.take_back(&rows)?;
+        }
+        Ok(())
     }
 
     /// The slots of the groups of rows; all rows are one group if there are no columns.
@@ -202,6 +223,7 @@ impl Over {
         let delta = delta.consolidate()?;
         let columns = delta.rows.columns();
         let encoded = self.rows.encode(columns)?;
+        self.bring_back(columns, delta.len())?;
         let groups = self.groups(columns, delta.len())?;
         self.closing.add(&groups, columns, &self.lists);
         let (weights, order) = (delta.weights.clone(), by_group(&groups));
@@ -314,12 +336,33 @@ impl Operator for Over {
     }
 
     fn hand_over(&mut self) -> Result<Vec<Option<StateChange>>, Error> {
-        Ok(vec![self.changes()?])
+        let changes = self.changes()?;
+        for group in std::mem::take(&mut self.emptied) {
+            if self.lists[group as usize].is_empty() {
+                self.groups.remove(group);
+            }
+        }
+        Ok(vec![changes])
     }
 
     fn restore(&mut self, table: usize, rows: RecordBatch) -> Result<(), Error> {
         assert_eq!(table, 0, "{}: window functions have one table", self.spec.name);
         self.take_back(&rows)
+    }
+
+    fn let_go(&mut self, stored: &Arc<dyn Stored>) -> Result<bool, Error> {
+        let schema = &self.spec.input.schema;
+        if !can_be_found(self.spec.group.iter().map(|column| schema.field(*column))) {
+            return Ok(false);
+        }
+        let Over { groups, rows, .. } = Over::new(Arc::clone(&self.spec))?;
+        (self.groups, self.rows) = (groups, rows);
+        (self.lists, self.said) = (Vec::new(), Vec::new());
+        self.failures.clear();
+        self.closing.let_go();
+        self.marks.shrink();
+        self.away.begin(stored);
+        Ok(true)
     }
 
     fn rows(&self) -> usize {

@@ -202,7 +202,10 @@ impl Over {
             }
         }
         if self.lists[group as usize].is_empty() {
-            self.groups.remove(group);
+            match self.away.is_some() {
+                true => self.emptied.push(group),
+                false => drop(self.groups.remove(group)),
+            }
         }
         Ok(())
     }

@@ -23,6 +23,8 @@ pub(in crate::operators) trait Index: Send {
         rows: usize,
         slots: &mut Vec<u32>,
     ) -> Result<(), Error>;
+    /// The slot of each row's key, [`NONE`] for keys that it does not have.
+    fn find(&self, columns: &[ArrayRef], rows: usize) -> Result<Vec<u32>, Error>;
     /// The key columns of some slots.
     fn decode(&self, slots: &[u32]) -> Result<Vec<ArrayRef>, Error>;
     /// Forgets a slot's key, so that the slot will be used again; false if it had none.
@@ -131,6 +133,18 @@ impl<C: Codec> Index for Slots<C> {
             }
         }
         Ok(())
+    }
+
+    fn find(&self, columns: &[ArrayRef], rows: usize) -> Result<Vec<u32>, Error> {
+        if self.table.len() == 0 {
+            return Ok(vec![NONE; rows]);
+        }
+        let batch = self.codec.encode(columns, rows)?;
+        let find = |row: usize| {
+            let same = |slot: u32| self.codec.equals(&self.keys[slot as usize], &batch, row);
+            self.table.find(self.codec.hash(&batch, row), same).unwrap_or(NONE)
+        };
+        Ok((0..rows).map(find).collect())
     }
 
     fn decode(&self, slots: &[u32]) -> Result<Vec<ArrayRef>, Error> {

@@ -45,6 +45,12 @@ impl Marks {
         slots
     }
 
+    /// Gives memory back; no slot is marked.
+    pub(in crate::operators) fn shrink(&mut self) {
+        assert!(self.words.iter().all(|word| *word == 0), "what has changed is handed over first");
+        self.words = Vec::new();
+    }
+
     /// State slots read and written so far.
     pub(in crate::operators) fn touched(&self) -> u64 {
         self.touched

@@ -21,6 +21,9 @@ pub(in crate::operators) struct Closing {
     settled: Option<(Watermark, usize)>,
     groups: BTreeMap<i64, Vec<u32>>,
     listed: usize,
+    /// Groups may be in the store alone: what has passed is trimmed there whether or not a group is listed.
+    /// Up to here it has been.
+    away: Option<i64>,
     /// Rows whose first state column is below this have gone since the last hand-over.
     trim: Option<i64>,
 }
@@ -46,7 +49,7 @@ impl Closing {
             }
         };
         let settled = settled.map(place).transpose()?;
-        Ok(Closing { settled, groups: BTreeMap::new(), listed: 0, trim: None })
+        Ok(Closing { settled, groups: BTreeMap::new(), listed: 0, away: None, trim: None })
     }
 
     /// Lists the groups of rows that have no row yet, by the rows' columns.
@@ -84,6 +87,9 @@ impl Closing {
         let watermark = context.watermark(&settled.sources);
         let closed = watermark.and_then(|watermark| watermark.checked_sub(settled.shift));
         let Some(closed) = closed else { return Ok(passed) };
+        if self.away.is_some_and(|upto| upto < closed) {
+            (self.away, self.trim) = (Some(closed), Some(closed.saturating_add(1)));
+        }
         while let Some(first) = self.groups.first_entry().filter(|first| *first.key() <= closed) {
             let (time, groups) = first.remove_entry();
             self.listed -= groups.len();
@@ -94,6 +100,13 @@ impl Closing {
             passed.extend(groups.iter().enumerate().filter(|(row, _)| same(*row)).map(|(_, g)| *g));
         }
         Ok(passed)
+    }
+
+    /// No group is in memory any more.
+    pub(in crate::operators) fn let_go(&mut self) {
+        self.groups.clear();
+        self.listed = 0;
+        self.away.get_or_insert(i64::MIN);
     }
 
     /// What has gone since this was asked last.

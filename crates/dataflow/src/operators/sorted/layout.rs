@@ -56,6 +56,16 @@ impl Layout {
         self.spec.clone()
     }
 
+    /// The columns of a group in the order of the table.
+    pub(in crate::operators) fn leading(
+        &self,
+        group: &[usize],
+        keys: &[ArrayRef],
+    ) -> Vec<ArrayRef> {
+        let place = |column: &usize| group.iter().position(|grouped| grouped == column);
+        self.columns.iter().map_while(place).map(|at| Arc::clone(&keys[at])).collect()
+    }
+
     /// A change of the table: rows that are there, with what is added, and rows that are gone; what is
     /// below `trim` is gone too. The columns of the rows are in the order of their schema.
     ///

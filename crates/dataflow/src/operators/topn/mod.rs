@@ -35,12 +35,13 @@ use millrace_types::Delta;
 
 use self::behind::Behind;
 use self::peers::Peers;
+use super::away::{Away, can_be_found};
 use super::pieces::Pieces;
 use super::slots::Marks;
 use super::slots::{self, Index};
 use super::sorted::{Closing, Layout, List, Rows, by_group, group_of, row_of};
 use crate::graph::TopNSpec;
-use crate::operator::{Context, Error, Operator, Output, StateChange, StateSpec};
+use crate::operator::{Context, Error, Operator, Output, StateChange, StateSpec, Stored};
 
 /// Changed rows that leave together.
 const CHANGES: usize = 1 << 14;
@@ -70,6 +71,10 @@ pub(crate) struct TopN {
     replaces: bool,
     pieces: Pieces,
     groups: Box<dyn Index>,
+    /// Groups that the store alone has.
+    away: Away,
+    /// Groups without rows, that the store still has rows of until the next hand-over.
+    emptied: Vec<u32>,
     /// By slot of the group.
     lists: Vec<List>,
     rows: Rows,
@@ -114,6 +119,8 @@ impl TopN {
                 && !has_floats,
             pieces: Pieces::new(&spec.group),
             groups: slots::index(&group)?,
+            away: Away::default(),
+            emptied: Vec::new(),
             lists: Vec::new(),
             rows: Rows::new(schema, &spec.order)?,
             closing: Closing::new(spec.settled.as_ref(), &spec.group, &spec.input)?,
@@ -123,6 +130,20 @@ impl TopN {
             gone: Vec::new(),
             spec,
         })
+    }
+
+    /// What is stored of the groups of some rows comes back.
+    fn bring_back(&mut self, columns: &[ArrayRef], rows: usize) -> Result<(), Error> {
+        let keys: Vec<ArrayRef> =
+            self.spec.group.iter().map(|column| Arc::clone(&columns[*column])).collect();
+        let Some(missing) = self.away.missing(self.groups.as_ref(), &keys, rows)? else {
+            return Ok(());
+        };
+        let missing = self.layout.leading(&self.spec.group, &missing);
+        for rows in self.away.fetch(0, &missing)? {
+            self.take_back(&rows)?;
+        }
+        Ok(())
     }
 
     /// The slots of the groups of rows; all rows are one group if there are no columns.
@@ -248,7 +269,10 @@ impl TopN {
             }
         }
         if self.lists[group as usize].is_empty() {
-            self.groups.remove(group);
+            match self.away.is_some() {
+                true => self.emptied.push(group),
+                false => drop(self.groups.remove(group)),
+            }
         }
     }
 
@@ -343,6 +367,7 @@ impl Operator for TopN {
         if self.kept.is_none() {
             delta = delta.consolidate()?;
         }
+        self.bring_back(delta.rows.columns(), delta.len())?;
         let mut groups = self.groups(delta.rows.columns(), delta.len())?;
         if let Some(others) = self.others(&delta, &groups)? {
             let rows = filter_record_batch(&delta.rows, &others)?;
@@ -402,12 +427,31 @@ impl Operator for TopN {
     }
 
     fn hand_over(&mut self) -> Result<Vec<Option<StateChange>>, Error> {
-        Ok(vec![self.changes()?])
+        let changes = self.changes()?;
+        for group in std::mem::take(&mut self.emptied) {
+            if self.lists[group as usize].is_empty() {
+                self.groups.remove(group);
+            }
+        }
+        Ok(vec![changes])
     }
 
     fn restore(&mut self, table: usize, rows: RecordBatch) -> Result<(), Error> {
         assert_eq!(table, 0, "{}: a Top-N has one table", self.spec.name);
         self.take_back(&rows)
+    }
+
+    fn let_go(&mut self, stored: &Arc<dyn Stored>) -> Result<bool, Error> {
+        let schema = &self.spec.input.schema;
+        if !can_be_found(self.spec.group.iter().map(|column| schema.field(*column))) {
+            return Ok(false);
+        }
+        let TopN { groups, rows, peers, .. } = TopN::new(Arc::clone(&self.spec))?;
+        (self.groups, self.rows, self.peers, self.lists) = (groups, rows, peers, Vec::new());
+        self.closing.let_go();
+        self.marks.shrink();
+        self.away.begin(stored);
+        Ok(true)
     }
 
     fn rows(&self) -> usize {

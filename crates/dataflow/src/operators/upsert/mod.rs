@@ -27,11 +27,12 @@ use arrow::compute::{cast, concat_batches, take_arrays};
 use arrow::datatypes::{Field, Int32Type, Int64Type, Schema, SchemaRef};
 use millrace_types::{Delta, TableId, Ts, concat_deltas};
 
+use super::away::{Away, can_be_found};
 use super::slots::Marks;
 use super::slots::NONE;
 use super::slots::{self, Index};
 use crate::graph::UpsertSpec;
-use crate::operator::{Context, Error, Operator, Output, StateChange, StateSpec};
+use crate::operator::{Context, Error, Operator, Output, StateChange, StateSpec, Stored};
 
 /// See the head of the file.
 pub(crate) struct Upsert {
@@ -40,6 +41,8 @@ pub(crate) struct Upsert {
     order: Vec<usize>,
     absorbed: BTreeMap<Ts, Vec<Delta>>,
     keys: Box<dyn Index>,
+    /// Rows that the store alone has.
+    away: Away,
     /// Whole rows.
     rows: Box<dyn Index>,
     /// By slot of the key: the slot of its row, or [`NONE`].
@@ -82,12 +85,25 @@ impl Upsert {
             order: spec.key.iter().copied().chain(others).collect(),
             absorbed: BTreeMap::new(),
             keys: slots::index(&keys)?,
+            away: Away::default(),
             rows: slots::row_index(&fields)?,
             current: Vec::new(),
             marks: Marks::default(),
             newest: Vec::new(),
             spec,
         })
+    }
+
+    /// What is stored of the keys of some rows comes back.
+    fn bring_back(&mut self, columns: &[ArrayRef], rows: usize) -> Result<(), Error> {
+        let keys: Vec<ArrayRef> =
+            self.spec.key.iter().map(|column| Arc::clone(&columns[*column])).collect();
+        let missing = self.away.missing(self.keys.as_ref(), &keys, rows)?;
+        let Some(missing) = missing else { return Ok(()) };
+        for rows in self.away.fetch(0, &missing)? {
+            self.restore(0, rows)?;
+        }
+        Ok(())
     }
 
     fn key_slots(&mut self, columns: &[ArrayRef], rows: usize) -> Result<Vec<u32>, Error> {
@@ -162,6 +178,7 @@ impl Operator for Upsert {
         let adds = delta.weights.values().iter().all(|weight| *weight == 1);
         assert!(adds, "{}: a row of a topic has another weight than 1", self.spec.name);
         let columns = delta.rows.columns();
+        self.bring_back(columns, delta.len())?;
         let slots = self.key_slots(columns, delta.len())?;
         let (partition, offset) = self.spec.origin;
         let newness = Newness {
@@ -256,6 +273,18 @@ impl Operator for Upsert {
             }
         }
         Ok(())
+    }
+
+    fn let_go(&mut self, stored: &Arc<dyn Stored>) -> Result<bool, Error> {
+        if !can_be_found(self.spec.key.iter().map(|column| self.spec.output.field(*column))) {
+            return Ok(false);
+        }
+        let Upsert { keys, rows, .. } = Upsert::new(Arc::clone(&self.spec))?;
+        (self.keys, self.rows) = (keys, rows);
+        (self.current, self.newest) = (Vec::new(), Vec::new());
+        self.marks.shrink();
+        self.away.begin(stored);
+        Ok(true)
     }
 
     fn rows(&self) -> usize {

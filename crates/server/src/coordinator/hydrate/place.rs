@@ -163,10 +163,9 @@ impl Coordinator {
             if !hydration.is_slow(now, awaited) || !self.checkpoints.waits_for(*view) {
                 continue;
             }
-            let Some(found) = self.views.get(view) else { continue };
             hydration.place.miss();
             hydration.place.left += 1;
-            self.checkpoints.leave(*view, &found.tables.state);
+            self.checkpoints.leave(*view);
         }
     }
 
