@@ -5,6 +5,7 @@
 //! because rows leave as they come, under backpressure and cancellable between any two of them.
 
 pub mod catalog;
+pub mod client;
 mod connection;
 mod decode;
 mod encode;

@@ -210,7 +210,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// `127.0.0.1:4567`, `[::1]:4567`, `localhost:4567`.
-fn address(text: &str) -> Result<SocketAddr, String> {
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     let mut found = text.to_socket_addrs().map_err(|error| format!("`{text}`: {error}"))?;
     found.next().ok_or_else(|| format!("`{text}` has no address"))
 }

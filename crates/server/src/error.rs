@@ -19,6 +19,9 @@ pub enum ServerError {
     /// The catalog does not hold together.
     #[error("the catalog is damaged: {0}")]
     Catalog(String),
+    /// A data directory that was verified: where, and how many damages there are.
+    #[error("data directory \"{0}\" is damaged in {1} places")]
+    Unsound(String, usize),
     /// A stored definition no longer binds.
     #[error("{0}")]
     Report(Report),
@@ -54,7 +57,7 @@ impl ServerError {
             ServerError::Report(report) => return report.clone(),
             ServerError::Source(_) => SqlState::FOREIGN_DATA_ERROR,
             ServerError::Storage(error) => return error.report(),
-            ServerError::Catalog(_) => SqlState::DATA_CORRUPTED,
+            ServerError::Catalog(_) | ServerError::Unsound(..) => SqlState::DATA_CORRUPTED,
             ServerError::Config(_)
             | ServerError::Dataflow(_)
             | ServerError::Listen { .. }

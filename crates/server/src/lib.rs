@@ -11,6 +11,7 @@ pub mod demo;
 pub mod error;
 pub mod http;
 pub mod memory;
+pub mod offline;
 pub mod serve;
 pub mod serving;
 pub mod session;

@@ -1,11 +1,12 @@
-//! The `millrace` binary: `serve` and `demo`.
+//! The `millrace` binary: `serve` and `demo`, and what one does with data directories.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use millrace_server::config::Options;
 use millrace_server::error::ServerError;
-use millrace_server::{demo, serve};
+use millrace_server::{demo, offline, serve};
 use millrace_types::STACK_BYTES;
 
 /// A streaming SQL database: Kafka in, materialized views kept up to date, Postgres clients out.
@@ -25,6 +26,20 @@ enum Command {
     Serve(Box<Options>),
     /// Make sensor readings inside the server and keep a 10-second view of them live in the terminal
     Demo(demo::Options),
+    /// Verify a data directory that no server has open: every checksum of every file
+    Check {
+        /// The data directory
+        dir: PathBuf,
+    },
+    /// Copy what a running server has made durable into a new directory
+    Backup(offline::BackupOptions),
+    /// Make a data directory of a backup
+    Restore {
+        /// The backup; it stays
+        backup: PathBuf,
+        /// The new data directory
+        dir: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -40,6 +55,9 @@ fn main() -> ExitCode {
     let run = || match cli.command {
         Command::Serve(options) => serve::run(*options),
         Command::Demo(options) => demo::run(&options),
+        Command::Check { dir } => offline::check(&dir),
+        Command::Backup(options) => offline::backup(&options),
+        Command::Restore { backup, dir } => offline::restore(&backup, &dir),
     };
     // The catalog's plans are read here: the first thread's stack is as large as its user's limits say.
     let thread = std::thread::Builder::new().name("main".into()).stack_size(STACK_BYTES);

@@ -17,6 +17,8 @@ mod command_line;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
 mod dashboard;
 #[cfg(test)]
 mod deep;

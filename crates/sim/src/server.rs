@@ -256,6 +256,19 @@ impl Server {
         log[log.len().saturating_sub(lines)..].join("\n")
     }
 
+    /// Waits until the process has ended by itself; gives the end of its log.
+    ///
+    /// # Panics
+    /// If it does not end in time.
+    pub async fn ended(&mut self) -> String {
+        let mut process = self.process.take().expect("a process that ends");
+        self.address.send_replace(None);
+        let ended = tokio::time::timeout(wait::PATIENCE, process.child.wait()).await;
+        ended.expect("it ends by itself").expect("the process can be asked");
+        drained(&mut process).await;
+        self.log_tail(50)
+    }
+
     /// True if the log has a line that contains this.
     pub fn logged(&self, part: &str) -> bool {
         lock(&self.log).iter().any(|line| line.contains(part))

@@ -32,6 +32,8 @@ pub enum Statement {
     Copy(Box<Copy>),
     /// `FLUSH`
     Flush,
+    /// `BACKUP TO 'directory'`
+    Backup(String),
     /// `DROP SOURCE | TABLE | VIEW | MATERIALIZED VIEW`
     Drop(Drop),
     /// `CANCEL JOB number`
@@ -442,6 +444,7 @@ impl Statement {
             Statement::CreateIndex(_) => "CREATE INDEX",
             Statement::Copy(_) => "COPY",
             Statement::Flush => "FLUSH",
+            Statement::Backup(_) => "BACKUP",
             Statement::Drop(drop) => match drop.kind {
                 ObjectKind::Source => "DROP SOURCE",
                 ObjectKind::Table => "DROP TABLE",

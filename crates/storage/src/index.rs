@@ -93,6 +93,14 @@ impl BlockIndex {
         Ok(writer.finish())
     }
 
+    /// The blocks of a stored index, whatever the table's columns.
+    pub(crate) fn blocks_of(bytes: &[u8]) -> Decoded<Vec<BlockEntry>> {
+        let mut reader = Reader::open(bytes, VERSION)?;
+        reader.u32()?;
+        reader.bool()?;
+        (0..reader.count()?).map(|_| entry(&mut reader)).collect()
+    }
+
     pub(crate) fn decode(bytes: &[u8], layout: &Layout) -> std::result::Result<BlockIndex, String> {
         let mut reader = Reader::open(bytes, VERSION)?;
         if reader.u32()? != layout.fingerprint {

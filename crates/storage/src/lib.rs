@@ -31,5 +31,5 @@ pub use layout::TableSpec;
 pub use meta::{FjallStore, MetaKind, MetaStore, Op, Pair, SledStore, check_conformance};
 pub use place::{KeyBound, LeafRecord, PlaceRecord, Reach};
 pub use record::{ChangeRecord, EpochRecord, PartitionRecord, SourceRecord};
-pub use store::{Commit, Counters, Segment, Store};
+pub use store::{Backup, Checked, Commit, Counters, Segment, Store, check, restore};
 pub use table::{Change, ColumnRange, Points, Scan, ScanRows, Snapshot, Table};

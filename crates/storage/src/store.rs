@@ -8,12 +8,15 @@
 //! ([`Store::commit`]); 2. memory follows the disk: tables switch only after the batch is durable;
 //! 3. a failed fsync or commit is reported as [`Error::Durability`] and nothing is tried again.
 
+mod backup;
+mod check;
 mod commit;
 mod compact;
 mod manifest;
 mod open;
 #[cfg(test)]
 mod tests;
+mod witness;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -23,6 +26,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use millrace_types::{Epoch, TableId};
 use parking_lot::{Mutex, RwLock};
 
+pub use backup::{Backup, restore};
+pub use check::{Checked, check};
 pub use commit::{Commit, Segment};
 
 use crate::cache::BlockCache;
@@ -35,6 +40,7 @@ use crate::record::EpochRecord;
 use crate::run::Run;
 use crate::table::{RunChange, Table};
 use manifest::{Edit, META_FILE, Manifest};
+use witness::Witness;
 
 /// An open data directory.
 pub struct Store {
@@ -47,6 +53,8 @@ pub struct Store {
     /// Held by the compaction that runs, so that there is one.
     compacting: Mutex<()>,
     written: Written,
+    /// None where there is no directory.
+    witness: Option<Witness>,
     /// Keeps other processes out while the store lives.
     _lock: Option<File>,
 }
@@ -89,7 +97,11 @@ impl Store {
     /// # Errors
     /// [`Error::Durability`]: end the process.
     pub fn append_epoch(&self, record: &EpochRecord) -> Result<()> {
-        self.meta.commit(vec![Op::Put(keyspace::epoch(record.epoch), record.encode())])
+        self.meta.commit(vec![Op::Put(keyspace::epoch(record.epoch), record.encode())])?;
+        if let Some(witness) = &self.witness {
+            witness.saw(record.epoch);
+        }
+        Ok(())
     }
 
     /// The logged epochs above one, ascending.

@@ -48,6 +48,8 @@ states! {
     INVALID_ARGUMENT_FOR_WIDTH_BUCKET = "2201G";
     /// Division by zero.
     DIVISION_BY_ZERO = "22012";
+    /// A server cannot be reached.
+    CONNECTION_FAILURE = "08006";
     /// An argument has a value that the function does not take.
     INVALID_PARAMETER_VALUE = "22023";
     /// A date or time is not written as one.

@@ -38,7 +38,7 @@ use crate::sources::Connected;
 pub use ddl::{NewView, Request};
 pub(crate) use hydrate::source_report;
 pub(crate) use recover::built_source;
-pub use recover::{BuiltSource, load_catalog, logged_now};
+pub use recover::{BuiltSource, catalog_of, load_catalog, logged_now};
 pub(crate) use tables::CHANGE_BYTES_MAX;
 pub use tables::TableChange;
 

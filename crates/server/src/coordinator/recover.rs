@@ -99,10 +99,18 @@ pub(crate) fn built_source(
 pub fn load_catalog(store: &Store) -> Result<Catalog, ServerError> {
     let mut end = OBJECT_PREFIX.to_vec();
     end.push(0xff);
+    catalog_of(store.scan(OBJECT_PREFIX, &end)?)
+}
+
+/// The catalog in some pairs of the catalog's keys; the others are passed over.
+///
+/// # Errors
+/// Objects that cannot be decoded.
+pub fn catalog_of(pairs: Vec<(Vec<u8>, Vec<u8>)>) -> Result<Catalog, ServerError> {
     let state = millrace_sql::session_state(&millrace_sql::Settings::default());
     let functions = state.task_ctx();
     let mut catalog = Catalog::default();
-    for (_, bytes) in store.scan(OBJECT_PREFIX, &end)? {
+    for (_, bytes) in pairs.into_iter().filter(|(key, _)| key.starts_with(OBJECT_PREFIX)) {
         let object = Object::decode(&bytes, &functions)
             .map_err(|error| ServerError::Catalog(error.to_string()))?;
         catalog = catalog.with(object);

@@ -88,7 +88,7 @@ impl SideTable {
         let mut parts = Vec::new();
         for object in catalog.objects() {
             let Some((table, epoch)) = self.side.table(&self.shared, object.id) else { continue };
-            let external = |e: millrace_storage::Error| DataFusionError::External(e.into());
+            let external = |e: millrace_storage::Error| DataFusionError::External(e.report().into());
             let snapshot = match table.snapshot(epoch) {
                 // A checkpoint has passed the epoch by: what it holds now is as good.
                 Err(millrace_storage::Error::TooOld { .. }) => {

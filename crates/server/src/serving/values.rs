@@ -111,7 +111,7 @@ pub(super) fn points(sort: &[usize], values: &Values) -> Result<Option<Points>> 
     if keys.is_empty() {
         return Ok(None);
     }
-    let failed = |error: millrace_storage::Error| DataFusionError::External(error.into());
+    let failed = |error: millrace_storage::Error| DataFusionError::External(error.report().into());
     Points::new(&keys).map(Some).map_err(failed)
 }
 

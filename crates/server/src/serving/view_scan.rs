@@ -144,7 +144,7 @@ impl ExecutionPlan for ViewScan {
         builder.spawn_blocking(move || {
             let (mut rows, mut visited) = (snapshot.scan(scan), 0);
             while let Some(batch) = rows.next() {
-                let batch = batch.map_err(|e| DataFusionError::External(e.into()));
+                let batch = batch.map_err(|e| DataFusionError::External(e.report().into()));
                 let before = std::mem::replace(&mut visited, rows.visited());
                 read.add(usize::try_from(visited - before).unwrap_or(usize::MAX));
                 // The receiver is gone when the query has ended or was cancelled.

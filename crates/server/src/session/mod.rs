@@ -6,6 +6,7 @@
 //!
 //! Invariants: 1. a session never reads an epoch before one that it has read (`Conn::seen`).
 
+mod backup;
 mod change;
 mod copy;
 mod copy_lines;
@@ -261,6 +262,7 @@ impl Conn {
             Statement::CreateIndex(create) => self.create_index(*create).await?,
             Statement::Copy(copy) => return self.begin_copy(*copy),
             Statement::Flush => self.flush().await?,
+            Statement::Backup(path) => self.backup(path).await?,
             Statement::Drop(drop) => self.drop_objects(drop).await?,
             Statement::CancelJob(job) => self.cancel_job(ObjectId(job)).await?,
             Statement::Show(show) => return self.show(&show),

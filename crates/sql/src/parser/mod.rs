@@ -7,6 +7,7 @@
 //! has a SQLSTATE, and a position unless the text is too deep to parse.
 
 mod asof;
+mod backup;
 mod bare_table;
 mod copy;
 mod create_source;
@@ -157,6 +158,7 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
             cursor.next();
             Ok(Statement::Flush)
         }
+        "BACKUP" => backup::parse(cursor),
         "CANCEL" => job::cancel(cursor),
         "DROP" => drop::parse(cursor),
         "SHOW" => show::parse(cursor),

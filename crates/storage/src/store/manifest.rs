@@ -162,7 +162,7 @@ fn encode_number(number: i64) -> Vec<u8> {
     writer.finish()
 }
 
-fn decode_number(bytes: &[u8]) -> Decoded<i64> {
+pub(super) fn decode_number(bytes: &[u8]) -> Decoded<i64> {
     let mut reader = Reader::open(bytes, VERSION)?;
     let number = reader.i64()?;
     reader.finish()?;
@@ -180,7 +180,7 @@ fn encode_runs(runs: &[NamedRun]) -> Vec<u8> {
     writer.finish()
 }
 
-fn decode_runs(bytes: &[u8]) -> Decoded<Vec<NamedRun>> {
+pub(super) fn decode_runs(bytes: &[u8]) -> Decoded<Vec<NamedRun>> {
     let mut reader = Reader::open(bytes, VERSION)?;
     let count = reader.count()?;
     let mut runs = Vec::with_capacity(count);

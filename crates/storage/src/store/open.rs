@@ -18,6 +18,7 @@ use crate::keyspace;
 use crate::meta::{FjallStore, MetaKind, MetaStore, Op, SledStore};
 use crate::segment::{file_name, remove_unnamed};
 use crate::store::manifest::{META_FILE, Manifest};
+use crate::store::witness::{self, Witness};
 use crate::store::{Store, Written};
 
 /// The data format that this version writes; it reads no later one.
@@ -36,14 +37,16 @@ impl Store {
         fs::create_dir_all(dir).map_err(failed)?;
         let lock = lock(dir)?;
         check_format(dir, kind)?;
-        let meta_dir = dir.join("meta");
-        let meta: Arc<dyn MetaStore> = match kind {
-            MetaKind::Fjall => Arc::new(FjallStore::open(&meta_dir)?),
-            MetaKind::Sled => Arc::new(SledStore::open(&meta_dir)?),
-        };
+        let meta = open_meta(dir, kind)?;
         let files = DirFiles::open(&dir.join("segments")).map_err(failed)?;
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)?;
-        Store::assemble(meta, Arc::new(files), Some(lock))
+        let last = witness::last(dir)?;
+        let held = (Witness::open(dir)?, lock);
+        let store = Store::assemble(meta, Arc::new(files), Some(held))?;
+        let logged = store.epochs_above(store.checkpoint())?;
+        let end = logged.last().map_or(store.checkpoint(), |record| record.epoch);
+        witness::compare(last, end, META_FILE)?;
+        Ok(store)
     }
 
     /// Opens a store over any metadata store and files, without a lock.
@@ -57,7 +60,7 @@ impl Store {
     fn assemble(
         meta: Arc<dyn MetaStore>,
         files: Arc<dyn Files>,
-        lock: Option<File>,
+        held: Option<(Witness, File)>,
     ) -> Result<Arc<Store>> {
         match meta.get(keyspace::FORMAT)? {
             Some(value) => {
@@ -73,6 +76,7 @@ impl Store {
         let named: Vec<String> = manifest.segments.keys().map(|n| file_name(*n)).collect();
         remove_unnamed(&*files, |name| named.iter().any(|named| named == name))?;
         let next_segment = manifest.segments.keys().next_back().map_or(1, |last| last + 1);
+        let (witness, lock) = held.unzip();
         Ok(Arc::new(Store {
             meta,
             files,
@@ -82,13 +86,40 @@ impl Store {
             next_segment: AtomicU64::new(next_segment),
             compacting: Mutex::new(()),
             written: Written::default(),
+            witness,
             _lock: lock,
         }))
     }
 }
 
+/// Opens the metadata store of a data directory.
+pub(super) fn open_meta(dir: &Path, kind: MetaKind) -> Result<Arc<dyn MetaStore>> {
+    let dir = dir.join("meta");
+    Ok(match kind {
+        MetaKind::Fjall => Arc::new(FjallStore::open(&dir)?),
+        MetaKind::Sled => Arc::new(SledStore::open(&dir)?),
+    })
+}
+
+/// The metadata store that a data directory was made with.
+pub(super) fn kind_of(dir: &Path) -> Result<MetaKind> {
+    let name = dir.join(FORMAT_FILE);
+    let text = fs::read_to_string(&name)
+        .map_err(|error| Error::io(format!("read file \"{}\"", name.display()), error))?;
+    named_kind(&text)?.ok_or_else(|| Error::damaged(FORMAT_FILE, 0, "the store is not known"))
+}
+
+/// What the format file says; None of a store that is not known.
+fn named_kind(text: &str) -> Result<Option<MetaKind>> {
+    let mut words = text.split_whitespace();
+    let found = words.next().filter(|word| *word == "millrace").and_then(|_| words.next());
+    check_version(found.and_then(|word| word.parse().ok()), FORMAT_FILE)?;
+    let kinds = [MetaKind::Fjall, MetaKind::Sled];
+    Ok(words.next().and_then(|name| kinds.into_iter().find(|kind| kind.name() == name)))
+}
+
 /// Takes the lock that the process holds until it ends.
-fn lock(dir: &Path) -> Result<File> {
+pub(super) fn lock(dir: &Path) -> Result<File> {
     let failed = |error| Error::io(format!("lock data directory \"{}\"", dir.display()), error);
     let mut options = OpenOptions::new();
     let file = options.create(true).truncate(false).write(true).open(dir.join(LOCK_FILE));
@@ -110,19 +141,17 @@ fn check_format(dir: &Path, kind: MetaKind) -> Result<()> {
         }
         Err(error) => return Err(Error::io(format!("read file \"{FORMAT_FILE}\""), error)),
     };
-    let mut words = text.split_whitespace();
-    let found = words.next().filter(|word| *word == "millrace").and_then(|_| words.next());
-    check_version(found.and_then(|word| word.parse().ok()), FORMAT_FILE)?;
-    match words.next() {
-        Some(found) if found == kind.name() => Ok(()),
+    match named_kind(&text)? {
+        Some(found) if found == kind => Ok(()),
         Some(found) => {
-            Err(Error::WrongKind { found: found.to_owned(), wanted: kind.name().to_owned() })
+            let (found, wanted) = (found.name().to_owned(), kind.name().to_owned());
+            Err(Error::WrongKind { found, wanted })
         }
-        None => Err(Error::damaged(FORMAT_FILE, 0, "the store is not named")),
+        None => Err(Error::damaged(FORMAT_FILE, 0, "the store is not known")),
     }
 }
 
-fn check_version(found: Option<u32>, file: &str) -> Result<()> {
+pub(super) fn check_version(found: Option<u32>, file: &str) -> Result<()> {
     match found {
         Some(found) if found > FORMAT => Err(Error::NewerFormat { found, known: FORMAT }),
         Some(_) => Ok(()),
@@ -131,7 +160,7 @@ fn check_version(found: Option<u32>, file: &str) -> Result<()> {
 }
 
 /// A rename makes the file appear whole or not at all.
-fn write_format(dir: &Path, kind: MetaKind) -> io::Result<()> {
+pub(super) fn write_format(dir: &Path, kind: MetaKind) -> io::Result<()> {
     let new = dir.join("FORMAT.new");
     let mut file = File::create(&new)?;
     writeln!(file, "millrace {FORMAT} {}", kind.name())?;
