@@ -8,7 +8,6 @@ use std::sync::atomic::AtomicU64;
 use crossbeam_channel::Sender;
 use millrace_dataflow::ingest::PartitionCut;
 use millrace_dataflow::runtime::Figures;
-use millrace_dataflow::source::BadRow;
 use millrace_sql::Catalog;
 use millrace_sql::ast::ObjectKind;
 use millrace_storage::{Store, Table};
@@ -25,8 +24,6 @@ use crate::coordinator::Message;
 pub struct Readable {
     /// Its rows.
     pub content: Arc<Table>,
-    /// Rows turned away.
-    pub late: Arc<Table>,
     /// Rows whose evaluation failed.
     pub errors: Arc<Table>,
 }
@@ -82,8 +79,8 @@ pub struct SourceStatus {
     pub unreachable: Option<(i64, String)>,
     /// Why it has stopped.
     pub failed: Option<String>,
-    /// The newest messages that are no rows.
-    pub bad: Vec<(PartitionId, BadRow)>,
+    /// The message that is no row at which it has stopped, if it is to stop at one.
+    pub stopped: Option<String>,
     /// True while a view reads it.
     pub running: bool,
 }
@@ -165,6 +162,17 @@ impl JobStatus {
     }
 }
 
+/// A table of what was not taken.
+#[derive(Clone, Debug)]
+pub struct KeptStatus {
+    /// Its name in schema `millrace`.
+    pub table: &'static str,
+    /// Its rows.
+    pub rows: usize,
+    /// Rows that have gone, as there were too many or they were too old.
+    pub gone: u64,
+}
+
 /// How far everything is.
 #[derive(Default)]
 pub struct Board {
@@ -182,6 +190,14 @@ pub struct Board {
     pub jobs: Vec<JobStatus>,
     /// The server is ending.
     pub stopping: bool,
+    /// Late rows were found that are not in `millrace.late_rows` yet.
+    pub late_waits: bool,
+    /// The last epoch that brought rows to `millrace.late_rows`.
+    pub late_listed: Epoch,
+    /// How many rows each view has turned away.
+    pub late_counts: BTreeMap<ObjectId, u64>,
+    /// The tables of what was not taken.
+    pub kept: Vec<KeptStatus>,
 }
 
 /// Shared by everything in the process.

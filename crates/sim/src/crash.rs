@@ -7,6 +7,7 @@
 
 mod agreement;
 mod hydration;
+mod kept;
 mod leaving;
 mod model;
 mod outage;

@@ -120,7 +120,6 @@ impl Bench {
         let state = graph.tables().unwrap();
         ViewTables {
             content: make(0, graph.schema.clone(), plan.sort.clone()),
-            late: make(1, late_schema(), (0..LATE_KEY).collect()),
             errors: make(2, error_schema(), vec![0]),
             state: (3..).zip(state).map(|(n, s)| make(n, s.schema, (0..s.key).collect())).collect(),
         }
@@ -195,7 +194,7 @@ impl Bench {
                 let rows = changes.iter().map(|(_, change)| change.rows.num_rows()).sum();
                 self.handed.push((view, worker, rows));
             }
-            Event::Turn { .. } => {}
+            Event::Turn { .. } | Event::Late { .. } => {}
             Event::Unpublished { view, worker } => self.handed.push((view, worker, usize::MAX)),
         }
     }

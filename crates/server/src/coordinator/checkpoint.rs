@@ -331,7 +331,9 @@ impl Coordinator {
         }
         let pending = self.checkpoints.pending.as_ref();
         let ready = pending.is_some_and(|pending| {
-            pending.waiting.is_empty() && !pending.members.iter().any(|id| self.is_dropping(*id))
+            pending.waiting.is_empty()
+                && !self.kept.is_behind(pending.epoch)
+                && !pending.members.iter().any(|id| self.is_dropping(*id))
         });
         if !self.checkpoints.busy && ready {
             self.commit_checkpoint()?;
@@ -367,6 +369,7 @@ impl Coordinator {
         }
         let mut ops = vec![Op::Put(RECORD_KEY.to_vec(), pending.record.encode())];
         ops.append(&mut self.checkpoints.riding);
+        ops.extend(self.kept.ops(epoch));
         let (places, kept) = self.place_ops(epoch)?;
         ops.extend(places);
         let mut then = Then { kept, ..Then::default() };
@@ -484,5 +487,5 @@ fn reads_views(object: &millrace_sql::Object) -> bool {
 
 fn output_tables(view: &super::View) -> impl Iterator<Item = Arc<Table>> + use<> {
     let tables = &view.tables;
-    [tables.content.clone(), tables.late.clone(), tables.errors.clone()].into_iter()
+    [tables.content.clone(), tables.errors.clone()].into_iter()
 }

@@ -262,6 +262,7 @@ impl Conn {
             Statement::Copy(copy) => return self.begin_copy(*copy),
             Statement::Flush => self.flush().await?,
             Statement::Drop(drop) => self.drop_objects(drop).await?,
+            Statement::Alter(alter) => self.alter(alter).await?,
             Statement::CancelJob(job) => self.cancel_job(ObjectId(job)).await?,
             Statement::Show(show) => return self.show(&show),
             Statement::Describe(name) => return self.describe(&name, "DESCRIBE"),

@@ -6,6 +6,7 @@
 //! Invariants: 1. text that holds only white space and comments gives no statement. 2. every error
 //! has a SQLSTATE, and a position unless the text is too deep to parse.
 
+mod alter;
 mod asof;
 mod bare_table;
 mod copy;
@@ -159,6 +160,9 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
         }
         "CANCEL" => job::cancel(cursor),
         "DROP" => drop::parse(cursor),
+        "ALTER" if cursor.is(&["ALTER", "SOURCE"]) || cursor.is(&["ALTER", "TABLE"]) => {
+            alter::parse(cursor)
+        }
         "SHOW" => show::parse(cursor),
         "DESCRIBE" | "DESC" => show::describe(cursor),
         "EXPLAIN" => explain::parse(cursor),
