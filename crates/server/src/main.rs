@@ -1,11 +1,11 @@
-//! The `millrace` binary: `serve` and `demo`.
+//! The `millrace` binary: `serve`, `demo` and `ready`.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use millrace_server::config::Options;
+use millrace_server::config::{self, Options};
 use millrace_server::error::ServerError;
-use millrace_server::{demo, serve};
+use millrace_server::{demo, http, serve};
 use millrace_types::STACK_BYTES;
 
 /// A streaming SQL database: Kafka in, materialized views kept up to date, Postgres clients out.
@@ -25,6 +25,12 @@ enum Command {
     Serve(Box<Options>),
     /// Make sensor readings inside the server and keep a 10-second view of them live in the terminal
     Demo(demo::Options),
+    /// Ask a server whether it is ready: ends with 0 if it is
+    Ready {
+        /// Its address for health checks, see serve --http
+        #[arg(long, env = "MILLRACE_HTTP", value_name = "ADDRESS:PORT", value_parser = config::address)]
+        http: std::net::SocketAddr,
+    },
 }
 
 fn main() -> ExitCode {
@@ -40,6 +46,7 @@ fn main() -> ExitCode {
     let run = || match cli.command {
         Command::Serve(options) => serve::run(*options),
         Command::Demo(options) => demo::run(&options),
+        Command::Ready { http } => http::ask(http),
     };
     // The catalog's plans are read here: the first thread's stack is as large as its user's limits say.
     let thread = std::thread::Builder::new().name("main".into()).stack_size(STACK_BYTES);

@@ -42,6 +42,7 @@ async fn version_and_help_answer() {
         "--http",
         "--insecure",
         "--kept-rows",
+        "--log-format",
     ] {
         assert!(help.contains(option), "{option} is not in the help:\n{help}");
     }

@@ -23,6 +23,8 @@ mod deep;
 #[cfg(test)]
 mod ended;
 #[cfg(test)]
+mod health;
+#[cfg(test)]
 mod indexes;
 #[cfg(test)]
 mod jobs;

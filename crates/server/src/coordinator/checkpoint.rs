@@ -66,6 +66,7 @@ pub(super) struct Then {
 pub struct Done {
     epoch: Option<Epoch>,
     took_us: i64,
+    bytes: u64,
     result: Result<(), ServerError>,
     then: Then,
 }
@@ -216,6 +217,7 @@ impl Checkpoints {
 /// Runs on the committer's thread.
 fn commit(store: &Store, clock: &Clock, job: Job) -> Done {
     let begun = clock.now();
+    let before = store.counters().checkpoint_bytes;
     let epoch = job.epoch;
     let write = || -> Result<(), ServerError> {
         let mut trims = Vec::new();
@@ -242,7 +244,8 @@ fn commit(store: &Store, clock: &Clock, job: Job) -> Done {
     };
     let result = write();
     let took_us = clock.now() - begun;
-    Done { epoch, took_us, result, then: job.then }
+    let bytes = store.counters().checkpoint_bytes.saturating_sub(before);
+    Done { epoch, took_us, bytes, result, then: job.then }
 }
 
 impl Coordinator {
@@ -428,6 +431,8 @@ impl Coordinator {
             let mut board = self.shared.board.lock();
             board.checkpoint = epoch;
             board.checkpoint_at = self.shared.clock.now();
+            board.figures.checkpoints.add(done.took_us);
+            board.figures.checkpoint_bytes = done.bytes;
             drop(board);
             tracing::debug!(%epoch, took_us = done.took_us, "checkpoint committed");
         }

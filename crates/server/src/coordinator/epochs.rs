@@ -173,6 +173,7 @@ impl Coordinator {
     /// Shows an epoch that has been sealed.
     fn post_epoch(&self, status: EpochStatus) {
         let mut board = self.shared.board.lock();
+        board.figures.seals.add(status.seal_us);
         board.epochs.push_back(status);
         while board.epochs.len() > EPOCHS_SHOWN {
             board.epochs.pop_front();
@@ -189,6 +190,7 @@ impl Coordinator {
             }
             self.in_flight.pop_front();
             let mut board = self.shared.board.lock();
+            board.figures.epochs.add(now - sealed_at);
             if let Some(status) = board.epochs.iter_mut().rev().find(|s| s.epoch == epoch) {
                 status.complete_us = Some(now - sealed_at);
             }

@@ -38,7 +38,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::error::ServerError;
-use crate::shared::Shared;
+use crate::shared::{Connections, OpenConnection, Shared};
 pub use millrace_pg::report_of;
 use settings::SharedSettings;
 use transaction::Uncommitted;
@@ -81,6 +81,7 @@ impl Database for Sessions {
         let (news, news_out) = unbounded_channel();
         let conn = Conn {
             shared: self.shared.clone(),
+            _open: Connections::open(&self.shared),
             catalog_schemas: self.catalog_schemas.clone(),
             user: login.user,
             settings: Arc::default(),
@@ -117,6 +118,8 @@ impl Database for Sessions {
 /// One client's session.
 struct Conn {
     shared: Arc<Shared>,
+    /// It counts as open.
+    _open: OpenConnection,
     catalog_schemas: Arc<millrace_pg::catalog::Catalog>,
     user: String,
     settings: Arc<SharedSettings>,
