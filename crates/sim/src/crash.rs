@@ -10,6 +10,7 @@ mod hydration;
 mod kept;
 mod leaving;
 mod model;
+mod offline;
 mod outage;
 mod read_times;
 mod retention;
