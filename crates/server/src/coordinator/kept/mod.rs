@@ -36,7 +36,10 @@ pub(super) use start::forget_count;
 /// Rows that the record of one epoch takes of those that wait.
 const LOGGED_ROWS_MAX: usize = 16_384;
 /// Rows that go at once when there are too many, at most.
-const GONE_ROWS_MAX: usize = 8_192;
+const GONE_ROWS_MAX: usize = 16_384;
+/// Rows that a table holds for a while above twice its bound, while more come than can go. What comes
+/// then is only counted.
+const OVER_ROWS_MAX: usize = 65_536;
 
 /// Changed rows by table.
 type Changes = Vec<(ObjectId, Delta)>;
@@ -129,6 +132,21 @@ impl List {
         last
     }
 
+    /// How many more rows it takes.
+    fn room(&self, rows_max: usize) -> usize {
+        match rows_max {
+            0 => 0,
+            most => (2 * most).saturating_add(OVER_ROWS_MAX).saturating_sub(self.rows.len()),
+        }
+    }
+
+    /// So many rows were not listed in an epoch.
+    fn pass_over(&mut self, count: u64, epoch: Epoch) {
+        if count > 0 {
+            *self.gone_since.entry(epoch).or_default() += count;
+        }
+    }
+
     fn status(&self) -> KeptStatus {
         let gone = self.gone + self.gone_since.values().sum::<u64>();
         KeptStatus { table: self.name, rows: self.rows.len(), gone }
@@ -141,7 +159,6 @@ pub(super) struct Kept {
     pub(super) late: List,
     /// Late rows that no record holds yet.
     waiting: VecDeque<(Epoch, RecordBatch)>,
-    waiting_rows: usize,
     /// Messages that hydrations have read and that no record holds yet.
     read: Vec<(ObjectId, BadMessage)>,
     /// Late rows by view: up to the last checkpoint, and in epochs above it.
@@ -227,7 +244,7 @@ impl Coordinator {
         let counts = self.kept.counted_since.entry(epoch).or_default();
         *counts.entry(late.view).or_default() += count;
         let catalog = self.catalog();
-        let room = self.shared.config.kept_rows.saturating_sub(self.kept.waiting_rows);
+        let room = self.kept.late.room(self.shared.config.kept_rows);
         let (mut wanted, mut taken, mut over) = (Vec::with_capacity(late.keys.len()), 0, 0);
         for (at, key) in late.keys.iter().enumerate() {
             let source = catalog.get(key.source).and_then(|object| object.source());
@@ -238,11 +255,8 @@ impl Coordinator {
             wanted.push(is_listed && fits && self.kept.late.add(row, *key));
             taken += usize::from(is_listed && fits);
         }
-        if over > 0 {
-            *self.kept.late.gone_since.entry(epoch).or_default() += over;
-        }
+        self.kept.late.pass_over(over, epoch);
         if taken > 0 {
-            self.kept.waiting_rows += taken;
             let view = self.object_or_job(late.view).map(|object| object.name.clone());
             let rows = named(&only(&late.rows, wanted), view.as_deref());
             self.kept.waiting.push_back((epoch, rows));
@@ -287,7 +301,7 @@ impl Coordinator {
         let mut changes = self.thinned(epoch, now)?;
         let mut bad = std::mem::take(&mut self.kept.read);
         bad.extend(cut);
-        changes.extend(self.listed(&bad));
+        changes.extend(self.listed(epoch, &bad));
         changes.extend(self.waited(epoch));
         let encoded = |(table, rows): &(ObjectId, Delta)| {
             let rows = encode_delta(rows).map_err(|e| ServerError::Catalog(e.to_string()))?;
@@ -298,10 +312,15 @@ impl Coordinator {
     }
 
     /// Messages that are not listed yet.
-    fn listed(&mut self, bad: &[(ObjectId, BadMessage)]) -> Option<(ObjectId, Delta)> {
-        if bad.is_empty() || self.shared.config.kept_rows == 0 {
+    fn listed(
+        &mut self,
+        epoch: Epoch,
+        bad: &[(ObjectId, BadMessage)],
+    ) -> Option<(ObjectId, Delta)> {
+        if bad.is_empty() {
             return None;
         }
+        let (room, mut over) = (self.kept.errors.room(self.shared.config.kept_rows), 0);
         let mut ids = self.shared.row_ids(bad.len());
         let mut new = Vec::new();
         let sources: BTreeSet<ObjectId> = bad.iter().map(|(source, _)| *source).collect();
@@ -312,10 +331,18 @@ impl Coordinator {
             let key = Key { view: ObjectId::default(), source: *source, place, window_end: 0 };
             let row = ids.next().expect("there is one for each");
             let described = objects.get(source).and_then(|object| object.source());
-            if records(described, ON_ERROR) && self.kept.errors.add(row, key) {
-                new.push((row, *source, message));
+            if !records(described, ON_ERROR) || self.kept.errors.keys.contains(&key) {
+                continue;
+            }
+            match new.len() < room {
+                true => {
+                    self.kept.errors.add(row, key);
+                    new.push((row, *source, message));
+                }
+                false => over += 1,
             }
         }
+        self.kept.errors.pass_over(over, epoch);
         let rows = error_rows(&objects, &new);
         (!new.is_empty()).then(|| (self.kept.errors.id, Delta::constant(rows, 1)))
     }
@@ -327,7 +354,6 @@ impl Coordinator {
             && let Some((_, rows)) = self.kept.waiting.pop_front()
         {
             count += rows.num_rows();
-            self.kept.waiting_rows = self.kept.waiting_rows.saturating_sub(rows.num_rows());
             changes.push((self.kept.late.id, Delta::constant(rows, 1)));
         }
         if !changes.is_empty() {

@@ -33,9 +33,9 @@ pub(in crate::coordinator) fn forget_count(id: ObjectId) -> Op {
 impl Kept {
     /// Before the catalog is known.
     pub(in crate::coordinator) fn nothing() -> Kept {
-        let (waiting, waiting_rows, read, counted, counted_since) = Default::default();
+        let (waiting, read, counted, counted_since) = Default::default();
         let [errors, late] = NAMES.map(|name| List::new(ObjectId::default(), name));
-        Kept { errors, late, waiting, waiting_rows, read, counted, counted_since }
+        Kept { errors, late, waiting, read, counted, counted_since }
     }
 }
 
