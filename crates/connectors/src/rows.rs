@@ -17,7 +17,7 @@ use crate::decode::{Decoder, Decoding};
 use crate::{Include, IncludeKind};
 
 /// How much of a bad message is kept.
-const RAW_MAX: usize = 1024;
+const RAW_MAX: usize = 16 << 10;
 
 /// Which columns the rows of a source have.
 #[derive(Clone, Debug)]

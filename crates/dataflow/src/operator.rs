@@ -81,6 +81,15 @@ pub struct LateRow {
     pub watermark: i64,
 }
 
+/// Rows that one leaf turned away, with what had come in there.
+#[derive(Clone, Debug)]
+pub struct LateRows {
+    /// Which rows, and why.
+    pub late: Vec<LateRow>,
+    /// The rows as they reached the leaf, in the same order; None where they are not at hand.
+    pub rows: Option<RecordBatch>,
+}
+
 /// A row whose evaluation failed, with its multiplicity.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ErrorRow {

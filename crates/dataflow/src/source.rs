@@ -53,7 +53,7 @@ pub struct BadRow {
     pub offset: i64,
     /// What is wrong, one line.
     pub reason: String,
-    /// Its bytes, cut to a kilobyte.
+    /// Its bytes, cut to 16 kB.
     pub raw: Vec<u8>,
 }
 

@@ -8,6 +8,11 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
+use crate::log::LogFormat;
+
+/// How long bad messages and late rows are kept, by default: 30 days.
+const KEPT_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
+
 /// Which store keeps catalog, epoch log and manifests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -54,6 +59,16 @@ pub struct Options {
     /// Views that are filled with history at the same time, memory permitting [default: 4]
     #[arg(long, env = "MILLRACE_JOBS", value_name = "N")]
     pub jobs: Option<usize>,
+    /// Rows that millrace.source_errors and millrace.late_rows keep, each [default: 100000]
+    #[arg(long, env = "MILLRACE_KEPT_ROWS", value_name = "N")]
+    pub kept_rows: Option<usize>,
+    /// How long they keep them [default: 720h]
+    #[arg(long, env = "MILLRACE_KEPT_AGE", value_name = "DURATION", value_parser = duration)]
+    #[serde(default, deserialize_with = "duration_text")]
+    pub kept_age: Option<Duration>,
+    /// How the log on standard error is written [default: text]
+    #[arg(long, env = "MILLRACE_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
     /// Address for health checks and metrics over HTTP; off without it
     #[arg(long, env = "MILLRACE_HTTP", value_name = "ADDRESS:PORT", value_parser = address)]
     #[serde(default, deserialize_with = "address_text")]
@@ -92,6 +107,12 @@ pub struct Config {
     pub memory_limit: usize,
     /// Views that are filled at the same time, at least 1.
     pub jobs: usize,
+    /// Rows that the tables of bad messages and of late rows keep, each.
+    pub kept_rows: usize,
+    /// How long they keep them.
+    pub kept_age: Duration,
+    /// How the log is written.
+    pub log_format: LogFormat,
     /// Address for HTTP.
     pub http: Option<SocketAddr>,
     /// Password of root.
@@ -119,6 +140,13 @@ pub enum ConfigError {
     /// A value out of range.
     #[error("{0}")]
     Value(String),
+}
+
+impl Config {
+    /// How long bad messages and late rows are kept, microseconds.
+    pub fn kept_age_us(&self) -> i64 {
+        crate::clock::micros(self.kept_age)
+    }
 }
 
 impl Options {
@@ -172,6 +200,9 @@ impl Options {
             checkpoint_interval: checkpoint.unwrap_or(Duration::from_secs(5)),
             memory_limit,
             jobs: self.jobs.or(file.jobs).unwrap_or(4).max(1),
+            kept_rows: self.kept_rows.or(file.kept_rows).unwrap_or(100_000),
+            kept_age: self.kept_age.or(file.kept_age).unwrap_or(KEPT_AGE),
+            log_format: self.log_format.or(file.log_format).unwrap_or_default(),
             http,
             password,
             insecure,
@@ -210,7 +241,10 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// `127.0.0.1:4567`, `[::1]:4567`, `localhost:4567`.
-pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
+///
+/// # Errors
+/// Text that is no address, for the user.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
     let mut found = text.to_socket_addrs().map_err(|error| format!("`{text}`: {error}"))?;
     found.next().ok_or_else(|| format!("`{text}` has no address"))
 }

@@ -1,16 +1,20 @@
 //! HTTP for machines: `/healthz`, `/readyz` and `/metrics` in Prometheus' text format.
 
-use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::memory;
+use crate::error::ServerError;
+use crate::metrics;
 use crate::shared::Shared;
 
 /// Serves until told to stop.
@@ -18,7 +22,7 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stopped: watc
     let router = Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(figures))
         .with_state(shared);
     let end = async move {
         // The sender is gone when the server has ended.
@@ -31,49 +35,38 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stopped: watc
 
 async fn ready(State(shared): State<Arc<Shared>>) -> (StatusCode, &'static str) {
     let board = shared.board.lock();
-    match board.views.values().all(|view| view.complete().is_some()) {
+    match metrics::is_ready(&board) {
         true => (StatusCode::OK, "ready\n"),
+        false if board.stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "recovering\n"),
     }
 }
 
-async fn metrics(State(shared): State<Arc<Shared>>) -> String {
-    let mut text = String::new();
-    let mut gauge = |name: &str, labels: &str, value: f64| {
-        // Writing to a string cannot fail.
-        writeln!(text, "millrace_{name}{labels} {value}").unwrap_or_default();
-    };
-    let counters = shared.store.counters();
-    let float = |n: i64| n.to_string().parse::<f64>().unwrap_or_default();
-    gauge("resident_bytes", "", float(i64::try_from(memory::resident()).unwrap_or(i64::MAX)));
-    gauge(
-        "written_bytes",
-        "",
-        float((counters.checkpoint_bytes + counters.compaction_bytes).cast_signed()),
-    );
-    let catalog = shared.catalog();
-    let now = shared.clock.now();
-    let board = shared.board.lock();
-    gauge("checkpoint_epoch", "", float(board.checkpoint.0.cast_signed()));
-    if board.checkpoint_at > 0 {
-        gauge("checkpoint_age_seconds", "", float(now - board.checkpoint_at) / 1e6);
-    }
-    for (id, view) in &board.views {
-        let Some(object) = catalog.get(*id) else { continue };
-        let labels = format!("{{view=\"{}\"}}", object.name);
-        gauge("view_epoch", &labels, float(view.upper.epoch().previous().0.cast_signed()));
-    }
-    for (id, source) in &board.sources {
-        let Some(object) = catalog.get(*id) else { continue };
-        for (partition, status) in &source.partitions {
-            let labels = format!("{{source=\"{}\",partition=\"{partition}\"}}", object.name);
-            gauge("source_rows", &labels, float(status.cut.rows.cast_signed()));
-            gauge("source_malformed", &labels, float(status.cut.malformed.cast_signed()));
-            gauge("source_future", &labels, float(status.cut.future.cast_signed()));
-            if let Some(end) = status.end {
-                gauge("source_lag", &labels, float(end - status.cut.end));
-            }
+/// Prometheus' text format and its version.
+const TEXT: (&str, &str) = ("content-type", "text/plain; version=0.0.4; charset=utf-8");
+
+async fn figures(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    ([TEXT], metrics::text(&shared))
+}
+
+/// How long a server may take to say whether it is ready.
+const ASK_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Asks a server whether it is ready: what a health check of a container runs.
+///
+/// # Errors
+/// No answer, or another one.
+pub fn ask(address: SocketAddr) -> Result<(), ServerError> {
+    let mut stream = TcpStream::connect_timeout(&address, ASK_TIMEOUT)?;
+    stream.set_read_timeout(Some(ASK_TIMEOUT))?;
+    stream.write_all(b"GET /readyz HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.take(1 << 16).read_to_string(&mut answer)?;
+    match answer.split_ascii_whitespace().nth(1) {
+        Some("200") => Ok(()),
+        _ => {
+            let said = answer.lines().last().unwrap_or_default().trim().to_owned();
+            Err(ServerError::Io(std::io::Error::other(format!("not ready: {said}"))))
         }
     }
-    text
 }

@@ -1,12 +1,12 @@
-//! The `millrace` binary: `serve` and `demo`, and what one does with data directories.
+//! The `millrace` binary: `serve`, `demo`, `ready`, and what one does with data directories.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use millrace_server::config::Options;
+use millrace_server::config::{self, Options};
 use millrace_server::error::ServerError;
-use millrace_server::{demo, offline, serve};
+use millrace_server::{demo, http, offline, serve};
 use millrace_types::STACK_BYTES;
 
 /// A streaming SQL database: Kafka in, materialized views kept up to date, Postgres clients out.
@@ -40,6 +40,12 @@ enum Command {
         /// The new data directory
         dir: PathBuf,
     },
+    /// Ask a server whether it is ready: ends with 0 if it is
+    Ready {
+        /// Its address for health checks, see serve --http
+        #[arg(long, env = "MILLRACE_HTTP", value_name = "ADDRESS:PORT", value_parser = config::address)]
+        http: std::net::SocketAddr,
+    },
 }
 
 fn main() -> ExitCode {
@@ -58,6 +64,7 @@ fn main() -> ExitCode {
         Command::Check { dir } => offline::check(&dir),
         Command::Backup(options) => offline::backup(&options),
         Command::Restore { backup, dir } => offline::restore(&backup, &dir),
+        Command::Ready { http } => http::ask(http),
     };
     // The catalog's plans are read here: the first thread's stack is as large as its user's limits say.
     let thread = std::thread::Builder::new().name("main".into()).stack_size(STACK_BYTES);

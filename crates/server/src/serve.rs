@@ -1,6 +1,6 @@
 //! `millrace serve`: opens the data directory, recovers, listens, and ends on SIGTERM or Ctrl-C.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, Options, StoreKind};
+use crate::config::{Config, Options, StoreKind};
 use crate::coordinator::{Coordinator, Message, load_catalog, logged_now};
 use crate::error::ServerError;
 use crate::session::Sessions;
 use crate::shared::Shared;
-use crate::{http, memory, stops};
+use crate::{http, log, memory, stops};
 
 /// How long clients may take to finish when the server ends.
 const GRACE: Duration = Duration::from_secs(5);
@@ -31,8 +31,8 @@ const ARENAS_MIN: usize = 2;
 /// # Errors
 /// What keeps it from starting, or ends it.
 pub fn run(options: Options) -> Result<(), ServerError> {
-    log_to_stderr()?;
     let config = options.resolve()?;
+    log::start(config.log_format)?;
     memory::bound_arenas(config.workers.max(ARENAS_MIN));
     start(config)?.wait()
 }
@@ -177,19 +177,6 @@ fn end_on_panic(data_dir: PathBuf) {
 /// True while the engine evaluates an expression, where a panic is only an error row.
 fn guarded() -> bool {
     millrace_dataflow::chain::is_evaluating()
-}
-
-fn log_to_stderr() -> Result<(), ServerError> {
-    let wanted = std::env::var("MILLRACE_LOG");
-    let wanted = wanted.as_deref().unwrap_or("info,fjall=warn,lsm_tree=warn");
-    let filter = tracing_subscriber::EnvFilter::try_new(wanted)
-        .map_err(|error| ConfigError::Value(format!("MILLRACE_LOG: {error}")))?;
-    let colour = std::io::stderr().is_terminal();
-    let layer = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour);
-    let layer = layer.with_writer(std::io::stderr);
-    // A test may have set one already.
-    drop(layer.try_init());
-    Ok(())
 }
 
 /// Waits for a signal; says when it would see one.

@@ -3,12 +3,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam_channel::Sender;
 use millrace_dataflow::ingest::PartitionCut;
 use millrace_dataflow::runtime::Figures;
-use millrace_dataflow::source::BadRow;
 use millrace_sql::Catalog;
 use millrace_sql::ast::ObjectKind;
 use millrace_storage::{Store, Table};
@@ -19,14 +18,13 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::coordinator::Message;
+use crate::metrics::Durations;
 
 /// The tables that a running view is read from.
 #[derive(Clone)]
 pub struct Readable {
     /// Its rows.
     pub content: Arc<Table>,
-    /// Rows turned away.
-    pub late: Arc<Table>,
     /// Rows whose evaluation failed.
     pub errors: Arc<Table>,
 }
@@ -82,8 +80,8 @@ pub struct SourceStatus {
     pub unreachable: Option<(i64, String)>,
     /// Why it has stopped.
     pub failed: Option<String>,
-    /// The newest messages that are no rows.
-    pub bad: Vec<(PartitionId, BadRow)>,
+    /// The message that is no row at which it has stopped, if it is to stop at one.
+    pub stopped: Option<String>,
     /// True while a view reads it.
     pub running: bool,
 }
@@ -165,6 +163,60 @@ impl JobStatus {
     }
 }
 
+/// How long things took, since the start.
+#[derive(Default)]
+pub struct BoardFigures {
+    /// From the seal of an epoch until all views had completed it.
+    pub epochs: Durations,
+    /// The records of epochs.
+    pub seals: Durations,
+    /// Writing and committing checkpoints.
+    pub checkpoints: Durations,
+    /// Bytes of the last checkpoint.
+    pub checkpoint_bytes: u64,
+}
+
+/// Counts sessions.
+#[derive(Default)]
+pub struct Connections {
+    open: AtomicUsize,
+    opened: AtomicU64,
+}
+
+impl Connections {
+    /// A session has begun; it has ended when what comes is dropped.
+    pub fn open(shared: &Arc<Shared>) -> OpenConnection {
+        shared.connections.open.fetch_add(1, Ordering::Relaxed);
+        shared.connections.opened.fetch_add(1, Ordering::Relaxed);
+        OpenConnection(Arc::clone(shared))
+    }
+
+    /// Sessions that are open, and all since the start.
+    pub fn read(&self) -> (usize, u64) {
+        (self.open.load(Ordering::Relaxed), self.opened.load(Ordering::Relaxed))
+    }
+}
+
+/// A session, counted while it is there.
+pub struct OpenConnection(Arc<Shared>);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.connections.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A table of what was not taken.
+#[derive(Clone, Debug)]
+pub struct KeptStatus {
+    /// Its name in schema `millrace`.
+    pub table: &'static str,
+    /// Its rows.
+    pub rows: usize,
+    /// Rows that have gone, as there were too many or they were too old.
+    pub gone: u64,
+}
+
 /// How far everything is.
 #[derive(Default)]
 pub struct Board {
@@ -182,6 +234,16 @@ pub struct Board {
     pub jobs: Vec<JobStatus>,
     /// The server is ending.
     pub stopping: bool,
+    /// Late rows were found that are not in `millrace.late_rows` yet.
+    pub late_waits: bool,
+    /// The last epoch that brought rows to `millrace.late_rows`.
+    pub late_listed: Epoch,
+    /// How many rows each view has turned away.
+    pub late_counts: BTreeMap<ObjectId, u64>,
+    /// The tables of what was not taken.
+    pub kept: Vec<KeptStatus>,
+    /// How long things took.
+    pub figures: BoardFigures,
 }
 
 /// Shared by everything in the process.
@@ -198,6 +260,8 @@ pub struct Shared {
     pub changes: watch::Sender<u64>,
     /// To the coordinator.
     pub inbox: Sender<Message>,
+    /// The sessions.
+    pub connections: Connections,
     /// The last epoch with an acknowledged change of a table.
     pub changed_at: AtomicU64,
     catalog: RwLock<Arc<Catalog>>,
@@ -223,6 +287,7 @@ impl Shared {
             board: Mutex::default(),
             changes: watch::Sender::new(0),
             inbox,
+            connections: Connections::default(),
             changed_at: AtomicU64::default(),
             catalog: RwLock::new(Arc::new(catalog)),
             table_locks: Mutex::default(),

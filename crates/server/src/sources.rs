@@ -16,7 +16,7 @@ use millrace_storage::{Op, Store};
 use millrace_types::{ObjectId, PartitionId, Report, SqlState, SqlType};
 
 use crate::clock::Clock;
-use crate::coordinator::{BuiltSource, built_source};
+use crate::coordinator::{BuiltSource, LATE_ROWS, ON_ERROR, built_source};
 use crate::error::ServerError;
 
 /// The connectors, for the binder.
@@ -26,20 +26,26 @@ pub(crate) const CONNECTORS: millrace_sql::Connectors<'static> = millrace_sql::C
 };
 
 /// Options of ours, which no connector knows.
-const OWN_OPTIONS: [&str; 2] = ["source_idle_timeout", "max_future"];
+const DURATIONS: [&str; 2] = ["source_idle_timeout", "max_future"];
+
+/// Options of ours that say what becomes of what is not taken, each with its values; the first one is
+/// the default. They may be changed.
+pub(crate) const POLICIES: [(&str, &[&str]); 2] =
+    [(ON_ERROR, &["record", "fail", "skip"]), (LATE_ROWS, &["record", "skip"])];
 
 /// Options as the connector takes them.
 fn connector_options(source: &Source) -> BTreeMap<String, String> {
-    let own = |name: &String| OWN_OPTIONS.contains(&name.as_str());
+    let policy = |name: &String| POLICIES.iter().any(|(policy, _)| policy == name);
+    let own = |name: &String| DURATIONS.contains(&name.as_str()) || policy(name);
     source.options.iter().filter(|(n, _)| !own(n)).map(|(n, v)| (n.clone(), v.clone())).collect()
 }
 
 /// Checks the options of ours.
 ///
 /// # Errors
-/// A value that is no duration.
+/// A value that is no duration, or none of those that an option has.
 pub(crate) fn check_options(source: &Source) -> Result<(), Report> {
-    for name in OWN_OPTIONS {
+    for name in DURATIONS {
         if let Some(value) = source.options.get(name)
             && let Err(reason) = crate::config::duration(value)
         {
@@ -48,7 +54,27 @@ pub(crate) fn check_options(source: &Source) -> Result<(), Report> {
                 .hint("Write a number with a unit, for example '5s' or '1h'."));
         }
     }
-    Ok(())
+    let policies = POLICIES.iter().filter_map(|(name, _)| source.options.get_key_value(*name));
+    policies.into_iter().try_for_each(|(name, value)| check_policy(name, value))
+}
+
+/// Checks the value of an option that may be changed.
+///
+/// # Errors
+/// Another option, or a value that it does not have.
+pub(crate) fn check_policy(name: &str, value: &str) -> Result<(), Report> {
+    let invalid = |message| Report::new(SqlState::INVALID_PARAMETER_VALUE, message);
+    let Some((_, values)) = POLICIES.iter().find(|(policy, _)| *policy == name) else {
+        let names = POLICIES.map(|(policy, _)| policy).join(" and ");
+        let message = format!("option \"{name}\" cannot be changed");
+        return Err(invalid(message).hint(format!("Options that can be changed are {names}.")));
+    };
+    if values.contains(&value) {
+        return Ok(());
+    }
+    let message = format!("invalid value for option \"{name}\": \"{value}\"");
+    let values: Vec<String> = values.iter().map(|value| format!("'{value}'")).collect();
+    Err(invalid(message).hint(format!("Write one of {}.", values.join(", "))))
 }
 
 /// Connects a source; does not wait for a broker.

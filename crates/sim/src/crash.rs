@@ -7,8 +7,10 @@
 
 mod agreement;
 mod hydration;
+mod kept;
 mod leaving;
 mod model;
+mod offline;
 mod outage;
 mod read_times;
 mod retention;

@@ -25,6 +25,8 @@ mod deep;
 #[cfg(test)]
 mod ended;
 #[cfg(test)]
+mod health;
+#[cfg(test)]
 mod indexes;
 #[cfg(test)]
 mod jobs;

@@ -202,6 +202,13 @@ impl Server {
         self.address.subscribe()
     }
 
+    /// Where the running process serves HTTP, if it was asked to.
+    pub fn http(&self) -> Option<SocketAddr> {
+        let log = lock(&self.log);
+        let line = log.iter().rev().find(|line| line.contains("serving HTTP"))?;
+        line.rsplit_once("address=")?.1.trim().parse().ok()
+    }
+
     /// A new connection as root.
     ///
     /// # Panics
@@ -313,7 +320,8 @@ fn lock(log: &Mutex<Vec<String>>) -> MutexGuard<'_, Vec<String>> {
 
 fn listening(line: &str) -> Option<SocketAddr> {
     let (_, rest) = line.split_once("listening on ")?;
-    rest.split_whitespace().next()?.parse().ok()
+    // In the JSON log a quote ends it.
+    rest.split(['"', ' ']).next()?.parse().ok()
 }
 
 /// True for a line that tells of something unexpected: by its level, or a panic's own words.

@@ -36,6 +36,8 @@ pub enum Statement {
     Backup(String),
     /// `DROP SOURCE | TABLE | VIEW | MATERIALIZED VIEW`
     Drop(Drop),
+    /// `ALTER SOURCE | TABLE name SET (...)`
+    Alter(Alter),
     /// `CANCEL JOB number`
     CancelJob(u32),
     /// `SHOW`
@@ -69,6 +71,17 @@ pub struct CreateSource {
     pub format: Option<Format>,
     /// The statement's own text.
     pub text: String,
+}
+
+/// `ALTER SOURCE | TABLE name SET (...)`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alter {
+    /// What it is.
+    pub kind: ObjectKind,
+    /// Its name.
+    pub name: Name,
+    /// Options with their new values.
+    pub options: Vec<OptionItem>,
 }
 
 /// `CREATE TABLE`
@@ -452,6 +465,10 @@ impl Statement {
                 ObjectKind::MaterializedView => "DROP MATERIALIZED VIEW",
                 ObjectKind::Index => "DROP INDEX",
             },
+            Statement::Alter(alter) => match alter.kind {
+                ObjectKind::Table => "ALTER TABLE",
+                _ => "ALTER SOURCE",
+            },
             Statement::CancelJob(_) => "CANCEL JOB",
             Statement::Show(_) => "SHOW",
             Statement::Describe(_) => "DESCRIBE",
@@ -473,6 +490,7 @@ impl Statement {
                 | Statement::CreateView(_)
                 | Statement::CreateIndex(_)
                 | Statement::Drop(_)
+                | Statement::Alter(_)
                 | Statement::CancelJob(_)
         )
     }

@@ -37,6 +37,7 @@ pub use catalog::{
     ROW_ID_COLUMN, Source, SourceColumn, SourceWatermark, Table, TableColumn, View,
 };
 pub use datafusion::sql::sqlparser;
-pub use names::CHANGED;
+pub use functions::rows_as_json;
+pub use names::{CHANGED, SYSTEM_SCHEMA};
 pub use parser::{parse, split};
 pub use session::{Settings, session_state};

@@ -14,6 +14,14 @@ pub(crate) const DATABASE: &str = "dev";
 /// The one schema of user objects.
 pub(crate) const SCHEMA: &str = "public";
 
+/// The schema of the server's own tables. Those of them that are in the catalog have it in their names.
+pub const SYSTEM_SCHEMA: &str = "millrace";
+
+/// The name in the catalog of a table of the server.
+pub(crate) fn of_server(table: &str) -> String {
+    format!("{SYSTEM_SCHEMA}.{table}")
+}
+
 /// What the names of tables of columns that USING merges begin with; first in every order of names.
 pub(crate) const MERGED: &str = "\u{0}using";
 
@@ -156,6 +164,11 @@ pub(crate) fn object_name(name: &ObjectName, text: &Text<'_>) -> Result<Name, Re
         [schema, name] | [_, schema, name] => {
             if parts.len() == 3 && parts[0] != DATABASE {
                 return Err(outside(cross_database(&parts.join("."))));
+            }
+            if schema == SYSTEM_SCHEMA {
+                let message = format!("{schema}.{name} is a table of the server itself");
+                let report = Report::new(SqlState::WRONG_OBJECT_TYPE, message);
+                return Err(outside(report.hint("SELECT and views may read it.")));
             }
             if schema != SCHEMA {
                 let message = format!("schema {} does not exist", Quoted(schema));

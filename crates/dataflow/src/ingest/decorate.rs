@@ -39,6 +39,26 @@ pub struct Decorated {
     pub at_end: bool,
 }
 
+impl Decorated {
+    /// What lies below an offset, and what does not.
+    pub(crate) fn split(&self, offset: i64) -> (Decorated, Decorated) {
+        let count = rows_below(&self.rows, offset);
+        let (mut before, mut after) = (self.clone(), self.clone());
+        before.rows = self.rows.slice(0, count);
+        after.rows = self.rows.slice(count, self.rows.num_rows() - count);
+        before.bad.retain(|bad| bad.offset < offset);
+        after.bad.retain(|bad| bad.offset >= offset);
+        (before.to, after.from, before.at_end, before.bytes) = (offset, offset, false, 0);
+        (before, after)
+    }
+}
+
+/// How many leading rows have an offset below `end`. Rows are in offset order.
+pub(crate) fn rows_below(rows: &RecordBatch, end: i64) -> usize {
+    let Some(column) = rows.column_by_name(OFFSET_COLUMN) else { return rows.num_rows() };
+    column.as_primitive::<Int64Type>().values().partition_point(|offset| *offset < end)
+}
+
 /// Where one column of the full schema comes from.
 enum Column {
     Read(usize),

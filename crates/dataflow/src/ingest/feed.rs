@@ -3,21 +3,37 @@
 //! Partitions are spread over workers by number; each worker's partitions have one thread. A broker
 //! that is away is retried with growing pauses; data that is gone ends the feed with an error that
 //! the coordinator shows.
+//!
+//! A source may be told to stop at a message that is no row. What comes before it in its partition is
+//! delivered; then all readers of the feed wait, until the source is told otherwise.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use millrace_types::PartitionId;
 use parking_lot::Mutex;
 
-use crate::ingest::{Decorator, Gate};
-use crate::source::{BadRow, Columns, Connector, Limits, Reader, SourceError, Span};
+use crate::ingest::{Decorated, Decorator, Gate};
+use crate::source::{Columns, Connector, Limits, Reader, SourceError, Span};
 
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_LONGEST: Duration = Duration::from_secs(10);
-const KEPT_BAD_ROWS: usize = 1_000;
+/// How often a feed that has stopped looks whether it may go on.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// What a message that is no row does to a feed.
+#[derive(Clone, Debug)]
+pub struct OnError {
+    /// It stops the feed; may change while it runs.
+    pub stops: Arc<AtomicBool>,
+    /// A feed that stops has failed for good: nobody waits for it to go on.
+    pub for_good: bool,
+    /// What partitions are of, for messages: `topic "iot"`.
+    pub place: String,
+}
 
 /// What a feed is made of.
 pub struct FeedSpec {
@@ -39,6 +55,8 @@ pub struct FeedSpec {
     pub clock: Arc<dyn Fn() -> i64 + Send + Sync>,
     /// How long a poll may wait for rows.
     pub wait: Duration,
+    /// What a message that is no row does.
+    pub on_error: OnError,
     /// Called after each delivery and each change of status.
     pub wake: Arc<dyn Fn() + Send + Sync>,
 }
@@ -50,8 +68,8 @@ pub struct FeedStatus {
     pub unreachable: Option<(i64, String)>,
     /// Why the feed has ended for good.
     pub failed: Option<String>,
-    /// The newest bad messages, with their partition.
-    pub bad: Vec<(PartitionId, BadRow)>,
+    /// By partition, the message at which it has stopped.
+    pub stopped: BTreeMap<PartitionId, String>,
 }
 
 /// A running feed; ends its threads when dropped.
@@ -93,13 +111,6 @@ impl Feed {
         self.status.lock().failed.clone()
     }
 
-    /// Takes over what another feed of the same source has counted and kept of rows before.
-    pub fn adopt(&self, other: &Feed) {
-        self.gate.adopt(&other.gate.peek().partitions);
-        let bad = other.status.lock().bad.clone();
-        self.status.lock().bad.splice(..0, bad);
-    }
-
     /// True while its source cannot be reached.
     pub fn is_unreachable(&self) -> bool {
         self.status.lock().unreachable.is_some()
@@ -132,7 +143,7 @@ impl Run {
     fn run(&self, mut reader: Box<dyn Reader>) {
         let limits = Limits { rows: 16_384, bytes: 4 << 20, wait: self.spec.wait };
         let mut pause = PAUSE_FIRST;
-        while self.spec.gate.wait_for_room() {
+        while self.spec.gate.wait_for_room() && self.wait_while_stopped() {
             match reader.poll(limits) {
                 Ok(chunks) => {
                     pause = PAUSE_FIRST;
@@ -140,9 +151,9 @@ impl Run {
                     for chunk in chunks {
                         let now = (self.spec.clock)();
                         let chunk = self.spec.decorator.decorate(chunk, now);
-                        self.keep_bad(chunk.partition, &chunk.bad);
-                        self.spec.gate.deliver(self.worker, &chunk, now);
-                        (self.spec.wake)();
+                        if !self.deliver(chunk, now) {
+                            return;
+                        }
                     }
                 }
                 Err(SourceError::Unreachable(reason)) => {
@@ -185,13 +196,65 @@ impl Run {
         (self.spec.wake)();
     }
 
-    fn keep_bad(&self, partition: PartitionId, bad: &[BadRow]) {
-        if bad.is_empty() {
-            return;
+    /// Passes a chunk on, up to a message that stops the feed and, once it may go on, from there. False
+    /// when the feed has ended.
+    fn deliver(&self, chunk: Decorated, now: i64) -> bool {
+        let mut rest = chunk;
+        while let Some((offset, reason)) = self.stops_at(&rest) {
+            let (before, after) = rest.split(offset);
+            self.spec.gate.deliver(self.worker, &before, now);
+            self.stop(rest.partition, offset, &reason);
+            if self.spec.on_error.for_good || !self.wait_while_stopped() {
+                return false;
+            }
+            rest = after;
         }
+        self.spec.gate.deliver(self.worker, &rest, now);
+        (self.spec.wake)();
+        true
+    }
+
+    /// The first message of a chunk at which the feed has to stop. What the log holds was let pass.
+    fn stops_at(&self, chunk: &Decorated) -> Option<(i64, String)> {
+        if chunk.bad.is_empty() || !self.spec.on_error.stops.load(Ordering::SeqCst) {
+            return None;
+        }
+        let live = self.spec.gate.live_from(chunk.partition);
+        let bad = chunk.bad.iter().find(|bad| bad.offset >= live)?;
+        Some((bad.offset, bad.reason.clone()))
+    }
+
+    fn stop(&self, partition: PartitionId, offset: i64, reason: &str) {
+        let place = &self.spec.on_error.place;
+        let reason = format!("{place}, partition {partition}, offset {offset}: {reason}");
+        let source = &self.spec.name;
+        tracing::error!(source, reason, "a source has stopped at a message that is no row");
         let mut status = self.status.lock();
-        status.bad.extend(bad.iter().map(|row| (partition, row.clone())));
-        let over = status.bad.len().saturating_sub(KEPT_BAD_ROWS);
-        status.bad.drain(..over);
+        if self.spec.on_error.for_good {
+            status.failed = Some(reason.clone());
+        }
+        status.stopped.insert(partition, reason);
+        drop(status);
+        (self.spec.wake)();
+    }
+
+    /// Waits while the feed has stopped at a message; false when it has ended.
+    fn wait_while_stopped(&self) -> bool {
+        while !self.status.lock().stopped.is_empty() {
+            if !self.spec.on_error.stops.load(Ordering::SeqCst) {
+                let mut status = self.status.lock();
+                if !status.stopped.is_empty() {
+                    status.stopped.clear();
+                    tracing::info!(source = self.spec.name, "a source goes on");
+                }
+                drop(status);
+                (self.spec.wake)();
+                return true;
+            }
+            if self.spec.on_error.for_good || !self.spec.gate.rest(LOOK_EVERY) {
+                return false;
+            }
+        }
+        true
     }
 }

@@ -16,12 +16,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
-use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
-use millrace_types::{Delta, Epoch, OFFSET_COLUMN, PartitionId, Ts};
+use arrow::datatypes::TimestampMicrosecondType;
+use millrace_types::{Delta, Epoch, PartitionId, Ts};
 use parking_lot::{Condvar, Mutex};
 
 use crate::ingest::Decorated;
-use crate::ingest::decorate::stamped;
+use crate::ingest::decorate::{rows_below, stamped};
+use crate::source::BadRow;
 
 /// The end of one partition in one logged epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +86,17 @@ pub struct PartitionCut {
     pub future: u64,
 }
 
+/// A message that is no row, with where it was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadMessage {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The message.
+    pub row: BadRow,
+    /// The clock when it was read, microseconds.
+    pub at: i64,
+}
+
 /// What a cut gives.
 #[derive(Clone, Debug, Default)]
 pub struct Cut {
@@ -96,6 +108,8 @@ pub struct Cut {
     pub bytes: usize,
     /// True if rows or positions changed since the cut before.
     pub changed: bool,
+    /// Messages that were no rows, since the cut before; none when one only looks.
+    pub bad: Vec<BadMessage>,
 }
 
 struct Partition {
@@ -116,6 +130,7 @@ struct State {
     bytes: usize,
     bytes_max: usize,
     changed: bool,
+    bad: Vec<BadMessage>,
     stopped: bool,
     paused: bool,
 }
@@ -123,7 +138,8 @@ struct State {
 impl State {
     fn counted(&self) -> Cut {
         let partitions = self.partitions.iter().map(|(id, p)| (*id, p.cut)).collect();
-        Cut { partitions, read_at: self.read_at, bytes: self.bytes, changed: self.changed }
+        let (read_at, bytes, changed) = (self.read_at, self.bytes, self.changed);
+        Cut { partitions, read_at, bytes, changed, bad: Vec::new() }
     }
 }
 
@@ -170,6 +186,7 @@ impl Gate {
             bytes: 0,
             bytes_max: spec.bytes_max,
             changed: false,
+            bad: Vec::new(),
             stopped: false,
             paused: false,
         };
@@ -217,6 +234,10 @@ impl Gate {
                 let time = *state.read_at.get_or_insert(now.max(state.cut_at));
                 rest = stamped(rest, &self.read_times, time);
             }
+            let new = |row: &&BadRow| row.offset >= partition.cut.end;
+            let message =
+                |row: &BadRow| BadMessage { partition: chunk.partition, row: row.clone(), at: now };
+            state.bad.extend(chunk.bad.iter().filter(new).map(message));
             self.count(&mut partition.cut, chunk, &rest, now);
             let live =
                 partition.cut.end != chunk.to || rest.num_rows() > 0 || !chunk.bad.is_empty();
@@ -267,8 +288,9 @@ impl Gate {
     /// While it runs nothing is delivered.
     pub fn cut(&self, now: i64, next: impl FnOnce(&Cut) -> (Ts, Option<i64>)) -> Cut {
         let mut state = self.state.lock();
-        let cut = state.counted();
+        let mut cut = state.counted();
         let (ts, watermark) = next(&cut);
+        cut.bad = std::mem::take(&mut state.bad);
         assert!(ts >= state.ts, "the open time went back from {} to {ts}", state.ts);
         state.ts = ts;
         state.watermark = watermark;
@@ -302,7 +324,7 @@ impl Gate {
                 found.cut.max_event_time = found.cut.max_event_time.max(other.max_event_time);
             }
         }
-        state.changed = true;
+        state.changed |= !counted.is_empty();
     }
 
     /// The source has just confirmed the end of a partition.
@@ -313,6 +335,14 @@ impl Gate {
         {
             found.cut.at_end_at = now;
         }
+    }
+
+    /// The first offset of a partition that no logged epoch holds.
+    pub fn live_from(&self, partition: PartitionId) -> i64 {
+        let state = self.state.lock();
+        let found = state.partitions.get(&partition);
+        let logged = found.and_then(|found| found.replay.back().map(|logged| logged.end));
+        logged.unwrap_or(i64::MIN)
     }
 
     /// True when every row of a logged epoch, and of those before it, has been delivered.
@@ -370,15 +400,11 @@ fn drop_reached(partition: &mut Partition) {
     }
 }
 
-/// How many leading rows have an offset below `end`. Rows are in offset order.
-fn rows_below(rows: &arrow::array::RecordBatch, end: i64) -> usize {
-    let Some(column) = rows.column_by_name(OFFSET_COLUMN) else { return rows.num_rows() };
-    column.as_primitive::<Int64Type>().values().partition_point(|offset| *offset < end)
-}
-
 #[cfg(test)]
 mod tests {
     use arrow::array::{Int64Array, RecordBatch, TimestampMicrosecondArray};
+    use arrow::datatypes::Int64Type;
+    use millrace_types::OFFSET_COLUMN;
 
     use super::*;
 

@@ -10,5 +10,5 @@ mod feed;
 mod gate;
 
 pub use decorate::{Decorated, Decorator};
-pub use feed::{Feed, FeedSpec, FeedStatus};
-pub use gate::{Cut, Gate, GateSpec, Logged, LoggedEnd, PartitionCut, Sink};
+pub use feed::{Feed, FeedSpec, FeedStatus, OnError};
+pub use gate::{BadMessage, Cut, Gate, GateSpec, Logged, LoggedEnd, PartitionCut, Sink};

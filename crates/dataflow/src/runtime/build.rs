@@ -169,6 +169,7 @@ pub(super) fn install(
     worker: &mut Worker,
     shared: &Rc<Shared>,
     spec: &Arc<Install>,
+    events: &Events,
 ) -> Result<Dataflow, Error> {
     let index = worker.next_dataflow_index();
     let marks: Rc<RefCell<Vec<Ts>>> = Rc::default();
@@ -189,6 +190,7 @@ pub(super) fn install(
     let upper = Rc::new(Cell::new(spec.start));
     let publisher = Publisher {
         tables: spec.tables.clone(),
+        events: Arc::clone(events),
         retention: spec.graph.retention.clone(),
         cells: cells.clone(),
         published: published.clone(),

@@ -5,12 +5,15 @@
 //!
 //! Invariants: 1. the capability passes no rows that wait ([`LeafInput::advance`]).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use arrow::array::{AsArray, RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::{Int32Type, Int64Type};
 use millrace_plan::LeafKind;
 use millrace_storage::Reach;
-use millrace_types::{Delta, Ts};
+use millrace_types::{Delta, OFFSET_COLUMN, PARTITION_COLUMN, Ts};
 use timely::dataflow::operators::ActivateCapability;
 use timely::dataflow::operators::core::unordered_input::UnorderedHandle;
 
@@ -21,7 +24,7 @@ use super::publish::Side;
 use super::worker::Shared;
 use super::{Clock, FeedId};
 use crate::chain::Runner;
-use crate::operator::{Context, Error, Output};
+use crate::operator::{Context, Error, LateRow, LateRows, Output};
 
 /// Rows that pass a chain in one go, counted as they leave it.
 const COPIED_ROWS: usize = 1 << 16;
@@ -61,11 +64,11 @@ impl LeafInput {
         &mut self,
         rows: &Delta,
         context: &Context,
-        out: &mut Output,
+        side: &mut Side,
     ) -> Result<(), Error> {
         let most = (COPIED_ROWS / self.chain.copies()).max(1);
         if self.chain.copies() == 1 || rows.len() <= most {
-            return self.pass(rows, context, out);
+            return self.pass(rows, context, side);
         }
         let bytes = rows.bytes() / rows.len().div_ceil(most);
         for from in (0..rows.len()).step_by(most) {
@@ -84,17 +87,22 @@ impl LeafInput {
         let Some((context, rows, bytes)) = self.waiting.pop_front() else { return Ok(false) };
         self.waiting_bytes -= bytes;
         self.counters.holds(self.waiting_bytes);
-        let mut out = Output::default();
-        self.pass(&rows, &context, &mut out)?;
-        side.add(context.ts, out);
+        self.pass(&rows, &context, side)?;
         self.advance(self.upto);
         Ok(!self.waiting.is_empty())
     }
 
     /// Runs the leaf's chain over rows of `context.ts` and sends what is left.
-    fn pass(&mut self, rows: &Delta, context: &Context, out: &mut Output) -> Result<(), Error> {
+    fn pass(&mut self, rows: &Delta, context: &Context, side: &mut Side) -> Result<(), Error> {
         let begin = (self.clock)();
-        let left = self.run(rows, context, out)?;
+        let mut out = Output::default();
+        let left = self.run(rows, context, &mut out)?;
+        if !out.late.is_empty() {
+            let late = std::mem::take(&mut out.late);
+            let found = as_they_came(&late, &rows.rows)?;
+            side.turn_away(context.ts, LateRows { late, rows: found });
+        }
+        side.add(context.ts, out);
         self.counters.passed(rows.len(), left, (self.clock)() - begin);
         Ok(())
     }
@@ -131,7 +139,6 @@ impl LeafInput {
         let held = self.held.drain(..later).collect::<Vec<_>>();
         for (ts, deltas) in held {
             let context = shared.context(ts, live_from);
-            let mut out = Output::default();
             for delta in deltas {
                 let delta = match &self.reach {
                     Reach::Nothing => continue,
@@ -143,9 +150,8 @@ impl LeafInput {
                         delta.filter(&read.map_err(|error| Error::Below(error.to_string()))?)?
                     }
                 };
-                self.push(&delta, &context, &mut out)?;
+                self.push(&delta, &context, side)?;
             }
-            side.add(ts, out);
         }
         Ok(())
     }
@@ -159,4 +165,29 @@ impl LeafInput {
             self.capability.downgrade(&upto.0);
         }
     }
+}
+
+/// The rows that were turned away, as they reached the leaf: found by partition and offset. None where
+/// the rows do not tell these.
+fn as_they_came(late: &[LateRow], rows: &RecordBatch) -> Result<Option<RecordBatch>, Error> {
+    let columns = (rows.column_by_name(PARTITION_COLUMN), rows.column_by_name(OFFSET_COLUMN));
+    let (Some(partitions), Some(offsets)) = columns else { return Ok(None) };
+    let partitions = partitions.as_primitive::<Int32Type>().values();
+    let offsets = offsets.as_primitive::<Int64Type>().values();
+    // Those of a source are of one partition, in the order of their offsets.
+    let found = late.iter().map(|row| {
+        let at = offsets.binary_search(&row.offset).ok()?;
+        (partitions[at] == row.partition).then(|| u32::try_from(at).expect("batches are small"))
+    });
+    let found = match found.collect::<Option<Vec<u32>>>() {
+        Some(found) => Some(found),
+        None => {
+            let places = (0u32..).zip(partitions.iter().copied().zip(offsets.iter().copied()));
+            let places: BTreeMap<_, _> = places.map(|(row, place)| (place, row)).collect();
+            let found = late.iter().map(|row| places.get(&(row.partition, row.offset)).copied());
+            found.collect()
+        }
+    };
+    let found = found.map(|found| take_record_batch(rows, &UInt32Array::from(found)));
+    Ok(found.transpose()?)
 }

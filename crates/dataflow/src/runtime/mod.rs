@@ -33,10 +33,11 @@ use millrace_storage::{Reach, Table};
 use millrace_types::{Delta, Epoch, ObjectId, STACK_BYTES, Ts};
 
 pub use figures::{Figure, Figures, Work};
-pub use outputs::{LATE_KEY, error_schema, late_schema};
+pub use outputs::error_schema;
 pub use working::working_on;
 
 use crate::graph::Graph;
+use crate::operator::LateRows;
 
 /// Names a stream of rows into workers: a source's shared feed or one hydration's private one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -150,6 +151,15 @@ pub enum Event {
         /// Microseconds; None: never.
         at: Option<i64>,
     },
+    /// A view has turned rows away; said before its `upper` passes their time.
+    Late {
+        /// The view.
+        view: ObjectId,
+        /// Their time.
+        ts: Ts,
+        /// The rows.
+        rows: Vec<LateRows>,
+    },
     /// All operators of a view on this worker have handed over: what has changed is published in their tables.
     HandedOver {
         /// The view.
@@ -175,8 +185,6 @@ pub enum Event {
 pub struct ViewTables {
     /// Its rows.
     pub content: Arc<Table>,
-    /// Rows turned away.
-    pub late: Arc<Table>,
     /// Rows whose evaluation failed.
     pub errors: Arc<Table>,
     /// The state of its operators, by position in `Graph::tables`.

@@ -16,14 +16,14 @@ use super::build::{Cells, Changes, frontier_of};
 use super::packet::Packet;
 use super::worker::fatal;
 use super::working::Working;
-use super::{ViewTables, outputs};
-use crate::operator::{Error, ErrorRow, LateRow, Output};
+use super::{Event, Events, ViewTables, outputs};
+use crate::operator::{Error, ErrorRow, LateRows, Output};
 use crate::source::END_OF_TIME;
 
 /// Rows turned away and rows that failed, by time, until they are published.
 #[derive(Default)]
 pub(super) struct Side {
-    late: BTreeMap<Ts, Vec<LateRow>>,
+    late: BTreeMap<Ts, Vec<LateRows>>,
     errors: BTreeMap<Ts, Vec<ErrorRow>>,
 }
 
@@ -31,7 +31,7 @@ impl Side {
     /// Keeps what an output says beside its rows.
     pub(super) fn add(&mut self, ts: Ts, out: Output) {
         if !out.late.is_empty() {
-            self.late.entry(ts).or_default().extend(out.late);
+            self.turn_away(ts, LateRows { late: out.late, rows: None });
         }
         if !out.errors.is_empty() {
             self.errors.entry(ts).or_default().extend(out.errors);
@@ -39,9 +39,17 @@ impl Side {
     }
 }
 
+impl Side {
+    /// Keeps rows that were turned away.
+    pub(super) fn turn_away(&mut self, ts: Ts, rows: LateRows) {
+        self.late.entry(ts).or_default().push(rows);
+    }
+}
+
 /// The end of a dataflow: publishes complete times to the view's tables.
 pub(super) struct Publisher {
     pub(super) tables: ViewTables,
+    pub(super) events: Events,
     pub(super) retention: Option<Watermark>,
     pub(super) cells: Cells,
     pub(super) published: Rc<Cell<bool>>,
@@ -77,8 +85,9 @@ impl Publisher {
             (std::mem::replace(&mut side.late, late), std::mem::replace(&mut side.errors, errors))
         };
         if self.published.get() {
+            let view = self.cells.view;
             for (ts, rows) in late {
-                self.tables.late.publish(worker, ts, vec![outputs::late_rows(&rows)?]);
+                (self.events)(Event::Late { view, ts, rows });
             }
             for (ts, rows) in errors {
                 self.tables.errors.publish(worker, ts, outputs::error_rows(&rows)?);

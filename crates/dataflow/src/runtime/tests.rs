@@ -120,7 +120,6 @@ impl Bench {
         let state = graph.tables().unwrap();
         ViewTables {
             content: make(0, graph.schema.clone(), plan.sort.clone()),
-            late: make(1, late_schema(), (0..LATE_KEY).collect()),
             errors: make(2, error_schema(), vec![0]),
             state: (3..).zip(state).map(|(n, s)| make(n, s.schema, (0..s.key).collect())).collect(),
         }
@@ -192,7 +191,7 @@ impl Bench {
         match self.events.recv_timeout(Duration::from_secs(20)).expect("a worker says something") {
             Event::Upper { view, worker, upper } => drop(self.uppers.insert((view, worker), upper)),
             Event::HandedOver { view, worker, .. } => self.handed.push((view, worker, 0)),
-            Event::Turn { .. } => {}
+            Event::Turn { .. } | Event::Late { .. } => {}
             Event::Unpublished { view, worker } => self.handed.push((view, worker, usize::MAX)),
         }
     }

@@ -28,7 +28,7 @@ use super::build::{Dataflow, install};
 use super::leaf::LeafInput;
 use super::working::Working;
 use super::{Clock, Command, Event, Events, FeedId};
-use crate::operator::{Context, Error, Output};
+use crate::operator::{Context, Error};
 
 const WATERMARKS_KEPT: usize = 4_096;
 /// Changes of a view that those above it get at once; other dataflows take their turns in between.
@@ -181,7 +181,7 @@ impl State {
         match command {
             Command::Install(spec) => {
                 let _working = Working::on(spec.view);
-                let dataflow = install(timely, &self.shared, &spec)?;
+                let dataflow = install(timely, &self.shared, &spec, &self.events)?;
                 if spec.live || spec.restore.is_some() {
                     let before = spec.start.epoch().previous();
                     self.shared.note(before, &spec.watermarks, spec.now);
@@ -288,9 +288,7 @@ impl State {
                 if let (LeafKind::Source(source), Some(watermark)) = (leaf.kind, watermark) {
                     context.watermarks.insert(source, watermark);
                 }
-                let mut side = Output::default();
-                leaf.push(rows, &context, &mut side)?;
-                dataflow.side.borrow_mut().add(ts, side);
+                leaf.push(rows, &context, &mut dataflow.side.borrow_mut())?;
                 if !leaf.waiting.is_empty() {
                     self.crowded.insert(*view);
                 }
@@ -413,11 +411,9 @@ impl State {
                 }
                 for (ts, deltas) in changes.iter().filter(|(ts, _)| *ts >= from) {
                     let context = self.shared.context(*ts, live_from);
-                    let mut side = Output::default();
                     for delta in deltas {
-                        leaf.push(delta, &context, &mut side)?;
+                        leaf.push(delta, &context, &mut dataflow.side.borrow_mut())?;
                     }
-                    dataflow.side.borrow_mut().add(*ts, side);
                 }
                 if !leaf.waiting.is_empty() {
                     self.crowded.insert(*view);

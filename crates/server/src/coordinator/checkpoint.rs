@@ -66,6 +66,7 @@ pub(super) struct Then {
 pub struct Done {
     epoch: Option<Epoch>,
     took_us: i64,
+    bytes: u64,
     result: Result<(), ServerError>,
     then: Then,
 }
@@ -206,6 +207,7 @@ impl Checkpoints {
 /// Runs on the committer's thread.
 fn commit(store: &Store, clock: &Clock, job: Job) -> Done {
     let begun = clock.now();
+    let before = store.counters().checkpoint_bytes;
     let epoch = job.epoch;
     let write = || -> Result<(), ServerError> {
         let mut trims = Vec::new();
@@ -229,7 +231,8 @@ fn commit(store: &Store, clock: &Clock, job: Job) -> Done {
         memory::give_back();
     }
     let took_us = clock.now() - begun;
-    Done { epoch, took_us, result, then: job.then }
+    let bytes = store.counters().checkpoint_bytes.saturating_sub(before);
+    Done { epoch, took_us, bytes, result, then: job.then }
 }
 
 impl Coordinator {
@@ -303,7 +306,9 @@ impl Coordinator {
         }
         let pending = self.checkpoints.pending.as_ref();
         let ready = pending.is_some_and(|pending| {
-            pending.waiting.is_empty() && !pending.members.iter().any(|id| self.is_dropping(*id))
+            pending.waiting.is_empty()
+                && !self.kept.is_behind(pending.epoch)
+                && !pending.members.iter().any(|id| self.is_dropping(*id))
         });
         if !self.checkpoints.busy && ready {
             self.commit_checkpoint()?;
@@ -339,6 +344,7 @@ impl Coordinator {
         }
         let mut ops = vec![Op::Put(RECORD_KEY.to_vec(), pending.record.encode())];
         ops.append(&mut self.checkpoints.riding);
+        ops.extend(self.kept.ops(epoch));
         let (places, kept) = self.place_ops(epoch)?;
         ops.extend(places);
         let mut then = Then { kept, ..Then::default() };
@@ -396,6 +402,8 @@ impl Coordinator {
             let mut board = self.shared.board.lock();
             board.checkpoint = epoch;
             board.checkpoint_at = self.shared.clock.now();
+            board.figures.checkpoints.add(done.took_us);
+            board.figures.checkpoint_bytes = done.bytes;
             drop(board);
             tracing::debug!(%epoch, took_us = done.took_us, "checkpoint committed");
         }
@@ -455,6 +463,6 @@ fn reads_views(object: &millrace_sql::Object) -> bool {
 
 fn all_tables(view: &super::View) -> impl Iterator<Item = Arc<Table>> + use<> {
     let tables = &view.tables;
-    let output = [tables.content.clone(), tables.late.clone(), tables.errors.clone()];
+    let output = [tables.content.clone(), tables.errors.clone()];
     tables.state.clone().into_iter().chain(output)
 }

@@ -10,9 +10,7 @@ use std::sync::Arc;
 use millrace_connectors::datagen::Anchor;
 use millrace_dataflow::graph::Graph;
 use millrace_dataflow::ingest::PartitionCut;
-use millrace_dataflow::runtime::{
-    Command, Figures, Install, LATE_KEY, ViewTables, error_schema, late_schema,
-};
+use millrace_dataflow::runtime::{Command, Figures, Install, ViewTables, error_schema};
 use millrace_plan::LeafKind;
 use millrace_sql::{Catalog, Kind, Object};
 use millrace_storage::{Op, TableSpec};
@@ -22,6 +20,7 @@ use super::checkpoint::Then;
 use super::failed::forget_failure;
 use super::hydrate::{Start, job_key, source_report};
 use super::jobs::Queued;
+use super::kept::forget_count;
 use super::sources::Opening;
 use super::{BuiltSource, Coordinator, Reply, View};
 use crate::error::ServerError;
@@ -54,6 +53,8 @@ pub enum Request {
     MayDrop(Vec<ObjectId>, Vec<ObjectId>, Reply),
     /// Drops objects, dependants included where the session says so.
     Drop(Vec<ObjectId>, bool, Reply),
+    /// Gives options of a source, or of what fills a table, other values.
+    Alter(ObjectId, Vec<(String, String)>, Reply),
     /// Gives up a view that is being filled.
     CancelJob(ObjectId, Reply),
 }
@@ -64,6 +65,7 @@ impl Request {
         let (Request::Create(_, reply)
         | Request::CreateMaterializedView(_, reply)
         | Request::CancelJob(_, reply)
+        | Request::Alter(_, _, reply)
         | Request::MayDrop(_, _, reply)
         | Request::Drop(_, _, reply)) = self;
         // A client that has gone needs no answer.
@@ -109,6 +111,7 @@ impl Coordinator {
                 Ok(())
             }
             Request::Drop(ids, cascade, reply) => self.drop_objects(ids, cascade, reply),
+            Request::Alter(id, options, reply) => self.alter(id, options, reply),
             Request::CancelJob(job, reply) => {
                 self.cancel_job(job, reply);
                 Ok(())
@@ -298,16 +301,14 @@ impl Coordinator {
             schema: view.plan.root.meta().schema.clone(),
             sort: view.plan.sort.clone(),
         })?;
-        let (late, errors) = (late_schema(), error_schema());
-        let late = TableSpec { id: view.late, schema: late, sort: (0..LATE_KEY).collect() };
-        let errors = TableSpec { id: view.errors, schema: errors, sort: vec![0] };
+        let errors = TableSpec { id: view.errors, schema: error_schema(), sort: vec![0] };
         let mut state = Vec::new();
         for (id, spec) in view.state.iter().zip(graph.tables()?) {
             let sort = (0..spec.key).collect();
             state.push(store.create_table(TableSpec { id: *id, schema: spec.schema, sort })?);
         }
-        let (late, errors) = (store.create_table(late)?, store.create_table(errors)?);
-        Ok(ViewTables { content, late, errors, state })
+        let errors = store.create_table(errors)?;
+        Ok(ViewTables { content, errors, state })
     }
 
     /// Where the operators of a new dataflow count what they do.
@@ -333,11 +334,8 @@ impl Coordinator {
     /// Shows a view to sessions.
     pub(super) fn show_view(&self, id: ObjectId, readable_from: Epoch) {
         let Some(view) = self.views.get(&id) else { return };
-        let tables = Readable {
-            content: view.tables.content.clone(),
-            late: view.tables.late.clone(),
-            errors: view.tables.errors.clone(),
-        };
+        let tables =
+            Readable { content: view.tables.content.clone(), errors: view.tables.errors.clone() };
         let upper = view.upper();
         let figures = Some(view.figures.clone());
         let (failed, state_bytes) = (None, 0);
@@ -456,6 +454,7 @@ impl Coordinator {
             catalog = catalog.without(*id);
             ops.push(Op::Delete(object_key(*id)));
             ops.push(forget_failure(*id));
+            ops.push(forget_count(*id));
             ops.push(crate::sources::forget_anchors(*id));
         }
         let then = Then {
@@ -471,7 +470,7 @@ impl Coordinator {
     pub(super) fn unpublish(&mut self, view: ObjectId) {
         let Some(found) = self.views.get(&view) else { return };
         let tables = &found.tables;
-        let mut ids = vec![tables.content.id(), tables.late.id(), tables.errors.id()];
+        let mut ids = vec![tables.content.id(), tables.errors.id()];
         ids.extend(tables.state.iter().map(|table| table.id()));
         self.checkpoints.orphans.extend(ids);
         self.retire(view);
@@ -493,6 +492,7 @@ impl Coordinator {
     pub(super) fn remove_view(&mut self, view: ObjectId) {
         self.forget_hand_over(view);
         self.table_feeds.remove(&view);
+        self.kept.forget(view);
         if self.views.remove(&view).is_some() {
             self.runtime.broadcast(&Command::Drop(view));
         }

@@ -45,6 +45,7 @@ impl Coordinator {
         (full && since >= micros(rested) / 4)
             || (since >= self.interval() && self.turn_due(now))
             || (changed && since >= self.interval())
+            || (since >= self.interval() && self.kept_due(now))
             || (since >= CLOCK_STEP_US && self.clock_moves(now))
     }
 
@@ -109,17 +110,18 @@ impl Coordinator {
         let rests = self.watermarks_rest(now) && changes.is_empty();
         let (mut bytes, mut moved) = (changes.iter().map(|change| change.rows.len()).sum(), false);
         let mut record = EpochRecord { epoch, now, sources: Vec::new(), changes };
-        let mut watermarks = BTreeMap::new();
+        let (mut watermarks, mut bad) = (BTreeMap::new(), Vec::new());
         for (id, source) in &mut self.sources {
             let (rule, opened, before) = (source.rule, source.opened, source.watermark);
             let mut after = before;
-            let cut = source.feed.gate.cut(now, |cut| {
+            let mut cut = source.feed.gate.cut(now, |cut| {
                 if rule.is_some() && (cut.changed || !rests) {
                     after = source.watermark_after(cut, now);
                 }
                 (next.ts(), after)
             });
             source.watermark = after;
+            bad.extend(cut.bad.drain(..).map(|message| (*id, message)));
             moved |= after > before;
             if let Some(after) = after {
                 watermarks.insert(*id, after);
@@ -129,12 +131,15 @@ impl Coordinator {
                 rule.is_some_and(|rule| watermark::is_idle(partition, rule, opened))
             }));
         }
+        let (logged, kept) = self.kept_changes(epoch, now, bad)?;
+        record.changes.extend(logged);
         let begun = self.shared.clock.now();
         self.shared.store.append_epoch(&record)?;
         let cost = self.shared.clock.now() - begun;
         // The content has them from here on.
         record.changes.clear();
         self.send_changes(epoch, changed);
+        kept.into_iter().for_each(|(table, rows)| self.send_rows(table, epoch.ts(), rows));
         for reply in self.flushes.drain(..) {
             // A client that has gone needs no answer.
             drop(reply.send(Ok(epoch)));
@@ -151,24 +156,28 @@ impl Coordinator {
         }
         self.last_now = now;
         self.in_flight.push_back(InFlight { epoch, sealed_at: now, bytes });
-        let status = EpochStatus {
+        self.post_epoch(EpochStatus {
             epoch,
             sealed_at: now,
             seal_us: cost,
             complete_us: None,
             bytes,
             checkpoint: hand_over,
-        };
-        let mut board = self.shared.board.lock();
-        board.epochs.push_back(status);
-        while board.epochs.len() > EPOCHS_SHOWN {
-            board.epochs.pop_front();
-        }
-        drop(board);
+        });
         if hand_over {
             self.expect_hand_over(epoch, now);
         }
         Ok(())
+    }
+
+    /// Shows an epoch that has been sealed.
+    fn post_epoch(&self, status: EpochStatus) {
+        let mut board = self.shared.board.lock();
+        board.figures.seals.add(status.seal_us);
+        board.epochs.push_back(status);
+        while board.epochs.len() > EPOCHS_SHOWN {
+            board.epochs.pop_front();
+        }
     }
 
     /// Takes epochs that all live views have completed out of flight.
@@ -181,6 +190,7 @@ impl Coordinator {
             }
             self.in_flight.pop_front();
             let mut board = self.shared.board.lock();
+            board.figures.epochs.add(now - sealed_at);
             if let Some(status) = board.epochs.iter_mut().rev().find(|s| s.epoch == epoch) {
                 status.complete_us = Some(now - sealed_at);
             }

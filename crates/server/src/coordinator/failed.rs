@@ -71,7 +71,9 @@ impl Coordinator {
     pub(super) fn fail_repeated(&self, catalog: &Catalog) -> Result<(), ServerError> {
         let dir = &self.shared.config.data_dir;
         let views = stops::repeated(dir)?;
-        for object in views.into_iter().filter_map(|view| catalog.get(view)) {
+        let found = views.into_iter().filter_map(|view| catalog.get(view));
+        // Tables of the server itself have no operator that could be at fault, and cannot be dropped.
+        for object in found.filter(|object| !object.is_of_server()) {
             let reason = format!(
                 "the server stopped more than once while it worked on materialized view \"{}\"",
                 object.name
@@ -100,11 +102,8 @@ impl Coordinator {
 
     /// Shows a view that has stopped.
     pub(super) fn show_failed(&self, view: ObjectId, tables: &ViewTables, reason: String) {
-        let tables = Readable {
-            content: Arc::clone(&tables.content),
-            late: Arc::clone(&tables.late),
-            errors: Arc::clone(&tables.errors),
-        };
+        let tables =
+            Readable { content: Arc::clone(&tables.content), errors: Arc::clone(&tables.errors) };
         let status = ViewStatus {
             tables,
             upper: Ts::default(),

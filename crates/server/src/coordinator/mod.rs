@@ -7,6 +7,7 @@
 //! Invariants: 1. an epoch is sealed (durable) before any worker may pass it. 2. one commit is under
 //! way at a time; DDL waits for it, but not for operators that are to hand their state over.
 
+mod alter;
 mod checkpoint;
 mod ddl;
 mod epochs;
@@ -14,6 +15,7 @@ mod failed;
 mod housekeeping;
 mod hydrate;
 mod jobs;
+mod kept;
 mod memory;
 mod recover;
 mod sources;
@@ -22,10 +24,11 @@ mod watermark;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use millrace_dataflow::runtime::{Event, FeedId, Runtime};
+use millrace_dataflow::runtime::{Event, Events, FeedId, Runtime};
 use millrace_dataflow::source::{Extent, SourceError};
 use millrace_sql::Catalog;
 use millrace_types::{Epoch, ObjectId, Report, SqlState, Ts};
@@ -37,6 +40,7 @@ use crate::sources::Connected;
 
 pub use ddl::{NewView, Request};
 pub(crate) use hydrate::source_report;
+pub(crate) use kept::{LATE_ROWS, ON_ERROR};
 pub(crate) use recover::built_source;
 pub use recover::{BuiltSource, catalog_of, load_catalog, logged_now};
 pub(crate) use tables::CHANGE_BYTES_MAX;
@@ -72,6 +76,8 @@ pub enum Message {
     Committed(Box<checkpoint::Done>),
     /// A thread that the server cannot do without has failed.
     Failed(Box<ServerError>),
+    /// A view has turned rows away.
+    Late(Box<kept::Late>),
     /// Ends of a source, as asked just now.
     Ends(ObjectId, Result<Vec<Extent>, SourceError>),
     /// The sources of a job of an earlier life of the server have answered.
@@ -142,6 +148,9 @@ pub struct Coordinator {
     waiting: VecDeque<Request>,
     ddl: ddl::Ddl,
     jobs: jobs::Jobs,
+    kept: kept::Kept,
+    /// By source, whether it stops at a message that is no row.
+    stops: BTreeMap<ObjectId, Arc<AtomicBool>>,
     /// Logged epochs that recovery has not yet read again.
     replay: VecDeque<recover::Logged>,
     next_feed: u64,
@@ -170,16 +179,8 @@ impl Coordinator {
         shared: Arc<Shared>,
         inbox: Receiver<Message>,
     ) -> Result<Coordinator, ServerError> {
-        let events = shared.inbox.clone();
-        let runtime = Runtime::start(
-            shared.config.workers,
-            Arc::new(move |event| {
-                // The inbox is closed only when the process ends.
-                drop(events.send(Message::Event(event)));
-            }),
-            shared.clock.shared(),
-        )
-        .map_err(ServerError::Thread)?;
+        let runtime = Runtime::start(shared.config.workers, events(&shared), shared.clock.shared())
+            .map_err(ServerError::Thread)?;
         let checkpoints = checkpoint::Checkpoints::start(&shared)?;
         let housekeeping = housekeeping::Housekeeping::start(&shared)?;
         let mut coordinator = Coordinator {
@@ -199,6 +200,8 @@ impl Coordinator {
             waiting: VecDeque::new(),
             ddl: ddl::Ddl::default(),
             jobs: jobs::Jobs::default(),
+            kept: kept::Kept::nothing(),
+            stops: BTreeMap::new(),
             replay: VecDeque::new(),
             next_feed: 1,
             last_seal_at: 0,
@@ -252,6 +255,7 @@ impl Coordinator {
             Message::Flush(reply) if self.stopping => drop(reply.send(Err(shutting_down()))),
             Message::Flush(reply) => self.flushes.push(reply),
             Message::Change(change) => self.stage(*change),
+            Message::Late(late) => self.count_late(*late),
             Message::Committed(done) => self.committed(*done)?,
             Message::Failed(error) => return Err(*error),
             Message::Ends(source, ends) => self.ends(source, ends),
@@ -280,6 +284,8 @@ impl Coordinator {
                 self.handed_over(view, worker, mark, bytes);
             }
             Event::Unpublished { view, worker } => self.unpublished(view, worker),
+            // They have come as rows of a table.
+            Event::Late { .. } => {}
         }
     }
 
@@ -311,6 +317,7 @@ impl Coordinator {
         let now = self.shared.clock.now();
         let busy = !self.hydrations.is_empty()
             || !self.jobs.queue.is_empty()
+            || self.kept.is_waiting()
             || self.sources.values().any(|source| source.feed.gate.peek_changed());
         match busy {
             true if self.in_flight_full() => Duration::from_millis(20),
@@ -338,6 +345,22 @@ impl Coordinator {
     fn catalog(&self) -> Arc<Catalog> {
         self.shared.catalog()
     }
+}
+
+/// Passes on what workers say. Late rows are written down on the worker's own thread.
+fn events(shared: &Arc<Shared>) -> Events {
+    let (inbox, shared) = (shared.inbox.clone(), Arc::downgrade(shared));
+    Arc::new(move |event| {
+        let message = match event {
+            Event::Late { view, ts, rows } => {
+                let Some(shared) = shared.upgrade() else { return };
+                Message::Late(Box::new(kept::late_rows(&shared, view, ts, rows)))
+            }
+            other => Message::Event(other),
+        };
+        // The inbox is closed only when the process ends.
+        drop(inbox.send(message));
+    })
 }
 
 /// The answer while the server ends.

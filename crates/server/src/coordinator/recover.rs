@@ -19,6 +19,7 @@ use millrace_types::{ObjectId, PartitionId};
 use super::checkpoint::RECORD_KEY;
 use super::ddl::{IDS_KEY, OBJECT_PREFIX, tables_of};
 use super::hydrate::Stored;
+use super::kept::stops;
 use super::sources::Opening;
 use super::watermark::Rule;
 use super::{Coordinator, InFlight};
@@ -46,6 +47,10 @@ pub struct BuiltSource {
     pub(super) rule: Option<Rule>,
     pub(super) event_time: Option<usize>,
     pub(super) max_future: i64,
+    /// It stops at a message that is no row.
+    pub(super) stops: bool,
+    /// What its partitions are of, for messages.
+    pub(super) place: String,
     /// The clock, microseconds.
     pub(crate) clock: Arc<dyn Fn() -> i64 + Send + Sync>,
     /// The offset where each partition starts.
@@ -87,6 +92,11 @@ pub(crate) fn built_source(
         rule: watermark.map(rule),
         event_time: watermark.map(|w| w.column),
         max_future,
+        stops: stops(source),
+        place: source.options.get("topic").map_or_else(
+            || format!("connector '{}'", source.connector),
+            |topic| format!("topic \"{topic}\""),
+        ),
         clock: clock.shared(),
         starts: source.start.iter().copied().collect(),
     })
@@ -144,9 +154,10 @@ impl Coordinator {
     }
 
     pub(super) fn recover(&mut self) -> Result<(), ServerError> {
-        let catalog = self.catalog();
         let store = self.shared.store.clone();
-        self.load_ids(&catalog)?;
+        self.load_ids(&self.catalog())?;
+        self.make_kept()?;
+        let catalog = self.catalog();
         let jobs = self.stored_jobs()?;
         let mut tables: Vec<_> = catalog.objects().flat_map(|o| tables_of(o)).collect();
         tables.extend(jobs.iter().flat_map(Stored::tables));
@@ -193,6 +204,7 @@ impl Coordinator {
             }
             self.show_view(object.id, readable_from);
         }
+        self.load_kept(&log)?;
         self.recover_jobs(&catalog, jobs)?;
         for id in read {
             self.reopen(&catalog, id, record.as_ref(), &log)?;

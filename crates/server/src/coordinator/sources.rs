@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, Sender};
-use millrace_dataflow::ingest::{Cut, Feed, FeedSpec, Gate, GateSpec, Logged, PartitionCut};
+use millrace_dataflow::ingest::{
+    Cut, Feed, FeedSpec, Gate, GateSpec, Logged, OnError, PartitionCut,
+};
 use millrace_dataflow::runtime::{Command, FeedId};
 use millrace_dataflow::source::{Columns, Connector, END_OF_TIME, Extent, SourceError, Span};
 use millrace_plan::LeafKind;
@@ -34,6 +37,8 @@ pub(super) struct LiveSource {
     /// Where partitions end for good.
     lasts: BTreeMap<PartitionId, i64>,
     starts: BTreeMap<PartitionId, i64>,
+    /// Where the feed began: what is before that was, or is, counted by others.
+    pub(super) begins: BTreeMap<PartitionId, i64>,
     ends: BTreeMap<PartitionId, i64>,
     rates: BTreeMap<PartitionId, (i64, u64, f64)>,
     /// Ends the thread that asks for ends when dropped.
@@ -73,6 +78,9 @@ impl Coordinator {
         spans: Vec<Span>,
         gate: Arc<Gate>,
     ) -> FeedSpec {
+        let known = self.stops.get(&id).cloned();
+        let stops = known.unwrap_or_else(|| Arc::new(AtomicBool::new(built.stops)));
+        let on_error = OnError { stops, for_good: true, place: built.place.clone() };
         let inbox = self.shared.inbox.clone();
         FeedSpec {
             name: self.name_of(id),
@@ -85,6 +93,7 @@ impl Coordinator {
             clock: self.shared.clock.shared(),
             wait: (self.shared.config.epoch_interval / 10).max(Duration::from_millis(1)),
             // The inbox is closed only when the process ends.
+            on_error,
             wake: Arc::new(move || drop(inbox.send(Message::Wake))),
         }
     }
@@ -102,6 +111,7 @@ impl Coordinator {
             .iter()
             .map(|(partition, cut)| Span { partition: *partition, from: cut.end, to: None })
             .collect();
+        let begins = opening.partitions.iter().map(|(id, cut)| (*id, cut.end)).collect();
         let watermark = opening.watermark;
         let ids = opening.partitions.keys();
         let lasts = ids.filter_map(|id| Some((*id, built.connector.last(*id)?))).collect();
@@ -119,7 +129,10 @@ impl Coordinator {
             },
         );
         self.subscribe_live(id, feed);
-        let running = Feed::start(self.feed_spec(id, built, spans, gate))?;
+        self.stops.insert(id, Arc::new(AtomicBool::new(built.stops)));
+        let mut spec = self.feed_spec(id, built, spans, gate);
+        spec.on_error.for_good = false;
+        let running = Feed::start(spec)?;
         let (stop, stopped) = crossbeam_channel::bounded(0);
         self.watch_ends(id, built.connector.clone(), stopped);
         let live = LiveSource {
@@ -130,6 +143,7 @@ impl Coordinator {
             opened: self.shared.clock.now(),
             lasts,
             starts: built.starts.clone(),
+            begins,
             ends: BTreeMap::new(),
             rates: BTreeMap::new(),
             _monitor: stop,
@@ -213,6 +227,7 @@ impl Coordinator {
         board.sources.extend(posted);
         board.jobs = jobs;
         drop(board);
+        self.post_kept();
         self.shared.changed();
     }
 }
@@ -244,7 +259,7 @@ impl LiveSource {
             watermark: self.watermark.filter(|watermark| *watermark != END_OF_TIME),
             unreachable: feed.unreachable,
             failed: feed.failed,
-            bad: feed.bad,
+            stopped: feed.stopped.into_values().next(),
             running: true,
         }
     }

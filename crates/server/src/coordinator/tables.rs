@@ -97,7 +97,7 @@ impl Coordinator {
         }
     }
 
-    fn send_rows(&self, table: ObjectId, ts: Ts, rows: Delta) {
+    pub(super) fn send_rows(&self, table: ObjectId, ts: Ts, rows: Delta) {
         let Some(feed) = self.table_feeds.get(&table).copied() else { return };
         let workers = self.runtime.workers();
         let worker = usize::try_from(table.0).expect("identifiers are small") % workers;

@@ -142,6 +142,14 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_has_jumped_while_the_server_was_down_moves_nothing_before_a_row_comes() {
+        // After a restart no row has arrived yet, whatever the clock shows and the broker confirms.
+        let day = 86_400_000_000;
+        let cuts = [cut(Some(1_000_000), 0, day + 1_000_000)];
+        assert_eq!(of(&cuts, day + 1_000_500, Some(900_000)), Some(999_000));
+    }
+
+    #[test]
     fn when_all_are_idle_it_follows_the_clock_only_over_live_data() {
         let live = [cut(Some(1_000_000), 1_000_500, 1_009_000)];
         assert_eq!(of(&live, 1_010_500, None), Some(1_009_000));

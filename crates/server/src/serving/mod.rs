@@ -10,7 +10,5 @@ mod view_scan;
 
 pub use content::ViewProvider;
 pub use snapshot::SnapshotConnector;
-pub use system::{
-    SYSTEM_SCHEMA, is_of_views, status_reason, status_word, system_names, system_table,
-};
+pub use system::{LATE_ROWS, is_of_views, status_reason, status_word, system_names, system_table};
 pub use topic::TopicProvider;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use arrow::array::BinaryArray;
 use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray,
@@ -15,27 +14,18 @@ use millrace_dataflow::runtime::{Figure, Figures};
 use millrace_sql::Kind;
 use millrace_types::{Epoch, TIME_ZONE};
 
-use super::side::{Side, SideTable};
+use super::side::{VIEW_ERRORS, ViewErrors};
 use crate::shared::{Shared, SourceStatus};
 
-/// The name of the schema.
-pub const SYSTEM_SCHEMA: &str = "millrace";
+/// The table of late rows, which is in the catalog.
+pub const LATE_ROWS: &str = "late_rows";
 
-const NAMES: [&str; 9] = [
-    "epochs",
-    "jobs",
-    "late_rows",
-    "operators",
-    "settings",
-    "source_errors",
-    "sources",
-    "view_errors",
-    "views",
-];
+const NAMES: [&str; 8] =
+    ["epochs", "jobs", "kept_rows", "operators", "settings", "sources", "view_errors", "views"];
 
-/// True if a table of the schema says what views turned away: it waits for them.
+/// True if a table of the schema says what failed in views, or was turned away: it waits for them.
 pub fn is_of_views(name: &str) -> bool {
-    Side::of(name).is_some()
+    name == VIEW_ERRORS || name == LATE_ROWS
 }
 
 /// The tables of the schema.
@@ -43,21 +33,21 @@ pub fn system_names() -> &'static [&'static str] {
     &NAMES
 }
 
-/// A table of the schema as it is now; None for an unknown name. Late and failed rows are read when
-/// the table is scanned.
+/// A table of the schema as it is now; None for an unknown name. Failed rows are read when the table is
+/// scanned.
 ///
 /// # Errors
 /// What cannot be made into a table.
 pub fn system_table(shared: &Arc<Shared>, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-    if let Some(side) = Side::of(name) {
-        return Ok(Some(Arc::new(SideTable::new(Arc::clone(shared), side)?)));
+    if name == VIEW_ERRORS {
+        return Ok(Some(Arc::new(ViewErrors::new(Arc::clone(shared))?)));
     }
     let batch = match name {
         "epochs" => epochs(shared)?,
         "jobs" => jobs(shared)?,
+        "kept_rows" => kept_rows(shared)?,
         "operators" => operators(shared)?,
         "settings" => settings(shared)?,
-        "source_errors" => source_errors(shared)?,
         "sources" => sources(shared)?,
         "views" => views(shared)?,
         _ => return Ok(None),
@@ -138,6 +128,7 @@ fn sources(shared: &Shared) -> Result<RecordBatch> {
 pub fn status_word(status: &SourceStatus) -> &'static str {
     match status {
         SourceStatus { failed: Some(_), .. } => "failed",
+        SourceStatus { stopped: Some(_), .. } => "stopped",
         SourceStatus { unreachable: Some(_), .. } => "unreachable",
         SourceStatus { running: true, .. } => "running",
         SourceStatus { .. } => "unread",
@@ -147,27 +138,7 @@ pub fn status_word(status: &SourceStatus) -> &'static str {
 /// Why a source is not running well.
 pub fn status_reason(status: &SourceStatus) -> Option<String> {
     let unreachable = || status.unreachable.as_ref().map(|(_, reason)| reason.clone());
-    status.failed.clone().or_else(unreachable)
-}
-
-fn source_errors(shared: &Shared) -> Result<RecordBatch> {
-    let catalog = shared.catalog();
-    let board = shared.board.lock();
-    let mut rows = Vec::new();
-    for (id, status) in &board.sources {
-        let Some(object) = catalog.get(*id) else { continue };
-        rows.extend(
-            status.bad.iter().map(|(partition, bad)| (object.name.clone(), partition, bad)),
-        );
-    }
-    let raw = rows.iter().map(|(_, _, bad)| Some(bad.raw.as_slice())).collect::<BinaryArray>();
-    batch(vec![
-        ("source", text(rows.iter().map(|(name, ..)| Some(name)))),
-        ("partition", Arc::new(rows.iter().map(|r| Some(r.1.0)).collect::<Int32Array>())),
-        ("offset", ints(rows.iter().map(|r| Some(r.2.offset)))),
-        ("reason", text(rows.iter().map(|r| Some(&r.2.reason)))),
-        ("raw", Arc::new(raw)),
-    ])
+    status.failed.clone().or_else(|| status.stopped.clone()).or_else(unreachable)
 }
 
 fn views(shared: &Shared) -> Result<RecordBatch> {
@@ -178,7 +149,8 @@ fn views(shared: &Shared) -> Result<RecordBatch> {
         if matches!(object.kind, Kind::MaterializedView(_))
             && let Some(status) = board.views.get(&object.id)
         {
-            rows.push((object.name.clone(), status.clone()));
+            let late = board.late_counts.get(&object.id).copied().unwrap_or_default();
+            rows.push((object.name.clone(), status.clone(), late));
         }
     }
     drop(board);
@@ -190,13 +162,24 @@ fn views(shared: &Shared) -> Result<RecordBatch> {
     };
     let epoch = |e: Epoch| Some(e.0.cast_signed());
     batch(vec![
-        ("view", text(rows.iter().map(|(name, _)| Some(name)))),
+        ("view", text(rows.iter().map(|(name, ..)| Some(name)))),
         ("epoch", ints(rows.iter().map(|r| epoch(r.1.upper.epoch().previous())))),
         ("rows_at_most", ints(rows.iter().map(|r| at_most(&r.1)))),
         ("state_bytes", ints(rows.iter().map(|r| Some(size(r.1.state_bytes))))),
         ("memory_bytes", ints(rows.iter().map(|r| Some(size(r.1.tables.content.bytes()))))),
+        ("late_rows", counts(rows.iter().map(|r| r.2))),
         ("status", text(rows.iter().map(|r| Some(view_word(&r.1))))),
         ("error", text(rows.iter().map(|r| r.1.failed.as_ref()))),
+    ])
+}
+
+/// What the tables of bad messages and late rows hold, and what has gone.
+fn kept_rows(shared: &Shared) -> Result<RecordBatch> {
+    let kept = shared.board.lock().kept.clone();
+    batch(vec![
+        ("table_name", text(kept.iter().map(|list| Some(list.table)))),
+        ("rows", ints(kept.iter().map(|list| Some(size(list.rows))))),
+        ("gone", counts(kept.iter().map(|list| list.gone))),
     ])
 }
 
@@ -277,6 +260,8 @@ fn settings(shared: &Shared) -> Result<RecordBatch> {
         ("checkpoint-interval", format!("{:?}", config.checkpoint_interval)),
         ("memory-limit", config.memory_limit.to_string()),
         ("jobs", config.jobs.to_string()),
+        ("kept-rows", config.kept_rows.to_string()),
+        ("kept-age", format!("{:?}", config.kept_age)),
         ("http", config.http.map(|http| http.to_string()).unwrap_or_default()),
     ];
     batch(vec![

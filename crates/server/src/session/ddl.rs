@@ -258,6 +258,26 @@ impl Conn {
         Ok(())
     }
 
+    /// Gives options of a source, or of what fills a table, other values.
+    pub(super) async fn alter(&mut self, alter: ast::Alter) -> Result<(), Report> {
+        let (name, object) = (&alter.name, self.object(&alter.name)?);
+        if object.object_kind() != alter.kind || object.source().is_none() {
+            let message = match alter.kind {
+                ObjectKind::Table => format!("no connector fills \"{}\"", name.name),
+                kind => format!("\"{}\" is not {}", name.name, kind.one()),
+            };
+            return Err(positioned(Report::new(SqlState::WRONG_OBJECT_TYPE, message), name));
+        }
+        let mut options = Vec::new();
+        for item in alter.options {
+            let at = |report: Report| Report { position: item.name.position, ..report };
+            crate::sources::check_policy(&item.name.name, &item.value).map_err(at)?;
+            options.push((item.name.name, item.value));
+        }
+        let id = object.id;
+        self.ask(|reply| Request::Alter(id, options, reply)).await
+    }
+
     /// What PostgreSQL says of objects that go with others, and which jobs end. Indexes go without a
     /// word.
     fn cascades(&self, ids: &[ObjectId]) -> Option<Report> {

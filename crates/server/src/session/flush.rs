@@ -30,10 +30,19 @@ impl Conn {
         self.shared.inbox.send(Message::Flush(reply)).map_err(|_| gone())?;
         let epoch: Epoch = answer.await.map_err(|_| gone())??;
         let mut changes = self.shared.changes.subscribe();
-        while !complete(&self.shared.board.lock(), epoch) {
+        let mut wanted = epoch;
+        loop {
+            {
+                let board = self.shared.board.lock();
+                // Rows that were late are listed in an epoch after their own.
+                wanted = wanted.max(board.late_listed);
+                if complete(&board, wanted) && !board.late_waits {
+                    break;
+                }
+            }
             changes.changed().await.map_err(|_| gone())?;
         }
-        self.seen = self.seen.max(epoch);
+        self.seen = self.seen.max(wanted);
         Ok(())
     }
 
@@ -70,7 +79,7 @@ impl Conn {
             let Some(status) = board.sources.get(id).filter(|status| status.running) else {
                 continue;
             };
-            if let Some(reason) = &status.failed {
+            if let Some(reason) = status.failed.as_ref().or(status.stopped.as_ref()) {
                 return Err(Report::new(SqlState::FOREIGN_DATA_ERROR, reason.clone()));
             }
             // A partition that it does not read holds nothing up.

@@ -39,7 +39,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::error::ServerError;
-use crate::shared::Shared;
+use crate::shared::{Connections, OpenConnection, Shared};
 pub use millrace_pg::report_of;
 use settings::SharedSettings;
 use transaction::Uncommitted;
@@ -82,6 +82,7 @@ impl Database for Sessions {
         let (news, news_out) = unbounded_channel();
         let conn = Conn {
             shared: self.shared.clone(),
+            _open: Connections::open(&self.shared),
             catalog_schemas: self.catalog_schemas.clone(),
             user: login.user,
             settings: Arc::default(),
@@ -118,6 +119,8 @@ impl Database for Sessions {
 /// One client's session.
 struct Conn {
     shared: Arc<Shared>,
+    /// It counts as open.
+    _open: OpenConnection,
     catalog_schemas: Arc<millrace_pg::catalog::Catalog>,
     user: String,
     settings: Arc<SharedSettings>,
@@ -264,6 +267,7 @@ impl Conn {
             Statement::Flush => self.flush().await?,
             Statement::Backup(path) => self.backup(path).await?,
             Statement::Drop(drop) => self.drop_objects(drop).await?,
+            Statement::Alter(alter) => self.alter(alter).await?,
             Statement::CancelJob(job) => self.cancel_job(ObjectId(job)).await?,
             Statement::Show(show) => return self.show(&show),
             Statement::Describe(name) => return self.describe(&name, "DESCRIBE"),

@@ -96,6 +96,12 @@ impl Conn {
         let bound = bound?;
         if let Some(epoch) = tables.pin(self.seen).await? {
             self.seen = epoch;
+            if let Some(report) = tables.stopped_source() {
+                if self.settings.lock().get("view_errors")? != "warn" {
+                    return Err(report);
+                }
+                self.warn(SqlState::WARNING, &report.to_string());
+            }
             if let Some((count, report)) = tables.view_errors(epoch)? {
                 let mode = self.settings.lock().get("view_errors")?;
                 if mode != "warn" {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 use millrace_pg::catalog::{Relation, RelationKind, Relations};
-use millrace_sql::{Catalog, Kind, Object};
+use millrace_sql::{Catalog, Kind, Object, SYSTEM_SCHEMA};
 
 use super::change::quoted;
-use crate::serving::{SYSTEM_SCHEMA, system_names, system_table};
+use crate::serving::{system_names, system_table};
 use crate::shared::Shared;
 
 /// Numbers of users' relations begin here, as in PostgreSQL.
@@ -32,8 +32,8 @@ impl Relations for CatalogRelations {
             .objects()
             .map(|object| Relation {
                 oid: FIRST_USER_OID + object.id.0,
-                schema: "public".into(),
-                name: object.name.clone(),
+                schema: object.server_name().map_or("public", |_| SYSTEM_SCHEMA).into(),
+                name: object.server_name().unwrap_or(&object.name).to_owned(),
                 kind: match object.kind {
                     Kind::Source(_) => RelationKind::Source,
                     Kind::Table(_) => RelationKind::Table,

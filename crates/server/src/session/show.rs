@@ -39,7 +39,8 @@ impl Conn {
 
     fn show_names(&self, wanted: impl Fn(&Kind) -> bool) -> Outcome {
         let catalog = self.shared.catalog();
-        let objects = catalog.objects().filter(|object| wanted(&object.kind));
+        let objects = catalog.objects();
+        let objects = objects.filter(|object| wanted(&object.kind) && !object.is_of_server());
         text_rows("SHOW", &["name"], objects.map(|o| vec![Some(o.name.clone())]).collect())
     }
 

@@ -12,13 +12,13 @@ use datafusion::common::TableReference;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::logical_expr::{LogicalPlan, TableSource};
-use millrace_sql::{CHANGED, Catalog, Kind, TableLookup};
+use millrace_sql::{CHANGED, Catalog, Kind, SYSTEM_SCHEMA, TableLookup};
 use millrace_storage::{Points, Scan};
 use millrace_types::{Epoch, ObjectId, Report, SqlState};
 use parking_lot::Mutex;
 
 use crate::coordinator::built_source;
-use crate::serving::{SYSTEM_SCHEMA, TopicProvider, ViewProvider, is_of_views, system_table};
+use crate::serving::{LATE_ROWS, TopicProvider, ViewProvider, is_of_views, system_table};
 use crate::shared::{Shared, ViewStatus};
 
 /// How long a query waits for recovery or for an epoch that its session has read.
@@ -119,12 +119,21 @@ impl QueryTables {
                 self.of_all_views.store(true, Ordering::Relaxed);
             }
             let table = system_table(&self.shared, reference.table());
-            return table.map_err(|error| super::report_of(&error));
+            if let Some(table) = table.map_err(|error| super::report_of(&error))? {
+                return Ok(Some(table));
+            }
+            // Others of them are in the catalog.
+            let name = format!("{SYSTEM_SCHEMA}.{}", reference.table());
+            return self.open_object(&name);
         }
         if reference.schema().is_some_and(|schema| schema != "public") {
             return Ok(None);
         }
-        let Some(object) = self.catalog.find(reference.table()) else { return Ok(None) };
+        self.open_object(reference.table())
+    }
+
+    fn open_object(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, Report> {
+        let Some(object) = self.catalog.find(name) else { return Ok(None) };
         match &object.kind {
             Kind::MaterializedView(_) | Kind::Table(_) => {
                 let mut views = self.views.lock();
@@ -162,7 +171,9 @@ impl QueryTables {
         let mut changes = self.shared.changes.subscribe();
         let deadline = tokio::time::Instant::now() + WAIT;
         loop {
-            let waits = all && !self.all_read(seen);
+            let late = self.late_listed(&ids);
+            let waits = (all && !self.all_read(seen)) || late.is_none();
+            let seen = seen.max(late.unwrap_or_default());
             if !waits && ids.is_empty() {
                 return Ok(None);
             }
@@ -179,6 +190,17 @@ impl QueryTables {
                     .hint("Try again; SHOW SOURCES and millrace.views tell how far it is."));
             }
         }
+    }
+
+    /// The last epoch that brought rows to `millrace.late_rows`, if the query reads that; None while rows
+    /// have been found that it does not hold yet.
+    fn late_listed(&self, ids: &[ObjectId]) -> Option<Epoch> {
+        let list = self.catalog.find(&format!("{SYSTEM_SCHEMA}.{LATE_ROWS}"));
+        if !list.is_some_and(|list| ids.contains(&list.id)) {
+            return Some(Epoch::default());
+        }
+        let board = self.shared.board.lock();
+        (!board.late_waits).then_some(board.late_listed)
     }
 
     /// True if every view that runs may be read and has completed an epoch.
@@ -261,6 +283,22 @@ impl QueryTables {
             }
         }
         all
+    }
+
+    /// Why the first of the sources below the query's views has stopped at a message.
+    pub(super) fn stopped_source(&self) -> Option<Report> {
+        let ids = self.with_those_below();
+        let board = self.shared.board.lock();
+        let mut stopped = ids.iter().filter_map(|id| Some((id, board.sources.get(id)?)));
+        let (id, reason) = stopped.find_map(|(id, s)| Some((*id, s.stopped.clone()?)))?;
+        let name = self.catalog.get(id).map(|object| object.name.clone()).unwrap_or_default();
+        let message =
+            format!("source \"{name}\" has stopped at a message that is no row: {reason}");
+        let hint = format!(
+            "ALTER SOURCE {name} SET (on_error = 'record') lets it go on; SET view_errors = 'warn' \
+             reads what its views held before."
+        );
+        Some(Report::new(SqlState::FOREIGN_DATA_ERROR, message).hint(hint))
     }
 
     /// Rows that failed at an epoch in the query's views or below: how many, and the first.

@@ -151,6 +151,33 @@ pub(super) async fn check_counters(client: &Client, source: &str, workload: &Wor
     .await;
 }
 
+/// Each message that is no row is listed once, with its bytes, and a view over the list counts the same.
+pub(super) async fn check_errors(client: &Client, workload: &Workload) {
+    let sql = "SELECT partition, \"offset\" FROM millrace.source_errors ORDER BY 1, 2";
+    let malformed = workload.made.iter().filter(|(_, reading)| reading.kind == Kind::Malformed);
+    let wanted: Vec<Vec<i64>> =
+        malformed.map(|((partition, offset), _)| vec![i64::from(*partition), *offset]).collect();
+    wait::until(&format!("{sql}: {} rows", wanted.len()), wait::PATIENCE, || async {
+        let found = numbers(client, sql).await;
+        assert!(found.is_sorted_by(|a, b| a < b), "one is listed twice: {found:?}");
+        (found == wanted).then_some(())
+    })
+    .await;
+    let sql = "SELECT partition, n, offsets FROM wrong ORDER BY 1";
+    let sums: Vec<Vec<i64>> = (0..PARTITIONS)
+        .map(|partition| {
+            let own = wanted.iter().filter(|row| row[0] == i64::from(partition));
+            let (count, sum) = own.fold((0, 0), |all, row| (all.0 + 1, all.1 + row[1]));
+            vec![i64::from(partition), count, sum]
+        })
+        .filter(|row| row[1] > 0)
+        .collect();
+    wait::until(&format!("{sql} gives {sums:?}"), wait::PATIENCE, || async {
+        (numbers(client, sql).await == sums).then_some(())
+    })
+    .await;
+}
+
 /// A whole number as it came; below all others if it was NULL.
 fn number(text: &Option<String>) -> Option<i64> {
     text.as_deref().and_then(|text| text.parse().ok())

@@ -12,17 +12,18 @@ use super::model;
 use super::workload::{Mix, Workload};
 use super::{TOTALS_VIEW, TUMBLING, TUMBLING_VIEW};
 use super::{create_source, new_topic, run, until_read};
+use crate::health;
 use crate::kafka::Kafka;
 use crate::server::{Server, rows};
 use crate::wait;
 
 /// A broker of its own; its directory goes with it.
-struct Broker {
+pub(super) struct Broker {
     directory: PathBuf,
 }
 
 impl Broker {
-    fn new() -> Broker {
+    pub(super) fn new() -> Broker {
         let name = format!("millrace-kafka-{}-{}", std::process::id(), wait::now_micros());
         Broker { directory: std::env::temp_dir().join(name) }
     }
@@ -35,13 +36,13 @@ impl Broker {
     }
 
     /// Starts it, where it was before if it was halted; its address.
-    async fn start(&self) -> String {
+    pub(super) async fn start(&self) -> String {
         let output = Command::from(self.script("start")).output().await.expect("the script runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("an address").trim().to_owned()
     }
 
-    async fn halt(&self) {
+    pub(super) async fn halt(&self) {
         let status = Command::from(self.script("halt")).status().await.expect("the script runs");
         assert!(status.success());
     }
@@ -63,7 +64,8 @@ async fn a_broker_that_goes_away_and_returns_costs_nothing() {
     let kafka = Kafka::at(&broker.start().await).expect("an address");
     let topic = new_topic(&kafka, "outage", seed).await;
     let mut workload = Workload::new(seed, Mix::CLEAN);
-    let mut server = Server::new(&[]).expecting("a source cannot be reached");
+    let mut server = Server::new(&["--http", "127.0.0.1:0"]);
+    server = server.expecting("a source cannot be reached");
     server.start().await;
     let client = server.connect().await;
     run(&client, &create_source(&kafka, &topic)).await;
@@ -84,11 +86,15 @@ async fn a_broker_that_goes_away_and_returns_costs_nothing() {
     // A crash while the broker is away: the logged epochs wait for it.
     server.kill().await;
     server.start().await;
+    let (status, text) = health::get(&server, "/readyz").await;
+    assert_eq!((status, text.as_str()), (503, "recovering\n"));
+    assert_eq!(health::get(&server, "/healthz").await.0, 200);
     let address = broker.start().await;
     assert_eq!(address, kafka.bootstrap, "the broker is where it was");
     let client = server.connect().await;
     workload.send(&kafka, &topic, 1_000).await;
     until_read(&client, workload.rows()).await;
+    assert_eq!(health::get(&server, "/readyz").await, (200, "ready\n".to_owned()));
     let expected = model::expected(&workload, TUMBLING, &[]);
     let actual = model::actual(&client, "readings_10s").await;
     model::assert_same("readings_10s after the outage", &actual, &expected);

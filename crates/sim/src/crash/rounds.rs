@@ -18,6 +18,14 @@ use crate::kafka::Kafka;
 use crate::server::{self, Server};
 use crate::wait;
 
+/// Views over what was not taken.
+const ERRORS_VIEW: &str = "CREATE MATERIALIZED VIEW wrong AS \
+    SELECT partition, count(*) AS n, sum(\"offset\")::bigint AS offsets FROM millrace.source_errors \
+    GROUP BY partition";
+const LATE_VIEW: &str = "CREATE MATERIALIZED VIEW missed AS \
+    SELECT view, count(*) AS n, sum((row->>'value')::bigint)::bigint AS total \
+    FROM millrace.late_rows GROUP BY view";
+
 /// The rounds that are asked for.
 pub(super) fn rounds(default: usize) -> usize {
     let text = std::env::var("MILLRACE_CRASH_ROUNDS");
@@ -45,7 +53,7 @@ async fn crash(store: &str, rounds: usize) {
     server.start().await;
     let client = server.connect().await;
     run(&client, &create_source(&kafka, &topic)).await;
-    for view in [TUMBLING_VIEW, HOPPING_VIEW, TOTALS_VIEW] {
+    for view in [TUMBLING_VIEW, HOPPING_VIEW, TOTALS_VIEW, ERRORS_VIEW, LATE_VIEW] {
         run(&client, view).await;
     }
     drop(client);
@@ -186,4 +194,12 @@ async fn check(server: &Server, workload: &Workload) {
         model::assert_same(view, &model::actual(&client, view).await, &expected);
     }
     model::check_counters(&client, "readings", workload).await;
+    model::check_errors(&client, workload).await;
+    let sql = "SELECT count(*) FROM \
+                   ((SELECT view, count(*) AS n, sum((row->>'value')::bigint)::bigint AS total \
+                     FROM millrace.late_rows GROUP BY view) EXCEPT SELECT view, n, total FROM missed)";
+    wait::until("a view over late rows holds them", wait::PATIENCE, || async {
+        (model::numbers(&client, sql).await == [[0]]).then_some(())
+    })
+    .await;
 }

@@ -121,6 +121,11 @@ impl Target<'_> {
             let message = format!("relation {} does not exist", Quoted(&name.name));
             return Err(at(Report::new(SqlState::UNDEFINED_TABLE, message)));
         };
+        if object.is_of_server() {
+            let message = format!("cannot change table {}", Quoted(&name.name));
+            return Err(at(Report::new(SqlState::WRONG_OBJECT_TYPE, message)
+                .detail("The server itself writes to it.")));
+        }
         if let Kind::Table(table) = &object.kind {
             check_changeable(table, &name)?;
             return Ok(Arc::clone(object));

@@ -72,6 +72,9 @@ impl<'a> Context<'a> {
         let object = match &local {
             TableReference::Bare { table } => self.catalog.find(table),
             TableReference::Partial { table, .. } if is_changed => self.catalog.find(table),
+            TableReference::Partial { schema, table } if &**schema == names::SYSTEM_SCHEMA => {
+                self.catalog.find(&names::of_server(table))
+            }
             _ => None,
         };
         if let Some(object) = object {

@@ -9,6 +9,7 @@ use millrace_types::ObjectId;
 
 use crate::ast::ObjectKind;
 use crate::catalog::{Catalog, Kind};
+use crate::names::{SYSTEM_SCHEMA, of_server};
 
 /// Finds what a name in FROM means, views apart.
 pub trait TableLookup {
@@ -41,8 +42,13 @@ pub struct CatalogTables<'a>(pub &'a Catalog);
 
 impl TableLookup for CatalogTables<'_> {
     fn table(&self, reference: &TableReference) -> Option<Arc<dyn TableSource>> {
-        let TableReference::Bare { table } = reference else { return None };
-        let object = self.0.find(table)?;
+        let object = match reference {
+            TableReference::Bare { table } => self.0.find(table)?,
+            TableReference::Partial { schema, table } if &**schema == SYSTEM_SCHEMA => {
+                self.0.find(&of_server(table))?
+            }
+            _ => return None,
+        };
         match object.kind {
             Kind::View(_) | Kind::Index(_) => None,
             Kind::Source(_) | Kind::Table(_) | Kind::MaterializedView(_) => {

@@ -11,6 +11,7 @@ use millrace_types::{
 };
 
 use crate::ast::ObjectKind;
+use crate::names::SYSTEM_SCHEMA;
 
 /// One object.
 #[derive(Clone, Debug)]
@@ -312,6 +313,16 @@ impl Object {
             Kind::MaterializedView(view) => &view.depends_on,
             Kind::Index(index) => &index.stored.depends_on,
         }
+    }
+
+    /// True for a table of the server itself: it has another schema than those of users.
+    pub fn is_of_server(&self) -> bool {
+        self.server_name().is_some()
+    }
+
+    /// The name in schema `millrace` of a table of the server itself.
+    pub fn server_name(&self) -> Option<&str> {
+        self.name.strip_prefix(SYSTEM_SCHEMA)?.strip_prefix('.')
     }
 
     /// Its kind as statements name it.

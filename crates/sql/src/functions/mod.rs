@@ -67,6 +67,7 @@ pub(crate) use assigned::{ASSIGNED, assigned};
 pub(crate) use calendar::{CALENDAR_END, CALENDAR_START, Calendar};
 pub(crate) use cast::{CONVERT, differs as cast_differs, exists as cast_exists, value_as};
 pub(crate) use fitting::FITTING;
+pub use json::rows_as_json;
 pub(crate) use json::{JsonFunction, json};
 pub(crate) use one_value::ONE_VALUE;
 pub(crate) use operator::{Arithmetic, TIME_BETWEEN};

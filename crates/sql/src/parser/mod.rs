@@ -6,6 +6,7 @@
 //! Invariants: 1. text that holds only white space and comments gives no statement. 2. every error
 //! has a SQLSTATE, and a position unless the text is too deep to parse.
 
+mod alter;
 mod asof;
 mod backup;
 mod bare_table;
@@ -161,6 +162,9 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
         "BACKUP" => backup::parse(cursor),
         "CANCEL" => job::cancel(cursor),
         "DROP" => drop::parse(cursor),
+        "ALTER" if cursor.is(&["ALTER", "SOURCE"]) || cursor.is(&["ALTER", "TABLE"]) => {
+            alter::parse(cursor)
+        }
         "SHOW" => show::parse(cursor),
         "DESCRIBE" | "DESC" => show::describe(cursor),
         "EXPLAIN" => explain::parse(cursor),

@@ -1,9 +1,9 @@
 //! The feeds of one hydration: private readers of its sources, and of snapshots of the views below.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use millrace_dataflow::ingest::{Decorator, Feed, FeedSpec, GateSpec, PartitionCut};
+use millrace_dataflow::ingest::{Decorator, Feed, FeedSpec, GateSpec, OnError, PartitionCut};
 use millrace_dataflow::runtime::Command;
 use millrace_dataflow::source::{Columns, SourceError, Span};
 use millrace_plan::LeafKind;
@@ -25,6 +25,8 @@ pub(super) struct Private {
     pub(super) feed: Feed,
     reads: Reads,
     goals: BTreeMap<PartitionId, i64>,
+    /// Partitions whose rows nobody else counts: the first reader's, up to where the shared feed begins.
+    counts: BTreeSet<PartitionId>,
     /// Offsets or rows to read, at most.
     pub(super) total: i64,
     /// Where it stood at the end of the last step.
@@ -125,8 +127,15 @@ impl Coordinator {
     ) -> Result<(), SourceError> {
         let Some(built) = hydration.sources.get(&source).cloned() else { return Ok(()) };
         let position = |id| from(hydration, source, id);
-        let spans = ends.iter().map(|(id, to)| (*id, position(*id), *to));
-        let spans: Vec<_> = spans.filter(|(_, from, to)| from < to).collect();
+        let live = self.sources.get(&source).filter(|_| hydration.first_reads.contains(&source));
+        let begin = |id| live.and_then(|live| live.begins.get(&id)).copied().unwrap_or(i64::MIN);
+        let span = |(id, to): (&PartitionId, &i64)| {
+            let (from, begin) = (position(*id), begin(*id));
+            (*id, from, if from < begin { begin.min(*to) } else { *to })
+        };
+        let spans: Vec<_> = ends.iter().map(span).filter(|(_, from, to)| from < to).collect();
+        let counts = spans.iter().filter(|(id, from, _)| *from < begin(*id)).map(|(id, ..)| *id);
+        let counts = counts.collect();
         if spans.is_empty() {
             return Ok(());
         }
@@ -153,7 +162,8 @@ impl Coordinator {
         let mut spec = self.feed_spec(source, &built, spans, gate);
         spec.columns = self.columns_read(view, source, &built);
         let feed = Feed::start(spec)?;
-        hydration.feeds.push(Private { feed, reads: Reads::Source(source), goals, total, at });
+        let reads = Reads::Source(source);
+        hydration.feeds.push(Private { feed, reads, goals, counts, total, at });
         Ok(())
     }
 
@@ -248,11 +258,13 @@ impl Coordinator {
             workers: self.shared.config.workers,
             clock: self.shared.clock.shared(),
             wait: self.shared.config.epoch_interval,
+            on_error: OnError { stops: Arc::default(), for_good: true, place: String::new() },
             wake: Arc::new(move || drop(inbox.send(Message::Wake))),
         })?;
         let goals = BTreeMap::from([(partition, SnapshotConnector::END)]);
         let reads = Reads::Snapshot { leaf, connector };
-        hydration.feeds.push(Private { feed, reads, goals, total, at });
+        let counts = BTreeSet::new();
+        hydration.feeds.push(Private { feed, reads, goals, counts, total, at });
         Ok(())
     }
 
@@ -301,16 +313,15 @@ impl Coordinator {
         for private in std::mem::take(&mut hydration.feeds) {
             let Some(source) = private.source() else { continue };
             hydration.done += private.total;
-            let counted = private.feed.gate.peek().partitions;
+            let mut counted = private.feed.gate.peek().partitions;
             let read = hydration.read.entry(source).or_default();
             for (id, cut) in &counted {
                 add(read.entry(*id).or_default(), cut);
             }
             // The first reader of a source has seen what its shared feed begins behind.
-            if hydration.first_reads.contains(&source)
-                && let Some(live) = self.sources.get(&source)
-            {
-                live.feed.adopt(&private.feed);
+            if let Some(live) = self.sources.get(&source) {
+                counted.retain(|id, _| private.counts.contains(id));
+                live.feed.gate.adopt(&counted);
             }
         }
     }

@@ -251,6 +251,11 @@ pub(super) fn needs(object: &millrace_sql::Object) -> impl Iterator<Item = Objec
 }
 
 impl Coordinator {
+    /// What is being filled.
+    pub(super) fn hydrated(&self) -> impl Iterator<Item = &millrace_sql::Object> {
+        self.hydrations.values().map(|hydration| &hydration.object)
+    }
+
     /// Begins to fill a view that is installed; its sources' shared feeds run.
     pub(super) fn begin_hydration(&mut self, start: Start) {
         let view = start.view;

@@ -59,7 +59,7 @@ impl Hydration {
 impl Coordinator {
     /// Large steps delay other views, and rows that are copied into many windows need small ones.
     pub(super) fn step_bytes_max(&self, view: ObjectId) -> usize {
-        let alone = self.views.keys().all(|other| *other == view);
+        let alone = self.views.keys().all(|other| *other == view || self.kept.is(*other));
         let copies = self.views.get(&view).is_some_and(|found| found.graph.copies_rows());
         if !alone || copies {
             return STEP_BYTES;
@@ -98,7 +98,11 @@ impl Coordinator {
         let ended = std::mem::replace(&mut hydration.ts, ts);
         let at = self.shared.clock.now();
         for private in &mut hydration.feeds {
-            private.at = private.feed.gate.cut(at, |_| (ts, None)).partitions;
+            let cut = private.feed.gate.cut(at, |_| (ts, None));
+            private.at = cut.partitions;
+            if let Some(source) = private.source().filter(|id| hydration.first_reads.contains(id)) {
+                self.kept.take_read(source, cut.bad);
+            }
         }
         hydration.under_way.push_back(Step { ts: ended, read: hydration.ended(), at });
         if self.content_bytes(view) > self.content_max() {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, LargeBinaryBuilder};
+use arrow::array::{
+    Array, ArrayRef, AsArray, LargeBinaryArray, LargeBinaryBuilder, RecordBatch, StructArray,
+};
 use arrow::datatypes::DataType;
 use datafusion::common::Result;
 use millrace_types::json::{Json, NULL_VALUE, array, boolean, number, object, string};
@@ -43,6 +45,15 @@ pub(super) fn apply(which: JsonFunction, arrays: &[ArrayRef], rows: usize) -> Re
         }
     }
     Ok(Arc::new(out.finish()))
+}
+
+/// Rows as `to_jsonb` shows them.
+///
+/// # Errors
+/// `22003` for a number beyond `numeric`.
+pub fn rows_as_json(rows: &RecordBatch) -> Result<LargeBinaryArray> {
+    let rows: ArrayRef = Arc::new(StructArray::from(rows.clone()));
+    Ok(values(&rows)?.iter().map(Option::as_deref).collect())
 }
 
 /// The object of a list of pairs, each an object of a key `k` and a value `v`.

@@ -12,6 +12,8 @@ mod value;
 
 use std::sync::Arc;
 
+pub use build::rows_as_json;
+
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::{Result, ScalarValue};
