@@ -1,17 +1,20 @@
-//! HTTP for machines: `/healthz`, `/readyz` and `/metrics` in Prometheus' text format.
+//! HTTP for machines: `/healthz`, `/readyz` and `/metrics` in Prometheus' text format. Who may ask is in
+//! [`crate::http_login`].
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::middleware;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::memory;
 use crate::shared::Shared;
+use crate::{http_login, memory};
 
 /// Serves until told to stop.
 pub async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
@@ -19,7 +22,9 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stopped: watc
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .with_state(shared);
+        .with_state(shared.clone())
+        .layer(middleware::from_fn_with_state(shared, http_login::check))
+        .into_make_service_with_connect_info::<SocketAddr>();
     let end = async move {
         // The sender is gone when the server has ended.
         drop(stopped.wait_for(|stop| *stop).await);

@@ -9,13 +9,14 @@ use crossbeam_channel::Sender;
 use millrace_dataflow::ingest::PartitionCut;
 use millrace_dataflow::runtime::Figures;
 use millrace_dataflow::source::BadRow;
-use millrace_sql::Catalog;
 use millrace_sql::ast::ObjectKind;
+use millrace_sql::{Catalog, RoleId};
 use millrace_storage::{Store, Table};
 use millrace_types::{Epoch, ObjectId, PartitionId, Ts};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
+use crate::access::Guard;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::coordinator::Message;
@@ -112,6 +113,8 @@ pub struct JobStatus {
     pub id: ObjectId,
     /// The view's name.
     pub view: String,
+    /// Whose it is.
+    pub owner: RoleId,
     /// What it will be: a view, a table that a topic fills, an index.
     pub kind: ObjectKind,
     /// Where it stands.
@@ -200,6 +203,8 @@ pub struct Shared {
     pub inbox: Sender<Message>,
     /// The last epoch with an acknowledged change of a table.
     pub changed_at: AtomicU64,
+    /// Who may come in.
+    pub guard: Guard,
     catalog: RwLock<Arc<Catalog>>,
     /// Held by the statement that changes a table.
     table_locks: Mutex<BTreeMap<ObjectId, Arc<tokio::sync::Mutex<()>>>>,
@@ -214,6 +219,7 @@ impl Shared {
         store: Arc<Store>,
         clock: Clock,
         catalog: Catalog,
+        guard: Guard,
         inbox: Sender<Message>,
     ) -> Shared {
         Shared {
@@ -223,6 +229,7 @@ impl Shared {
             board: Mutex::default(),
             changes: watch::Sender::new(0),
             inbox,
+            guard,
             changed_at: AtomicU64::default(),
             catalog: RwLock::new(Arc::new(catalog)),
             table_locks: Mutex::default(),

@@ -2,7 +2,11 @@
 //!
 //! Names carry their position in the text, so that the binder can point at them.
 
+mod access;
+
 use datafusion::sql::sqlparser::ast::{DataType, Expr, Query, Statement as SqlStatement};
+
+pub use access::{Access, AlterRole, Grant, GrantedOn, RoleName, RoleOptions, SecretDef, Targets};
 
 /// A folded name and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +48,8 @@ pub enum Statement {
     Explain(Explain),
     /// `SELECT`, `VALUES`, `WITH`
     Query(Box<Query>),
+    /// Roles, grants, owners and secrets.
+    Access(Box<Access>),
     /// What concerns the session or its transaction only.
     Session(Session),
 }
@@ -202,8 +208,10 @@ pub struct IncludeItem {
 pub struct OptionItem {
     /// Dotted, in lower case unless quoted.
     pub name: Name,
-    /// A string's content, or a number or word as written.
+    /// A string's content, or a number or word as written; the name of a secret.
     pub value: String,
+    /// `name = SECRET value`
+    pub is_secret: bool,
     /// Where the value stands.
     pub value_position: Option<usize>,
 }
@@ -352,6 +360,8 @@ pub enum Show {
     Sinks,
     /// `SHOW JOBS`
     Jobs,
+    /// `SHOW SECRETS`: their names
+    Secrets,
     /// `SHOW ALL`: every setting
     All,
     /// `SHOW CREATE kind name`
@@ -454,6 +464,7 @@ impl Statement {
             Statement::Describe(_) => "DESCRIBE",
             Statement::Explain(_) => "EXPLAIN",
             Statement::Query(_) => "SELECT",
+            Statement::Access(access) => access.tag(),
             Statement::Session(session) => session.tag(),
         }
     }
@@ -470,6 +481,7 @@ impl Statement {
                 | Statement::CreateView(_)
                 | Statement::CreateIndex(_)
                 | Statement::Drop(_)
+                | Statement::Access(_)
                 | Statement::CancelJob(_)
         )
     }

@@ -18,6 +18,7 @@ use millrace_sql::{Catalog, Kind, Object};
 use millrace_storage::{Op, TableSpec};
 use millrace_types::{Epoch, ObjectId, Report, SqlState, TableId, Ts};
 
+use super::access::Alteration;
 use super::checkpoint::Then;
 use super::failed::forget_failure;
 use super::hydrate::{Start, job_key, source_report};
@@ -56,6 +57,8 @@ pub enum Request {
     Drop(Vec<ObjectId>, bool, Reply),
     /// Gives up a view that is being filled.
     CancelJob(ObjectId, Reply),
+    /// Changes roles, grants, owners or secrets.
+    Alter(Alteration, Reply),
 }
 
 impl Request {
@@ -64,6 +67,7 @@ impl Request {
         let (Request::Create(_, reply)
         | Request::CreateMaterializedView(_, reply)
         | Request::CancelJob(_, reply)
+        | Request::Alter(_, reply)
         | Request::MayDrop(_, _, reply)
         | Request::Drop(_, _, reply)) = self;
         // A client that has gone needs no answer.
@@ -109,6 +113,7 @@ impl Coordinator {
                 Ok(())
             }
             Request::Drop(ids, cascade, reply) => self.drop_objects(ids, cascade, reply),
+            Request::Alter(alteration, reply) => self.alter(alteration, reply),
             Request::CancelJob(job, reply) => {
                 self.cancel_job(job, reply);
                 Ok(())
@@ -117,7 +122,8 @@ impl Coordinator {
     }
 
     fn create(&mut self, mut object: Object, reply: Reply) -> Result<(), ServerError> {
-        if let Some(report) = self.name_taken(&object.name) {
+        let refused = self.name_taken(&object.name).or_else(|| self.admit_owner(&mut object));
+        if let Some(report) = refused {
             drop(reply.send(Err(report)));
             return Ok(());
         }
@@ -151,6 +157,7 @@ impl Coordinator {
         reply: Reply,
     ) -> Result<(), ServerError> {
         let refused = self.name_taken(&new.object.name).or_else(|| self.stopped_below(&new.object));
+        let refused = refused.or_else(|| self.admit_owner(&mut new.object));
         if let Some(report) = refused {
             drop(reply.send(Err(report)));
             return Ok(());

@@ -63,7 +63,7 @@ pub(crate) fn built_source(
     source: &Source,
 ) -> Result<BuiltSource, ServerError> {
     let anchors = crate::sources::anchors(store, id)?;
-    let connector = crate::sources::connect(anchors, clock, source)?;
+    let connector = crate::sources::connect(anchors, clock, &super::revealed(store, source)?)?;
     let computed = source.computed().map_err(ServerError::Report)?;
     let decorator = Decorator::new(source.full_schema(), computed);
     let micros = |name: &str, default: i64| match source.options.get(name) {
@@ -107,6 +107,7 @@ pub fn load_catalog(store: &Store) -> Result<Catalog, ServerError> {
             .map_err(|error| ServerError::Catalog(error.to_string()))?;
         catalog = catalog.with(object);
     }
+    super::access::load(store, &mut catalog)?;
     Ok(catalog)
 }
 
@@ -212,6 +213,9 @@ impl Coordinator {
         }
         let greatest = catalog.objects().map(|object| object.id.0).max().unwrap_or_default();
         self.ddl.next_object = self.ddl.next_object.max(greatest);
+        let roles = catalog.roles().map(|role| role.id.0);
+        let others = roles.chain(catalog.secrets().map(|secret| secret.id.0)).max();
+        self.ddl.next_object = self.ddl.next_object.max(others.unwrap_or_default());
         Ok(())
     }
 

@@ -268,6 +268,9 @@ fn jobs(shared: &Shared) -> Result<RecordBatch> {
 
 fn settings(shared: &Shared) -> Result<RecordBatch> {
     let config = &shared.config;
+    let shown = |file: Option<&std::path::PathBuf>| {
+        file.map(|file| file.display().to_string()).unwrap_or_default()
+    };
     let rows = [
         ("data-dir", config.data_dir.display().to_string()),
         ("listen", config.listen.to_string()),
@@ -277,6 +280,9 @@ fn settings(shared: &Shared) -> Result<RecordBatch> {
         ("checkpoint-interval", format!("{:?}", config.checkpoint_interval)),
         ("memory-limit", config.memory_limit.to_string()),
         ("jobs", config.jobs.to_string()),
+        ("max-connections", config.max_connections.to_string()),
+        ("hba-file", shown(config.hba_file.as_ref())),
+        ("tls-cert", shown(config.tls.as_ref().map(|(certificate, _)| certificate))),
         ("http", config.http.map(|http| http.to_string()).unwrap_or_default()),
     ];
     batch(vec![

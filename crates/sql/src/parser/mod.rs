@@ -15,11 +15,15 @@ mod dialect;
 mod drop;
 mod explain;
 mod fail;
+mod grant;
 mod index;
 mod isnull;
 mod job;
 mod limits;
 mod listed;
+mod mask;
+mod role;
+mod secret;
 mod session;
 mod show;
 mod table;
@@ -39,6 +43,7 @@ use crate::text::Text;
 pub(crate) use asof::KINDS as ASOF_KINDS;
 use cursor::Cursor;
 pub(crate) use dialect::SqlDialect;
+pub use mask::masked;
 
 /// The tokens of one statement and of the semicolon that ends it.
 struct Piece {
@@ -88,6 +93,7 @@ pub(crate) fn parse_expression(text: &str) -> Result<Expr, Report> {
 }
 
 fn tokens(text: &str, whole: &Text<'_>) -> Result<Vec<TokenWithSpan>, Report> {
+    limits::check_length(text)?;
     let tokens = Tokenizer::new(&SqlDialect::PLAIN, text).tokenize_with_location();
     let tokens = tokens.map_err(|error| fail::from_tokenizer(&error, text, whole))?;
     limits::check(&tokens)?;
@@ -153,6 +159,17 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
         "CREATE" if cursor.is(&["CREATE", "MATERIALIZED", "VIEW"]) => view::materialized(cursor),
         "CREATE" if cursor.is(&["CREATE", "VIEW"]) => view::plain(cursor),
         "CREATE" if cursor.is(&["CREATE", "INDEX"]) => index::create(cursor),
+        "CREATE" if cursor.is(&["CREATE", "SECRET"]) => secret::create(cursor),
+        "CREATE" if role::is_next(cursor) => role::create(cursor),
+        "DROP" if cursor.is(&["DROP", "SECRET"]) => secret::drop(cursor),
+        "DROP" if role::is_next(cursor) => role::drop(cursor),
+        "GRANT" | "REVOKE" => grant::parse(cursor),
+        "ALTER" if cursor.is(&["ALTER", "DEFAULT", "PRIVILEGES"]) => grant::defaults(cursor),
+        "ALTER" => match role::alter(cursor)? {
+            Some(statement) => Ok(statement),
+            None => Err(unsupported::report(cursor)),
+        },
+        "REASSIGN" => role::reassign(cursor),
         "FLUSH" => {
             cursor.next();
             Ok(Statement::Flush)
