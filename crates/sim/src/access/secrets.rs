@@ -35,7 +35,7 @@ async fn values_of_secrets_and_inline_passwords_are_in_no_error_and_no_log() {
     }
     let names = rows(&root, "SELECT rolname, rolpassword FROM pg_authid").await.unwrap();
     assert_eq!(names, [[Some("root".to_owned()), None]]);
-    assert_eq!(refusal(root.simple_query("SHOW SECRET s").await).0, "42704");
+    assert_eq!(refusal(root.simple_query("SHOW CREATE SECRET s").await).0, "42601");
     server.stop().await;
     assert!(!server.logged("elderberry"), "a secret is in the log");
 }

@@ -303,6 +303,8 @@ impl<'a> Cursor<'a> {
         let name = self.object_name()?.name;
         if self.is(&["AS", "FILE"]) {
             let report = Report::unsupported("a secret as a file");
+            let report =
+                report.hint("properties.ssl.key.pem and its like take the text of a file.");
             return Err(Report { position: self.here(), ..report });
         }
         Ok(name)

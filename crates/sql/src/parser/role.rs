@@ -163,7 +163,8 @@ fn role_options(
             // Without them nothing is lost; with them something would be promised.
             if wanted && bare != "CREATEDB" {
                 let report = Report::unsupported(format!("the attribute {bare} of a role"));
-                return Err(Report { position, ..report });
+                let hint = "SUPERUSER, CREATEROLE, INHERIT and LOGIN are there.";
+                return Err(Report { position, ..report.hint(hint) });
             }
             cursor.next();
         } else {
