@@ -162,7 +162,9 @@ impl Conn {
                 continue;
             };
             let binder = millrace_sql::Binder::new(tables.catalog(), &tables, &state);
-            binder.bind_query(&query, &text, &millrace_sql::Parameters::none()).map_err(at)?;
+            let bound = binder.bind_query(&query, &text, &millrace_sql::Parameters::none());
+            // Who inserts may have more rights than who makes the table.
+            self.check_reads(&bound.map_err(at)?, None).map_err(at)?;
         }
         Ok(())
     }
