@@ -12,6 +12,7 @@
 
 mod functions;
 mod live;
+mod privileges;
 mod rewrite;
 mod tables;
 
@@ -36,7 +37,7 @@ pub use rewrite::{is_catalog_query, rewrite};
 
 /// The schema that users' relations are in.
 pub const PUBLIC: &str = "public";
-/// The owner of everything.
+/// The owner of the database and its schemas.
 const OWNER: &str = "root";
 
 /// What a relation is.
@@ -69,14 +70,66 @@ pub struct Relation {
     pub columns: SchemaRef,
     /// The SELECT of a view, the statement of an index.
     pub definition: Option<String>,
+    /// The number of the role that owns it.
+    pub owner: u32,
+    /// What others may do, an entry each as PostgreSQL writes it; None: nothing was ever granted.
+    pub acl: Option<Vec<String>>,
     /// Of an index: the number of what it is on, and its columns there, counted from 1.
     pub index: Option<(u32, Vec<i16>)>,
 }
 
-/// The relations that there are, now.
+/// A role as clients see it.
+#[derive(Clone, Debug)]
+pub struct Role {
+    /// Its number; 10 is root.
+    pub oid: u32,
+    /// Its name.
+    pub name: String,
+    /// It may do everything.
+    pub superuser: bool,
+    /// It has the rights of what it is a member of.
+    pub inherits: bool,
+    /// It may make roles.
+    pub creates_roles: bool,
+    /// It may come in.
+    pub login: bool,
+    /// The most sessions at a time, -1 for as many as the server has.
+    pub connections_max: i32,
+    /// Until when its password counts, microseconds since 1970.
+    pub valid_until: Option<i64>,
+    /// The numbers of the roles that it is a member of, and whether it may make others members.
+    pub member_of: Vec<(u32, bool)>,
+    /// What others may do with relations that it makes, an entry each.
+    pub defaults: Option<Vec<String>>,
+}
+
+/// What a right is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum On {
+    /// The relation of a number.
+    Relation(u32),
+    /// The schema of users' relations.
+    Schema,
+    /// Another schema.
+    SystemSchema,
+    /// The database.
+    Database,
+}
+
+/// The relations that there are, now, and who may use them.
 pub trait Relations: fmt::Debug + Send + Sync {
     /// All of them.
     fn relations(&self) -> Vec<Relation>;
+
+    /// All roles.
+    fn roles(&self) -> Vec<Role>;
+
+    /// What others than its owner may do in the schema of users' relations, an entry each.
+    fn schema_acl(&self) -> Vec<String>;
+
+    /// True if a role, by its number, may do something, which is named in upper case; None if there is
+    /// no such role or relation.
+    fn allows(&self, role: u32, on: On, privilege: &str) -> Option<bool>;
 }
 
 /// The catalog schemas, shared by all sessions.

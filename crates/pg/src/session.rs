@@ -10,6 +10,8 @@ use datafusion::execution::SendableRecordBatchStream;
 use millrace_types::Report;
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use crate::scram::Verifier;
+
 /// One statement of a query string.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
@@ -133,19 +135,23 @@ pub struct Login {
     pub database: String,
     /// Where the client is.
     pub peer: IpAddr,
+    /// It is encrypted.
+    pub encrypted: bool,
     /// Other startup parameters as they came: `application_name`, `options` and the like.
     pub options: Vec<(String, String)>,
 }
 
 /// What a client must prove before its session opens.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Authentication {
     /// Nothing.
     Trust,
-    /// That it knows this password (SCRAM-SHA-256).
-    Password(String),
+    /// That it knows a password (SCRAM-SHA-256).
+    Password(Box<Verifier>),
     /// Nobody comes in under this name; the client sees the same as after a wrong password.
-    Refuse,
+    Nobody(Box<Verifier>),
+    /// It is sent away at once.
+    Reject(Report),
 }
 
 /// The database, as a listener sees it.
@@ -157,8 +163,8 @@ pub trait Database: Send + Sync {
     /// Unknown user or database, too many connections, shutting down.
     async fn open(&self, login: Login) -> Result<Box<dyn Session>, Report>;
 
-    /// What a user must prove to come in from an address.
-    fn authentication(&self, user: &str, peer: IpAddr) -> Authentication;
+    /// What a client must prove to come in.
+    fn authentication(&self, login: &Login) -> Authentication;
 }
 
 /// A shared database.

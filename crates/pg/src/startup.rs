@@ -10,11 +10,6 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes};
 use millrace_types::{Report, SqlState};
-use pgwire::api::auth::Password;
-use pgwire::api::auth::sasl::SCRAM_SHA_256_METHOD;
-use pgwire::api::auth::sasl::scram::{
-    SCRAM_ITERATIONS, ScramServerAuth, gen_salted_password, random_nonce,
-};
 use pgwire::messages::ProtocolVersion;
 use pgwire::messages::startup as message;
 use pgwire::tokio::server::MaybeTls;
@@ -26,6 +21,7 @@ use crate::failure::Failure;
 use crate::frontend::Body;
 use crate::listener::Shared;
 use crate::report::{self, Severity};
+use crate::scram::{self, Exchange, Refused, Verifier};
 use crate::session::{Authentication, Login, Session};
 use crate::wire::Wire;
 
@@ -132,7 +128,8 @@ async fn negotiate(stream: TcpStream, shared: &Shared) -> io::Result<Option<(Wir
 
 async fn encrypt(wire: Wire, shared: &Shared, direct: bool) -> io::Result<Wire> {
     let refused = |reason: &str| io::Error::new(io::ErrorKind::InvalidData, reason.to_owned());
-    let acceptor = shared.tls.as_ref().ok_or_else(|| refused("TLS is not configured"))?;
+    let tls = shared.tls.as_ref().ok_or_else(|| refused("TLS is not configured"))?;
+    let acceptor = tls.acceptor();
     let Some(MaybeTls::Plain(stream)) = wire.into_stream() else {
         return Err(refused("received unencrypted data after SSL request"));
     };
@@ -150,21 +147,50 @@ async fn admit(
     peer: SocketAddr,
     shared: &Shared,
 ) -> Result<Entrant, Failure> {
-    let (version, login) = read_startup(wire, packet, peer)?;
+    let (version, mut login) = read_startup(wire, packet, peer)?;
+    login.encrypted = wire.is_encrypted();
+    authenticate(wire, &login, shared).await?;
     let permit = Arc::clone(&shared.sessions).try_acquire_owned().map_err(|_| {
         let message = "sorry, too many clients already";
         Failure::Session(Report::new(SqlState::TOO_MANY_CONNECTIONS, message))
     })?;
-    let asked = shared.database.authentication(&login.user, login.peer);
-    if asked != Authentication::Trust {
-        let password = match asked {
-            Authentication::Password(password) => Some(password),
-            Authentication::Trust | Authentication::Refuse => None,
-        };
-        scram(wire, &login.user, password).await?;
-    }
     wire.put(&message::Authentication::Ok)?;
     Ok(Entrant { login, version, permit })
+}
+
+/// Has the client prove what the database asks for. Who fails is logged, and waits the next time.
+async fn authenticate(wire: &mut Wire, login: &Login, shared: &Shared) -> Result<(), Failure> {
+    let failed = |report: Report| {
+        tracing::warn!(user = ?clipped(&login.user), address = %login.peer, %report, "login failed");
+        Err(Failure::Session(report))
+    };
+    let (verifier, known) = match shared.database.authentication(login) {
+        Authentication::Trust => return Ok(()),
+        Authentication::Reject(report) => return failed(report),
+        Authentication::Password(verifier) => (*verifier, true),
+        Authentication::Nobody(verifier) => (*verifier, false),
+    };
+    if shared.attempts.turn(login.peer, &login.user).await.is_err() {
+        let message = "too many failed logins of this user from this address";
+        let report = Report::new(SqlState::INVALID_AUTHORIZATION, message);
+        return failed(report.hint("Wait a few seconds."));
+    }
+    match scram(wire, verifier, known).await? {
+        true => {
+            shared.attempts.succeeded(login.peer, &login.user);
+            Ok(())
+        }
+        false => {
+            shared.attempts.failed(login.peer, &login.user);
+            let message = format!("password authentication failed for user \"{}\"", login.user);
+            failed(Report::new(SqlState::INVALID_PASSWORD, message))
+        }
+    }
+}
+
+/// A name as it goes into the log: who writes it may write anything.
+fn clipped(user: &str) -> String {
+    user.chars().take(64).collect()
 }
 
 fn read_startup(
@@ -222,39 +248,33 @@ fn login(mut options: Vec<(String, String)>, peer: SocketAddr) -> Result<Login, 
         user,
         database: database.unwrap_or_else(|| DEFAULT_DATABASE.to_owned()),
         peer: peer.ip().to_canonical(),
+        encrypted: false,
         options,
     })
 }
 
-/// SCRAM-SHA-256; without a password it goes the whole way and fails at the end.
-async fn scram(wire: &mut Wire, user: &str, password: Option<String>) -> Result<(), Failure> {
-    let wrong = || {
-        let message = format!("password authentication failed for user \"{user}\"");
-        Failure::Session(Report::new(SqlState::INVALID_PASSWORD, message))
-    };
-    wire.put(&message::Authentication::SASL(vec![SCRAM_SHA_256_METHOD.to_owned()]))?;
+/// SCRAM-SHA-256: true if the client knows the password; of a name that is not `known` nobody does.
+async fn scram(wire: &mut Wire, verifier: Verifier, known: bool) -> Result<bool, Failure> {
+    wire.put(&message::Authentication::SASL(vec![scram::METHOD.to_owned()]))?;
     let mut first = Body(answer(wire).await?);
     let method = first.text().map_err(Failure::Session)?;
-    if method != SCRAM_SHA_256_METHOD {
+    if method != scram::METHOD {
         return Err(Failure::protocol("client selected an invalid SASL authentication mechanism"));
     }
     let first = first.value().map_err(Failure::Session)?.unwrap_or_default();
-    let salt = random_nonce().into_bytes();
-    let known = password.is_some();
-    let salted =
-        gen_salted_password(&password.unwrap_or_else(random_nonce), &salt, SCRAM_ITERATIONS);
-    let invalid = |_| Failure::protocol("malformed SCRAM message");
-    let (reply, waiting) = ScramServerAuth::new()
-        .on_client_first_message(&first, Password::new(Some(salt), salted))
-        .map_err(invalid)?;
-    wire.put(&message::Authentication::SASLContinue(reply.into()))?;
+    let malformed = || Failure::protocol("malformed SCRAM message");
+    let nonce = scram::nonce().map_err(io::Error::other)?;
+    let (exchange, reply) = Exchange::begin(verifier, &first, &nonce).map_err(|_| malformed())?;
+    wire.put(&message::Authentication::SASLContinue(reply.into_bytes().into()))?;
     let last = answer(wire).await?;
-    let proven = waiting.on_client_final_message(&last).map_err(|_| wrong())?;
-    if !known {
-        return Err(wrong());
+    match exchange.finish(&last) {
+        Ok(proven) if known => {
+            wire.put(&message::Authentication::SASLFinal(proven.into_bytes().into()))?;
+            Ok(true)
+        }
+        Ok(_) | Err(Refused::Wrong) => Ok(false),
+        Err(Refused::Malformed) => Err(malformed()),
     }
-    wire.put(&message::Authentication::SASLFinal(proven.into()))?;
-    Ok(())
 }
 
 /// The client's next authentication message.

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::{Config, Error, serve};
+use crate::{Config, serve};
 use database::TestDatabase;
 
 /// A running listener; dropping it ends it.
@@ -20,7 +20,7 @@ struct Server {
     address: SocketAddr,
     database: Arc<TestDatabase>,
     shutdown: watch::Sender<bool>,
-    served: JoinHandle<Result<(), Error>>,
+    served: JoinHandle<()>,
 }
 
 impl Server {

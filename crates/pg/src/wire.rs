@@ -43,6 +43,11 @@ impl Wire {
         self.incoming.is_empty().then_some(self.stream)
     }
 
+    /// True once TLS has begun.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        matches!(self.stream, MaybeTls::Tls(_))
+    }
+
     /// The next message after startup; None at the end of the stream.
     pub(crate) async fn frame(&mut self, bytes_max: usize) -> io::Result<Option<Frame>> {
         if !self.fill(5).await? {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use millrace_types::Concealed;
 use serde::Deserialize;
 
 use crate::log::LogFormat;
@@ -24,7 +25,7 @@ pub enum StoreKind {
 }
 
 /// Options as they are written: each may be absent.
-#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[derive(Args, Clone, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Options {
     /// TOML file with any of these options
@@ -69,18 +70,24 @@ pub struct Options {
     /// How the log on standard error is written [default: text]
     #[arg(long, env = "MILLRACE_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
-    /// Address for health checks and metrics over HTTP; off without it
+    /// Address for health checks and metrics over HTTP, off without it; beyond loopback it asks for a user's password
     #[arg(long, env = "MILLRACE_HTTP", value_name = "ADDRESS:PORT", value_parser = address)]
     #[serde(default, deserialize_with = "address_text")]
     pub http: Option<SocketAddr>,
-    /// Password of the user root (SCRAM-SHA-256); without it only loopback clients may connect
+    /// Password of the user root (SCRAM-SHA-256), in place of one that ALTER USER has set
     #[arg(long, env = "MILLRACE_PASSWORD", hide_env_values = true, value_name = "PASSWORD")]
     pub password: Option<String>,
-    /// Listen beyond loopback without a password
+    /// Let users without a password in from beyond loopback, and anybody ask over HTTP
     #[arg(long)]
     #[serde(default)]
     pub insecure: bool,
-    /// Certificate chain for TLS (PEM), together with --tls-key
+    /// Rules of who may come in from where, as in pg_hba.conf; read again on SIGHUP
+    #[arg(long, env = "MILLRACE_HBA_FILE", value_name = "FILE")]
+    pub hba_file: Option<PathBuf>,
+    /// Sessions at a time, three of them for superusers alone [default: 1000]
+    #[arg(long, env = "MILLRACE_MAX_CONNECTIONS", value_name = "N")]
+    pub max_connections: Option<usize>,
+    /// Certificate chain for TLS (PEM), read again on SIGHUP, together with --tls-key
     #[arg(long, env = "MILLRACE_TLS_CERT", value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
     /// Private key for TLS (PEM)
@@ -116,9 +123,13 @@ pub struct Config {
     /// Address for HTTP.
     pub http: Option<SocketAddr>,
     /// Password of root.
-    pub password: Option<String>,
-    /// Clients from beyond loopback may come in without a password.
+    pub password: Option<Concealed>,
+    /// Users without a password come in from beyond loopback, too.
     pub insecure: bool,
+    /// Rules of who may come in.
+    pub hba_file: Option<PathBuf>,
+    /// Sessions at a time, at least 10.
+    pub max_connections: usize,
     /// Certificate chain and key.
     pub tls: Option<(PathBuf, PathBuf)>,
 }
@@ -134,7 +145,7 @@ pub enum ConfigError {
     Parse(PathBuf, String),
     /// Anybody could come in.
     #[error(
-        "refusing to listen on {0} without authentication: set MILLRACE_PASSWORD, or say --insecure"
+        "refusing to listen on {0} without authentication: set MILLRACE_PASSWORD, give a user a password, or say --insecure"
     )]
     Open(SocketAddr),
     /// A value out of range.
@@ -163,14 +174,10 @@ impl Options {
         // An empty password would let anybody in.
         let password = self.password.or(file.password).filter(|password| !password.is_empty());
         let insecure = self.insecure || file.insecure;
-        if !listen.ip().is_loopback() && password.is_none() && !insecure {
-            return Err(ConfigError::Open(listen));
-        }
         let http = self.http.or(file.http);
-        if let Some(http) = http.filter(|http| !http.ip().is_loopback() && !insecure) {
-            return Err(ConfigError::Value(format!(
-                "refusing to serve HTTP on {http}: it has no authentication, say --insecure to do so"
-            )));
+        let max_connections = self.max_connections.or(file.max_connections).unwrap_or(1_000);
+        if !(10..=100_000).contains(&max_connections) {
+            return Err(ConfigError::Value("max-connections must be 10 to 100000".into()));
         }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = self.workers.or(file.workers).unwrap_or(cores);
@@ -204,8 +211,10 @@ impl Options {
             kept_age: self.kept_age.or(file.kept_age).unwrap_or(KEPT_AGE),
             log_format: self.log_format.or(file.log_format).unwrap_or_default(),
             http,
-            password,
+            password: password.map(Concealed::new),
             insecure,
+            hba_file: self.hba_file.or(file.hba_file),
+            max_connections,
             tls,
         })
     }
@@ -294,16 +303,6 @@ mod tests {
         assert!(size("much").is_err() && size("1PB").is_err());
         assert!(address("localhost:1").unwrap().ip().is_loopback());
         assert!(address("localhost").is_err() && address("127.0.0.1:x").is_err());
-    }
-
-    #[test]
-    fn an_open_address_needs_a_password_or_insecure() {
-        let open = || Options { listen: "0.0.0.0:1".parse().ok(), ..Options::default() };
-        assert!(matches!(open().resolve(), Err(ConfigError::Open(_))));
-        let empty = Options { password: Some(String::new()), ..open() };
-        assert!(matches!(empty.resolve(), Err(ConfigError::Open(_))));
-        assert!(Options { password: Some("x".into()), ..open() }.resolve().is_ok());
-        assert!(Options { insecure: true, ..open() }.resolve().is_ok());
     }
 
     #[test]

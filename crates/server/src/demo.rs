@@ -92,6 +92,7 @@ async fn show(database: &Sessions, options: &Options, address: SocketAddr) -> Re
         user: "root".into(),
         database: "dev".into(),
         peer: address.ip(),
+        encrypted: false,
         options: Vec::new(),
     };
     let mut session = database.open(login).await?;

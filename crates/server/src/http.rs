@@ -1,4 +1,5 @@
-//! HTTP for machines: `/healthz`, `/readyz` and `/metrics` in Prometheus' text format.
+//! HTTP for machines: `/healthz`, `/readyz` and `/metrics` in Prometheus' text format. Who may ask is in
+//! [`crate::http_login`].
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -8,12 +9,14 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::middleware;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::error::ServerError;
+use crate::http_login;
 use crate::metrics;
 use crate::shared::Shared;
 
@@ -23,7 +26,9 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stopped: watc
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(figures))
-        .with_state(shared);
+        .with_state(shared.clone())
+        .layer(middleware::from_fn_with_state(shared, http_login::check))
+        .into_make_service_with_connect_info::<SocketAddr>();
     let end = async move {
         // The sender is gone when the server has ended.
         drop(stopped.wait_for(|stop| *stop).await);

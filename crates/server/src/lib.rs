@@ -4,12 +4,14 @@
 //! what a client talks to; [`serving`] are the tables that its queries read. They meet in
 //! [`shared::Shared`].
 
+pub mod access;
 pub mod clock;
 pub mod config;
 pub mod coordinator;
 pub mod demo;
 pub mod error;
 pub mod http;
+mod http_login;
 pub mod log;
 pub mod memory;
 pub mod metrics;

@@ -44,7 +44,7 @@ pub fn check(dir: &Path) -> Result<(), ServerError> {
     if count > 0 {
         return Err(ServerError::Unsound(dir.display().to_string(), count));
     }
-    crate::coordinator::catalog_of(checked.catalog)?;
+    crate::coordinator::catalog_of(&checked.catalog)?;
     say("sound")
 }
 

@@ -1,8 +1,10 @@
 //! `millrace serve`: opens the data directory, recovers, listens, and ends on SIGTERM or Ctrl-C.
 
+use std::fs::Permissions;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +14,10 @@ use millrace_types::STACK_BYTES;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::access::Guard;
 use crate::clock::Clock;
 use crate::config::{Config, Options, StoreKind};
-use crate::coordinator::{Coordinator, Message, load_catalog, logged_now};
+use crate::coordinator::{Coordinator, Message, load_catalog, logged_now, login_nonce};
 use crate::error::ServerError;
 use crate::session::Sessions;
 use crate::shared::Shared;
@@ -73,11 +76,14 @@ pub fn start(config: Config) -> Result<Server, ServerError> {
         StoreKind::Sled => MetaKind::Sled,
     };
     let store = Store::open(&config.data_dir, kind)?;
+    keep_private(&config.data_dir);
     store.set_cache_bytes((config.memory_limit / 16).clamp(8 << 20, 256 << 20));
     let clock = Clock::start(logged_now(&store)?);
     let catalog = load_catalog(&store)?;
+    let guard = Guard::new(&config, login_nonce(&store)?)?;
+    guard.check_open(&config, &catalog)?;
     let (inbox, messages) = crossbeam_channel::unbounded();
-    let shared = Arc::new(Shared::new(config.clone(), store, clock, catalog, inbox));
+    let shared = Arc::new(Shared::new(config.clone(), store, clock, catalog, guard, inbox));
     let coordinator = Coordinator::start(shared.clone(), messages)?;
     let coordinator = std::thread::Builder::new()
         .name("coordinator".into())
@@ -87,29 +93,28 @@ pub fn start(config: Config) -> Result<Server, ServerError> {
     let (stop, stopped) = watch::channel(false);
     let address = listener.local_addr()?;
     let database: SharedDatabase = Arc::new(runtime.block_on(Sessions::new(shared.clone()))?);
-    let tls = config.tls.map(|(certificate, key)| millrace_pg::Tls { certificate, key });
-    let wire = millrace_pg::Config { tls, ..millrace_pg::Config::default() };
+    let wire = millrace_pg::Config {
+        tls: shared.guard.certificate.clone(),
+        connections_max: config.max_connections,
+        attempts: shared.guard.attempts.clone(),
+    };
     if let Some(page) = page {
         tracing::info!(address = %page.local_addr()?, "serving HTTP");
         runtime.spawn(http::serve(page, shared.clone(), stopped.clone()));
     }
-    let listener = runtime.spawn(async move {
-        // Only the TLS files can fail, before the first connection.
-        if let Err(error) = millrace_pg::serve(listener, database, wire, stopped).await {
-            die(&ServerError::Tls(error.to_string()));
-        }
-    });
+    let listener = runtime.spawn(millrace_pg::serve(listener, database, wire, stopped));
     Ok(Server { address, shared, runtime, coordinator, stop, listener })
 }
 
 impl Server {
-    /// Waits for SIGTERM, SIGINT or the end of the coordinator, then stops.
+    /// Waits for SIGTERM, SIGINT or the end of the coordinator, then stops. SIGHUP has certificate and
+    /// rules read again.
     ///
     /// # Errors
     /// What ended the coordinator.
     pub fn wait(self) -> Result<(), ServerError> {
         let listening = || tracing::info!("listening on {}", self.address);
-        self.runtime.block_on(signal(listening))?;
+        self.runtime.block_on(signal(listening, || self.shared.guard.reload()))?;
         tracing::info!("stopping");
         self.stop()
     }
@@ -138,6 +143,13 @@ impl Server {
 impl ServerError {
     fn listen(address: SocketAddr) -> impl FnOnce(std::io::Error) -> ServerError {
         move |error| ServerError::Listen { address, error }
+    }
+}
+
+/// Secrets and what proves passwords are in the directory: it is for its owner alone.
+fn keep_private(data_dir: &Path) {
+    if let Err(error) = std::fs::set_permissions(data_dir, Permissions::from_mode(0o700)) {
+        tracing::warn!(%error, "others may be able to read the data directory");
     }
 }
 
@@ -179,15 +191,18 @@ fn guarded() -> bool {
     millrace_dataflow::chain::is_evaluating()
 }
 
-/// Waits for a signal; says when it would see one.
-async fn signal(ready: impl FnOnce()) -> Result<(), ServerError> {
+/// Waits for a signal to end; says when it would see one, and does what SIGHUP asks for.
+async fn signal(ready: impl FnOnce(), reload: impl Fn()) -> Result<(), ServerError> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     ready();
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => reload(),
+        }
     }
-    Ok(())
 }

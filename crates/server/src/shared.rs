@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crossbeam_channel::Sender;
 use millrace_dataflow::ingest::PartitionCut;
 use millrace_dataflow::runtime::Figures;
-use millrace_sql::Catalog;
 use millrace_sql::ast::ObjectKind;
+use millrace_sql::{Catalog, RoleId};
 use millrace_storage::{Store, Table};
 use millrace_types::{Epoch, ObjectId, PartitionId, Ts};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
+use crate::access::Guard;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::coordinator::Message;
@@ -110,6 +111,8 @@ pub struct JobStatus {
     pub id: ObjectId,
     /// The view's name.
     pub view: String,
+    /// Whose it is.
+    pub owner: RoleId,
     /// What it will be: a view, a table that a topic fills, an index.
     pub kind: ObjectKind,
     /// Where it stands.
@@ -264,6 +267,8 @@ pub struct Shared {
     pub connections: Connections,
     /// The last epoch with an acknowledged change of a table.
     pub changed_at: AtomicU64,
+    /// Who may come in.
+    pub guard: Guard,
     catalog: RwLock<Arc<Catalog>>,
     /// Held by the statement that changes a table.
     table_locks: Mutex<BTreeMap<ObjectId, Arc<tokio::sync::Mutex<()>>>>,
@@ -278,6 +283,7 @@ impl Shared {
         store: Arc<Store>,
         clock: Clock,
         catalog: Catalog,
+        guard: Guard,
         inbox: Sender<Message>,
     ) -> Shared {
         Shared {
@@ -288,6 +294,7 @@ impl Shared {
             changes: watch::Sender::new(0),
             inbox,
             connections: Connections::default(),
+            guard,
             changed_at: AtomicU64::default(),
             catalog: RwLock::new(Arc::new(catalog)),
             table_locks: Mutex::default(),

@@ -86,7 +86,25 @@ pub(crate) fn connect(
     clock: &Clock,
     source: &Source,
 ) -> Result<Arc<dyn Connector>, SourceError> {
-    Ok(Arc::from(millrace_connectors::connect(&definition(anchors, clock, source)?)?))
+    let connected = millrace_connectors::connect(&definition(anchors, clock, source)?);
+    connected.map(Arc::from).map_err(|error| without_secrets(error, source))
+}
+
+/// The error without the values of secrets and of confidential options, which it may repeat.
+fn without_secrets(error: SourceError, source: &Source) -> SourceError {
+    let hidden = |(name, _): &(&String, &String)| {
+        source.secrets.contains_key(*name) || millrace_sql::is_confidential(name)
+    };
+    let values = source.options.iter().filter(hidden).map(|(_, value)| value);
+    let values: Vec<&String> = values.filter(|value| !value.is_empty()).collect();
+    let masked = |reason: String| {
+        values.iter().fold(reason, |reason, value| reason.replace(value.as_str(), "********"))
+    };
+    match error {
+        SourceError::Unreachable(reason) => SourceError::Unreachable(masked(reason)),
+        SourceError::Gone(reason) => SourceError::Gone(masked(reason)),
+        SourceError::Invalid(reason) => SourceError::Invalid(masked(reason)),
+    }
 }
 
 /// How long a source may take to answer at CREATE.
@@ -101,7 +119,8 @@ pub(crate) fn infer(
     source: &Source,
     timeout: Duration,
 ) -> Result<Vec<(String, SqlType)>, SourceError> {
-    millrace_connectors::infer(&definition(Vec::new(), clock, source)?, timeout)
+    let found = millrace_connectors::infer(&definition(Vec::new(), clock, source)?, timeout);
+    found.map_err(|error| without_secrets(error, source))
 }
 
 fn definition(

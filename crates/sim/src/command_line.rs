@@ -43,6 +43,8 @@ async fn version_and_help_answer() {
         "--insecure",
         "--kept-rows",
         "--log-format",
+        "--hba-file",
+        "--max-connections",
     ] {
         assert!(help.contains(option), "{option} is not in the help:\n{help}");
     }
@@ -101,7 +103,7 @@ async fn listening_beyond_loopback_needs_a_password_or_insecure() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_is_asked_for_when_there_is_one() {
-    let mut server = Server::new(&["--password", "secret"]);
+    let mut server = Server::new(&["--password", "secret"]).expecting("login failed");
     server.start().await;
     let address = (*server.address().borrow()).unwrap();
     let mut config = tokio_postgres::Config::new();

@@ -11,6 +11,8 @@ pub mod tpch;
 pub mod wait;
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod clients;
 #[cfg(test)]
 mod command_line;

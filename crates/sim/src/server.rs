@@ -248,6 +248,17 @@ impl Server {
         status
     }
 
+    /// Has the process read certificate and rules again (SIGHUP).
+    ///
+    /// # Panics
+    /// If none runs.
+    pub async fn hang_up(&self) {
+        let id = self.process.as_ref().and_then(|process| process.child.id());
+        let id = id.expect("a process to signal").to_string();
+        let sent = Command::new("kill").args(["-HUP", &id]).status().await;
+        assert!(sent.is_ok_and(|status| status.success()), "SIGHUP is sent");
+    }
+
     /// Stops the process in good order.
     ///
     /// # Panics

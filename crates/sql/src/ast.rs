@@ -2,7 +2,11 @@
 //!
 //! Names carry their position in the text, so that the binder can point at them.
 
+mod access;
+
 use datafusion::sql::sqlparser::ast::{DataType, Expr, Query, Statement as SqlStatement};
+
+pub use access::{Access, AlterRole, Grant, GrantedOn, RoleName, RoleOptions, SecretDef, Targets};
 
 /// A folded name and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +52,8 @@ pub enum Statement {
     Explain(Explain),
     /// `SELECT`, `VALUES`, `WITH`
     Query(Box<Query>),
+    /// Roles, grants, owners and secrets.
+    Access(Box<Access>),
     /// What concerns the session or its transaction only.
     Session(Session),
 }
@@ -217,8 +223,10 @@ pub struct IncludeItem {
 pub struct OptionItem {
     /// Dotted, in lower case unless quoted.
     pub name: Name,
-    /// A string's content, or a number or word as written.
+    /// A string's content, or a number or word as written; the name of a secret.
     pub value: String,
+    /// `name = SECRET value`
+    pub is_secret: bool,
     /// Where the value stands.
     pub value_position: Option<usize>,
 }
@@ -367,6 +375,8 @@ pub enum Show {
     Sinks,
     /// `SHOW JOBS`
     Jobs,
+    /// `SHOW SECRETS`: their names
+    Secrets,
     /// `SHOW ALL`: every setting
     All,
     /// `SHOW CREATE kind name`
@@ -474,6 +484,7 @@ impl Statement {
             Statement::Describe(_) => "DESCRIBE",
             Statement::Explain(_) => "EXPLAIN",
             Statement::Query(_) => "SELECT",
+            Statement::Access(access) => access.tag(),
             Statement::Session(session) => session.tag(),
         }
     }
@@ -491,6 +502,7 @@ impl Statement {
                 | Statement::CreateIndex(_)
                 | Statement::Drop(_)
                 | Statement::Alter(_)
+                | Statement::Access(_)
                 | Statement::CancelJob(_)
         )
     }

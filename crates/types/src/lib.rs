@@ -2,6 +2,7 @@
 //!
 //! Nothing here does I/O, waits or knows a clock; each module holds one idea.
 
+mod concealed;
 mod delta;
 mod epoch;
 mod hidden;
@@ -17,6 +18,7 @@ mod sqltype;
 mod vnode;
 mod wire;
 
+pub use concealed::Concealed;
 pub use delta::{Delta, DeltaError, concat_deltas};
 pub use epoch::{Epoch, Ts};
 pub use hidden::{DELETED_COLUMN, OFFSET_COLUMN, PARTITION_COLUMN, is_hidden};

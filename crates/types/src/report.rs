@@ -90,6 +90,12 @@ states! {
     INVALID_AUTHORIZATION = "28000";
     /// Wrong password.
     INVALID_PASSWORD = "28P01";
+    /// The user may not do this.
+    INSUFFICIENT_PRIVILEGE = "42501";
+    /// A grant that cannot be.
+    INVALID_GRANT_OPERATION = "0LP01";
+    /// The object is in use by this very session.
+    OBJECT_IN_USE = "55006";
     /// Other objects depend on the one to drop.
     DEPENDENT_OBJECTS_STILL_EXIST = "2BP01";
     /// The prepared statement does not exist.

@@ -1,6 +1,6 @@
 //! The functions on the session, the system and the catalog that PostgreSQL has and DataFusion not.
 //!
-//! Most are constants: Millrace has one owner, no privileges and no comments to tell of.
+//! Most are constants: Millrace has no comments to tell of. Who may do what is in [`super::privileges`].
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -16,14 +16,16 @@ use datafusion::logical_expr::{
 };
 use millrace_types::{Report, SqlState};
 
-use super::{OWNER, PUBLIC, Relations};
+use super::{PUBLIC, Relations};
 use crate::settings;
 
 /// Whose session asks.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// The user's name.
+    /// The name of the role whose rights count.
     pub user: String,
+    /// The name of the user that came in.
+    pub session_user: String,
     /// The database's name.
     pub database: String,
     /// Its settings.
@@ -43,7 +45,8 @@ pub trait Settings: fmt::Debug + Send + Sync {
 }
 
 /// Computes a call's result.
-type Body = Arc<dyn Fn(&[ColumnarValue], usize) -> DfResult<ColumnarValue> + Send + Sync>;
+pub(super) type Body =
+    Arc<dyn Fn(&[ColumnarValue], usize) -> DfResult<ColumnarValue> + Send + Sync>;
 
 /// A function of any arguments.
 struct Function {
@@ -91,7 +94,12 @@ impl ScalarUDFImpl for Function {
     }
 }
 
-fn function(name: &str, volatility: Volatility, returns: DataType, body: Body) -> ScalarUDF {
+pub(super) fn function(
+    name: &str,
+    volatility: Volatility,
+    returns: DataType,
+    body: Body,
+) -> ScalarUDF {
     let any = vec![TypeSignature::Nullary, TypeSignature::VariadicAny];
     let signature = Signature::one_of(any, volatility);
     ScalarUDF::new_from_impl(Function { name: name.to_owned(), signature, returns, body })
@@ -139,19 +147,13 @@ const ZEROS: [&str; 5] = [
     "pg_database_size",
 ];
 
-/// Functions that are true: everybody may do everything, and sees it.
-const TRUE: [&str; 17] = [
-    "has_table_privilege",
-    "has_schema_privilege",
-    "has_database_privilege",
-    "has_any_column_privilege",
-    "has_column_privilege",
+/// Functions that are true: everybody may call everything, and sees it.
+const TRUE: [&str; 11] = [
     "has_function_privilege",
     "has_sequence_privilege",
     "has_type_privilege",
     "has_language_privilege",
     "has_tablespace_privilege",
-    "pg_has_role",
     "pg_type_is_visible",
     "pg_function_is_visible",
     "pg_collation_is_visible",
@@ -168,13 +170,12 @@ pub(super) fn all(client: &Client, relations: &Arc<dyn Relations>) -> Vec<Scalar
     let mut all = vec![
         constant("version", text(&settings::version())),
         constant("current_user", text(&client.user)),
-        constant("session_user", text(&client.user)),
+        constant("session_user", text(&client.session_user)),
         constant("user", text(&client.user)),
         constant("current_role", text(&client.user)),
         constant("current_database", text(&client.database)),
         constant("current_catalog", text(&client.database)),
         constant("current_schema", text(PUBLIC)),
-        constant("pg_get_userbyid", text(OWNER)),
         constant("pg_encoding_to_char", text("UTF8")),
         constant("pg_client_encoding", text("UTF8")),
         constant("pg_my_temp_schema", ScalarValue::Int32(Some(0))),
@@ -187,6 +188,7 @@ pub(super) fn all(client: &Client, relations: &Arc<dyn Relations>) -> Vec<Scalar
         definition("pg_get_indexdef", relations),
         to_regclass(relations),
     ];
+    all.extend(super::privileges::all(client, relations));
     all.extend(NULLS.map(|name| constant(name, ScalarValue::Utf8(None))));
     all.extend(EMPTY.map(|name| constant(name, text(""))));
     all.extend(ZEROS.map(|name| constant(name, ScalarValue::Int64(Some(0)))));
@@ -211,17 +213,17 @@ fn argument(
     args.get(at).ok_or_else(missing)?.cast_to(wanted, None)?.into_array(rows)
 }
 
-fn texts(args: &[ColumnarValue], at: usize, rows: usize) -> DfResult<StringArray> {
+pub(super) fn texts(args: &[ColumnarValue], at: usize, rows: usize) -> DfResult<StringArray> {
     Ok(argument(args, at, rows, &DataType::Utf8)?.as_string::<i32>().clone())
 }
 
 /// The relation numbers of an argument; text that is a number counts.
-fn oids(args: &[ColumnarValue], rows: usize) -> DfResult<Vec<Option<u32>>> {
+pub(super) fn oids(args: &[ColumnarValue], rows: usize) -> DfResult<Vec<Option<u32>>> {
     let array = argument(args, 0, rows, &DataType::Int64)?;
     Ok(array.as_primitive::<Int64Type>().iter().map(|oid| u32::try_from(oid?).ok()).collect())
 }
 
-fn array(array: impl Array + 'static) -> DfResult<ColumnarValue> {
+pub(super) fn array(array: impl Array + 'static) -> DfResult<ColumnarValue> {
     Ok(ColumnarValue::Array(Arc::new(array)))
 }
 

@@ -2,24 +2,34 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Int16Array, Int32Array, RecordBatch, StringArray};
+use arrow::array::{
+    ArrayRef, BooleanArray, Int16Array, Int32Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
+};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::common::Result as DfResult;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
-use millrace_types::SqlType;
+use millrace_types::{SqlType, TIME_ZONE, timestamptz};
 
-use super::{Relation, RelationKind, Relations};
+use super::privileges::list;
+use super::{Relation, RelationKind, Relations, Role};
 use crate::types;
 
 /// Schemas and their numbers in `pg_namespace`.
-pub(super) const SCHEMAS: [(&str, i32); 4] =
-    [("pg_catalog", 11), ("public", 2200), ("information_schema", 13_000), ("millrace", 13_001)];
+pub(super) const SCHEMAS: [(&str, i32); 4] = [
+    ("pg_catalog", 11),
+    ("public", PUBLIC_OID),
+    ("information_schema", 13_000),
+    ("millrace", 13_001),
+];
+/// The number of the schema of users' relations.
+pub(super) const PUBLIC_OID: i32 = 2200;
 
-/// Makes a batch of a snapshot of the relations.
-type Rows = fn(&SchemaRef, &[Relation]) -> DfResult<RecordBatch>;
+/// Makes a batch of what there is now.
+type Rows = fn(&SchemaRef, &dyn Relations) -> DfResult<RecordBatch>;
 
 /// A list as a table.
 #[derive(Debug)]
@@ -35,7 +45,7 @@ impl PartitionStream for Live {
     }
 
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let batch = (self.rows)(&self.schema, &self.relations.relations());
+        let batch = (self.rows)(&self.schema, self.relations.as_ref());
         let stream = futures::stream::once(std::future::ready(batch));
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), stream))
     }
@@ -67,8 +77,17 @@ pub(super) fn relations(relations: &Arc<dyn Relations>) -> DfResult<StreamingTab
         ("index_keys", DataType::Utf8),
         ("index_width", DataType::Int16),
         ("has_index", DataType::Boolean),
+        ("owner", DataType::Int32),
+        ("owner_name", DataType::Utf8),
+        ("acl", texts()),
     ];
-    table(&fields, relations, |schema, relations| {
+    table(&fields, relations, |schema, live| {
+        let (relations, roles) = (&live.relations(), live.roles());
+        let owner = |relation: &Relation| {
+            let found = roles.iter().find(|role| role.oid == relation.owner)?;
+            Some(found.name.clone())
+        };
+        let acl: Vec<_> = relations.iter().map(|relation| relation.acl.clone()).collect();
         let keys = |relation: &Relation| {
             let (_, keys) = relation.index.as_ref()?;
             Some(keys.iter().map(i16::to_string).collect::<Vec<_>>().join(" "))
@@ -105,6 +124,9 @@ pub(super) fn relations(relations: &Arc<dyn Relations>) -> DfResult<StreamingTab
                     .map(|one| Some(indexed.contains(&one.oid)))
                     .collect::<BooleanArray>(),
             ),
+            Arc::new(relations.iter().map(|one| number(one.owner)).collect::<Int32Array>()),
+            Arc::new(relations.iter().map(owner).collect::<StringArray>()),
+            list(&acl),
         ];
         Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
     })
@@ -126,7 +148,8 @@ pub(super) fn columns(relations: &Arc<dyn Relations>) -> DfResult<StreamingTable
         ("precision", DataType::Int32),
         ("scale", DataType::Int32),
     ];
-    table(&fields, relations, |schema, relations| {
+    table(&fields, relations, |schema, live| {
+        let relations = &live.relations();
         let mut all: Vec<(&Relation, usize, &Field)> = Vec::new();
         for relation in relations {
             let fields = relation.columns.fields().iter().enumerate();
@@ -173,6 +196,73 @@ pub(super) fn columns(relations: &Arc<dyn Relations>) -> DfResult<StreamingTable
         ];
         Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
     })
+}
+
+/// One row a role.
+pub(super) fn roles(relations: &Arc<dyn Relations>) -> DfResult<StreamingTable> {
+    let fields = [
+        ("oid", DataType::Int32),
+        ("name", DataType::Utf8),
+        ("superuser", DataType::Boolean),
+        ("inherits", DataType::Boolean),
+        ("creates_roles", DataType::Boolean),
+        ("login", DataType::Boolean),
+        ("connections", DataType::Int32),
+        ("valid_until", timestamptz()),
+        ("defaults", texts()),
+    ];
+    table(&fields, relations, |schema, live| {
+        let roles = live.roles();
+        let flag = |value: fn(&Role) -> bool| -> ArrayRef {
+            Arc::new(roles.iter().map(|role| Some(value(role))).collect::<BooleanArray>())
+        };
+        let until = roles.iter().map(|role| role.valid_until);
+        let until = until.collect::<TimestampMicrosecondArray>().with_timezone(TIME_ZONE);
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(roles.iter().map(|role| number(role.oid)).collect::<Int32Array>()),
+            Arc::new(roles.iter().map(|role| Some(&role.name)).collect::<StringArray>()),
+            flag(|role| role.superuser),
+            flag(|role| role.inherits),
+            flag(|role| role.creates_roles),
+            flag(|role| role.login),
+            Arc::new(roles.iter().map(|role| Some(role.connections_max)).collect::<Int32Array>()),
+            Arc::new(until),
+            list(&roles.iter().map(|role| role.defaults.clone()).collect::<Vec<_>>()),
+        ];
+        Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
+    })
+}
+
+/// One row a membership.
+pub(super) fn members(relations: &Arc<dyn Relations>) -> DfResult<StreamingTable> {
+    let fields =
+        [("role", DataType::Int32), ("member", DataType::Int32), ("admin", DataType::Boolean)];
+    table(&fields, relations, |schema, live| {
+        let roles = live.roles();
+        let all = roles.iter().flat_map(|role| {
+            role.member_of.iter().map(|(group, admin)| (*group, role.oid, *admin))
+        });
+        let all: Vec<(u32, u32, bool)> = all.collect();
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(all.iter().map(|one| number(one.0)).collect::<Int32Array>()),
+            Arc::new(all.iter().map(|one| number(one.1)).collect::<Int32Array>()),
+            Arc::new(all.iter().map(|one| Some(one.2)).collect::<BooleanArray>()),
+        ];
+        Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
+    })
+}
+
+/// One row: what is granted in the schema of users' relations.
+pub(super) fn schema_acl(relations: &Arc<dyn Relations>) -> DfResult<StreamingTable> {
+    table(&[("namespace", DataType::Int32), ("acl", texts())], relations, |schema, live| {
+        let oid: ArrayRef = Arc::new(Int32Array::from(vec![PUBLIC_OID]));
+        let acl = list(&[Some(live.schema_acl())]);
+        Ok(RecordBatch::try_new(Arc::clone(schema), vec![oid, acl])?)
+    })
+}
+
+fn texts() -> DataType {
+    DataType::new_list(DataType::Utf8, true)
 }
 
 /// Precision, in bits or digits, and scale.

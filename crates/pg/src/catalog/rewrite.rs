@@ -1,5 +1,6 @@
 //! Clients' catalog queries in a form that DataFusion plans.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
@@ -10,6 +11,8 @@ use datafusion::sql::sqlparser::ast::{
     OrderByKind, Query, SelectItem, SetExpr, Statement, TableFactor, Value, Visit, VisitMut,
     Visitor, VisitorMut,
 };
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use millrace_types::{Report, SqlState};
 
@@ -131,7 +134,7 @@ pub fn rewrite(sql: &str) -> Result<Statement, Report> {
     static PARSER: OnceLock<PostgresCompatibilityParser> = OnceLock::new();
     let parser = PARSER.get_or_init(PostgresCompatibilityParser::new);
     let mut statements = parser
-        .parse(sql)
+        .parse(&with_session_user(sql))
         .map_err(|error| Report::new(SqlState::SYNTAX_ERROR, format!("syntax error: {error}")))?;
     let (Some(mut statement), true) = (statements.pop(), statements.is_empty()) else {
         let message = "a catalog query must be a single statement";
@@ -142,6 +145,27 @@ pub fn rewrite(sql: &str) -> Result<Statement, Report> {
         name_columns(query);
     }
     Ok(statement)
+}
+
+/// A name for `session_user`, which the library has stand for `current_user`.
+const SESSION_USER: &str = "session_user_itself";
+
+/// The query with another name for `session_user`.
+fn with_session_user(sql: &str) -> Cow<'_, str> {
+    if !sql.to_ascii_lowercase().contains("session_user") {
+        return Cow::Borrowed(sql);
+    }
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).with_unescape(false).tokenize();
+    let Ok(tokens) = tokens else { return Cow::Borrowed(sql) };
+    let text = |token: &Token| match token {
+        Token::Word(word)
+            if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("session_user") =>
+        {
+            format!("{SESSION_USER}()")
+        }
+        token => token.to_string(),
+    };
+    Cow::Owned(tokens.iter().map(text).collect())
 }
 
 /// Our own rules, after the library's.
@@ -162,6 +186,16 @@ impl VisitorMut for Ours {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        if let Expr::Function(function) = expr {
+            let named = parts(&function.name).pop();
+            let meant = match named.as_deref() {
+                Some("session_user") => Some("current_user"),
+                Some(SESSION_USER) => Some("session_user"),
+                _ => None,
+            };
+            function.name = meant
+                .map_or(function.name.clone(), |name| ObjectName::from(vec![Ident::new(name)]));
+        }
         if let Expr::Function(function) = expr
             && parts(&function.name) == ["array"]
             && let FunctionArguments::Subquery(query) = &function.args

@@ -27,6 +27,9 @@ pub(super) async fn views(
     let context = SessionContext::new_with_config(config);
     context.register_table("relations", Arc::new(live::relations(relations)?))?;
     context.register_table("columns", Arc::new(live::columns(relations)?))?;
+    context.register_table("roles", Arc::new(live::roles(relations)?))?;
+    context.register_table("members", Arc::new(live::members(relations)?))?;
+    context.register_table("schema_acl", Arc::new(live::schema_acl(relations)?))?;
     let schemas: Vec<String> =
         live::SCHEMAS.iter().map(|(name, oid)| format!("('{name}', {oid})")).collect();
     let variables = [
@@ -60,7 +63,7 @@ const PG_CATALOG: &[(&str, &str)] = &[
     (
         "pg_class",
         "SELECT oid, name AS relname, namespace AS relnamespace, 0 :: int AS reltype,
-            0 :: int AS reloftype, 10 :: int AS relowner,
+            0 :: int AS reloftype, owner AS relowner,
             CASE kind WHEN 'v' THEN 0 :: int WHEN 'i' THEN 403 :: int ELSE 2 :: int END AS relam, oid AS relfilenode,
             0 :: int AS reltablespace, 0 :: int AS relpages, -1 :: real AS reltuples,
             0 :: int AS relallvisible, 0 :: int AS reltoastrelid, has_index AS relhasindex,
@@ -69,7 +72,7 @@ const PG_CATALOG: &[(&str, &str)] = &[
             false AS relhassubclass, false AS relrowsecurity, false AS relforcerowsecurity,
             true AS relispopulated, CASE WHEN kind = 'v' THEN 'n' ELSE 'd' END AS relreplident,
             false AS relispartition, 0 :: int AS relrewrite, 0 :: int AS relfrozenxid,
-            0 :: int AS relminmxid, {none} AS relacl, {none} AS reloptions,
+            0 :: int AS relminmxid, acl AS relacl, {none} AS reloptions,
             NULL :: text AS relpartbound
         FROM relations",
     ),
@@ -90,8 +93,8 @@ const PG_CATALOG: &[(&str, &str)] = &[
     ),
     (
         "pg_namespace",
-        "SELECT s.oid :: int AS oid, s.name AS nspname, 10 :: int AS nspowner, {none} AS nspacl
-        FROM (VALUES {schemas}) AS s(name, oid)",
+        "SELECT s.oid :: int AS oid, s.name AS nspname, 10 :: int AS nspowner, a.acl AS nspacl
+        FROM (VALUES {schemas}) AS s(name, oid) LEFT JOIN schema_acl AS a ON a.namespace = s.oid",
     ),
     (
         "pg_database",
@@ -104,34 +107,75 @@ const PG_CATALOG: &[(&str, &str)] = &[
     ),
     (
         "pg_roles",
-        "SELECT '{owner}' AS rolname, true AS rolsuper, true AS rolinherit, true AS rolcreaterole,
-            true AS rolcreatedb, true AS rolcanlogin, false AS rolreplication,
-            -1 :: int AS rolconnlimit, '********' AS rolpassword,
-            arrow_cast(NULL, 'Timestamp(Microsecond, Some(\"UTC\"))') AS rolvaliduntil,
-            true AS rolbypassrls, {none} AS rolconfig, 10 :: int AS oid",
+        "SELECT name AS rolname, superuser AS rolsuper, inherits AS rolinherit,
+            creates_roles OR superuser AS rolcreaterole, superuser AS rolcreatedb,
+            login AS rolcanlogin, false AS rolreplication, connections AS rolconnlimit,
+            '********' AS rolpassword, valid_until AS rolvaliduntil, superuser AS rolbypassrls,
+            {none} AS rolconfig, oid
+        FROM roles",
+    ),
+    (
+        // What proves passwords is shown to nobody.
+        "pg_authid",
+        "SELECT oid, name AS rolname, superuser AS rolsuper, inherits AS rolinherit,
+            creates_roles OR superuser AS rolcreaterole, superuser AS rolcreatedb,
+            login AS rolcanlogin, false AS rolreplication, superuser AS rolbypassrls,
+            connections AS rolconnlimit, NULL :: text AS rolpassword, valid_until AS rolvaliduntil
+        FROM roles",
+    ),
+    (
+        "pg_shadow",
+        "SELECT name AS usename, oid AS usesysid, superuser AS usecreatedb,
+            superuser AS usesuper, false AS userepl, superuser AS usebypassrls,
+            NULL :: text AS passwd, valid_until AS valuntil, {none} AS useconfig
+        FROM roles WHERE login",
     ),
     (
         "pg_user",
-        "SELECT '{owner}' AS usename, 10 :: int AS usesysid, true AS usecreatedb,
-            true AS usesuper, false AS userepl, true AS usebypassrls, '********' AS passwd,
-            arrow_cast(NULL, 'Timestamp(Microsecond, Some(\"UTC\"))') AS valuntil,
-            {none} AS useconfig",
+        "SELECT name AS usename, oid AS usesysid, superuser AS usecreatedb,
+            superuser AS usesuper, false AS userepl, superuser AS usebypassrls,
+            '********' AS passwd, valid_until AS valuntil, {none} AS useconfig
+        FROM roles WHERE login",
+    ),
+    (
+        "pg_group",
+        "SELECT name AS groname, oid AS grosysid, arrow_cast(NULL, 'List(Int32)') AS grolist
+        FROM roles WHERE NOT login",
+    ),
+    (
+        "pg_auth_members",
+        "SELECT role + member * 0 AS oid, role AS roleid, member, 10 :: int AS grantor,
+            admin AS admin_option, true AS inherit_option, true AS set_option
+        FROM members",
+    ),
+    (
+        "pg_policy",
+        "SELECT oid, name AS polname, oid AS polrelid, 'r' AS polcmd, true AS polpermissive,
+            arrow_cast(NULL, 'List(Int32)') AS polroles, NULL :: text AS polqual,
+            NULL :: text AS polwithcheck
+        FROM relations WHERE false",
+    ),
+    (
+        "pg_default_acl",
+        "SELECT oid, oid AS defaclrole, 2200 :: int AS defaclnamespace, 'r' AS defaclobjtype,
+            defaults AS defaclacl
+        FROM roles WHERE defaults IS NOT NULL",
     ),
     (
         "pg_tables",
-        "SELECT schema AS schemaname, name AS tablename, '{owner}' AS tableowner,
+        "SELECT schema AS schemaname, name AS tablename, owner_name AS tableowner,
             NULL :: text AS tablespace, has_index AS hasindexes, false AS hasrules,
             false AS hastriggers, false AS rowsecurity
         FROM relations WHERE kind = 'r'",
     ),
     (
         "pg_views",
-        "SELECT schema AS schemaname, name AS viewname, '{owner}' AS viewowner, definition
+        "SELECT schema AS schemaname, name AS viewname, owner_name AS viewowner, definition
         FROM relations WHERE kind = 'v'",
     ),
     (
         "pg_matviews",
-        "SELECT schema AS schemaname, name AS matviewname, '{owner}' AS matviewowner,
+        "SELECT schema AS schemaname, name AS matviewname, owner_name AS matviewowner,
             NULL :: text AS tablespace, has_index AS hasindexes, true AS ispopulated, definition
         FROM relations WHERE kind = 'm'",
     ),

@@ -34,6 +34,8 @@ impl Relations for Three {
             kind,
             columns: Arc::clone(&columns),
             definition: definition.map(str::to_owned),
+            owner: 10,
+            acl: (name == "m").then(|| vec!["root=arwd/root".to_owned(), "ann=r/root".to_owned()]),
             index: None,
         };
         vec![
@@ -42,6 +44,36 @@ impl Relations for Three {
             relation(16393, PUBLIC, "m", RelationKind::MaterializedView, Some("SELECT 1 AS id")),
             relation(12001, "millrace", "sources", RelationKind::Table, None),
         ]
+    }
+
+    fn roles(&self) -> Vec<Role> {
+        let role = |oid, name: &str, superuser, login, member_of: &[(u32, bool)]| Role {
+            oid,
+            name: name.to_owned(),
+            superuser,
+            inherits: true,
+            creates_roles: superuser,
+            login,
+            connections_max: if login && !superuser { 2 } else { -1 },
+            valid_until: None,
+            member_of: member_of.to_vec(),
+            defaults: None,
+        };
+        vec![
+            role(10, "root", true, true, &[]),
+            role(16500, "readers", false, false, &[]),
+            role(16501, "ann", false, true, &[(16500, false)]),
+            role(16502, "ada", false, true, &[]),
+        ]
+    }
+
+    fn schema_acl(&self) -> Vec<String> {
+        vec!["root=UC/root".to_owned(), "=U/root".to_owned()]
+    }
+
+    fn allows(&self, role: u32, on: On, privilege: &str) -> Option<bool> {
+        let reads = role == 16501 && on == On::Relation(16393) && privilege == "SELECT";
+        Some(role == 10 || reads)
     }
 }
 
@@ -65,6 +97,7 @@ pub(crate) async fn context() -> SessionContext {
     let context = SessionContext::new_with_config(config);
     let client = Client {
         user: "ada".to_owned(),
+        session_user: "ada".to_owned(),
         database: "dev".to_owned(),
         settings: Arc::new(NoSettings),
     };
@@ -169,4 +202,47 @@ fn only_queries_of_the_catalog_are_catalog_queries() {
     ] {
         assert!(!is(sql), "{sql}");
     }
+}
+
+#[tokio::test]
+async fn the_role_whose_rights_count_is_not_the_user_who_came_in() {
+    let catalog = Catalog::new("dev", Arc::new(Three)).await.unwrap();
+    let config = SessionConfig::new().with_default_catalog_and_schema("dev", PUBLIC);
+    let context = SessionContext::new_with_config(config);
+    let client = Client {
+        user: "readers".to_owned(),
+        session_user: "ann".to_owned(),
+        database: "dev".to_owned(),
+        settings: Arc::new(NoSettings),
+    };
+    catalog.install(&context, &client).unwrap();
+    let query = "select current_user, session_user, 'session_user''s', current_role()";
+    let found = rows(&context, query).await.unwrap();
+    assert_eq!(found, ["readers|ann|session_user's|readers"]);
+}
+
+#[tokio::test]
+async fn rights_are_told_by_names_and_numbers_of_roles_and_relations() {
+    let context = context().await;
+    for (query, answer) in [
+        ("SELECT has_table_privilege('m', 'SELECT')", "f"),
+        ("SELECT has_table_privilege('ann', 'm', 'select')", "t"),
+        ("SELECT has_table_privilege('ann', 'public.m', 'INSERT, SELECT')", "t"),
+        ("SELECT has_table_privilege(16501, 16393, 'SELECT')", "t"),
+        ("SELECT has_table_privilege('root', 't', 'DELETE')", "t"),
+        ("SELECT has_column_privilege('ann', 'm', 'id', 'SELECT')", "t"),
+        ("SELECT pg_has_role('ann', 'readers', 'MEMBER')", "t"),
+        ("SELECT pg_has_role('readers', 'USAGE')", "f"),
+        ("SELECT pg_get_userbyid(16501)", "ann"),
+        ("SELECT pg_get_userbyid(5)", "unknown (OID=5)"),
+        ("SELECT rolname FROM pg_roles WHERE rolsuper", "root"),
+        ("SELECT usename FROM pg_user ORDER BY 1", "ada/ann/root"),
+        ("SELECT relname FROM pg_class WHERE has_table_privilege('ann', oid, 'SELECT')", "m"),
+        ("SELECT tableowner FROM pg_tables WHERE tablename = 't'", "root"),
+    ] {
+        let got = rows(&context, query).await.unwrap_or_else(|e| panic!("{query}: {e}"));
+        assert_eq!(got.join("/"), answer, "{query}");
+    }
+    let missing = rows(&context, "SELECT has_table_privilege('eve', 'm', 'SELECT')").await;
+    assert_eq!(missing.unwrap_err().code, SqlState::UNDEFINED_OBJECT);
 }

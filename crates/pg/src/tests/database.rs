@@ -4,7 +4,6 @@
 //! `STALL` gives one row and no more; `ENDLESS` never stops; `HALF` gives a row and then fails.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -27,6 +26,7 @@ use tokio::sync::Notify;
 
 use crate::catalog::{Catalog, Client, PUBLIC, Settings, is_catalog_query, rewrite};
 use crate::report_of;
+use crate::scram::Verifier;
 use crate::session::{
     Authentication, Database, Login, Outcome, Prepared, Session, Statement, Transaction,
 };
@@ -95,6 +95,7 @@ impl Database for TestDatabase {
         let settings = Arc::new(TestSettings::default());
         let client = Client {
             user: login.user.clone(),
+            session_user: login.user.clone(),
             database: login.database.clone(),
             settings: settings.clone(),
         };
@@ -109,11 +110,13 @@ impl Database for TestDatabase {
         }))
     }
 
-    fn authentication(&self, user: &str, _: IpAddr) -> Authentication {
+    fn authentication(&self, login: &Login) -> Authentication {
         match &self.password {
             None => Authentication::Trust,
-            Some(password) if user == "root" => Authentication::Password(password.clone()),
-            Some(_) => Authentication::Refuse,
+            Some(password) if login.user == "root" => {
+                Authentication::Password(Box::new(Verifier::of(password).unwrap()))
+            }
+            Some(_) => Authentication::Nobody(Box::new(Verifier::mock(b"key", &login.user))),
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::Server;
 use super::database::TestDatabase;
-use crate::{Config, Tls};
+use crate::{Certificate, Config, Tls};
 
 struct Raw<S>(S);
 
@@ -268,7 +268,8 @@ async fn encryption_is_refused_without_a_certificate() {
 async fn a_session_can_be_encrypted() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tests");
     let tls = Tls { certificate: folder.join("certificate.pem"), key: folder.join("key.pem") };
-    let config = Config { tls: Some(tls), ..Config::default() };
+    let tls = Some(Arc::new(Certificate::load(tls).unwrap()));
+    let config = Config { tls, ..Config::default() };
     let server = Server::start_with(TestDatabase::new().await, config).await;
     let mut roots = RootCertStore::empty();
     let pem = std::fs::read(folder.join("certificate.pem")).unwrap();
@@ -305,7 +306,8 @@ async fn a_session_can_be_encrypted() {
 async fn bytes_sent_in_plain_before_encryption_are_not_taken_for_encrypted_ones() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tests");
     let tls = Tls { certificate: folder.join("certificate.pem"), key: folder.join("key.pem") };
-    let config = Config { tls: Some(tls), ..Config::default() };
+    let tls = Some(Arc::new(Certificate::load(tls).unwrap()));
+    let config = Config { tls, ..Config::default() };
     let server = Server::start_with(TestDatabase::new().await, config).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let mut bytes = [&8_u32.to_be_bytes()[..], &80_877_103_u32.to_be_bytes()].concat();
@@ -314,4 +316,59 @@ async fn bytes_sent_in_plain_before_encryption_are_not_taken_for_encrypted_ones(
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.ok();
     assert!(answer.len() <= 1, "{answer:?}");
+}
+
+/// What a server says to a client that does not know the password, and the salt that it gave.
+async fn refused(server: &Server, user: &str) -> (Vec<String>, String) {
+    let mut raw = Raw(TcpStream::connect(server.address).await.unwrap());
+    raw.send(&startup(0, format!("user\0{user}\0").as_bytes())).await;
+    let mut said = vec![text(&raw.receive().await.unwrap().1)];
+    let first = b"n,,n=,r=0123456789";
+    let mut body = b"SCRAM-SHA-256\0".to_vec();
+    body.put_u32(u32::try_from(first.len()).unwrap());
+    body.extend_from_slice(first);
+    raw.send(&message(b'p', &body)).await;
+    let (_, challenge) = raw.receive().await.unwrap();
+    let challenge = String::from_utf8(challenge[4..].to_vec()).unwrap();
+    let parts: Vec<&str> = challenge.split(',').collect();
+    let [nonce, salt, iterations] = parts[..] else { panic!("{challenge}") };
+    said.push(format!("{} {iterations} {}", &nonce[..12], salt.len()));
+    let last = format!("c=biws,{nonce},p={}", "A".repeat(43) + "=");
+    raw.send(&message(b'p', last.as_bytes())).await;
+    for (kind, body) in raw.answers().await {
+        said.push(format!("{kind} {}", text(&body).replace(user, "USER")));
+    }
+    (said, salt.to_owned())
+}
+
+#[tokio::test]
+async fn an_unknown_name_is_answered_as_a_wrong_password_is_message_by_message() {
+    let mut database = TestDatabase::new().await;
+    database.password = Some("x".to_owned());
+    let server = Server::start_with(database, Config::default()).await;
+    let (wrong, _) = refused(&server, "root").await;
+    let (unknown, salt) = refused(&server, "nobody").await;
+    assert_eq!(wrong, unknown);
+    assert!(wrong.last().unwrap().contains("28P01"), "{wrong:?}");
+    // A name that nobody has keeps its salt, as a user does.
+    assert_eq!(refused(&server, "nobody").await.1, salt);
+    assert_ne!(refused(&server, "nobodyelse").await.1, salt);
+}
+
+#[tokio::test]
+async fn a_client_that_says_too_much_before_it_is_in_is_sent_away() {
+    let mut database = TestDatabase::new().await;
+    database.password = Some("x".to_owned());
+    let server = Server::start_with(database, Config::default()).await;
+    let mut raw = Raw(TcpStream::connect(server.address).await.unwrap());
+    raw.send(&startup(0, b"user\0root\0")).await;
+    raw.receive().await.unwrap();
+    raw.send(&[b'p', 0, 1, 0, 0]).await;
+    assert!(raw.receive().await.is_none(), "a message of 64 kB is not read");
+    let mut raw = Raw(TcpStream::connect(server.address).await.unwrap());
+    raw.send(&startup(0, b"user\0root\0")).await;
+    raw.receive().await.unwrap();
+    raw.send(&message(b'Q', b"SELECT 1\0")).await;
+    let answers = raw.answers().await;
+    assert!(text(&answers[0].1).contains("expected a SASL response"), "{answers:?}");
 }

@@ -16,6 +16,7 @@ use millrace_sql::{Catalog, Kind, Object};
 use millrace_storage::{Op, TableSpec};
 use millrace_types::{Epoch, ObjectId, Report, SqlState, TableId, Ts};
 
+use super::access::Alteration;
 use super::checkpoint::Then;
 use super::failed::forget_failure;
 use super::hydrate::{Start, job_key, source_report};
@@ -57,6 +58,8 @@ pub enum Request {
     Alter(ObjectId, Vec<(String, String)>, Reply),
     /// Gives up a view that is being filled.
     CancelJob(ObjectId, Reply),
+    /// Changes roles, grants, owners or secrets.
+    Access(Alteration, Reply),
 }
 
 impl Request {
@@ -66,6 +69,7 @@ impl Request {
         | Request::CreateMaterializedView(_, reply)
         | Request::CancelJob(_, reply)
         | Request::Alter(_, _, reply)
+        | Request::Access(_, reply)
         | Request::MayDrop(_, _, reply)
         | Request::Drop(_, _, reply)) = self;
         // A client that has gone needs no answer.
@@ -112,6 +116,7 @@ impl Coordinator {
             }
             Request::Drop(ids, cascade, reply) => self.drop_objects(ids, cascade, reply),
             Request::Alter(id, options, reply) => self.alter(id, options, reply),
+            Request::Access(alteration, reply) => self.change_access(alteration, reply),
             Request::CancelJob(job, reply) => {
                 self.cancel_job(job, reply);
                 Ok(())
@@ -120,7 +125,8 @@ impl Coordinator {
     }
 
     fn create(&mut self, mut object: Object, reply: Reply) -> Result<(), ServerError> {
-        if let Some(report) = self.name_taken(&object.name) {
+        let refused = self.name_taken(&object.name).or_else(|| self.admit_owner(&mut object));
+        if let Some(report) = refused {
             drop(reply.send(Err(report)));
             return Ok(());
         }
@@ -154,6 +160,7 @@ impl Coordinator {
         reply: Reply,
     ) -> Result<(), ServerError> {
         let refused = self.name_taken(&new.object.name).or_else(|| self.stopped_below(&new.object));
+        let refused = refused.or_else(|| self.admit_owner(&mut new.object));
         if let Some(report) = refused {
             drop(reply.send(Err(report)));
             return Ok(());

@@ -62,8 +62,8 @@ impl Coordinator {
             let state = if hydration.is_admitted() { JobState::Running } else { JobState::Queued };
             let (view, kind) = (hydration.name.clone(), hydration.kind());
             let (read, total, kept) = hydration.progress();
-            let needs = hydration.needs().collect();
-            jobs.push(JobStatus { id: *id, view, kind, state, read, total, kept, needs });
+            let (needs, owner) = (hydration.needs().collect(), hydration.owner());
+            jobs.push(JobStatus { id: *id, view, owner, kind, state, read, total, kept, needs });
         }
         // They are full, and wait for the checkpoint that makes them durable.
         let attached = self.checkpoints.attached.iter();
@@ -227,8 +227,8 @@ impl Coordinator {
 /// Of a job that reads nothing now.
 fn status(object: &Object, state: JobState) -> JobStatus {
     let (id, view, kind) = (object.id, object.name.clone(), object.object_kind());
-    let needs = needs(object).collect();
-    JobStatus { id, view, kind, state, read: 0, total: None, kept: 0, needs }
+    let (needs, owner) = (needs(object).collect(), object.access.owner);
+    JobStatus { id, view, owner, kind, state, read: 0, total: None, kept: 0, needs }
 }
 
 /// What a statement is told whose job was given up.

@@ -7,6 +7,7 @@
 //! Invariants: 1. an epoch is sealed (durable) before any worker may pass it. 2. one commit is under
 //! way at a time; DDL waits for it, but not for operators that are to hand their state over.
 
+mod access;
 mod alter;
 mod checkpoint;
 mod ddl;
@@ -38,6 +39,8 @@ use crate::error::ServerError;
 use crate::shared::Shared;
 use crate::sources::Connected;
 
+pub(crate) use access::revealed;
+pub use access::{Alteration, Draft, login_nonce};
 pub use ddl::{NewView, Request};
 pub(crate) use hydrate::source_report;
 pub(crate) use kept::{LATE_ROWS, ON_ERROR};

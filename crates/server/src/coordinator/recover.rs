@@ -13,7 +13,7 @@ use millrace_dataflow::runtime::{Command, Install};
 use millrace_dataflow::source::Connector;
 use millrace_plan::LeafKind;
 use millrace_sql::{Catalog, Kind, Object, Source, SourceWatermark};
-use millrace_storage::{ChangeRecord, Commit, EpochRecord, Store};
+use millrace_storage::{ChangeRecord, Commit, EpochRecord, Pair, Store};
 use millrace_types::{ObjectId, PartitionId};
 
 use super::checkpoint::RECORD_KEY;
@@ -68,7 +68,7 @@ pub(crate) fn built_source(
     source: &Source,
 ) -> Result<BuiltSource, ServerError> {
     let anchors = crate::sources::anchors(store, id)?;
-    let connector = crate::sources::connect(anchors, clock, source)?;
+    let connector = crate::sources::connect(anchors, clock, &super::revealed(store, source)?)?;
     let computed = source.computed().map_err(ServerError::Report)?;
     let decorator = Decorator::new(source.full_schema(), computed);
     let micros = |name: &str, default: i64| match source.options.get(name) {
@@ -107,24 +107,23 @@ pub(crate) fn built_source(
 /// # Errors
 /// Objects that cannot be decoded.
 pub fn load_catalog(store: &Store) -> Result<Catalog, ServerError> {
-    let mut end = OBJECT_PREFIX.to_vec();
-    end.push(0xff);
-    catalog_of(store.scan(OBJECT_PREFIX, &end)?)
+    catalog_of(&store.scan(&[], &[])?)
 }
 
-/// The catalog in some pairs of the catalog's keys; the others are passed over.
+/// The catalog in all pairs of the catalog's keys; those of other things are passed over.
 ///
 /// # Errors
 /// Objects that cannot be decoded.
-pub fn catalog_of(pairs: Vec<(Vec<u8>, Vec<u8>)>) -> Result<Catalog, ServerError> {
+pub fn catalog_of(pairs: &[Pair]) -> Result<Catalog, ServerError> {
     let state = millrace_sql::session_state(&millrace_sql::Settings::default());
     let functions = state.task_ctx();
     let mut catalog = Catalog::default();
-    for (_, bytes) in pairs.into_iter().filter(|(key, _)| key.starts_with(OBJECT_PREFIX)) {
-        let object = Object::decode(&bytes, &functions)
+    for (_, bytes) in pairs.iter().filter(|(key, _)| key.starts_with(OBJECT_PREFIX)) {
+        let object = Object::decode(bytes, &functions)
             .map_err(|error| ServerError::Catalog(error.to_string()))?;
         catalog = catalog.with(object);
     }
+    super::access::load(pairs, &mut catalog)?;
     Ok(catalog)
 }
 
@@ -232,6 +231,9 @@ impl Coordinator {
         }
         let greatest = catalog.objects().map(|object| object.id.0).max().unwrap_or_default();
         self.ddl.next_object = self.ddl.next_object.max(greatest);
+        let roles = catalog.roles().map(|role| role.id.0);
+        let others = roles.chain(catalog.secrets().map(|secret| secret.id.0)).max();
+        self.ddl.next_object = self.ddl.next_object.max(others.unwrap_or_default());
         Ok(())
     }
 

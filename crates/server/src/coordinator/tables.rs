@@ -110,7 +110,8 @@ impl Coordinator {
         mut object: Object,
         reply: Reply,
     ) -> Result<(), ServerError> {
-        if let Some(report) = self.name_taken(&object.name) {
+        let refused = self.name_taken(&object.name).or_else(|| self.admit_owner(&mut object));
+        if let Some(report) = refused {
             drop(reply.send(Err(report)));
             return Ok(());
         }

@@ -251,6 +251,9 @@ fn jobs(shared: &Shared) -> Result<RecordBatch> {
 
 fn settings(shared: &Shared) -> Result<RecordBatch> {
     let config = &shared.config;
+    let shown = |file: Option<&std::path::PathBuf>| {
+        file.map(|file| file.display().to_string()).unwrap_or_default()
+    };
     let rows = [
         ("data-dir", config.data_dir.display().to_string()),
         ("listen", config.listen.to_string()),
@@ -262,6 +265,9 @@ fn settings(shared: &Shared) -> Result<RecordBatch> {
         ("jobs", config.jobs.to_string()),
         ("kept-rows", config.kept_rows.to_string()),
         ("kept-age", format!("{:?}", config.kept_age)),
+        ("max-connections", config.max_connections.to_string()),
+        ("hba-file", shown(config.hba_file.as_ref())),
+        ("tls-cert", shown(config.tls.as_ref().map(|(certificate, _)| certificate))),
         ("http", config.http.map(|http| http.to_string()).unwrap_or_default()),
     ];
     batch(vec![

@@ -40,6 +40,8 @@ struct Running<'a> {
     table: ObjectId,
     text: &'a str,
     parameters: &'a [ScalarValue],
+    /// It may read the table whatever the rights are: what needs them was looked at, or it looks for keys.
+    trusted: bool,
 }
 
 /// What a statement does.
@@ -100,6 +102,7 @@ impl Conn {
         parameters: Vec<ScalarValue>,
     ) -> Result<Outcome, Report> {
         let plan = plan_change(&self.shared.catalog(), change)?;
+        self.check_change(&plan, change)?;
         let lock = self.shared.table_lock(plan.table.id);
         self.uncommitted.lock(plan.table.id, lock).await?;
         let changed = self.change_locked(&plan, change, parameters).await;
@@ -119,8 +122,11 @@ impl Conn {
             again if again.table.id == plan.table.id => again,
             _ => return Err(Report::new(SqlState::SERIALIZATION_FAILURE, "the table has changed")),
         };
-        let statement =
-            Running { table: plan.table.id, text: &change.text, parameters: &parameters };
+        self.check_change(plan, change)?;
+        // An INSERT that reads the table does so as any query.
+        let (table, text) = (plan.table.id, &change.text);
+        let trusted = plan.kind != ChangeKind::Insert;
+        let statement = Running { table, text, parameters: &parameters, trusted };
         let found = self.read_head(&statement, &plan.query, self.tables()?).await?;
         let changed = match plan.kind {
             ChangeKind::Insert => self.inserted(plan, &statement, &found).await?,
@@ -198,7 +204,7 @@ impl Conn {
         let Some(ast::Statement::Query(query)) = millrace_sql::parse(text)?.pop() else {
             return Err(Report::new(SqlState::INTERNAL_ERROR, "a lookup is no query"));
         };
-        let statement = Running { table, text, parameters: &[] };
+        let statement = Running { table, text, parameters: &[], trusted: true };
         self.read_head(&statement, &query, QueryTables::new(self.shared.clone())).await
     }
 
@@ -235,6 +241,7 @@ impl Conn {
             .bind_query(query, statement.text, &Parameters::values(&hints, parameters));
         tables.failure()?;
         let bound = bound?;
+        self.check_reads(&bound, statement.trusted.then_some(statement.table))?;
         tables.bound(&bound.plan)?;
         if let Some(epoch) = tables.pin(self.seen).await?
             && let Some((_, report)) = tables.view_errors(epoch)?
@@ -354,7 +361,8 @@ impl Conn {
         let Some(ast::Statement::Query(query)) = millrace_sql::parse(&text)?.pop() else {
             return Err(Report::new(SqlState::INTERNAL_ERROR, "a lookup is no query"));
         };
-        let statement = Running { table: plan.table.id, text: &text, parameters: &[] };
+        let table = plan.table.id;
+        let statement = Running { table, text: &text, parameters: &[], trusted: true };
         let found = self.read_head(&statement, &query, self.tables_asking(plan, rows)?).await?;
         let keys = rows_of(found.columns())?;
         Ok(keys.iter().map(|key| key.owned()).collect())

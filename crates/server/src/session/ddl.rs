@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use millrace_connectors::datagen::Anchor;
-use millrace_sql::ast::{self, Name, ObjectKind};
-use millrace_sql::{Kind, MaterializedView, Object, Source};
+use millrace_sql::ast::{self, Name, ObjectKind, OptionItem};
+use millrace_sql::{Access, Kind, MaterializedView, Object, Privilege, Source};
 use millrace_types::{ObjectId, Report, SqlState, SqlType, TableId};
 use tokio::sync::oneshot;
 
@@ -60,21 +60,46 @@ impl Conn {
             return Ok(());
         }
         let mut source = self.bind_source(&create).await?;
+        source.secrets = self.secrets(&create.options)?;
         self.start_source(&mut source).await?;
-        let (name, sql) = (create.name.name, create.text);
-        let object = Object { id: ObjectId::default(), name, kind: Kind::Source(source), sql };
+        let (name, sql, access) = (create.name.name, create.text, self.own_access()?);
+        let (id, kind) = (ObjectId::default(), Kind::Source(source));
+        let object = Object { id, name, kind, sql, access };
         self.ask(|reply| Request::Create(Box::new(object), reply)).await
+    }
+
+    /// What the role of the session makes is its own.
+    fn own_access(&self) -> Result<Access, Report> {
+        Ok(Access::of(self.role()?.id))
+    }
+
+    /// The secrets that options name, if they may be used.
+    fn secrets(&self, options: &[OptionItem]) -> Result<BTreeMap<String, ObjectId>, Report> {
+        let (catalog, role) = (self.shared.catalog(), self.role()?.id);
+        let secrets = millrace_sql::bind_secrets(&catalog, options)?;
+        for id in secrets.values() {
+            if let Some(secret) = catalog.secret(*id)
+                && !catalog.allows(role, &secret.access, Privilege::Usage)
+            {
+                return Err(crate::access::denied(format!("for secret {}", secret.name)));
+            }
+        }
+        Ok(secrets)
     }
 
     /// Binds a source; its columns are those of its topic if it says so.
     async fn bind_source(&mut self, create: &ast::CreateSource) -> Result<Source, Report> {
         let connectors = crate::sources::CONNECTORS;
-        let Some(probe) = millrace_sql::source_to_infer(create, &connectors)? else {
+        let Some(mut probe) = millrace_sql::source_to_infer(create, &connectors)? else {
             return millrace_sql::bind_source(create, &connectors);
         };
-        let clock = self.shared.clock.clone();
-        let found =
-            blocking(move || Ok(crate::sources::infer(&clock, &probe, CONNECT_TIMEOUT)?)).await?;
+        probe.secrets = self.secrets(&create.options)?;
+        let shared = self.shared.clone();
+        let found = blocking(move || {
+            let probe = crate::coordinator::revealed(&shared.store, &probe)?;
+            Ok(crate::sources::infer(&shared.clock, &probe, CONNECT_TIMEOUT)?)
+        });
+        let found = found.await?;
         let column = |(name, sql_type): &(String, SqlType)| {
             format!("{} {}", super::change::quoted(name), sql_type.name())
         };
@@ -92,6 +117,7 @@ impl Conn {
         crate::sources::check_options(source)?;
         let (shared, probe) = (self.shared.clone(), source.clone());
         let start = blocking(move || {
+            let probe = crate::coordinator::revealed(&shared.store, &probe)?;
             let anchor = Anchor { first: 0, at: shared.clock.now() };
             let connector = crate::sources::connect(vec![anchor], &shared.clock, &probe)?;
             Ok(connector.start(CONNECT_TIMEOUT)?)
@@ -107,15 +133,19 @@ impl Conn {
         }
         let mut table = millrace_sql::bind_table(&create, &crate::sources::CONNECTORS)?;
         self.check_defaults(&create)?;
-        let (name, sql) = (create.name.name, create.text);
+        let (name, sql, access) = (create.name.name, create.text, self.own_access()?);
         if let Some(mut feed) = table.feed.take() {
+            let options = create.feed.map(|feed| feed.options).unwrap_or_default();
+            feed.secrets = self.secrets(&options)?;
             self.start_source(&mut feed).await?;
             let source = (*feed).clone();
             table.feed = Some(feed);
-            let object = Object { id: ObjectId::default(), name, kind: Kind::Table(table), sql };
+            let (id, kind) = (ObjectId::default(), Kind::Table(table));
+            let object = Object { id, name, kind, sql, access };
             return self.fill(object, [(ObjectId::default(), source)].into()).await;
         }
-        let object = Object { id: ObjectId::default(), name, kind: Kind::Table(table), sql };
+        let (id, kind) = (ObjectId::default(), Kind::Table(table));
+        let object = Object { id, name, kind, sql, access };
         self.ask(|reply| Request::Create(Box::new(object), reply)).await
     }
 
@@ -132,7 +162,9 @@ impl Conn {
                 continue;
             };
             let binder = millrace_sql::Binder::new(tables.catalog(), &tables, &state);
-            binder.bind_query(&query, &text, &millrace_sql::Parameters::none()).map_err(at)?;
+            let bound = binder.bind_query(&query, &text, &millrace_sql::Parameters::none());
+            // Who inserts may have more rights than who makes the table.
+            self.check_reads(&bound.map_err(at)?, None).map_err(at)?;
         }
         Ok(())
     }
@@ -179,9 +211,9 @@ impl Conn {
             depends_on: bound.depends_on,
             options: bound.options,
         };
-        let (name, sql) = (create.name.name, create.text);
+        let (name, sql, access) = (create.name.name, create.text, self.own_access()?);
         let kind = Kind::MaterializedView(view);
-        let object = Object { id: ObjectId::default(), name, kind, sql };
+        let object = Object { id: ObjectId::default(), name, kind, sql, access };
         self.fill(object, sources).await
     }
 
@@ -192,8 +224,11 @@ impl Conn {
             return Ok(());
         }
         let (name, index) = millrace_sql::bind_index(&self.shared.catalog(), &create)?;
-        let (id, kind) = (ObjectId::default(), Kind::Index(index));
-        self.fill(Object { id, name, kind, sql: create.text }, BTreeMap::new()).await
+        // It belongs to whom what it is on belongs to.
+        let on = self.shared.catalog().get(index.on).map(|on| on.access.owner);
+        let access = Access::of(on.unwrap_or_default());
+        let (id, kind, sql) = (ObjectId::default(), Kind::Index(index), create.text);
+        self.fill(Object { id, name, kind, sql, access }, BTreeMap::new()).await
     }
 
     /// Connects the sources and fills what is made of them.

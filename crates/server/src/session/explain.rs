@@ -10,7 +10,9 @@ use millrace_pg::session::Outcome;
 use millrace_plan::{Upstream, ViewPlan};
 use millrace_sql::ast::{self, Explained, Name, Statement};
 use millrace_sql::stream::InputInfo;
-use millrace_sql::{Binder, BoundView, Catalog, CatalogTables, Kind, Object, Parameters, View};
+use millrace_sql::{
+    Access, Binder, BoundView, Catalog, CatalogTables, Kind, Object, Parameters, View,
+};
 use millrace_types::{ObjectId, Report, SqlState};
 use parking_lot::Mutex;
 
@@ -49,7 +51,9 @@ impl Conn {
                     &Parameters::none(),
                 );
                 tables.failure()?;
-                let plan = bound?.plan;
+                let bound = bound?;
+                self.check_reads(&bound, None)?;
+                let plan = bound.plan;
                 tables.pin(self.seen).await?;
                 let physical = state.create_physical_plan(&plan).await;
                 let physical = physical.map_err(|error| report_of(&error))?;
@@ -118,6 +122,7 @@ impl Conn {
         let tables = CatalogTables(&catalog);
         let bound =
             Binder::new(&catalog, &tables, &state).bind_materialized_view(create, &create.text)?;
+        self.check_named(&bound.depends_on)?;
         let options = bound.stream_options();
         let inputs = |id: ObjectId| input(&catalog, id);
         let plan = millrace_sql::stream::plan(bound.plan.clone(), &state, &inputs, &options)?;
@@ -136,6 +141,7 @@ impl Conn {
             name,
             kind: Kind::View(view),
             sql: create.text.clone(),
+            access: Access::of(self.role()?.id),
         })
     }
 }

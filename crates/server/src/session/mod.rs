@@ -6,6 +6,7 @@
 //!
 //! Invariants: 1. a session never reads an epoch before one that it has read (`Conn::seen`).
 
+mod access;
 mod backup;
 mod change;
 mod copy;
@@ -16,13 +17,13 @@ mod flush;
 mod jobs;
 mod query;
 mod relations;
+mod rights;
 mod rows;
 mod settings;
 mod show;
 mod tables;
 mod transaction;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -32,12 +33,14 @@ use datafusion::common::ScalarValue;
 use millrace_pg::session::{
     Authentication, Database, Login, Outcome, Prepared, Session, Statement as Text, Transaction,
 };
+use millrace_sql::RoleId;
 use millrace_sql::ast::{self, Statement};
 use millrace_sql::sqlparser::{self, ast::Query};
 use millrace_types::{Epoch, ObjectId, Report, SqlState};
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use crate::access::Seat;
 use crate::error::ServerError;
 use crate::shared::{Connections, OpenConnection, Shared};
 pub use millrace_pg::report_of;
@@ -46,8 +49,6 @@ use transaction::Uncommitted;
 
 /// The only database.
 const DATABASE: &str = "dev";
-/// The only user, the superuser.
-const USER: &str = "root";
 
 /// Lets clients in.
 pub struct Sessions {
@@ -79,12 +80,14 @@ impl Database for Sessions {
             return Err(Report::new(SqlState::INVALID_CATALOG_NAME, message)
                 .hint(format!("The database is \"{DATABASE}\".")));
         }
+        let (user, seat) = self.shared.guard.seat(&self.shared, &login.user)?;
         let (news, news_out) = unbounded_channel();
         let conn = Conn {
+            user,
+            _seat: seat,
             shared: self.shared.clone(),
             _open: Connections::open(&self.shared),
             catalog_schemas: self.catalog_schemas.clone(),
-            user: login.user,
             settings: Arc::default(),
             notices: Vec::new(),
             transaction: Transaction::Idle,
@@ -103,16 +106,13 @@ impl Database for Sessions {
                 tracing::debug!(name, %report, "startup parameter ignored");
             }
         }
+        conn.identify();
         Ok(Box::new(conn))
     }
 
-    fn authentication(&self, user: &str, peer: IpAddr) -> Authentication {
-        match &self.shared.config.password {
-            Some(password) if user == USER => Authentication::Password(password.clone()),
-            Some(_) => Authentication::Refuse,
-            None if peer.is_loopback() || self.shared.config.insecure => Authentication::Trust,
-            None => Authentication::Refuse,
-        }
+    fn authentication(&self, login: &Login) -> Authentication {
+        let (catalog, now) = (self.shared.catalog(), self.shared.clock.now());
+        self.shared.guard.authentication(&catalog, login, now)
     }
 }
 
@@ -122,7 +122,9 @@ struct Conn {
     /// It counts as open.
     _open: OpenConnection,
     catalog_schemas: Arc<millrace_pg::catalog::Catalog>,
-    user: String,
+    /// Who came in.
+    user: RoleId,
+    _seat: Seat,
     settings: Arc<SharedSettings>,
     notices: Vec<Report>,
     transaction: Transaction,
@@ -211,10 +213,10 @@ impl Session for Conn {
     }
 
     fn parameter(&self, name: &str) -> Option<String> {
-        match name {
-            "session_authorization" => Some(self.user.clone()),
-            name => self.settings.lock().get(name).ok(),
+        if matches!(name, "is_superuser" | "session_authorization") {
+            self.identify();
         }
+        self.settings.lock().get(name).ok()
     }
 }
 
@@ -254,6 +256,11 @@ impl Conn {
     ) -> Result<Outcome, Report> {
         let (tag, defines) = (statement.tag(), statement.defines());
         self.check_mode(&statement)?;
+        // Whatever has become of a role, its session can go back to the user's own.
+        if !matches!(statement, Statement::Session(_)) {
+            self.check_rights(&statement)?;
+            self.identify();
+        }
         match statement {
             Statement::CreateSource(create) => self.create_source(*create).await?,
             Statement::CreateMaterializedView(create) => {
@@ -264,6 +271,7 @@ impl Conn {
             Statement::CreateView(create) => self.create_view(*create).await?,
             Statement::CreateIndex(create) => self.create_index(*create).await?,
             Statement::Copy(copy) => return self.begin_copy(*copy),
+            Statement::Access(access) => self.change_access(*access).await?,
             Statement::Flush => self.flush().await?,
             Statement::Backup(path) => self.backup(path).await?,
             Statement::Drop(drop) => self.drop_objects(drop).await?,
@@ -290,19 +298,14 @@ impl Conn {
         use ast::Session as S;
         let mut done = tag.to_owned();
         match statement {
-            S::Set { name, values, local: true } => {
-                if self.transaction == Transaction::Idle {
-                    self.warn_outside("SET LOCAL");
-                } else {
-                    self.settings.lock().set_local(&name, &values)?;
-                }
-            }
-            S::Set { name, values, local: false } => self.settings.lock().set(&name, &values)?,
+            S::Set { name, values, local } => self.set(&name, &values, local)?,
             S::Modes { session, read_only } => self.modes(session, read_only)?,
             S::Reset(name) => self.settings.lock().reset(name.as_deref())?,
             S::Discard(what) => {
                 if what == "ALL" {
-                    self.settings.lock().reset(None)?;
+                    let mut settings = self.settings.lock();
+                    settings.reset(None)?;
+                    settings.reset(Some("role"))?;
                 }
                 done = format!("DISCARD {what}");
             }
@@ -352,6 +355,41 @@ impl Conn {
             S::Accepted(tag) => self.notice(format!("{tag} has no effect")),
         }
         Ok(Outcome::Done(done))
+    }
+
+    /// `SET`
+    fn set(&mut self, name: &str, values: &[String], local: bool) -> Result<(), Report> {
+        if name == "session_authorization" {
+            return self.set_authorization(values);
+        }
+        self.check_set(name, values)?;
+        if !local {
+            return self.settings.lock().set(name, values);
+        }
+        if self.transaction == Transaction::Idle {
+            self.warn_outside("SET LOCAL");
+            return Ok(());
+        }
+        self.settings.lock().set_local(name, values)
+    }
+
+    /// Refuses to become a role that the user is no member of.
+    fn check_set(&self, name: &str, values: &[String]) -> Result<(), Report> {
+        match (name, values) {
+            ("role", [value]) if value != "none" => {
+                rights::become_role(&self.shared.catalog(), self.user, value).map(|_| ())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// `SET SESSION AUTHORIZATION`
+    fn set_authorization(&self, values: &[String]) -> Result<(), Report> {
+        match values.first() {
+            Some(name) if *name == self.user_name() => Ok(()),
+            _ => Err(Report::unsupported("SET SESSION AUTHORIZATION to another user")
+                .hint("SET ROLE takes the rights of another role.")),
+        }
     }
 
     /// `READ ONLY` and `READ WRITE`, for the transaction or for all that follow.

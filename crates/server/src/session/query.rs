@@ -24,7 +24,8 @@ use super::{Conn, DATABASE, report_of};
 impl Conn {
     fn client(&self) -> Client {
         Client {
-            user: self.user.clone(),
+            user: self.role().map(|role| role.name.clone()).unwrap_or_default(),
+            session_user: self.user_name(),
             database: DATABASE.to_owned(),
             settings: self.settings.clone(),
         }
@@ -94,6 +95,7 @@ impl Conn {
         );
         tables.failure()?;
         let bound = bound?;
+        self.check_reads(&bound, None)?;
         if let Some(epoch) = tables.pin(self.seen).await? {
             self.seen = epoch;
             if let Some(report) = tables.stopped_source() {

@@ -4,8 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
-use millrace_pg::catalog::{Relation, RelationKind, Relations};
-use millrace_sql::{Catalog, Kind, Object, SYSTEM_SCHEMA};
+use millrace_pg::catalog::{On, Relation, RelationKind, Relations, Role};
+use millrace_sql::{
+    Access, Catalog, Grantee, Kind, Object, Privilege, Privileges, RoleId, SYSTEM_SCHEMA,
+};
+use millrace_types::ObjectId;
 
 use super::change::quoted;
 use crate::serving::{system_names, system_table};
@@ -51,6 +54,8 @@ impl Relations for CatalogRelations {
                     _ => object.visible_schema(),
                 },
                 definition: definition(&catalog, object),
+                owner: role_oid(object.access.owner),
+                acl: acl(&catalog, &object.access, Privileges::RELATION.into_iter().collect()),
                 index: index_of(&object.kind),
             })
             .collect();
@@ -64,12 +69,98 @@ impl Relations for CatalogRelations {
                     kind: RelationKind::Table,
                     columns: table.schema(),
                     definition: None,
+                    owner: ROOT_OID,
+                    acl: None,
                     index: None,
                 });
             }
         }
         all
     }
+
+    fn roles(&self) -> Vec<Role> {
+        let catalog = self.0.catalog();
+        let role = |role: &Arc<millrace_sql::Role>| Role {
+            oid: role_oid(role.id),
+            name: role.name.clone(),
+            superuser: role.superuser,
+            inherits: role.inherits,
+            creates_roles: role.creates_roles,
+            login: role.login,
+            connections_max: role
+                .connections_max
+                .map_or(-1, |most| i32::try_from(most).unwrap_or(i32::MAX)),
+            valid_until: role.valid_until,
+            defaults: acl(
+                &catalog,
+                &Access { owner: role.id, acl: role.defaults.clone() },
+                Privileges::RELATION.into_iter().collect(),
+            ),
+            member_of: role.member_of.iter().map(|(id, admin)| (role_oid(*id), *admin)).collect(),
+        };
+        catalog.roles().map(role).collect()
+    }
+
+    fn schema_acl(&self) -> Vec<String> {
+        let catalog = self.0.catalog();
+        let mut access = catalog.schema().clone();
+        // Everybody may look into it.
+        let usage = Privileges::from_iter([Privilege::Usage]);
+        access.acl.grant(None, usage);
+        let all = Privileges::from_iter([Privilege::Usage, Privilege::Create]);
+        acl(&catalog, &access, all).unwrap_or_default()
+    }
+
+    fn allows(&self, role: u32, on: On, privilege: &str) -> Option<bool> {
+        let catalog = self.0.catalog();
+        let role = catalog.roles().find(|one| role_oid(one.id) == role)?.id;
+        let (bare, option) = match privilege.strip_suffix(" WITH GRANT OPTION") {
+            Some(bare) => (bare, true),
+            None => (privilege, false),
+        };
+        let superuser = catalog.is_superuser(role);
+        match on {
+            On::Relation(oid) if oid >= FIRST_USER_OID => {
+                let object = catalog.get(ObjectId(oid - FIRST_USER_OID))?;
+                let known = Privileges::RELATION.into_iter().find(|one| one.word() == bare);
+                Some(match known {
+                    Some(wanted) if !option => catalog.allows(role, &object.access, wanted),
+                    _ => catalog.owns(role, &object.access),
+                })
+            }
+            On::Relation(_) | On::SystemSchema => {
+                Some(superuser || matches!(bare, "SELECT" | "USAGE"))
+            }
+            On::Schema if bare == "CREATE" => {
+                Some(catalog.allows(role, catalog.schema(), Privilege::Create))
+            }
+            On::Schema => Some(superuser || bare == "USAGE"),
+            On::Database => Some(superuser || bare == "CONNECT"),
+        }
+    }
+}
+
+/// The number of root in `pg_roles`, as in PostgreSQL.
+const ROOT_OID: u32 = 10;
+
+/// The number of a role in `pg_roles`.
+fn role_oid(id: RoleId) -> u32 {
+    if id == RoleId::ROOT { ROOT_OID } else { FIRST_USER_OID + id.0 }
+}
+
+/// What others than the owner were granted, as PostgreSQL writes it, the owner's own first.
+fn acl(catalog: &Catalog, access: &Access, all: Privileges) -> Option<Vec<String>> {
+    if access.acl.is_empty() {
+        return None;
+    }
+    let name = |id: RoleId| written(&crate::access::name_of(catalog, id));
+    let owner = name(access.owner);
+    let mut entries = vec![format!("{owner}={}/{owner}", all.letters())];
+    let entry = |(grantee, privileges): (Grantee, Privileges)| {
+        format!("{}={}/{owner}", grantee.map(name).unwrap_or_default(), privileges.letters())
+    };
+    entries.extend(access.acl.entries().map(entry));
+    Some(entries)
 }
 
 /// What an index is on, and its columns there.

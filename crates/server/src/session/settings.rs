@@ -36,12 +36,13 @@ const SETTINGS: &[(&str, &str, Kind)] = &[
     ("jit", "off", Kind::Text),
     ("lock_timeout", "0", Kind::Text),
     ("max_identifier_length", "63", Kind::Fixed),
+    ("role", "none", Kind::Text),
     ("row_security", "on", Kind::Text),
     ("search_path", "\"$user\", public", Kind::Text),
     ("server_encoding", "UTF8", Kind::Fixed),
     ("server_version", "16.6 (Millrace 0.1.0)", Kind::Fixed),
     ("server_version_num", "160006", Kind::Fixed),
-    ("session_authorization", "root", Kind::Text),
+    ("session_authorization", "root", Kind::Fixed),
     ("standard_conforming_strings", "on", Kind::OneOf(&["on", "true", "1"])),
     ("statement_timeout", "0", Kind::Text),
     ("synchronous_commit", "on", Kind::Text),
@@ -63,6 +64,8 @@ const DEFAULT_READ_ONLY: &str = "default_transaction_read_only";
 pub(super) struct SessionSettings {
     changed: BTreeMap<&'static str, String>,
     transaction: Option<Begun>,
+    /// The user's name, and whether they are a superuser.
+    identity: Option<(String, bool)>,
 }
 
 /// What a transaction has to put back.
@@ -130,11 +133,23 @@ impl SessionSettings {
     }
 
     fn value(&self, name: &'static str, default: &str) -> String {
+        match (name, &self.identity) {
+            ("session_authorization", Some((user, _))) => return user.clone(),
+            ("is_superuser", Some((_, superuser))) => {
+                return if *superuser { "on" } else { "off" }.to_owned();
+            }
+            _ => {}
+        }
         match self.changed.get(name) {
             Some(value) => value.clone(),
             None if name == READ_ONLY => self.value(DEFAULT_READ_ONLY, default),
             None => default.to_owned(),
         }
+    }
+
+    /// Whose settings these are.
+    pub(super) fn identify(&mut self, user: String, superuser: bool) {
+        self.identity = Some((user, superuser));
     }
 
     /// A transaction begins.
@@ -256,7 +271,8 @@ impl SessionSettings {
     pub(super) fn reset(&mut self, name: Option<&str>) -> Result<(), Report> {
         match name {
             Some(name) => drop(self.changed.remove(find(name)?.0)),
-            None => self.changed.retain(|name, _| *name == READ_ONLY),
+            // As in PostgreSQL a role stays.
+            None => self.changed.retain(|name, _| matches!(*name, READ_ONLY | "role")),
         }
         Ok(())
     }

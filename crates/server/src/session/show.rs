@@ -20,6 +20,7 @@ impl Conn {
             Show::Sinks => Ok(self.show_names(|_| false)),
             Show::Jobs => Ok(self.show_jobs()),
             Show::All => Ok(self.show_all()),
+            Show::Secrets => Ok(self.show_secrets()),
             Show::Create(kind, name) => self.show_create(*kind, name),
             Show::Columns(name) => self.describe(name, "SHOW"),
             Show::Parameter(name) => self.show_parameter(name),
@@ -35,6 +36,13 @@ impl Conn {
         let rows = self.settings.lock().all().into_iter();
         let rows = rows.map(|(name, value)| vec![Some(name.to_owned()), Some(value)]).collect();
         text_rows("SHOW", &["name", "setting"], rows)
+    }
+
+    /// Their names; what they stand for is never shown.
+    fn show_secrets(&self) -> Outcome {
+        let catalog = self.shared.catalog();
+        let rows = catalog.secrets().map(|secret| vec![Some(secret.name.clone())]).collect();
+        text_rows("SHOW", &["name"], rows)
     }
 
     fn show_names(&self, wanted: impl Fn(&Kind) -> bool) -> Outcome {

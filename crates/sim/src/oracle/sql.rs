@@ -11,8 +11,8 @@ use millrace_plan::ViewPlan;
 use millrace_sql::ast::Statement;
 use millrace_sql::stream::{self, InputInfo, ViewOptions};
 use millrace_sql::{
-    Binder, Catalog, CatalogTables, Kind, MaterializedView, Object, Parameters, Settings, Source,
-    SourceColumn, SourceWatermark, Table, TableColumn, TableLookup, parse, session_state,
+    Access, Binder, Catalog, CatalogTables, Kind, MaterializedView, Object, Parameters, Settings,
+    Source, SourceColumn, SourceWatermark, Table, TableColumn, TableLookup, parse, session_state,
 };
 use millrace_types::{ObjectId, Report, SqlType, TableId};
 
@@ -62,6 +62,7 @@ impl Sql {
             watermark: event_time.then_some(watermark),
             connector: "datagen".into(),
             options: BTreeMap::new(),
+            secrets: BTreeMap::new(),
             start: Vec::new(),
             format: "PLAIN".to_owned(),
             encode: "JSON".to_owned(),
@@ -72,6 +73,7 @@ impl Sql {
             name: SOURCE.into(),
             kind: Kind::Source(source),
             sql: String::new(),
+            access: Access::default(),
         };
         let column = |(name, sql_type): (&str, _)| TableColumn {
             name: name.into(),
@@ -83,7 +85,13 @@ impl Sql {
         let mut table = Table::new(data::columns().into_iter().map(column).collect(), Vec::new());
         table.own(TABLE_ID);
         let kind = Kind::Table(table);
-        let table = Object { id: TABLE_ID, name: TABLE.into(), kind, sql: String::new() };
+        let table = Object {
+            id: TABLE_ID,
+            name: TABLE.into(),
+            kind,
+            sql: String::new(),
+            access: Access::default(),
+        };
         let state = session_state(&Settings { target_partitions: 1, batch_size: 8192 });
         Sql { catalog: Catalog::new().with(object).with(table), state, event_time }
     }
@@ -153,7 +161,8 @@ impl Sql {
             options: BTreeMap::new(),
         };
         let kind = Kind::MaterializedView(view);
-        let object = Object { id, name: name.into(), kind, sql: String::new() };
+        let object =
+            Object { id, name: name.into(), kind, sql: String::new(), access: Access::default() };
         self.catalog = self.catalog.with(object);
     }
 }

@@ -53,7 +53,9 @@ use millrace_types::{ObjectId, Report, SqlState, is_hidden};
 pub use change::{ChangeKind, ChangePlan, Conflict, EXCLUDED, plan_change};
 pub use index::bind_index;
 pub use parameters::Parameters;
-pub use source::{Connectors, FindColumns, FixedColumns, bind_source, source_to_infer};
+pub use source::{
+    Connectors, FindColumns, FixedColumns, bind_secrets, bind_source, source_to_infer,
+};
 pub use table::{CatalogTable, CatalogTables, TableLookup};
 pub use table_def::bind_table;
 pub use view::BoundView;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use millrace_types::{Report, SqlState};
 
 use crate::ast::OptionItem;
+use crate::catalog::is_confidential;
 use crate::names::Quoted;
 
 /// The options by name.
@@ -34,7 +35,10 @@ pub(super) fn unknown(item: &OptionItem, known: &[&str]) -> Report {
 /// The error for a value that an option does not take.
 pub(super) fn invalid(item: &OptionItem, hint: &str) -> Report {
     let name = Quoted(&item.name.name);
-    let message = format!("invalid value for option {name}: {}", Quoted(&item.value));
+    let message = match is_confidential(&item.name.name) || item.is_secret {
+        true => format!("invalid value for option {name}"),
+        false => format!("invalid value for option {name}: {}", Quoted(&item.value)),
+    };
     let report = Report::new(SqlState::INVALID_PARAMETER_VALUE, message).hint(hint);
     Report { position: item.value_position, ..report }
 }

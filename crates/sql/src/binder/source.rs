@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr as SqlExpr, Interval};
-use millrace_types::{Report, SqlState, SqlType};
+use millrace_types::{ObjectId, Report, SqlState, SqlType};
 
 use super::options;
 use super::relation::is_time;
 use crate::ast::{ColumnDef, CreateSource, Format, Name, OptionItem, WatermarkDef};
-use crate::catalog::{Include, Source, SourceColumn, SourceWatermark};
+use crate::catalog::{Catalog, Include, Source, SourceColumn, SourceWatermark};
 use crate::names::{Quoted, fold};
 use crate::typenames::column_type;
 
@@ -68,7 +68,40 @@ pub fn source_to_infer(
     }
     let (columns, include, start, key) = Default::default();
     let watermark = None;
-    Ok(Some(Source { columns, include, watermark, connector, options, start, format, encode, key }))
+    Ok(Some(Source {
+        columns,
+        include,
+        watermark,
+        connector,
+        options,
+        secrets: BTreeMap::new(),
+        start,
+        format,
+        encode,
+        key,
+    }))
+}
+
+/// The secrets that options name: by option the number of the secret. Whether they may be used is for
+/// the caller to see.
+///
+/// # Errors
+/// A secret that does not exist.
+pub fn bind_secrets(
+    catalog: &Catalog,
+    items: &[OptionItem],
+) -> Result<BTreeMap<String, ObjectId>, Report> {
+    let mut secrets = BTreeMap::new();
+    for item in items.iter().filter(|item| item.is_secret) {
+        let Some(secret) = catalog.find_secret(&item.value) else {
+            let message = format!("secret {} does not exist", Quoted(&item.value));
+            let report = Report::new(SqlState::UNDEFINED_OBJECT, message);
+            let report = report.hint("CREATE SECRET name AS 'value' makes one.");
+            return Err(Report { position: item.value_position, ..report });
+        };
+        secrets.insert(item.name.name.clone(), secret.id);
+    }
+    Ok(secrets)
 }
 
 /// Who reads a source.
@@ -102,6 +135,7 @@ pub(super) fn bind(
         watermark: None,
         connector,
         options,
+        secrets: BTreeMap::new(),
         start: Vec::new(),
         format,
         encode,
@@ -192,17 +226,21 @@ fn connector(
     };
     let connector = item.value.to_lowercase();
     let there = format!("Connectors are {}.", connectors.join(", "));
-    if !connectors.contains(&connector.as_str()) {
+    if item.is_secret || !connectors.contains(&connector.as_str()) {
         return Err(options::invalid(item, &there));
     }
     let value = |item: &OptionItem| item.value.clone();
     let mut all: BTreeMap<String, String> = given
         .iter()
-        .filter(|(name, _)| !["connector", INFER].contains(name))
+        .filter(|(name, item)| !["connector", INFER].contains(name) && !item.is_secret)
         .map(|(name, item)| ((*name).to_owned(), value(item)))
         .collect();
     if let Some(format) = &create.format {
         for (name, item) in options::by_name(&format.options)? {
+            if item.is_secret {
+                let what = "a secret in the options of an encoding";
+                return Err(Report { position: item.value_position, ..Report::unsupported(what) });
+            }
             all.insert(format!("encode.{name}"), value(item));
         }
     }

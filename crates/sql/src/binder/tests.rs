@@ -14,7 +14,7 @@ use millrace_types::{Report, SqlType, TIME_ZONE};
 
 use super::*;
 use crate::ast::Statement;
-use crate::catalog::{Kind, Object, Source};
+use crate::catalog::{Access, Kind, Object, Source};
 use crate::parser::parse;
 use crate::session::{Settings, session_state};
 
@@ -40,15 +40,26 @@ fn source(text: &str) -> Result<Source, Report> {
 fn catalog() -> Catalog {
     let kind = Kind::Source(source(READINGS).unwrap());
     let id = ObjectId(1);
-    let catalog =
-        Catalog::new().with(Object { id, name: "readings".into(), kind, sql: READINGS.into() });
+    let catalog = Catalog::new().with(Object {
+        id,
+        name: "readings".into(),
+        kind,
+        sql: READINGS.into(),
+        access: Access::default(),
+    });
     let text = "CREATE VIEW big (number, size) AS SELECT id, value FROM readings WHERE value > 1";
     let Statement::CreateView(create) = one(text) else { panic!("no view") };
     let state = session_state(&Settings::default());
     let tables = CatalogTables(&catalog);
     let view = Binder::new(&catalog, &tables, &state).bind_view(&create, text).unwrap();
     let kind = Kind::View(view);
-    catalog.with(Object { id: ObjectId(2), name: "big".into(), kind, sql: text.into() })
+    catalog.with(Object {
+        id: ObjectId(2),
+        name: "big".into(),
+        kind,
+        sql: text.into(),
+        access: Access::default(),
+    })
 }
 
 fn bind_with(text: &str, parameters: &Parameters<'_>) -> Result<Bound, Report> {
@@ -489,7 +500,13 @@ fn a_materialized_view_survives_its_bytes() {
         options: BTreeMap::from([("allowed_lateness".to_owned(), "5 us".to_owned())]),
     };
     let kind = Kind::MaterializedView(view);
-    let object = Object { id: ObjectId(9), name: "v".into(), kind, sql: text.into() };
+    let object = Object {
+        id: ObjectId(9),
+        name: "v".into(),
+        kind,
+        sql: text.into(),
+        access: Access::default(),
+    };
     let read = Object::decode(&object.encode().unwrap(), &state.task_ctx()).unwrap();
     assert_eq!(format!("{read:?}"), format!("{object:?}"));
 }

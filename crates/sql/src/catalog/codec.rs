@@ -3,6 +3,8 @@
 //! Invariants: 1. bytes of a newer version are refused, never guessed. 2. numbers of enumerations are
 //! written out here, so that reordering a Rust enum changes nothing stored.
 
+mod access;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -14,9 +16,12 @@ use millrace_types::{ObjectId, PartitionId, SqlType, TableId};
 use prost::Message;
 
 use super::{
-    Include, IncludeKind, Index, Kind, MaterializedView, Object, Source, SourceColumn,
-    SourceWatermark, Table, TableColumn, View,
+    Access, Include, IncludeKind, Index, Kind, MaterializedView, Object, RoleId, Source,
+    SourceColumn, SourceWatermark, Table, TableColumn, View,
 };
+
+use access::{AclMessage, acl_message, acl_of};
+pub use access::{decode_acl, encode_acl};
 
 /// The version that is written.
 const VERSION: u32 = 1;
@@ -52,6 +57,8 @@ impl Object {
             id: self.id.0,
             name: self.name.clone(),
             sql: self.sql.clone(),
+            owner: self.access.owner.0,
+            acl: Some(acl_message(&self.access.acl)),
             ..ObjectMessage::default()
         };
         match &self.kind {
@@ -92,7 +99,15 @@ impl Object {
             (None, None, None, None, Some(index)) => Kind::Index(index_of(index, functions)?),
             _ => return Err(CatalogError::Damaged("not exactly one kind")),
         };
-        Ok(Object { id: ObjectId(message.id), name: message.name, kind, sql: message.sql })
+        let acl = message.acl.map(acl_of).unwrap_or_default();
+        Ok(Object {
+            id: ObjectId(message.id),
+            name: message.name,
+            kind,
+            // Those of older versions were stored as they were written.
+            sql: crate::masked(&message.sql),
+            access: Access { owner: RoleId(message.owner), acl },
+        })
     }
 }
 
@@ -116,6 +131,11 @@ struct ObjectMessage {
     table: Option<TableMessage>,
     #[prost(message, optional, tag = "9")]
     index: Option<IndexMessage>,
+    /// 0 is root.
+    #[prost(uint32, tag = "20")]
+    owner: u32,
+    #[prost(message, optional, tag = "21")]
+    acl: Option<AclMessage>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -176,6 +196,9 @@ struct SourceMessage {
     encode: String,
     #[prost(string, repeated, tag = "9")]
     key: Vec<String>,
+    /// By option the number of the secret that is its value.
+    #[prost(btree_map = "string, uint32", tag = "20")]
+    secrets: BTreeMap<String, u32>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -343,6 +366,7 @@ fn source_message(source: &Source) -> SourceMessage {
         format: source.format.clone(),
         encode: source.encode.clone(),
         key: source.key.clone(),
+        secrets: source.secrets.iter().map(|(option, id)| (option.clone(), id.0)).collect(),
     }
 }
 
@@ -377,6 +401,7 @@ fn source_of(message: SourceMessage) -> Result<Source, CatalogError> {
         format: given(message.format, "PLAIN"),
         encode: given(message.encode, "JSON"),
         key: message.key,
+        secrets: message.secrets.into_iter().map(|(o, id)| (o, ObjectId(id))).collect(),
     })
 }
 

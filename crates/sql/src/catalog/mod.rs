@@ -3,11 +3,15 @@
 //! Identifiers grow and are never used twice, and an object can only name objects that exist, so the
 //! order of identifiers is an order of dependency.
 //!
-//! Invariants: 1. names are unique over all kinds (asserted in [`Catalog::with`]). 2. what an object
-//! depends on has a smaller identifier.
+//! Invariants: 1. names are unique over all kinds (asserted in [`Catalog::with`]), those of roles and of
+//! secrets among themselves. 2. what an object depends on has a smaller identifier. 3. the role root is
+//! always there.
 
 mod codec;
 mod object;
+mod rights;
+mod role;
+mod secret;
 
 #[cfg(test)]
 mod tests;
@@ -17,18 +21,40 @@ use std::sync::Arc;
 
 use millrace_types::ObjectId;
 
-pub use codec::CatalogError;
+pub use codec::{CatalogError, decode_acl, encode_acl};
 pub(crate) use object::visible;
 pub use object::{
     Include, IncludeKind, Index, Kind, MaterializedView, Object, ROW_ID_COLUMN, Source,
     SourceColumn, SourceWatermark, Table, TableColumn, View,
 };
+pub use rights::{Access, Acl, Grantee, Privilege, Privileges};
+pub use role::{ROOT, Role, RoleId};
+pub use secret::{Secret, is_confidential};
 
 /// All objects at one moment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Catalog {
     objects: BTreeMap<ObjectId, Arc<Object>>,
     names: BTreeMap<String, ObjectId>,
+    roles: BTreeMap<RoleId, Arc<Role>>,
+    role_names: BTreeMap<String, RoleId>,
+    secrets: BTreeMap<ObjectId, Arc<Secret>>,
+    /// Who may make objects.
+    schema: Access,
+}
+
+impl Default for Catalog {
+    fn default() -> Catalog {
+        let root = Role::root();
+        Catalog {
+            objects: BTreeMap::new(),
+            names: BTreeMap::new(),
+            role_names: BTreeMap::from([(root.name.clone(), root.id)]),
+            roles: BTreeMap::from([(root.id, Arc::new(root))]),
+            secrets: BTreeMap::new(),
+            schema: Access::default(),
+        }
+    }
 }
 
 impl Catalog {
@@ -96,5 +122,71 @@ impl Catalog {
     /// The names of all objects.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.names.keys().map(String::as_str)
+    }
+
+    /// The role with this number.
+    pub fn role(&self, id: RoleId) -> Option<&Arc<Role>> {
+        self.roles.get(&id)
+    }
+
+    /// The role with this name, folded.
+    pub fn find_role(&self, name: &str) -> Option<&Arc<Role>> {
+        self.roles.get(self.role_names.get(name)?)
+    }
+
+    /// Every role, root first.
+    pub fn roles(&self) -> impl Iterator<Item = &Arc<Role>> {
+        self.roles.values()
+    }
+
+    /// Adds a role, or another version of one.
+    pub fn put_role(&mut self, role: Role) {
+        let taken = self.role_names.get(&role.name).is_some_and(|id| *id != role.id);
+        assert!(!taken, "the name of the role is taken");
+        self.remove_role(role.id);
+        self.role_names.insert(role.name.clone(), role.id);
+        self.roles.insert(role.id, Arc::new(role));
+    }
+
+    /// Takes a role away.
+    pub fn remove_role(&mut self, id: RoleId) {
+        if let Some(role) = self.roles.remove(&id) {
+            self.role_names.remove(&role.name);
+        }
+    }
+
+    /// The secret with this number.
+    pub fn secret(&self, id: ObjectId) -> Option<&Arc<Secret>> {
+        self.secrets.get(&id)
+    }
+
+    /// The secret with this name, folded.
+    pub fn find_secret(&self, name: &str) -> Option<&Arc<Secret>> {
+        self.secrets.values().find(|secret| secret.name == name)
+    }
+
+    /// Every secret, oldest first.
+    pub fn secrets(&self) -> impl Iterator<Item = &Arc<Secret>> {
+        self.secrets.values()
+    }
+
+    /// Adds a secret, or another version of one.
+    pub fn put_secret(&mut self, secret: Secret) {
+        self.secrets.insert(secret.id, Arc::new(secret));
+    }
+
+    /// Takes a secret away.
+    pub fn remove_secret(&mut self, id: ObjectId) {
+        self.secrets.remove(&id);
+    }
+
+    /// Whose the schema `public` is, and who may make objects in it.
+    pub fn schema(&self) -> &Access {
+        &self.schema
+    }
+
+    /// Changes who may make objects.
+    pub fn set_schema(&mut self, schema: Access) {
+        self.schema = schema;
     }
 }

@@ -10,6 +10,7 @@ use millrace_types::{
     is_hidden,
 };
 
+use super::Access;
 use crate::ast::ObjectKind;
 use crate::names::SYSTEM_SCHEMA;
 
@@ -22,8 +23,10 @@ pub struct Object {
     pub name: String,
     /// What it is.
     pub kind: Kind,
-    /// Its CREATE statement.
+    /// Its CREATE statement; what is confidential in it is masked ([`crate::masked`]).
     pub sql: String,
+    /// Whose it is, and who else may use it.
+    pub access: Access,
 }
 
 /// What an object is.
@@ -214,6 +217,8 @@ pub struct Source {
     pub connector: String,
     /// `WITH` without `connector`, and the options of the encoding as `encode.<name>`.
     pub options: BTreeMap<String, String>,
+    /// The secrets that stand for the values of further options.
+    pub secrets: BTreeMap<String, ObjectId>,
     /// The first offset of each partition, resolved once at creation.
     pub start: Vec<(PartitionId, i64)>,
     /// What messages mean: the word after FORMAT, in upper case.
@@ -343,6 +348,11 @@ impl Object {
             Kind::Table(table) => table.feed.as_deref(),
             Kind::View(_) | Kind::MaterializedView(_) | Kind::Index(_) => None,
         }
+    }
+
+    /// The secrets that its options name.
+    pub fn secrets(&self) -> impl Iterator<Item = ObjectId> {
+        self.source().into_iter().flat_map(|source| source.secrets.values().copied())
     }
 
     /// How its rows are stored, if it keeps any.

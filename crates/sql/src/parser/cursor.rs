@@ -282,9 +282,32 @@ impl<'a> Cursor<'a> {
             let name = self.dotted()?;
             self.expect_token(&Token::Eq)?;
             let value_position = self.here();
-            options.push(OptionItem { name, value: self.option_value()?, value_position });
+            let is_secret = self.is(&["SECRET"]) && self.is_word_at(1);
+            let value = match is_secret {
+                true => self.secret_name()?,
+                false => self.option_value()?,
+            };
+            options.push(OptionItem { name, value, is_secret, value_position });
         }
         Ok(options)
+    }
+
+    /// True if the n-th token from here is a word, in quotes or not.
+    fn is_word_at(&self, n: usize) -> bool {
+        matches!(self.parser.peek_nth_token_ref(n).token, Token::Word(_))
+    }
+
+    /// `SECRET name`
+    fn secret_name(&mut self) -> Result<String, Report> {
+        self.expect(&["SECRET"])?;
+        let name = self.object_name()?.name;
+        if self.is(&["AS", "FILE"]) {
+            let report = Report::unsupported("a secret as a file");
+            let report =
+                report.hint("properties.ssl.key.pem and its like take the text of a file.");
+            return Err(Report { position: self.here(), ..report });
+        }
+        Ok(name)
     }
 
     fn dotted(&mut self) -> Result<Name, Report> {

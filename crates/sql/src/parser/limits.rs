@@ -19,6 +19,9 @@ const QUERIES_MAX: usize = 1_000;
 /// Arrays and records in each other that are parsed: a type is read without a look at the stack.
 const TYPES_MAX: usize = 64;
 
+/// Bytes of a query string: what is built of it takes many times as much.
+const BYTES_MAX: usize = 16 << 20;
+
 /// Begin another chain.
 const CLAUSES: [&str; 12] = [
     "WHEN", "THEN", "ELSE", "SELECT", "FROM", "WHERE", "GROUP", "HAVING", "ORDER", "ON", "VALUES",
@@ -26,6 +29,17 @@ const CLAUSES: [&str; 12] = [
 ];
 /// Stand between queries.
 const QUERIES: [&str; 5] = ["SELECT", "JOIN", "UNION", "INTERSECT", "EXCEPT"];
+
+/// # Errors
+/// `54000` for a text that is too long to be looked at.
+pub(super) fn check_length(text: &str) -> Result<(), Report> {
+    if text.len() <= BYTES_MAX {
+        return Ok(());
+    }
+    let message = format!("a statement may have {} MB, this one has more", BYTES_MAX >> 20);
+    let report = Report::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message);
+    Err(report.hint("COPY takes many rows; large values go into parameters."))
+}
 
 /// # Errors
 /// `54001` for what is too complex.

@@ -17,11 +17,15 @@ mod dialect;
 mod drop;
 mod explain;
 mod fail;
+mod grant;
 mod index;
 mod isnull;
 mod job;
 mod limits;
 mod listed;
+mod mask;
+mod role;
+mod secret;
 mod session;
 mod show;
 mod table;
@@ -41,6 +45,7 @@ use crate::text::Text;
 pub(crate) use asof::KINDS as ASOF_KINDS;
 use cursor::Cursor;
 pub(crate) use dialect::SqlDialect;
+pub use mask::masked;
 
 /// The tokens of one statement and of the semicolon that ends it.
 struct Piece {
@@ -90,6 +95,7 @@ pub(crate) fn parse_expression(text: &str) -> Result<Expr, Report> {
 }
 
 fn tokens(text: &str, whole: &Text<'_>) -> Result<Vec<TokenWithSpan>, Report> {
+    limits::check_length(text)?;
     let tokens = Tokenizer::new(&SqlDialect::PLAIN, text).tokenize_with_location();
     let tokens = tokens.map_err(|error| fail::from_tokenizer(&error, text, whole))?;
     limits::check(&tokens)?;
@@ -155,6 +161,17 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
         "CREATE" if cursor.is(&["CREATE", "MATERIALIZED", "VIEW"]) => view::materialized(cursor),
         "CREATE" if cursor.is(&["CREATE", "VIEW"]) => view::plain(cursor),
         "CREATE" if cursor.is(&["CREATE", "INDEX"]) => index::create(cursor),
+        "CREATE" if cursor.is(&["CREATE", "SECRET"]) => secret::create(cursor),
+        "CREATE" if role::is_next(cursor) => role::create(cursor),
+        "DROP" if cursor.is(&["DROP", "SECRET"]) => secret::drop(cursor),
+        "DROP" if role::is_next(cursor) => role::drop(cursor),
+        "GRANT" | "REVOKE" => grant::parse(cursor),
+        "ALTER" if cursor.is(&["ALTER", "DEFAULT", "PRIVILEGES"]) => grant::defaults(cursor),
+        "ALTER" => match role::alter(cursor)? {
+            Some(statement) => Ok(statement),
+            None => alter::parse(cursor),
+        },
+        "REASSIGN" => role::reassign(cursor),
         "FLUSH" => {
             cursor.next();
             Ok(Statement::Flush)
@@ -162,9 +179,6 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
         "BACKUP" => backup::parse(cursor),
         "CANCEL" => job::cancel(cursor),
         "DROP" => drop::parse(cursor),
-        "ALTER" if cursor.is(&["ALTER", "SOURCE"]) || cursor.is(&["ALTER", "TABLE"]) => {
-            alter::parse(cursor)
-        }
         "SHOW" => show::parse(cursor),
         "DESCRIBE" | "DESC" => show::describe(cursor),
         "EXPLAIN" => explain::parse(cursor),

@@ -78,8 +78,7 @@ fn set(cursor: &mut Cursor<'_>) -> Result<Session, Report> {
         cursor.next();
     }
     if cursor.is(&["ROLE"]) || cursor.is(&["SESSION", "AUTHORIZATION"]) {
-        cursor.skip_to_end();
-        return Ok(Session::Accepted("SET"));
+        return identity(cursor, local);
     }
     let name = if cursor.take(&["TIME", "ZONE"]) {
         "timezone".to_owned()
@@ -100,6 +99,29 @@ fn set(cursor: &mut Cursor<'_>) -> Result<Session, Report> {
         values.push(value(cursor)?);
     }
     Ok(Session::Set { name, values, local })
+}
+
+/// `SET ROLE name | NONE`, `SET SESSION AUTHORIZATION name | DEFAULT`
+fn identity(cursor: &mut Cursor<'_>, local: bool) -> Result<Session, Report> {
+    let name = if cursor.take(&["ROLE"]) {
+        cursor.take_token(&Token::Eq);
+        cursor.take(&["TO"]);
+        "role"
+    } else {
+        cursor.expect(&["SESSION", "AUTHORIZATION"])?;
+        "session_authorization"
+    };
+    if cursor.take(&["NONE"]) || cursor.take(&["DEFAULT"]) {
+        return Ok(Session::Reset(Some(name.to_owned())));
+    }
+    let value = match cursor.peek().clone() {
+        Token::SingleQuotedString(text) => {
+            cursor.next();
+            text
+        }
+        _ => cursor.identifier()?.name,
+    };
+    Ok(Session::Set { name: name.to_owned(), values: vec![value], local })
 }
 
 fn setting(cursor: &mut Cursor<'_>) -> Result<String, Report> {
@@ -130,6 +152,9 @@ fn reset(cursor: &mut Cursor<'_>) -> Result<Session, Report> {
     }
     if cursor.take(&["TIME", "ZONE"]) {
         return Ok(Session::Reset(Some("timezone".to_owned())));
+    }
+    if cursor.take(&["SESSION", "AUTHORIZATION"]) {
+        return Ok(Session::Reset(Some("session_authorization".to_owned())));
     }
     Ok(Session::Reset(Some(setting(cursor)?)))
 }

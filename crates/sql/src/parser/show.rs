@@ -15,6 +15,7 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
         (&["MATERIALIZED", "VIEWS"], Show::MaterializedViews),
         (&["SINKS"], Show::Sinks),
         (&["JOBS"], Show::Jobs),
+        (&["SECRETS"], Show::Secrets),
         (&["ALL"], Show::All),
         (&["TIME", "ZONE"], Show::Parameter("timezone".to_owned())),
         (

@@ -210,7 +210,11 @@ fn what_is_known_and_not_there_says_so() {
         ("CREATE OR REPLACE VIEW v AS SELECT 1", "CREATE OR REPLACE"),
         ("COPY t TO STDOUT", "COPY TO"),
         ("ALTER SYSTEM SET a = 1", "ALTER SYSTEM"),
-        ("CREATE USER u", "CREATE USER"),
+        ("CREATE USER u REPLICATION", "the attribute REPLICATION of a role"),
+        ("GRANT SELECT ON t TO u WITH GRANT OPTION", "WITH GRANT OPTION"),
+        ("GRANT SELECT (a) ON t TO u", "rights on columns"),
+        ("ALTER USER u SET work_mem = 1", "settings of a role"),
+        ("CREATE SOURCE s WITH (a = secret b AS FILE)", "a secret as a file"),
         ("CREATE UNIQUE INDEX i ON v (a)", "CREATE UNIQUE INDEX"),
         ("CREATE SOURCE s (a int PRIMARY KEY)", "PRIMARY KEY on a column of a source"),
     ] {
@@ -218,6 +222,48 @@ fn what_is_known_and_not_there_says_so() {
         assert_eq!(report.code, SqlState::FEATURE_NOT_SUPPORTED, "{text}");
         assert_eq!(report.message, format!("{what} is not supported yet"));
         assert!(report.hint.is_some() && report.position.is_some(), "{text}");
+    }
+}
+
+#[test]
+fn a_query_string_has_an_end() {
+    let report = failure(&format!("SELECT '{}'", "x".repeat(17 << 20)));
+    assert_eq!(report.code, SqlState::PROGRAM_LIMIT_EXCEEDED);
+    assert!(report.hint.is_some());
+}
+
+#[test]
+fn passwords_are_in_no_debug_output_of_a_statement() {
+    for text in [
+        "CREATE USER u WITH SUPERUSER NOCREATEROLE PASSWORD 'hunter2' VALID UNTIL 'infinity'",
+        "ALTER ROLE u ENCRYPTED PASSWORD 'hunter2'",
+        "CREATE SECRET IF NOT EXISTS s AS 'hunter2'",
+    ] {
+        let shown = format!("{:?}", parse(text).unwrap());
+        assert!(shown.contains("********") && !shown.contains("hunter2"), "{shown}");
+    }
+}
+
+#[test]
+fn grants_of_roles_and_of_privileges_are_told_apart() {
+    let tag = |text: &str| parse(text).unwrap()[0].tag();
+    for (text, wanted) in [
+        ("GRANT a, b TO c, CURRENT_USER WITH ADMIN OPTION", "GRANT ROLE"),
+        ("REVOKE ADMIN OPTION FOR a FROM c CASCADE", "REVOKE ROLE"),
+        ("GRANT ALL ON t TO PUBLIC", "GRANT"),
+        ("GRANT SELECT, INSERT ON TABLE t, public.u TO GROUP a", "GRANT"),
+        ("GRANT SELECT ON ALL MATERIALIZED VIEWS IN SCHEMA public TO a", "GRANT"),
+        ("GRANT \"select\" TO a", "GRANT ROLE"),
+        ("REVOKE ALL PRIVILEGES ON SCHEMA public FROM a RESTRICT", "REVOKE"),
+        (
+            "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO a",
+            "ALTER DEFAULT PRIVILEGES",
+        ),
+        ("ALTER MATERIALIZED VIEW IF EXISTS v OWNER TO CURRENT_ROLE", "ALTER MATERIALIZED VIEW"),
+        ("REASSIGN OWNED BY a, b TO c", "REASSIGN OWNED"),
+        ("DROP GROUP IF EXISTS a, b", "DROP ROLE"),
+    ] {
+        assert_eq!(tag(text), wanted, "{text}");
     }
 }
 

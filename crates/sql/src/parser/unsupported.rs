@@ -23,8 +23,6 @@ const KNOWN: &[(&[&str], &str, &str)] = &[
     (&["CREATE", "TEMPORARY"], "CREATE TEMPORARY", STREAM),
     (&["CREATE", "SINK"], "CREATE SINK", POLL),
     (&["CREATE", "UNIQUE"], "CREATE UNIQUE INDEX", UNIQUE),
-    (&["CREATE", "USER"], "CREATE USER", ROOT),
-    (&["CREATE", "ROLE"], "CREATE ROLE", ROOT),
     (&["CREATE", "FUNCTION"], "CREATE FUNCTION", "Write the expression where it is needed."),
     (&["CREATE", "SCHEMA"], "CREATE SCHEMA", "There is one schema, public."),
     (&["CREATE", "DATABASE"], "CREATE DATABASE", "There is one database, dev."),
@@ -35,28 +33,24 @@ const KNOWN: &[(&[&str], &str, &str)] = &[
     (
         &["DROP"],
         "DROP of this kind of object",
-        "Sources, tables, views, materialized views and indexes are dropped.",
+        "Sources, tables, views, materialized views, indexes, roles and secrets are dropped.",
     ),
     (&["NOTIFY"], "NOTIFY", POLL),
     (&["CALL"], "CALL", SELECT),
     (&["DO"], "DO", SELECT),
     (&["CLUSTER"], "CLUSTER", SORTED),
     (&["REINDEX"], "REINDEX", SORTED),
-    (&["GRANT"], "GRANT", ROOT),
-    (&["REVOKE"], "REVOKE", ROOT),
     (&["CHECKPOINT"], "CHECKPOINT", "Checkpoints are made by themselves."),
     (&["IMPORT"], "IMPORT", STREAM),
     (&["LOAD"], "LOAD", SELECT),
-    (&["REASSIGN"], "REASSIGN OWNED", ROOT),
-    (&["SECURITY"], "SECURITY LABEL", ROOT),
+    (&["SECURITY"], "SECURITY LABEL", SELECT),
 ];
 
 const STREAM: &str = "Write INSERT, UPDATE and DELETE; rows of sources come from CREATE SOURCE ... WITH (connector = ...).";
 const POLL: &str = "Read a materialized view with SELECT.";
-const CREATE: &str = "SOURCE, TABLE, VIEW, MATERIALIZED VIEW and INDEX are there.";
+const CREATE: &str = "SOURCE, TABLE, VIEW, MATERIALIZED VIEW, INDEX, ROLE and SECRET are there.";
 const SORTED: &str = "A view is kept in the order of its key, windows first: filter by these.";
 const UNIQUE: &str = "A PRIMARY KEY of a table is unique; CREATE INDEX makes lookups fast.";
-const ROOT: &str = "There is one user, root.";
 const SELECT: &str = "What can be done is done with SELECT and CREATE.";
 
 /// The report for the statement that begins here.

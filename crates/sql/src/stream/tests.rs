@@ -27,7 +27,13 @@ impl Database {
     fn add(&mut self, name: &str, kind: Kind) {
         let before = u32::try_from(self.catalog.objects().count()).unwrap();
         let id = ObjectId(before + 1);
-        let object = Object { id, name: name.to_owned(), kind, sql: String::new() };
+        let object = Object {
+            id,
+            name: name.to_owned(),
+            kind,
+            sql: String::new(),
+            access: crate::Access::default(),
+        };
         self.catalog = self.catalog.with(object);
     }
 

@@ -32,6 +32,7 @@ use millrace_dataflow::ingest::{Gate, PartitionCut};
 use millrace_dataflow::runtime::Command;
 use millrace_dataflow::source::SourceError;
 use millrace_plan::LeafKind;
+use millrace_sql::RoleId;
 use millrace_sql::ast::ObjectKind;
 use millrace_storage::{EpochRecord, Reach};
 use millrace_types::{Epoch, ObjectId, PartitionId, Report, SqlState, Ts};
@@ -164,6 +165,11 @@ impl Hydration {
         self.object.object_kind()
     }
 
+    /// Whose it is.
+    pub(super) fn owner(&self) -> RoleId {
+        self.object.access.owner
+    }
+
     /// True while it reads.
     pub(super) fn is_admitted(&self) -> bool {
         self.admitted
@@ -247,6 +253,7 @@ pub(super) fn needs(object: &millrace_sql::Object) -> impl Iterator<Item = Objec
         })
         .collect();
     needs.extend(object.depends_on());
+    needs.extend(object.secrets());
     needs.into_iter()
 }
 

@@ -1,7 +1,7 @@
 //! The tables at the start of the server: made in a new data directory, and read once, so that what they
 //! hold is known.
 
-use millrace_sql::{Catalog, Kind, Object, SYSTEM_SCHEMA};
+use millrace_sql::{Access, Catalog, Kind, Object, RoleId, SYSTEM_SCHEMA};
 use millrace_storage::{Commit, EpochRecord, Op, Scan};
 use millrace_types::{Epoch, ObjectId, decode_delta};
 
@@ -85,7 +85,8 @@ impl Coordinator {
         let tables = [self.next_table(), self.next_table(), self.next_table()];
         [table.stored.content, table.stored.late, table.stored.errors] = tables;
         let sql = format!("-- {full} is a table of the server itself");
-        let object = Object { id, name: full, kind: Kind::Table(table), sql };
+        let access = Access::of(RoleId::ROOT);
+        let object = Object { id, name: full, kind: Kind::Table(table), sql, access };
         let bytes = object.encode().map_err(|error| ServerError::Catalog(error.to_string()))?;
         let ops = vec![Op::Put(object_key(id), bytes), self.ids_op()];
         self.shared.store.commit(Commit { ops, ..Commit::default() })?;
