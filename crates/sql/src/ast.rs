@@ -28,6 +28,8 @@ pub enum Statement {
     CreateView(Box<CreateView>),
     /// `CREATE INDEX`
     CreateIndex(Box<CreateIndex>),
+    /// `CREATE SINK`
+    CreateSink(Box<CreateSink>),
     /// `COPY table FROM STDIN`
     Copy(Box<Copy>),
     /// `FLUSH`
@@ -44,6 +46,12 @@ pub enum Statement {
     Explain(Explain),
     /// `SELECT`, `VALUES`, `WITH`
     Query(Box<Query>),
+    /// `SUBSCRIBE`
+    Subscribe(Box<Subscribe>),
+    /// `DECLARE name CURSOR FOR SUBSCRIBE`
+    Declare(Box<DeclareCursor>),
+    /// `FETCH`
+    Fetch(Box<Fetch>),
     /// What concerns the session or its transaction only.
     Session(Session),
 }
@@ -274,6 +282,23 @@ pub struct CreateIndex {
     pub text: String,
 }
 
+/// `CREATE SINK`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateSink {
+    /// The new sink.
+    pub name: Name,
+    /// It is no error if it exists.
+    pub if_not_exists: bool,
+    /// The table or materialized view that it follows.
+    pub from: Name,
+    /// `WITH (...)`
+    pub options: Vec<OptionItem>,
+    /// `FORMAT ... ENCODE ...`
+    pub format: Option<Format>,
+    /// The statement's own text.
+    pub text: String,
+}
+
 /// A kind of object, as statements name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ObjectKind {
@@ -287,6 +312,8 @@ pub enum ObjectKind {
     MaterializedView,
     /// `INDEX`
     Index,
+    /// `SINK`
+    Sink,
 }
 
 impl ObjectKind {
@@ -298,6 +325,7 @@ impl ObjectKind {
             ObjectKind::View => "VIEW",
             ObjectKind::MaterializedView => "MATERIALIZED VIEW",
             ObjectKind::Index => "INDEX",
+            ObjectKind::Sink => "SINK",
         }
     }
 
@@ -309,6 +337,7 @@ impl ObjectKind {
             ObjectKind::View => "view",
             ObjectKind::MaterializedView => "materialized view",
             ObjectKind::Index => "index",
+            ObjectKind::Sink => "sink",
         }
     }
 
@@ -320,6 +349,7 @@ impl ObjectKind {
             ObjectKind::View => "a view",
             ObjectKind::MaterializedView => "a materialized view",
             ObjectKind::Index => "an index",
+            ObjectKind::Sink => "a sink",
         }
     }
 }
@@ -382,6 +412,39 @@ pub enum Explained {
     MaterializedView(Name),
 }
 
+/// `SUBSCRIBE TO name`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscribe {
+    /// The view or table.
+    pub name: Name,
+    /// The rows that are there come first; if it is not said, they do unless there is `AS OF`.
+    pub snapshot: Option<bool>,
+    /// It is told when an epoch is complete.
+    pub progress: bool,
+    /// `AS OF`: the changes after this epoch.
+    pub as_of: Option<u64>,
+}
+
+/// `DECLARE name CURSOR FOR SUBSCRIBE ...`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeclareCursor {
+    /// The new cursor.
+    pub name: Name,
+    /// What it gives.
+    pub subscribe: Subscribe,
+}
+
+/// `FETCH ... FROM name`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    /// The cursor.
+    pub name: Name,
+    /// How many rows at most; None: all that are there.
+    pub count: Option<u64>,
+    /// How long it waits for the first row, as written.
+    pub timeout: Option<OptionItem>,
+}
+
 /// A statement about the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Session {
@@ -440,6 +503,7 @@ impl Statement {
             Statement::CreateMaterializedView(_) => "CREATE MATERIALIZED VIEW",
             Statement::CreateView(_) => "CREATE VIEW",
             Statement::CreateIndex(_) => "CREATE INDEX",
+            Statement::CreateSink(_) => "CREATE SINK",
             Statement::Copy(_) => "COPY",
             Statement::Flush => "FLUSH",
             Statement::Drop(drop) => match drop.kind {
@@ -448,12 +512,16 @@ impl Statement {
                 ObjectKind::View => "DROP VIEW",
                 ObjectKind::MaterializedView => "DROP MATERIALIZED VIEW",
                 ObjectKind::Index => "DROP INDEX",
+                ObjectKind::Sink => "DROP SINK",
             },
             Statement::CancelJob(_) => "CANCEL JOB",
             Statement::Show(_) => "SHOW",
             Statement::Describe(_) => "DESCRIBE",
             Statement::Explain(_) => "EXPLAIN",
             Statement::Query(_) => "SELECT",
+            Statement::Subscribe(_) => "SUBSCRIBE",
+            Statement::Declare(_) => "DECLARE CURSOR",
+            Statement::Fetch(_) => "FETCH",
             Statement::Session(session) => session.tag(),
         }
     }
@@ -469,6 +537,7 @@ impl Statement {
                 | Statement::CreateMaterializedView(_)
                 | Statement::CreateView(_)
                 | Statement::CreateIndex(_)
+                | Statement::CreateSink(_)
                 | Statement::Drop(_)
                 | Statement::CancelJob(_)
         )

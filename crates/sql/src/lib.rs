@@ -30,11 +30,12 @@ mod windows;
 pub use binder::{
     Binder, Bound, BoundView, CatalogTable, CatalogTables, ChangeKind, ChangePlan, Conflict,
     Connectors, EXCLUDED, FindColumns, FixedColumns, Parameters, TableLookup, bind_index,
-    bind_source, bind_table, plan_change, source_to_infer,
+    bind_sink, bind_source, bind_table, plan_change, source_to_infer,
 };
 pub use catalog::{
     Catalog, CatalogError, Include, IncludeKind, Index, Kind, MaterializedView, Object,
-    ROW_ID_COLUMN, Source, SourceColumn, SourceWatermark, Table, TableColumn, View,
+    ROW_ID_COLUMN, Sink, SinkFormat, Source, SourceColumn, SourceWatermark, Table, TableColumn,
+    View,
 };
 pub use datafusion::sql::sqlparser;
 pub use names::CHANGED;

@@ -268,7 +268,9 @@ impl Coordinator {
 
     /// Counts the bytes of published rows that no checkpoint holds yet.
     pub(super) fn count_staged(&mut self) {
-        self.staged = self.views.values().map(|view| view.tables.content.bytes()).sum();
+        let history = |view: &super::View| view.history.as_ref().map_or(0, |h| h.table.bytes());
+        let bytes = |view: &super::View| view.tables.content.bytes() + history(view);
+        self.staged = self.views.values().map(bytes).sum();
     }
 
     /// The views that must hand over for a checkpoint at `epoch`: those that are live when it is
@@ -367,6 +369,7 @@ impl Coordinator {
         }
         let mut ops = vec![Op::Put(RECORD_KEY.to_vec(), pending.record.encode())];
         ops.append(&mut self.checkpoints.riding);
+        ops.extend(self.sink_positions());
         let (places, kept) = self.place_ops(epoch)?;
         ops.extend(places);
         let mut then = Then { kept, ..Then::default() };
@@ -484,5 +487,7 @@ fn reads_views(object: &millrace_sql::Object) -> bool {
 
 fn output_tables(view: &super::View) -> impl Iterator<Item = Arc<Table>> + use<> {
     let tables = &view.tables;
-    [tables.content.clone(), tables.late.clone(), tables.errors.clone()].into_iter()
+    let history = view.history.as_ref().map(|history| history.table.clone());
+    let own = [tables.content.clone(), tables.late.clone(), tables.errors.clone()];
+    own.into_iter().chain(history)
 }

@@ -11,11 +11,13 @@ mod checkpoint;
 mod ddl;
 mod epochs;
 mod failed;
+mod history;
 mod housekeeping;
 mod hydrate;
 mod jobs;
 mod memory;
 mod recover;
+mod sinks;
 mod sources;
 mod tables;
 mod watermark;
@@ -94,6 +96,9 @@ struct View {
     live_from: Option<Epoch>,
     /// By worker, the time at which it has changes without rows.
     turns: Vec<Option<i64>>,
+    /// Its changes, if they are kept.
+    history: Option<Arc<crate::shared::History>>,
+    keeps: history::Keeps,
 }
 
 /// A sealed epoch that not all views have completed.
@@ -138,6 +143,8 @@ pub struct Coordinator {
     in_flight: VecDeque<InFlight>,
     checkpoints: checkpoint::Checkpoints,
     housekeeping: housekeeping::Housekeeping,
+    histories: history::Histories,
+    sinks: sinks::Sinks,
     /// Requests that wait for the commit under way.
     waiting: VecDeque<Request>,
     ddl: ddl::Ddl,
@@ -196,6 +203,8 @@ impl Coordinator {
             in_flight: VecDeque::new(),
             checkpoints,
             housekeeping,
+            histories: history::Histories::default(),
+            sinks: sinks::Sinks::default(),
             waiting: VecDeque::new(),
             ddl: ddl::Ddl::default(),
             jobs: jobs::Jobs::default(),
@@ -299,6 +308,8 @@ impl Coordinator {
         }
         self.start_commits()?;
         self.keep_house(now);
+        self.keep_histories(now);
+        self.run_sinks()?;
         self.post_status(now);
         self.gate_readers(now);
         Ok(())

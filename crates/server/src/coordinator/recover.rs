@@ -18,6 +18,7 @@ use millrace_types::{ObjectId, PartitionId};
 
 use super::checkpoint::RECORD_KEY;
 use super::ddl::{IDS_KEY, OBJECT_PREFIX, tables_of};
+use super::history::stored_histories;
 use super::hydrate::Stored;
 use super::sources::Opening;
 use super::watermark::Rule;
@@ -142,6 +143,7 @@ impl Coordinator {
         let jobs = self.stored_jobs()?;
         let mut tables: Vec<_> = catalog.objects().flat_map(|o| tables_of(o)).collect();
         tables.extend(jobs.iter().flat_map(Stored::tables));
+        tables.extend(stored_histories(&store, &catalog)?);
         store.retain_tables(&tables)?;
         let checkpoint = store.checkpoint();
         let log = store.epochs_above(checkpoint)?;
@@ -180,6 +182,7 @@ impl Coordinator {
                 watermarks: watermarks.clone(),
             };
             self.install(install, sources);
+            self.recover_history(object)?;
             if is_table {
                 self.feed_table(object.id);
             }
@@ -188,6 +191,9 @@ impl Coordinator {
         self.recover_jobs(&catalog, jobs)?;
         for id in read {
             self.reopen(&catalog, id, record.as_ref(), &log)?;
+        }
+        if let Some(record) = &record {
+            self.histories.note(record.now, record.epoch, i64::MAX);
         }
         let epochs = log.len();
         let logged = |record: EpochRecord| Logged {

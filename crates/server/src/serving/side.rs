@@ -177,7 +177,7 @@ fn sources_of(catalog: &Catalog, view: ObjectId) -> String {
             Some((Kind::Table(table), name)) if table.feed.is_some() => {
                 names.insert(name.clone());
             }
-            Some((Kind::Table(_) | Kind::Index(_), _)) => {}
+            Some((Kind::Table(_) | Kind::Index(_) | Kind::Sink(_), _)) => {}
             Some((Kind::View(view), _)) => open.extend(&view.depends_on),
             None => {}
         }

@@ -21,12 +21,13 @@ use crate::shared::{Shared, SourceStatus};
 /// The name of the schema.
 pub const SYSTEM_SCHEMA: &str = "millrace";
 
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "epochs",
     "jobs",
     "late_rows",
     "operators",
     "settings",
+    "sinks",
     "source_errors",
     "sources",
     "view_errors",
@@ -57,6 +58,7 @@ pub fn system_table(shared: &Arc<Shared>, name: &str) -> Result<Option<Arc<dyn T
         "jobs" => jobs(shared)?,
         "operators" => operators(shared)?,
         "settings" => settings(shared)?,
+        "sinks" => sinks(shared)?,
         "source_errors" => source_errors(shared)?,
         "sources" => sources(shared)?,
         "views" => views(shared)?,
@@ -197,6 +199,37 @@ fn views(shared: &Shared) -> Result<RecordBatch> {
         ("memory_bytes", ints(rows.iter().map(|r| Some(size(r.1.tables.content.bytes()))))),
         ("status", text(rows.iter().map(|r| Some(view_word(&r.1))))),
         ("error", text(rows.iter().map(|r| r.1.failed.as_ref()))),
+    ])
+}
+
+fn sinks(shared: &Shared) -> Result<RecordBatch> {
+    let catalog = shared.catalog();
+    let board = shared.board.lock();
+    let mut rows = Vec::new();
+    for object in catalog.objects() {
+        let Kind::Sink(sink) = &object.kind else { continue };
+        let from = catalog.get(sink.from).map(|from| from.name.clone());
+        let complete = board.views.get(&sink.from).and_then(|view| view.complete());
+        let status = board.sinks.get(&object.id).cloned().unwrap_or_default();
+        rows.push((Arc::clone(object), sink.clone(), from, complete, status));
+    }
+    drop(board);
+    let epoch = |epoch: Option<Epoch>| epoch.map(|epoch| epoch.0.cast_signed());
+    let lag = |complete: Option<Epoch>, position: Option<Epoch>| {
+        Some(complete?.0.saturating_sub(position?.0).cast_signed())
+    };
+    batch(vec![
+        ("sink", text(rows.iter().map(|r| Some(&r.0.name)))),
+        ("view", text(rows.iter().map(|r| r.2.as_ref()))),
+        ("connector", text(rows.iter().map(|r| Some(&r.1.connector)))),
+        ("topic", text(rows.iter().map(|r| r.1.options.get("topic")))),
+        ("format", text(rows.iter().map(|r| Some(r.1.format.word())))),
+        ("status", text(rows.iter().map(|r| Some(r.4.state.word())))),
+        ("since", times(rows.iter().map(|r| Some(r.4.since).filter(|since| *since > 0)))),
+        ("epoch", ints(rows.iter().map(|r| epoch(r.4.position)))),
+        ("lag_epochs", ints(rows.iter().map(|r| lag(r.3, r.4.position)))),
+        ("messages", counts(rows.iter().map(|r| r.4.messages))),
+        ("error", text(rows.iter().map(|r| r.4.error.as_ref()))),
     ])
 }
 

@@ -196,6 +196,24 @@ impl Conn {
         self.fill(Object { id, name, kind, sql: create.text }, BTreeMap::new()).await
     }
 
+    pub(super) async fn create_sink(&mut self, create: ast::CreateSink) -> Result<(), Report> {
+        if self.exists(&create.name, create.if_not_exists).await? {
+            return Ok(());
+        }
+        let unique = crate::sinks::unique_name();
+        let sink = millrace_sql::bind_sink(&self.shared.catalog(), &create, unique)?;
+        let (from, described) = (self.object(&create.from)?, sink.clone());
+        blocking(move || {
+            let connector = crate::sinks::connect(&described, &from)?;
+            let checked = connector.check(CONNECT_TIMEOUT);
+            checked.map_err(|error| ServerError::Report(crate::sinks::sink_report(&error)))
+        })
+        .await?;
+        let (id, kind) = (ObjectId::default(), Kind::Sink(sink));
+        let object = Object { id, name: create.name.name, kind, sql: create.text };
+        self.ask(|reply| Request::Create(Box::new(object), reply)).await
+    }
+
     /// Connects the sources and fills what is made of them.
     async fn fill(
         &mut self,
@@ -287,7 +305,7 @@ impl Conn {
 
 fn missing(kind: ObjectKind, name: &str) -> Report {
     let code = match kind {
-        ObjectKind::Index => SqlState::UNDEFINED_OBJECT,
+        ObjectKind::Index | ObjectKind::Sink => SqlState::UNDEFINED_OBJECT,
         _ => SqlState::UNDEFINED_TABLE,
     };
     Report::new(code, format!("{} \"{name}\" does not exist", kind.word()))

@@ -9,6 +9,7 @@
 mod change;
 mod copy;
 mod copy_lines;
+mod cursors;
 mod ddl;
 mod explain;
 mod flush;
@@ -18,9 +19,11 @@ mod relations;
 mod rows;
 mod settings;
 mod show;
+mod subscribe;
 mod tables;
 mod transaction;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -92,6 +95,7 @@ impl Database for Sessions {
             copying: None,
             given: None,
             explained: Arc::default(),
+            cursors: BTreeMap::new(),
             news,
             news_out: Some(news_out),
         };
@@ -133,6 +137,8 @@ struct Conn {
     given: Option<(&'static str, RecordBatch)>,
     /// EXPLAIN ANALYZE of a statement that changes a table: the plans that were run.
     explained: Arc<Mutex<Option<Vec<String>>>>,
+    /// Cursors by name.
+    cursors: BTreeMap<String, cursors::OpenCursor>,
     /// Notices that are sent while a statement runs.
     news: UnboundedSender<Report>,
     /// Where they come out; the connection takes it.
@@ -159,6 +165,8 @@ impl Session for Conn {
             }
             Statement::Query(query) => self.prepare_query(&query, &statement.text, hints),
             Statement::Change(change) => self.prepare_change(&change, hints),
+            Statement::Subscribe(subscribe) => self.prepare_subscribe(&subscribe),
+            Statement::Fetch(fetch) => self.prepare_fetch(&fetch),
             Statement::Show(_) | Statement::Describe(_) | Statement::Explain(_) => {
                 match self.run(parsed, &statement.text, Vec::new()).await? {
                     Outcome::Rows { schema, .. } => {
@@ -259,6 +267,7 @@ impl Conn {
             Statement::Change(change) => return self.change(&change, parameters).await,
             Statement::CreateView(create) => self.create_view(*create).await?,
             Statement::CreateIndex(create) => self.create_index(*create).await?,
+            Statement::CreateSink(create) => self.create_sink(*create).await?,
             Statement::Copy(copy) => return self.begin_copy(*copy),
             Statement::Flush => self.flush().await?,
             Statement::Drop(drop) => self.drop_objects(drop).await?,
@@ -270,6 +279,9 @@ impl Conn {
                 return self.catalog_query(text, parameters).await;
             }
             Statement::Query(query) => return self.query(&query, text, parameters).await,
+            Statement::Subscribe(subscribe) => return self.subscribe(&subscribe).await,
+            Statement::Declare(declare) => self.declare(&declare).await?,
+            Statement::Fetch(fetch) => return self.fetch(&fetch),
             Statement::Session(session) => return self.session(session, tag).await,
         }
         if defines && self.transaction == Transaction::Open {
@@ -297,6 +309,7 @@ impl Conn {
             S::Discard(what) => {
                 if what == "ALL" {
                     self.settings.lock().reset(None)?;
+                    self.cursors.clear();
                 }
                 done = format!("DISCARD {what}");
             }
@@ -314,6 +327,7 @@ impl Conn {
             S::Commit => {
                 let failed = self.transaction == Transaction::Failed;
                 self.transaction = Transaction::Idle;
+                self.close_its_cursors();
                 self.settings.lock().end(!failed);
                 if failed {
                     done = "ROLLBACK".to_owned();
@@ -325,6 +339,7 @@ impl Conn {
             }
             S::Rollback => {
                 self.transaction = Transaction::Idle;
+                self.close_its_cursors();
                 self.settings.lock().end(false);
                 self.roll_back();
             }
@@ -341,7 +356,8 @@ impl Conn {
                 self.uncommitted.rollback_to(&name)?;
                 self.transaction = Transaction::Open;
             }
-            S::Deallocate(_) | S::Close(_) | S::Accepted("UNLISTEN") => {}
+            S::Close(name) => self.close_cursor(name.as_deref())?,
+            S::Deallocate(_) | S::Accepted("UNLISTEN") => {}
             // Drivers say UNLISTEN by themselves; the others somebody has written.
             S::Accepted(tag) => self.notice(format!("{tag} has no effect")),
         }

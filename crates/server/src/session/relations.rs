@@ -30,6 +30,7 @@ impl Relations for CatalogRelations {
         let catalog = self.0.catalog();
         let mut all: Vec<Relation> = catalog
             .objects()
+            .filter(|object| !matches!(object.kind, Kind::Sink(_)))
             .map(|object| Relation {
                 oid: FIRST_USER_OID + object.id.0,
                 schema: "public".into(),
@@ -40,6 +41,8 @@ impl Relations for CatalogRelations {
                     Kind::View(_) => RelationKind::View,
                     Kind::MaterializedView(_) => RelationKind::MaterializedView,
                     Kind::Index(_) => RelationKind::Index,
+                    // They are filtered out above.
+                    Kind::Sink(_) => RelationKind::Table,
                 },
                 columns: match &object.kind {
                     Kind::Index(index) => Arc::new(
@@ -82,7 +85,7 @@ fn index_of(kind: &Kind) -> Option<(u32, Vec<i16>)> {
 /// The query of a view, or the statement of an index as PostgreSQL writes it.
 fn definition(catalog: &Catalog, object: &Object) -> Option<String> {
     match &object.kind {
-        Kind::Source(_) | Kind::Table(_) => None,
+        Kind::Source(_) | Kind::Table(_) | Kind::Sink(_) => None,
         Kind::View(view) => Some(view.query_text.clone()),
         Kind::MaterializedView(_) => {
             let lower = object.sql.to_ascii_lowercase();

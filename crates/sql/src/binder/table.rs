@@ -44,7 +44,7 @@ impl TableLookup for CatalogTables<'_> {
         let TableReference::Bare { table } = reference else { return None };
         let object = self.0.find(table)?;
         match object.kind {
-            Kind::View(_) | Kind::Index(_) => None,
+            Kind::View(_) | Kind::Index(_) | Kind::Sink(_) => None,
             Kind::Source(_) | Kind::Table(_) | Kind::MaterializedView(_) => {
                 Some(Arc::new(CatalogTable {
                     object: object.id,
