@@ -17,12 +17,12 @@ use crate::server::{Server, rows};
 use crate::wait;
 
 /// A broker of its own; its directory goes with it.
-struct Broker {
+pub(super) struct Broker {
     directory: PathBuf,
 }
 
 impl Broker {
-    fn new() -> Broker {
+    pub(super) fn new() -> Broker {
         let name = format!("millrace-kafka-{}-{}", std::process::id(), wait::now_micros());
         Broker { directory: std::env::temp_dir().join(name) }
     }
@@ -35,13 +35,13 @@ impl Broker {
     }
 
     /// Starts it, where it was before if it was halted; its address.
-    async fn start(&self) -> String {
+    pub(super) async fn start(&self) -> String {
         let output = Command::from(self.script("start")).output().await.expect("the script runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("an address").trim().to_owned()
     }
 
-    async fn halt(&self) {
+    pub(super) async fn halt(&self) {
         let status = Command::from(self.script("halt")).status().await.expect("the script runs");
         assert!(status.success());
     }
