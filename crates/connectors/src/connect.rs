@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::FieldRef;
+use millrace_dataflow::sink::Sink;
 use millrace_dataflow::source::{Connector, SourceError};
 use millrace_types::SqlType;
 
 use crate::datagen::{self, Anchor, Clock, Datagen};
-use crate::kafka::{self, Kafka};
+use crate::envelope::SinkShape;
+use crate::kafka::{self, Kafka, KafkaSink};
 use crate::nexmark::{self, Nexmark};
 use crate::rows::Layout;
 use crate::{Encoding, Format, Include};
@@ -92,5 +94,22 @@ pub fn connect(definition: &Definition) -> Result<Box<dyn Connector>, SourceErro
             "there is no connector \"{other}\"; there are: {}",
             NAMES.join(", ")
         ))),
+    }
+}
+
+/// Checks a sink's options and makes it; `unique` is its name among all sinks of all servers. Does not
+/// wait for a broker: [`Sink::check`] does.
+///
+/// # Errors
+/// `Invalid` with what is wrong.
+pub fn sink(
+    connector: &str,
+    options: &BTreeMap<String, String>,
+    unique: &str,
+    shape: SinkShape,
+) -> Result<Box<dyn Sink>, SourceError> {
+    match connector {
+        "kafka" => Ok(Box::new(KafkaSink::new(options, unique, shape)?)),
+        other => Err(SourceError::Invalid(format!("there is no sink for connector \"{other}\""))),
     }
 }

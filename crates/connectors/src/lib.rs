@@ -7,6 +7,7 @@
 mod connect;
 pub mod datagen;
 mod decode;
+mod envelope;
 mod include;
 mod json;
 pub mod kafka;
@@ -15,7 +16,8 @@ mod options;
 mod random;
 mod rows;
 
-pub use connect::{Definition, NAMES, connect, fixed_columns, infer, known_options};
+pub use connect::{Definition, NAMES, connect, fixed_columns, infer, known_options, sink};
 pub use decode::{Encoding, Format};
+pub use envelope::{SinkFormat, SinkShape};
 pub use include::{Include, IncludeKind};
 pub use json::{JsonDecoder, UnknownType};

@@ -9,4 +9,5 @@ mod natives;
 pub mod operator;
 mod operators;
 pub mod runtime;
+pub mod sink;
 pub mod source;

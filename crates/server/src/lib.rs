@@ -20,5 +20,6 @@ pub mod serve;
 pub mod serving;
 pub mod session;
 pub mod shared;
+mod sinks;
 mod sources;
 mod stops;

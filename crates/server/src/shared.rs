@@ -30,6 +30,45 @@ pub struct Readable {
     pub errors: Arc<Table>,
 }
 
+/// The changes of a view, kept for those who follow it.
+pub struct History {
+    /// The changes, see `millrace_dataflow::runtime::history_schema`.
+    pub table: Arc<Table>,
+    /// The first epoch whose changes have been kept.
+    pub since: Epoch,
+    /// The first epoch whose changes are still kept; only grows.
+    trimmed: AtomicU64,
+    /// Who follows holds one.
+    follower: Arc<()>,
+}
+
+impl History {
+    /// A history that begins with an epoch.
+    pub fn new(table: Arc<Table>, since: Epoch) -> History {
+        History { table, since, trimmed: AtomicU64::default(), follower: Arc::default() }
+    }
+
+    /// The first epoch whose changes are all there.
+    pub fn first(&self) -> Epoch {
+        self.since.max(Epoch(self.trimmed.load(Ordering::SeqCst)))
+    }
+
+    /// Changes of earlier epochs go with the next checkpoint.
+    pub fn trim(&self, first: Epoch) {
+        self.trimmed.fetch_max(first.0, Ordering::SeqCst);
+    }
+
+    /// Says that somebody follows while it is held.
+    pub fn follow(&self) -> Arc<()> {
+        Arc::clone(&self.follower)
+    }
+
+    /// True while somebody does.
+    pub fn is_followed(&self) -> bool {
+        Arc::strong_count(&self.follower) > 1
+    }
+}
+
 /// How far a view is.
 #[derive(Clone)]
 pub struct ViewStatus {
@@ -45,6 +84,8 @@ pub struct ViewStatus {
     pub state_bytes: usize,
     /// What its operators have done; None if it has stopped.
     pub figures: Option<Arc<Figures>>,
+    /// Its changes, if they are kept.
+    pub history: Option<Arc<History>>,
 }
 
 impl ViewStatus {
@@ -102,6 +143,53 @@ pub struct EpochStatus {
     pub bytes: usize,
     /// It is a checkpoint.
     pub checkpoint: bool,
+}
+
+/// How a sink is doing.
+#[derive(Clone, Debug, Default)]
+pub struct SinkStatus {
+    /// What it does.
+    pub state: SinkState,
+    /// Since when, microseconds.
+    pub since: i64,
+    /// The last epoch that it has sent and committed.
+    pub position: Option<Epoch>,
+    /// Messages written since the server began.
+    pub messages: u64,
+    /// Why it does not go on.
+    pub error: Option<String>,
+}
+
+/// What a sink does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SinkState {
+    /// It opens the other end.
+    #[default]
+    Starting,
+    /// It sends the rows that were there.
+    Snapshot,
+    /// It follows.
+    Running,
+    /// It tries again and again.
+    Retrying,
+    /// The same, but a person must act.
+    Refused,
+    /// It has ended: only a new one helps.
+    Failed,
+}
+
+impl SinkState {
+    /// As it is shown.
+    pub fn word(self) -> &'static str {
+        match self {
+            SinkState::Starting => "starting",
+            SinkState::Snapshot => "snapshot",
+            SinkState::Running => "running",
+            SinkState::Retrying => "retrying",
+            SinkState::Refused => "refused",
+            SinkState::Failed => "failed",
+        }
+    }
 }
 
 /// A view that is being filled.
@@ -227,6 +315,8 @@ pub struct Board {
     pub views: BTreeMap<ObjectId, ViewStatus>,
     /// The sources.
     pub sources: BTreeMap<ObjectId, SourceStatus>,
+    /// The sinks.
+    pub sinks: BTreeMap<ObjectId, SinkStatus>,
     /// The last epochs, oldest first.
     pub epochs: VecDeque<EpochStatus>,
     /// The last committed checkpoint.

@@ -87,15 +87,20 @@ pub(crate) fn connect(
     source: &Source,
 ) -> Result<Arc<dyn Connector>, SourceError> {
     let connected = millrace_connectors::connect(&definition(anchors, clock, source)?);
-    connected.map(Arc::from).map_err(|error| without_secrets(error, source))
+    let hide = |error| without_secrets(error, &source.options, &source.secrets);
+    connected.map(Arc::from).map_err(hide)
 }
 
 /// The error without the values of secrets and of confidential options, which it may repeat.
-fn without_secrets(error: SourceError, source: &Source) -> SourceError {
+pub(crate) fn without_secrets(
+    error: SourceError,
+    options: &BTreeMap<String, String>,
+    secrets: &BTreeMap<String, ObjectId>,
+) -> SourceError {
     let hidden = |(name, _): &(&String, &String)| {
-        source.secrets.contains_key(*name) || millrace_sql::is_confidential(name)
+        secrets.contains_key(*name) || millrace_sql::is_confidential(name)
     };
-    let values = source.options.iter().filter(hidden).map(|(_, value)| value);
+    let values = options.iter().filter(hidden).map(|(_, value)| value);
     let values: Vec<&String> = values.filter(|value| !value.is_empty()).collect();
     let masked = |reason: String| {
         values.iter().fold(reason, |reason, value| reason.replace(value.as_str(), "********"))
@@ -120,7 +125,7 @@ pub(crate) fn infer(
     timeout: Duration,
 ) -> Result<Vec<(String, SqlType)>, SourceError> {
     let found = millrace_connectors::infer(&definition(Vec::new(), clock, source)?, timeout);
-    found.map_err(|error| without_secrets(error, source))
+    found.map_err(|error| without_secrets(error, &source.options, &source.secrets))
 }
 
 fn definition(

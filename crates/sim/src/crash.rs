@@ -15,6 +15,8 @@ mod outage;
 mod read_times;
 mod retention;
 mod rounds;
+mod sinks;
+mod subscribe;
 mod tables;
 mod twins;
 mod upserts;

@@ -3,14 +3,16 @@
 //! The broker is a real one; `MILLRACE_TEST_KAFKA=host:port` says where (`scripts/kafka run` sets
 //! it). Every test uses topics of its own.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::message::{Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer};
 use rdkafka::topic_partition_list::Offset;
 
@@ -156,6 +158,52 @@ impl Kafka {
     pub fn extent(&self, topic: &str, partition: i32) -> Result<(i64, i64), Error> {
         Ok(self.producer.client().fetch_watermarks(topic, partition, TIMEOUT)?)
     }
+}
+
+impl Kafka {
+    /// All messages of a topic, by partition and in order, that a consumer with `read_committed` sees up
+    /// to the end that stands now.
+    ///
+    /// # Panics
+    /// If the broker does not answer.
+    pub async fn committed(&self, topic: &str) -> Vec<Message> {
+        let (bootstrap, topic) = (self.bootstrap.clone(), topic.to_owned());
+        let read = move || committed(&bootstrap, &topic).expect("the broker gives messages");
+        tokio::task::spawn_blocking(read).await.expect("a consumer that ends")
+    }
+}
+
+fn committed(bootstrap: &str, topic: &str) -> Result<Vec<Message>, Error> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap).set("group.id", "millrace-tests");
+    config.set("isolation.level", "read_committed").set("enable.partition.eof", "true");
+    config.set("enable.auto.commit", "false");
+    let consumer: BaseConsumer = config.create()?;
+    let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT)?;
+    let found = metadata.topics().iter().find(|found| found.name() == topic);
+    let partitions = found.map(|found| found.partitions().len()).unwrap_or_default();
+    let mut all = vec![Vec::new(); partitions];
+    let mut list = TopicPartitionList::new();
+    for partition in 0..i32::try_from(partitions).unwrap_or_default() {
+        list.add_partition_offset(topic, partition, Offset::Beginning)?;
+    }
+    consumer.assign(&list)?;
+    let mut ended = BTreeSet::new();
+    while ended.len() < partitions {
+        match consumer.poll(TIMEOUT) {
+            Some(Ok(message)) => {
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                let partition = message.partition();
+                let (key, payload) = (message.key().map(text), message.payload().map(text));
+                let message = Message { partition, key, payload, ..Message::default() };
+                all[usize::try_from(partition).unwrap_or_default()].push(message);
+            }
+            Some(Err(KafkaError::PartitionEOF(partition))) => drop(ended.insert(partition)),
+            Some(Err(error)) => return Err(error.into()),
+            None => return Err(Error::Lost),
+        }
+    }
+    Ok(all.into_iter().flatten().collect())
 }
 
 /// Partition and offset of a message once the broker has it.

@@ -32,6 +32,8 @@ pub enum Statement {
     CreateView(Box<CreateView>),
     /// `CREATE INDEX`
     CreateIndex(Box<CreateIndex>),
+    /// `CREATE SINK`
+    CreateSink(Box<CreateSink>),
     /// `COPY table FROM STDIN`
     Copy(Box<Copy>),
     /// `FLUSH`
@@ -54,6 +56,12 @@ pub enum Statement {
     Query(Box<Query>),
     /// Roles, grants, owners and secrets.
     Access(Box<Access>),
+    /// `SUBSCRIBE`
+    Subscribe(Box<Subscribe>),
+    /// `DECLARE name CURSOR FOR SUBSCRIBE`
+    Declare(Box<DeclareCursor>),
+    /// `FETCH`
+    Fetch(Box<Fetch>),
     /// What concerns the session or its transaction only.
     Session(Session),
 }
@@ -297,6 +305,23 @@ pub struct CreateIndex {
     pub text: String,
 }
 
+/// `CREATE SINK`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateSink {
+    /// The new sink.
+    pub name: Name,
+    /// It is no error if it exists.
+    pub if_not_exists: bool,
+    /// The table or materialized view that it follows.
+    pub from: Name,
+    /// `WITH (...)`
+    pub options: Vec<OptionItem>,
+    /// `FORMAT ... ENCODE ...`
+    pub format: Option<Format>,
+    /// The statement's own text.
+    pub text: String,
+}
+
 /// A kind of object, as statements name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ObjectKind {
@@ -310,6 +335,8 @@ pub enum ObjectKind {
     MaterializedView,
     /// `INDEX`
     Index,
+    /// `SINK`
+    Sink,
 }
 
 impl ObjectKind {
@@ -321,6 +348,7 @@ impl ObjectKind {
             ObjectKind::View => "VIEW",
             ObjectKind::MaterializedView => "MATERIALIZED VIEW",
             ObjectKind::Index => "INDEX",
+            ObjectKind::Sink => "SINK",
         }
     }
 
@@ -332,6 +360,7 @@ impl ObjectKind {
             ObjectKind::View => "view",
             ObjectKind::MaterializedView => "materialized view",
             ObjectKind::Index => "index",
+            ObjectKind::Sink => "sink",
         }
     }
 
@@ -343,6 +372,7 @@ impl ObjectKind {
             ObjectKind::View => "a view",
             ObjectKind::MaterializedView => "a materialized view",
             ObjectKind::Index => "an index",
+            ObjectKind::Sink => "a sink",
         }
     }
 }
@@ -407,6 +437,39 @@ pub enum Explained {
     MaterializedView(Name),
 }
 
+/// `SUBSCRIBE TO name`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscribe {
+    /// The view or table.
+    pub name: Name,
+    /// The rows that are there come first; if it is not said, they do unless there is `AS OF`.
+    pub snapshot: Option<bool>,
+    /// It is told when an epoch is complete.
+    pub progress: bool,
+    /// `AS OF`: the changes after this epoch.
+    pub as_of: Option<u64>,
+}
+
+/// `DECLARE name CURSOR FOR SUBSCRIBE ...`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeclareCursor {
+    /// The new cursor.
+    pub name: Name,
+    /// What it gives.
+    pub subscribe: Subscribe,
+}
+
+/// `FETCH ... FROM name`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    /// The cursor.
+    pub name: Name,
+    /// How many rows at most; None: all that are there.
+    pub count: Option<u64>,
+    /// How long it waits for the first row, as written.
+    pub timeout: Option<OptionItem>,
+}
+
 /// A statement about the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Session {
@@ -465,6 +528,7 @@ impl Statement {
             Statement::CreateMaterializedView(_) => "CREATE MATERIALIZED VIEW",
             Statement::CreateView(_) => "CREATE VIEW",
             Statement::CreateIndex(_) => "CREATE INDEX",
+            Statement::CreateSink(_) => "CREATE SINK",
             Statement::Copy(_) => "COPY",
             Statement::Flush => "FLUSH",
             Statement::Backup(_) => "BACKUP",
@@ -474,6 +538,7 @@ impl Statement {
                 ObjectKind::View => "DROP VIEW",
                 ObjectKind::MaterializedView => "DROP MATERIALIZED VIEW",
                 ObjectKind::Index => "DROP INDEX",
+                ObjectKind::Sink => "DROP SINK",
             },
             Statement::Alter(alter) => match alter.kind {
                 ObjectKind::Table => "ALTER TABLE",
@@ -485,6 +550,9 @@ impl Statement {
             Statement::Explain(_) => "EXPLAIN",
             Statement::Query(_) => "SELECT",
             Statement::Access(access) => access.tag(),
+            Statement::Subscribe(_) => "SUBSCRIBE",
+            Statement::Declare(_) => "DECLARE CURSOR",
+            Statement::Fetch(_) => "FETCH",
             Statement::Session(session) => session.tag(),
         }
     }
@@ -500,6 +568,7 @@ impl Statement {
                 | Statement::CreateMaterializedView(_)
                 | Statement::CreateView(_)
                 | Statement::CreateIndex(_)
+                | Statement::CreateSink(_)
                 | Statement::Drop(_)
                 | Statement::Alter(_)
                 | Statement::Access(_)

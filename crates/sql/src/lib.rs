@@ -30,13 +30,13 @@ mod windows;
 pub use binder::{
     Binder, Bound, BoundView, CatalogTable, CatalogTables, ChangeKind, ChangePlan, Conflict,
     Connectors, EXCLUDED, FindColumns, FixedColumns, Parameters, TableLookup, bind_index,
-    bind_secrets, bind_source, bind_table, plan_change, source_to_infer,
+    bind_secrets, bind_sink, bind_source, bind_table, plan_change, source_to_infer,
 };
 pub use catalog::{
     Access, Acl, Catalog, CatalogError, Grantee, Include, IncludeKind, Index, Kind,
     MaterializedView, Object, Privilege, Privileges, ROOT, ROW_ID_COLUMN, Role, RoleId, Secret,
-    Source, SourceColumn, SourceWatermark, Table, TableColumn, View, decode_acl, encode_acl,
-    is_confidential,
+    Sink, SinkFormat, Source, SourceColumn, SourceWatermark, Table, TableColumn, View, decode_acl,
+    encode_acl, is_confidential,
 };
 pub use datafusion::sql::sqlparser;
 pub use functions::rows_as_json;

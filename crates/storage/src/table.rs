@@ -18,6 +18,7 @@ mod sort;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow::datatypes::SchemaRef;
 use millrace_types::{Delta, Epoch, TableId, Ts};
 use parking_lot::Mutex;
 
@@ -102,6 +103,11 @@ impl Table {
     /// Its key columns in sort order.
     pub fn sort(&self) -> &[usize] {
         &self.layout.sort
+    }
+
+    /// Its columns.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.layout.declared)
     }
 
     /// Takes the changes of one worker at one time. Rows with weight +1 set their key; a row with

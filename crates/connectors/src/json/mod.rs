@@ -17,6 +17,7 @@ mod column;
 mod infer;
 mod number;
 mod time;
+mod write;
 
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use self::column::Column;
 use millrace_types::json::{Cursor, Malformed, unescape};
 
 pub(crate) use self::infer::Inferred;
+pub(crate) use self::write::ObjectWriter;
 
 /// Why a message is not a row.
 #[derive(Clone, Debug, PartialEq, Eq)]

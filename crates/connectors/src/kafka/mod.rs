@@ -7,6 +7,7 @@
 mod batch;
 mod reader;
 mod settings;
+mod sink;
 mod witness;
 
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub use self::batch::{Message, Messages, Queue};
 use self::reader::KafkaReader;
 pub use self::settings::OPTIONS;
 use self::settings::{Settings, Start, property};
+pub use self::sink::{KafkaSink, SINK_OPTIONS};
 use self::witness::Witness;
 use crate::Include;
 use crate::connect::Definition;

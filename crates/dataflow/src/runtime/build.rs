@@ -20,6 +20,7 @@ use timely::dataflow::{Scope, Stream};
 use timely::worker::Worker;
 
 use super::figures::Counters;
+use super::history::History;
 use super::leaf::LeafInput;
 use super::packet::Packet;
 use super::publish::{Publisher, Side, publish};
@@ -77,6 +78,8 @@ pub(super) struct Dataflow {
     pub(super) live_from: Rc<Cell<Option<Ts>>>,
     /// A view above takes the changes.
     pub(super) followed: Rc<Cell<bool>>,
+    /// Where the changes are kept for subscribers and sinks.
+    pub(super) history: Rc<RefCell<Option<History>>>,
     /// Published changes that the views above have not been given yet, oldest first.
     changes: Changes,
     /// The views above have been given everything below it.
@@ -181,6 +184,7 @@ pub(super) fn install(
         handed: Rc::default(),
         live_from: Rc::new(Cell::new(spec.live.then_some(spec.start))),
         followed: Rc::default(),
+        history: Rc::default(),
         turns: Rc::default(),
     };
     let stages = stateful_stages(spec, shared, &cells)?;
@@ -216,6 +220,7 @@ pub(super) fn install(
         published,
         live_from: cells.live_from,
         followed: cells.followed,
+        history: cells.history,
         changes,
         fed: spec.start,
         upper,
@@ -366,6 +371,7 @@ pub(super) struct Cells {
     pub(super) handed: Rc<RefCell<BTreeMap<Ts, Handed>>>,
     pub(super) live_from: Rc<Cell<Option<Ts>>>,
     pub(super) followed: Rc<Cell<bool>>,
+    pub(super) history: Rc<RefCell<Option<History>>>,
     pub(super) turns: Rc<RefCell<BTreeMap<String, i64>>>,
 }
 

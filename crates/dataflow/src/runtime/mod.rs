@@ -12,6 +12,7 @@
 
 mod build;
 mod figures;
+mod history;
 mod leaf;
 mod outputs;
 mod packet;
@@ -33,6 +34,7 @@ use millrace_storage::{Reach, Table};
 use millrace_types::{Delta, Epoch, ObjectId, STACK_BYTES, Ts};
 
 pub use figures::{Figure, Figures, Work};
+pub use history::{HISTORY_COLUMNS, HISTORY_EPOCH, HISTORY_WEIGHT, history_schema, history_sort};
 pub use outputs::error_schema;
 pub use working::working_on;
 
@@ -121,6 +123,13 @@ pub enum Command {
         now: i64,
         /// It is a checkpoint.
         hand_over: bool,
+    },
+    /// Keep a view's changes in a table from an epoch on, whose seal comes later; None: no longer.
+    Retain {
+        /// The view.
+        view: ObjectId,
+        /// The table and the first epoch.
+        history: Option<(Arc<Table>, Epoch)>,
     },
     /// Stop showing a view's changes: nothing of it is published from here on.
     Unpublish(ObjectId),

@@ -92,7 +92,11 @@ impl Publisher {
             for (ts, rows) in errors {
                 self.tables.errors.publish(worker, ts, outputs::error_rows(&rows)?);
             }
+            let history = self.cells.history.borrow();
             for (ts, deltas) in complete {
+                if let Some(history) = history.as_ref() {
+                    history.publish(worker, ts, &deltas)?;
+                }
                 if self.cells.followed.get() {
                     let changes = deltas.iter().cloned().collect();
                     self.changes.borrow_mut().push_back((ts, changes));

@@ -25,6 +25,7 @@ use timely::scheduling::Activator;
 use timely::worker::Worker;
 
 use super::build::{Dataflow, install};
+use super::history::History;
 use super::leaf::LeafInput;
 use super::working::Working;
 use super::{Clock, Command, Event, Events, FeedId};
@@ -229,25 +230,38 @@ impl State {
                 self.shared.note(epoch, &watermarks, now);
                 self.seal(epoch, hand_over);
             }
+            Command::Retain { view, history } => {
+                let history = history.map(|(table, from)| History { table, from });
+                self.retain(view, history);
+            }
             Command::Unpublish(view) => {
                 if let Some(dataflow) = self.views.get(&view) {
                     dataflow.published.set(false);
                 }
                 (self.events)(Event::Unpublished { view, worker: self.shared.worker });
             }
-            Command::Drop(view) => {
-                if let Some(dataflow) = self.views.remove(&view) {
-                    timely.drop_dataflow(dataflow.index);
-                }
-                self.readers.retain(|_, views| {
-                    views.remove(&view);
-                    !views.is_empty()
-                });
-                self.note_followers();
-            }
+            Command::Drop(view) => self.drop_view(timely, view),
             Command::Stop => {}
         }
         Ok(())
+    }
+
+    fn drop_view(&mut self, timely: &mut Worker, view: ObjectId) {
+        if let Some(dataflow) = self.views.remove(&view) {
+            timely.drop_dataflow(dataflow.index);
+        }
+        self.readers.retain(|_, views| {
+            views.remove(&view);
+            !views.is_empty()
+        });
+        self.note_followers();
+    }
+
+    fn retain(&mut self, view: ObjectId, history: Option<History>) {
+        if let Some(dataflow) = self.views.get(&view) {
+            *dataflow.history.borrow_mut() = history;
+        }
+        self.note_followers();
     }
 
     /// Tells each view whether another one takes its changes. A follower is named before the first
@@ -262,7 +276,8 @@ impl State {
             }
         }
         for (id, dataflow) in &self.views {
-            dataflow.followed.set(self.followers.contains_key(id));
+            let kept = dataflow.history.borrow().is_some();
+            dataflow.followed.set(kept || self.followers.contains_key(id));
         }
     }
 

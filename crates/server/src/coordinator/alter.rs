@@ -33,7 +33,7 @@ impl Coordinator {
         let source = match &mut object.kind {
             Kind::Source(source) => Some(source),
             Kind::Table(table) => table.feed.as_deref_mut(),
-            Kind::View(_) | Kind::MaterializedView(_) | Kind::Index(_) => None,
+            Kind::View(_) | Kind::MaterializedView(_) | Kind::Index(_) | Kind::Sink(_) => None,
         };
         let Some(source) = source else {
             return Err(ServerError::Catalog(format!("\"{}\" reads nothing", object.name)));

@@ -258,7 +258,9 @@ impl Coordinator {
 
     /// Counts the bytes of published rows that no checkpoint holds yet.
     pub(super) fn count_staged(&mut self) {
-        self.staged = self.views.values().map(|view| view.tables.content.bytes()).sum();
+        let history = |view: &super::View| view.history.as_ref().map_or(0, |h| h.table.bytes());
+        let bytes = |view: &super::View| view.tables.content.bytes() + history(view);
+        self.staged = self.views.values().map(bytes).sum();
     }
 
     /// The views that must hand over for a checkpoint at `epoch`: those that are live when it is
@@ -345,6 +347,7 @@ impl Coordinator {
         let mut ops = vec![Op::Put(RECORD_KEY.to_vec(), pending.record.encode())];
         ops.append(&mut self.checkpoints.riding);
         ops.extend(self.kept.ops(epoch));
+        ops.extend(self.sink_positions());
         let (places, kept) = self.place_ops(epoch)?;
         ops.extend(places);
         let mut then = Then { kept, ..Then::default() };
@@ -463,6 +466,7 @@ fn reads_views(object: &millrace_sql::Object) -> bool {
 
 fn all_tables(view: &super::View) -> impl Iterator<Item = Arc<Table>> + use<> {
     let tables = &view.tables;
-    let output = [tables.content.clone(), tables.errors.clone()];
+    let history = view.history.as_ref().map(|history| history.table.clone());
+    let output = [tables.content.clone(), tables.errors.clone()].into_iter().chain(history);
     tables.state.clone().into_iter().chain(output)
 }

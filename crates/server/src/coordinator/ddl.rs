@@ -19,6 +19,7 @@ use millrace_types::{Epoch, ObjectId, Report, SqlState, TableId, Ts};
 use super::access::Alteration;
 use super::checkpoint::Then;
 use super::failed::forget_failure;
+use super::history::{Keeps, forget_history};
 use super::hydrate::{Start, job_key, source_report};
 use super::jobs::Queued;
 use super::kept::forget_count;
@@ -60,6 +61,8 @@ pub enum Request {
     CancelJob(ObjectId, Reply),
     /// Changes roles, grants, owners or secrets.
     Access(Alteration, Reply),
+    /// Keeps the changes of a view from now on, while somebody follows it.
+    Follow(ObjectId, Reply),
 }
 
 impl Request {
@@ -70,6 +73,7 @@ impl Request {
         | Request::CancelJob(_, reply)
         | Request::Alter(_, _, reply)
         | Request::Access(_, reply)
+        | Request::Follow(_, reply)
         | Request::MayDrop(_, _, reply)
         | Request::Drop(_, _, reply)) = self;
         // A client that has gone needs no answer.
@@ -106,6 +110,9 @@ impl Coordinator {
                 // One that a connector fills comes as a view does.
                 self.create_table(*object, reply)
             }
+            Request::Create(object, reply) if matches!(object.kind, Kind::Sink(_)) => {
+                self.create_sink(*object, reply)
+            }
             Request::Create(object, reply) => self.create(*object, reply),
             Request::CreateMaterializedView(new, reply) => {
                 self.create_materialized_view(*new, reply)
@@ -121,6 +128,7 @@ impl Coordinator {
                 self.cancel_job(job, reply);
                 Ok(())
             }
+            Request::Follow(view, reply) => self.follow(view, reply),
         }
     }
 
@@ -333,6 +341,8 @@ impl Coordinator {
             sources,
             live_from: install.live.then(|| install.start.epoch()),
             turns: vec![None; self.runtime.workers()],
+            history: None,
+            keeps: Keeps::default(),
         };
         self.views.insert(install.view, view);
         self.runtime.broadcast(&Command::Install(Arc::new(install)));
@@ -346,7 +356,9 @@ impl Coordinator {
         let upper = view.upper();
         let figures = Some(view.figures.clone());
         let (failed, state_bytes) = (None, 0);
-        let status = ViewStatus { tables, upper, readable_from, failed, state_bytes, figures };
+        let history = view.history.clone();
+        let status =
+            ViewStatus { tables, upper, readable_from, failed, state_bytes, figures, history };
         self.shared.board.lock().views.insert(id, status);
     }
 
@@ -462,8 +474,12 @@ impl Coordinator {
             ops.push(Op::Delete(object_key(*id)));
             ops.push(forget_failure(*id));
             ops.push(forget_count(*id));
+            ops.push(forget_history(*id));
+            tables.extend(self.history_table(*id));
             ops.push(crate::sources::forget_anchors(*id));
+            ops.push(crate::sinks::forget_position(*id));
         }
+        ops.extend(self.release_histories(&catalog));
         let then = Then {
             catalog: Some(catalog),
             replies: vec![dropping.reply],
@@ -479,6 +495,7 @@ impl Coordinator {
         let tables = &found.tables;
         let mut ids = vec![tables.content.id(), tables.errors.id()];
         ids.extend(tables.state.iter().map(|table| table.id()));
+        ids.extend(found.history.iter().map(|history| history.table.id()));
         self.checkpoints.orphans.extend(ids);
         self.retire(view);
         self.shared.board.lock().views.remove(&view);

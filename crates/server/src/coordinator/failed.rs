@@ -111,6 +111,7 @@ impl Coordinator {
             failed: Some(reason),
             state_bytes: 0,
             figures: None,
+            history: None,
         };
         self.shared.board.lock().views.insert(view, status);
     }

@@ -13,12 +13,14 @@ mod checkpoint;
 mod ddl;
 mod epochs;
 mod failed;
+mod history;
 mod housekeeping;
 mod hydrate;
 mod jobs;
 mod kept;
 mod memory;
 mod recover;
+mod sinks;
 mod sources;
 mod tables;
 mod watermark;
@@ -39,8 +41,8 @@ use crate::error::ServerError;
 use crate::shared::Shared;
 use crate::sources::Connected;
 
-pub(crate) use access::revealed;
 pub use access::{Alteration, Draft, login_nonce};
+pub(crate) use access::{revealed, secret_values};
 pub use ddl::{NewView, Request};
 pub(crate) use hydrate::source_report;
 pub(crate) use kept::{LATE_ROWS, ON_ERROR};
@@ -103,6 +105,9 @@ struct View {
     live_from: Option<Epoch>,
     /// By worker, the time at which it has changes without rows.
     turns: Vec<Option<i64>>,
+    /// Its changes, if they are kept.
+    history: Option<Arc<crate::shared::History>>,
+    keeps: history::Keeps,
 }
 
 /// A sealed epoch that not all views have completed.
@@ -147,6 +152,8 @@ pub struct Coordinator {
     in_flight: VecDeque<InFlight>,
     checkpoints: checkpoint::Checkpoints,
     housekeeping: housekeeping::Housekeeping,
+    histories: history::Histories,
+    sinks: sinks::Sinks,
     /// Requests that wait for the commit under way.
     waiting: VecDeque<Request>,
     ddl: ddl::Ddl,
@@ -200,6 +207,8 @@ impl Coordinator {
             in_flight: VecDeque::new(),
             checkpoints,
             housekeeping,
+            histories: history::Histories::default(),
+            sinks: sinks::Sinks::default(),
             waiting: VecDeque::new(),
             ddl: ddl::Ddl::default(),
             jobs: jobs::Jobs::default(),
@@ -308,6 +317,8 @@ impl Coordinator {
         }
         self.start_commits()?;
         self.keep_house(now);
+        self.keep_histories(now);
+        self.run_sinks()?;
         self.post_status(now);
         self.gate_readers(now);
         Ok(())

@@ -18,6 +18,7 @@ use millrace_types::{ObjectId, PartitionId};
 
 use super::checkpoint::RECORD_KEY;
 use super::ddl::{IDS_KEY, OBJECT_PREFIX, tables_of};
+use super::history::stored_histories;
 use super::hydrate::Stored;
 use super::kept::stops;
 use super::sources::Opening;
@@ -160,6 +161,7 @@ impl Coordinator {
         let jobs = self.stored_jobs()?;
         let mut tables: Vec<_> = catalog.objects().flat_map(|o| tables_of(o)).collect();
         tables.extend(jobs.iter().flat_map(Stored::tables));
+        tables.extend(stored_histories(&store, &catalog)?);
         store.retain_tables(&tables)?;
         let checkpoint = store.checkpoint();
         let log = store.epochs_above(checkpoint)?;
@@ -198,6 +200,7 @@ impl Coordinator {
                 watermarks: watermarks.clone(),
             };
             self.install(install, sources);
+            self.recover_history(object)?;
             if is_table {
                 self.feed_table(object.id);
             }
@@ -208,13 +211,10 @@ impl Coordinator {
         for id in read {
             self.reopen(&catalog, id, record.as_ref(), &log)?;
         }
+        if let Some(record) = &record {
+            self.histories.note(record.now, record.epoch, i64::MAX);
+        }
         let epochs = log.len();
-        let logged = |record: EpochRecord| Logged {
-            epoch: record.epoch,
-            watermarks: Arc::new(watermarks_of(&record)),
-            now: record.now,
-            changes: record.changes,
-        };
         self.replay = log.into_iter().map(logged).collect();
         tracing::info!(%checkpoint, epochs, "recovered the catalog, reading the log again");
         self.shared.board.lock().checkpoint = checkpoint;
@@ -354,4 +354,14 @@ fn count(cut: &mut PartitionCut, at: &millrace_storage::PartitionRecord) {
     cut.rows = at.rows;
     cut.malformed = at.malformed;
     cut.future = at.future;
+}
+
+/// What is to be done once more of a logged epoch.
+fn logged(record: EpochRecord) -> Logged {
+    Logged {
+        epoch: record.epoch,
+        watermarks: Arc::new(watermarks_of(&record)),
+        now: record.now,
+        changes: record.changes,
+    }
 }

@@ -1,5 +1,6 @@
 //! Reading: views, sources and the server's own tables as DataFusion tables.
 
+mod changes;
 mod content;
 mod side;
 mod snapshot;
@@ -8,6 +9,7 @@ mod topic;
 mod values;
 mod view_scan;
 
+pub use changes::{Changes, Page, check as check_kept, not_kept};
 pub use content::ViewProvider;
 pub use snapshot::SnapshotConnector;
 pub use system::{LATE_ROWS, is_of_views, status_reason, status_word, system_names, system_table};

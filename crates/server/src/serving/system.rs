@@ -20,8 +20,17 @@ use crate::shared::{Shared, SourceStatus};
 /// The table of late rows, which is in the catalog.
 pub const LATE_ROWS: &str = "late_rows";
 
-const NAMES: [&str; 8] =
-    ["epochs", "jobs", "kept_rows", "operators", "settings", "sources", "view_errors", "views"];
+const NAMES: [&str; 9] = [
+    "epochs",
+    "jobs",
+    "kept_rows",
+    "operators",
+    "settings",
+    "sinks",
+    "sources",
+    "view_errors",
+    "views",
+];
 
 /// True if a table of the schema says what failed in views, or was turned away: it waits for them.
 pub fn is_of_views(name: &str) -> bool {
@@ -48,6 +57,7 @@ pub fn system_table(shared: &Arc<Shared>, name: &str) -> Result<Option<Arc<dyn T
         "kept_rows" => kept_rows(shared)?,
         "operators" => operators(shared)?,
         "settings" => settings(shared)?,
+        "sinks" => sinks(shared)?,
         "sources" => sources(shared)?,
         "views" => views(shared)?,
         _ => return Ok(None),
@@ -180,6 +190,37 @@ fn kept_rows(shared: &Shared) -> Result<RecordBatch> {
         ("table_name", text(kept.iter().map(|list| Some(list.table)))),
         ("rows", ints(kept.iter().map(|list| Some(size(list.rows))))),
         ("gone", counts(kept.iter().map(|list| list.gone))),
+    ])
+}
+
+fn sinks(shared: &Shared) -> Result<RecordBatch> {
+    let catalog = shared.catalog();
+    let board = shared.board.lock();
+    let mut rows = Vec::new();
+    for object in catalog.objects() {
+        let Kind::Sink(sink) = &object.kind else { continue };
+        let from = catalog.get(sink.from).map(|from| from.name.clone());
+        let complete = board.views.get(&sink.from).and_then(|view| view.complete());
+        let status = board.sinks.get(&object.id).cloned().unwrap_or_default();
+        rows.push((Arc::clone(object), sink.clone(), from, complete, status));
+    }
+    drop(board);
+    let epoch = |epoch: Option<Epoch>| epoch.map(|epoch| epoch.0.cast_signed());
+    let lag = |complete: Option<Epoch>, position: Option<Epoch>| {
+        Some(complete?.0.saturating_sub(position?.0).cast_signed())
+    };
+    batch(vec![
+        ("sink", text(rows.iter().map(|r| Some(&r.0.name)))),
+        ("view", text(rows.iter().map(|r| r.2.as_ref()))),
+        ("connector", text(rows.iter().map(|r| Some(&r.1.connector)))),
+        ("topic", text(rows.iter().map(|r| r.1.options.get("topic")))),
+        ("format", text(rows.iter().map(|r| Some(r.1.format.word())))),
+        ("status", text(rows.iter().map(|r| Some(r.4.state.word())))),
+        ("since", times(rows.iter().map(|r| Some(r.4.since).filter(|since| *since > 0)))),
+        ("epoch", ints(rows.iter().map(|r| epoch(r.4.position)))),
+        ("lag_epochs", ints(rows.iter().map(|r| lag(r.3, r.4.position)))),
+        ("messages", counts(rows.iter().map(|r| r.4.messages))),
+        ("error", text(rows.iter().map(|r| r.4.error.as_ref()))),
     ])
 }
 

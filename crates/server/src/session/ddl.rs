@@ -231,6 +231,28 @@ impl Conn {
         self.fill(Object { id, name, kind, sql, access }, BTreeMap::new()).await
     }
 
+    pub(super) async fn create_sink(&mut self, create: ast::CreateSink) -> Result<(), Report> {
+        if self.exists(&create.name, create.if_not_exists).await? {
+            return Ok(());
+        }
+        let unique = crate::sinks::unique_name();
+        let mut sink = millrace_sql::bind_sink(&self.shared.catalog(), &create, unique)?;
+        self.check_named(&[sink.from])?;
+        sink.secrets = self.secrets(&create.options)?;
+        let (from, described) = (self.object(&create.from)?, sink.clone());
+        let shared = self.shared.clone();
+        blocking(move || {
+            let connector = crate::sinks::connect(&shared.store, &described, &from)?;
+            let checked = connector.check(CONNECT_TIMEOUT);
+            checked.map_err(|error| ServerError::Report(crate::sinks::sink_report(&error)))
+        })
+        .await?;
+        let (id, kind) = (ObjectId::default(), Kind::Sink(sink));
+        let (name, sql, access) = (create.name.name, create.text, self.own_access()?);
+        let object = Object { id, name, kind, sql, access };
+        self.ask(|reply| Request::Create(Box::new(object), reply)).await
+    }
+
     /// Connects the sources and fills what is made of them.
     async fn fill(
         &mut self,
@@ -342,7 +364,7 @@ impl Conn {
 
 fn missing(kind: ObjectKind, name: &str) -> Report {
     let code = match kind {
-        ObjectKind::Index => SqlState::UNDEFINED_OBJECT,
+        ObjectKind::Index | ObjectKind::Sink => SqlState::UNDEFINED_OBJECT,
         _ => SqlState::UNDEFINED_TABLE,
     };
     Report::new(code, format!("{} \"{name}\" does not exist", kind.word()))

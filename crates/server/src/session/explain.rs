@@ -196,8 +196,8 @@ fn input(catalog: &Catalog, id: ObjectId) -> InputInfo {
         }
         Kind::MaterializedView(view) => InputInfo::view(id, view.plan.root.meta()),
         Kind::Table(table) => InputInfo::view(id, table.stored.plan.root.meta()),
-        Kind::View(_) | Kind::Index(_) => {
-            unreachable!("the binder expands views and reads no index")
+        Kind::View(_) | Kind::Index(_) | Kind::Sink(_) => {
+            unreachable!("the binder expands views and reads no index and no sink")
         }
     }
 }

@@ -11,6 +11,7 @@ mod backup;
 mod change;
 mod copy;
 mod copy_lines;
+mod cursors;
 mod ddl;
 mod explain;
 mod flush;
@@ -21,9 +22,11 @@ mod rights;
 mod rows;
 mod settings;
 mod show;
+mod subscribe;
 mod tables;
 mod transaction;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -97,6 +100,7 @@ impl Database for Sessions {
             copying: None,
             given: None,
             explained: Arc::default(),
+            cursors: BTreeMap::new(),
             news,
             news_out: Some(news_out),
         };
@@ -139,6 +143,8 @@ struct Conn {
     given: Option<(&'static str, RecordBatch)>,
     /// EXPLAIN ANALYZE of a statement that changes a table: the plans that were run.
     explained: Arc<Mutex<Option<Vec<String>>>>,
+    /// Cursors by name.
+    cursors: BTreeMap<String, cursors::OpenCursor>,
     /// Notices that are sent while a statement runs.
     news: UnboundedSender<Report>,
     /// Where they come out; the connection takes it.
@@ -165,6 +171,8 @@ impl Session for Conn {
             }
             Statement::Query(query) => self.prepare_query(&query, &statement.text, hints),
             Statement::Change(change) => self.prepare_change(&change, hints),
+            Statement::Subscribe(subscribe) => self.prepare_subscribe(&subscribe),
+            Statement::Fetch(fetch) => self.prepare_fetch(&fetch),
             Statement::Show(_) | Statement::Describe(_) | Statement::Explain(_) => {
                 match self.run(parsed, &statement.text, Vec::new()).await? {
                     Outcome::Rows { schema, .. } => {
@@ -270,6 +278,7 @@ impl Conn {
             Statement::Change(change) => return self.change(&change, parameters).await,
             Statement::CreateView(create) => self.create_view(*create).await?,
             Statement::CreateIndex(create) => self.create_index(*create).await?,
+            Statement::CreateSink(create) => self.create_sink(*create).await?,
             Statement::Copy(copy) => return self.begin_copy(*copy),
             Statement::Access(access) => self.change_access(*access).await?,
             Statement::Flush => self.flush().await?,
@@ -284,6 +293,9 @@ impl Conn {
                 return self.catalog_query(text, parameters).await;
             }
             Statement::Query(query) => return self.query(&query, text, parameters).await,
+            Statement::Subscribe(subscribe) => return self.subscribe(&subscribe).await,
+            Statement::Declare(declare) => self.declare(&declare).await?,
+            Statement::Fetch(fetch) => return self.fetch(&fetch),
             Statement::Session(session) => return self.session(session, tag).await,
         }
         if defines && self.transaction == Transaction::Open {
@@ -306,6 +318,8 @@ impl Conn {
                     let mut settings = self.settings.lock();
                     settings.reset(None)?;
                     settings.reset(Some("role"))?;
+                    drop(settings);
+                    self.cursors.clear();
                 }
                 done = format!("DISCARD {what}");
             }
@@ -323,6 +337,7 @@ impl Conn {
             S::Commit => {
                 let failed = self.transaction == Transaction::Failed;
                 self.transaction = Transaction::Idle;
+                self.close_its_cursors();
                 self.settings.lock().end(!failed);
                 if failed {
                     done = "ROLLBACK".to_owned();
@@ -334,6 +349,7 @@ impl Conn {
             }
             S::Rollback => {
                 self.transaction = Transaction::Idle;
+                self.close_its_cursors();
                 self.settings.lock().end(false);
                 self.roll_back();
             }
@@ -350,7 +366,8 @@ impl Conn {
                 self.uncommitted.rollback_to(&name)?;
                 self.transaction = Transaction::Open;
             }
-            S::Deallocate(_) | S::Close(_) | S::Accepted("UNLISTEN") => {}
+            S::Close(name) => self.close_cursor(name.as_deref())?,
+            S::Deallocate(_) | S::Accepted("UNLISTEN") => {}
             // Drivers say UNLISTEN by themselves; the others somebody has written.
             S::Accepted(tag) => self.notice(format!("{tag} has no effect")),
         }

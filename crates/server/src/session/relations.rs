@@ -33,6 +33,7 @@ impl Relations for CatalogRelations {
         let catalog = self.0.catalog();
         let mut all: Vec<Relation> = catalog
             .objects()
+            .filter(|object| !matches!(object.kind, Kind::Sink(_)))
             .map(|object| Relation {
                 oid: FIRST_USER_OID + object.id.0,
                 schema: object.server_name().map_or("public", |_| SYSTEM_SCHEMA).into(),
@@ -43,6 +44,8 @@ impl Relations for CatalogRelations {
                     Kind::View(_) => RelationKind::View,
                     Kind::MaterializedView(_) => RelationKind::MaterializedView,
                     Kind::Index(_) => RelationKind::Index,
+                    // They are filtered out above.
+                    Kind::Sink(_) => RelationKind::Table,
                 },
                 columns: match &object.kind {
                     Kind::Index(index) => Arc::new(
@@ -173,7 +176,7 @@ fn index_of(kind: &Kind) -> Option<(u32, Vec<i16>)> {
 /// The query of a view, or the statement of an index as PostgreSQL writes it.
 fn definition(catalog: &Catalog, object: &Object) -> Option<String> {
     match &object.kind {
-        Kind::Source(_) | Kind::Table(_) => None,
+        Kind::Source(_) | Kind::Table(_) | Kind::Sink(_) => None,
         Kind::View(view) => Some(view.query_text.clone()),
         Kind::MaterializedView(_) => {
             let lower = object.sql.to_ascii_lowercase();

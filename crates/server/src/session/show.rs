@@ -16,8 +16,7 @@ impl Conn {
             Show::Views => Ok(self.show_names(|kind| matches!(kind, Kind::View(_)))),
             Show::MaterializedViews => Ok(self.show_materialized_views()),
             Show::Tables => Ok(self.show_names(|kind| matches!(kind, Kind::Table(_)))),
-            // There are none yet; the list says so.
-            Show::Sinks => Ok(self.show_names(|_| false)),
+            Show::Sinks => Ok(self.show_sinks()),
             Show::Jobs => Ok(self.show_jobs()),
             Show::All => Ok(self.show_all()),
             Show::Secrets => Ok(self.show_secrets()),
@@ -71,6 +70,24 @@ impl Conn {
         text_rows("SHOW", &["name", "connector", "status", "since", "error"], rows)
     }
 
+    fn show_sinks(&self) -> Outcome {
+        let catalog = self.shared.catalog();
+        let board = self.shared.board.lock();
+        let mut rows = Vec::new();
+        for object in catalog.objects() {
+            let Kind::Sink(sink) = &object.kind else { continue };
+            let status = board.sinks.get(&object.id).cloned().unwrap_or_default();
+            rows.push(vec![
+                Some(object.name.clone()),
+                catalog.get(sink.from).map(|from| from.name.clone()),
+                Some(sink.connector.clone()),
+                Some(status.state.word().to_owned()),
+                status.error,
+            ]);
+        }
+        text_rows("SHOW", &["name", "from", "connector", "status", "error"], rows)
+    }
+
     fn show_materialized_views(&self) -> Outcome {
         let catalog = self.shared.catalog();
         let board = self.shared.board.lock();
@@ -120,22 +137,35 @@ impl Conn {
                 let found = source.columns.iter().find(|c| c.name == column);
                 found.and_then(|c| c.computed.clone())
             }
-            Kind::Table(_) | Kind::View(_) | Kind::MaterializedView(_) | Kind::Index(_) => None,
+            Kind::Table(_)
+            | Kind::View(_)
+            | Kind::MaterializedView(_)
+            | Kind::Index(_)
+            | Kind::Sink(_) => None,
         };
         let default = |column: &str| match &object.kind {
             Kind::Table(table) => {
                 let found = table.columns.iter().find(|c| c.name == column);
                 found.and_then(|c| c.default.clone())
             }
-            Kind::Source(_) | Kind::View(_) | Kind::MaterializedView(_) | Kind::Index(_) => None,
+            Kind::Source(_)
+            | Kind::View(_)
+            | Kind::MaterializedView(_)
+            | Kind::Index(_)
+            | Kind::Sink(_) => None,
         };
         let in_key = |at: usize| match &object.kind {
             Kind::Table(table) => table.key.contains(&at),
+            Kind::Sink(sink) => sink.key.contains(schema.field(at).name()),
             Kind::Source(_) | Kind::View(_) | Kind::MaterializedView(_) | Kind::Index(_) => false,
         };
         let watermark = match &object.kind {
             Kind::Source(source) => source.watermark.as_ref().map(|w| (w.column, w.delay_us)),
-            Kind::Table(_) | Kind::View(_) | Kind::MaterializedView(_) | Kind::Index(_) => None,
+            Kind::Table(_)
+            | Kind::View(_)
+            | Kind::MaterializedView(_)
+            | Kind::Index(_)
+            | Kind::Sink(_) => None,
         };
         let mut rows = Vec::new();
         for (at, field) in schema.fields().iter().enumerate() {
@@ -145,7 +175,8 @@ impl Conn {
             let sql_type = SqlType::of_arrow(field.data_type());
             let mut notes = Vec::new();
             notes.extend(computed(field.name()).map(|text| format!("computed as {text}")));
-            notes.extend(in_key(at).then(|| "primary key".to_owned()));
+            let key = if matches!(object.kind, Kind::Sink(_)) { "key" } else { "primary key" };
+            notes.extend(in_key(at).then(|| key.to_owned()));
             notes.extend(default(field.name()).map(|text| format!("default {text}")));
             notes.extend(
                 watermark

@@ -153,7 +153,7 @@ impl QueryTables {
                 Ok(Some(Arc::new(TopicProvider::new(Arc::new(built)))))
             }
             // The binder expands views itself.
-            Kind::View(_) | Kind::Index(_) => Ok(None),
+            Kind::View(_) | Kind::Index(_) | Kind::Sink(_) => Ok(None),
         }
     }
 
@@ -345,7 +345,7 @@ impl TableLookup for QueryTables {
     }
 }
 
-fn stopped(catalog: &Catalog, view: ObjectId, reason: &str) -> Report {
+pub(super) fn stopped(catalog: &Catalog, view: ObjectId, reason: &str) -> Report {
     let name = catalog.get(view).map(|object| object.name.clone()).unwrap_or_default();
     let message = format!("materialized view \"{name}\" has stopped: {reason}");
     Report::new(SqlState::FOREIGN_DATA_ERROR, message)

@@ -142,7 +142,7 @@ impl Sql {
                     InputInfo::source(id, object.full_schema(), time)
                 }
                 Kind::Table(table) => InputInfo::view(id, table.stored.plan.root.meta()),
-                Kind::View(_) | Kind::Index(_) => panic!("no query reads it"),
+                Kind::View(_) | Kind::Index(_) | Kind::Sink(_) => panic!("no query reads it"),
             }
         };
         stream::plan(logical, &self.state, &input, options)

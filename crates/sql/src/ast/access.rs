@@ -190,6 +190,7 @@ impl Access {
                 ObjectKind::View => "ALTER VIEW",
                 ObjectKind::MaterializedView => "ALTER MATERIALIZED VIEW",
                 ObjectKind::Index => "ALTER INDEX",
+                ObjectKind::Sink => "ALTER SINK",
             },
             Access::Reassign(..) => "REASSIGN OWNED",
             Access::CreateSecret(_) => "CREATE SECRET",

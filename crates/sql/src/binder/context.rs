@@ -82,6 +82,7 @@ impl<'a> Context<'a> {
             match &object.kind {
                 Kind::View(view) => return self.expand(object, view),
                 Kind::Index(_) => return Err(is_index(&object.name)),
+                Kind::Sink(_) => return Err(is_sink(&object.name)),
                 Kind::Source(_) | Kind::Table(_) | Kind::MaterializedView(_) => {}
             }
         }
@@ -137,6 +138,12 @@ impl<'a> Context<'a> {
         let plan = renamed.map_err(|error| failed(crate::error::report(error)))?;
         Ok(Arc::new(Inlined { schema: Arc::clone(&view.schema), plan }))
     }
+}
+
+fn is_sink(name: &str) -> Report {
+    let message = format!("cannot open relation {}", Quoted(name));
+    let report = Report::new(SqlState::WRONG_OBJECT_TYPE, message);
+    report.detail("This operation is not supported for sinks.")
 }
 
 fn is_index(name: &str) -> Report {

@@ -28,6 +28,7 @@ mod relation;
 mod rows;
 mod scopes;
 mod similar;
+mod sink;
 mod source;
 mod syntax;
 mod table;
@@ -52,7 +53,9 @@ use millrace_types::{ObjectId, Report, SqlState, is_hidden};
 
 pub use change::{ChangeKind, ChangePlan, Conflict, EXCLUDED, plan_change};
 pub use index::bind_index;
+pub(crate) use options::{interval_us, invalid as invalid_option, unknown as unknown_option};
 pub use parameters::Parameters;
+pub use sink::bind_sink;
 pub use source::{
     Connectors, FindColumns, FixedColumns, bind_secrets, bind_source, source_to_infer,
 };

@@ -12,7 +12,7 @@ use crate::names::Quoted;
 ///
 /// # Errors
 /// A name given twice.
-pub(super) fn by_name(items: &[OptionItem]) -> Result<BTreeMap<&str, &OptionItem>, Report> {
+pub(crate) fn by_name(items: &[OptionItem]) -> Result<BTreeMap<&str, &OptionItem>, Report> {
     let mut options = BTreeMap::new();
     for item in items {
         if options.insert(item.name.name.as_str(), item).is_some() {
@@ -25,7 +25,7 @@ pub(super) fn by_name(items: &[OptionItem]) -> Result<BTreeMap<&str, &OptionItem
 }
 
 /// The error for an option that nobody knows.
-pub(super) fn unknown(item: &OptionItem, known: &[&str]) -> Report {
+pub(crate) fn unknown(item: &OptionItem, known: &[&str]) -> Report {
     let message = format!("unrecognized option {}", Quoted(&item.name.name));
     let report = Report::new(SqlState::INVALID_PARAMETER_VALUE, message);
     let report = report.hint(format!("Known options are {}.", known.join(", ")));
@@ -33,7 +33,7 @@ pub(super) fn unknown(item: &OptionItem, known: &[&str]) -> Report {
 }
 
 /// The error for a value that an option does not take.
-pub(super) fn invalid(item: &OptionItem, hint: &str) -> Report {
+pub(crate) fn invalid(item: &OptionItem, hint: &str) -> Report {
     let name = Quoted(&item.name.name);
     let message = match is_confidential(&item.name.name) || item.is_secret {
         true => format!("invalid value for option {name}"),
@@ -44,7 +44,7 @@ pub(super) fn invalid(item: &OptionItem, hint: &str) -> Report {
 }
 
 /// The microseconds of an interval without months, such as `1 hour`. None for anything else.
-pub(super) fn interval_us(text: &str) -> Option<i64> {
+pub(crate) fn interval_us(text: &str) -> Option<i64> {
     let value = millrace_types::input::interval(text).ok()?;
     if value.months != 0 {
         return None;

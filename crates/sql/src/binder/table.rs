@@ -50,7 +50,7 @@ impl TableLookup for CatalogTables<'_> {
             _ => return None,
         };
         match object.kind {
-            Kind::View(_) | Kind::Index(_) => None,
+            Kind::View(_) | Kind::Index(_) | Kind::Sink(_) => None,
             Kind::Source(_) | Kind::Table(_) | Kind::MaterializedView(_) => {
                 Some(Arc::new(CatalogTable {
                     object: object.id,

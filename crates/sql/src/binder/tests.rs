@@ -460,7 +460,7 @@ fn a_materialized_view_has_names_options_and_dependencies() {
     for (tail, code) in [
         ("SELECT sum(id), sum(value) FROM readings", "42701"),
         ("SELECT id AS _key_1 FROM readings", "42939"),
-        ("SELECT id FROM readings WITH (retain_history = '1 day')", "0A000"),
+        ("SELECT id FROM readings WITH (retain_history = '1 month')", "22023"),
         ("SELECT id FROM readings WITH (retention = '1 month')", "22023"),
         ("SELECT id FROM readings WITH (colour = 'red')", "22023"),
         ("SELECT id FROM readings WITH (allowed_lateness = 'soon')", "22023"),

@@ -146,6 +146,9 @@ pub(super) fn reserved(name: &str) -> Report {
     Report::new(SqlState::RESERVED_NAME, message).hint(hint)
 }
 
+/// What `WITH (...)` takes.
+const VIEW_OPTIONS: &[&str] = &["allowed_lateness", "retention", "retain_history"];
+
 /// The allowed lateness and the retention, microseconds.
 fn view_options(items: &[OptionItem]) -> Result<(i64, Option<i64>), Report> {
     let (mut allowed_lateness_us, mut retention_us) = (0, None);
@@ -164,10 +167,10 @@ fn view_options(items: &[OptionItem]) -> Result<(i64, Option<i64>), Report> {
                 retention_us = Some(interval(1, hint)?);
             }
             "retain_history" => {
-                let report = Report::unsupported(format!("option {}", Quoted(name)));
-                return Err(Report { position: item.name.position, ..report });
+                let hint = "It is an interval without months, such as '10 minutes'.";
+                interval(0, hint)?;
             }
-            _ => return Err(options::unknown(item, &["allowed_lateness", "retention"])),
+            _ => return Err(options::unknown(item, VIEW_OPTIONS)),
         }
     }
     Ok((allowed_lateness_us, retention_us))

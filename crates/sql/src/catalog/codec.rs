@@ -16,15 +16,17 @@ use millrace_types::{ObjectId, PartitionId, SqlType, TableId};
 use prost::Message;
 
 use super::{
-    Access, Include, IncludeKind, Index, Kind, MaterializedView, Object, RoleId, Source,
-    SourceColumn, SourceWatermark, Table, TableColumn, View,
+    Access, Include, IncludeKind, Index, Kind, MaterializedView, Object, RoleId, Sink, SinkFormat,
+    Source, SourceColumn, SourceWatermark, Table, TableColumn, View,
 };
 
 use access::{AclMessage, acl_message, acl_of};
 pub use access::{decode_acl, encode_acl};
 
-/// The version that is written.
-const VERSION: u32 = 1;
+/// The version that is written of objects that a server knows which knows no changes of views.
+const FIRST_VERSION: u32 = 1;
+/// The greatest version: of sinks, and of views that keep their changes.
+const VERSION: u32 = 2;
 
 /// Why stored bytes are no object, or an object cannot be stored.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +55,7 @@ impl Object {
     /// A plan that cannot be stored.
     pub fn encode(&self) -> Result<Vec<u8>, CatalogError> {
         let mut message = ObjectMessage {
-            version: VERSION,
+            version: self.version(),
             id: self.id.0,
             name: self.name.clone(),
             sql: self.sql.clone(),
@@ -75,8 +77,18 @@ impl Object {
                     stored: Some(materialized_message(&index.stored)?),
                 })
             }
+            Kind::Sink(sink) => message.sink = Some(sink_message(sink)),
         }
         Ok(message.encode_to_vec())
+    }
+
+    fn version(&self) -> u32 {
+        let keeps_changes = |view: &MaterializedView| view.retain_history_us() > 0;
+        let is_sink = matches!(self.kind, Kind::Sink(_));
+        match is_sink || self.stored().is_some_and(keeps_changes) {
+            true => VERSION,
+            false => FIRST_VERSION,
+        }
     }
 
     /// An object from the metadata store.
@@ -89,7 +101,12 @@ impl Object {
             return Err(CatalogError::Version { found: message.version });
         }
         let (source, view, table) = (message.source, message.view, message.table);
+        let sink = message.sink;
         let kind = match (source, view, message.materialized, table, message.index) {
+            (None, None, None, None, None) => {
+                let sink = sink.ok_or(CatalogError::Damaged("no kind"))?;
+                Kind::Sink(sink_of(sink)?)
+            }
             (Some(source), None, None, None, None) => Kind::Source(source_of(source)?),
             (None, Some(view), None, None, None) => Kind::View(view_of(view)?),
             (None, None, Some(view), None, None) => {
@@ -136,6 +153,31 @@ struct ObjectMessage {
     owner: u32,
     #[prost(message, optional, tag = "21")]
     acl: Option<AclMessage>,
+    #[prost(message, optional, tag = "10")]
+    sink: Option<SinkMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SinkMessage {
+    #[prost(uint32, tag = "1")]
+    from: u32,
+    #[prost(string, tag = "2")]
+    connector: String,
+    #[prost(btree_map = "string, string", tag = "3")]
+    options: BTreeMap<String, String>,
+    #[prost(string, tag = "4")]
+    format: String,
+    #[prost(string, repeated, tag = "5")]
+    key: Vec<String>,
+    #[prost(sint64, tag = "6")]
+    max_lag_us: i64,
+    #[prost(string, tag = "7")]
+    unique: String,
+    /// An Arrow schema as IPC writes it.
+    #[prost(bytes = "vec", tag = "8")]
+    schema: Vec<u8>,
+    #[prost(btree_map = "string, uint32", tag = "9")]
+    secrets: BTreeMap<String, u32>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -505,10 +547,43 @@ fn view_message(view: &View) -> ViewMessage {
     }
 }
 
-fn view_of(message: ViewMessage) -> Result<View, CatalogError> {
-    let stored = arrow::ipc::root_as_schema(&message.schema);
+fn schema_of(bytes: &[u8]) -> Result<SchemaRef, CatalogError> {
+    let stored = arrow::ipc::root_as_schema(bytes);
     let stored = stored.map_err(|_| CatalogError::Damaged("a view's schema"))?;
-    let schema: SchemaRef = Arc::new(fb_to_schema(stored));
+    Ok(Arc::new(fb_to_schema(stored)))
+}
+
+fn sink_message(sink: &Sink) -> SinkMessage {
+    SinkMessage {
+        from: sink.from.0,
+        connector: sink.connector.clone(),
+        options: sink.options.clone(),
+        format: sink.format.word().to_owned(),
+        key: sink.key.clone(),
+        max_lag_us: sink.max_lag_us,
+        unique: sink.unique.clone(),
+        schema: IpcSchemaEncoder::new().schema_to_fb(&sink.schema).finished_data().to_vec(),
+        secrets: sink.secrets.iter().map(|(option, id)| (option.clone(), id.0)).collect(),
+    }
+}
+
+fn sink_of(message: SinkMessage) -> Result<Sink, CatalogError> {
+    let format = SinkFormat::ALL.into_iter().find(|format| format.word() == message.format);
+    Ok(Sink {
+        from: ObjectId(message.from),
+        connector: message.connector,
+        options: message.options,
+        format: format.ok_or(CatalogError::Damaged("the format of a sink"))?,
+        key: message.key,
+        max_lag_us: message.max_lag_us,
+        unique: message.unique,
+        schema: schema_of(&message.schema)?,
+        secrets: message.secrets.into_iter().map(|(o, id)| (o, ObjectId(id))).collect(),
+    })
+}
+
+fn view_of(message: ViewMessage) -> Result<View, CatalogError> {
+    let schema = schema_of(&message.schema)?;
     Ok(View {
         query_text: message.query_text,
         depends_on: message.depends_on.into_iter().map(ObjectId).collect(),

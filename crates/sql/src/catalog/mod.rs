@@ -24,8 +24,8 @@ use millrace_types::ObjectId;
 pub use codec::{CatalogError, decode_acl, encode_acl};
 pub(crate) use object::visible;
 pub use object::{
-    Include, IncludeKind, Index, Kind, MaterializedView, Object, ROW_ID_COLUMN, Source,
-    SourceColumn, SourceWatermark, Table, TableColumn, View,
+    Include, IncludeKind, Index, Kind, MaterializedView, Object, ROW_ID_COLUMN, Sink, SinkFormat,
+    Source, SourceColumn, SourceWatermark, Table, TableColumn, View,
 };
 pub use rights::{Access, Acl, Grantee, Privilege, Privileges};
 pub use role::{ROOT, Role, RoleId};
@@ -115,6 +115,14 @@ impl Catalog {
     pub fn indexes(&self, on: ObjectId) -> impl Iterator<Item = (&Arc<Object>, &Index)> {
         self.objects().filter_map(move |object| match &object.kind {
             Kind::Index(index) if index.on == on => Some((object, index)),
+            _ => None,
+        })
+    }
+
+    /// The sinks that follow an object.
+    pub fn sinks(&self, from: ObjectId) -> impl Iterator<Item = (&Arc<Object>, &Sink)> {
+        self.objects().filter_map(move |object| match &object.kind {
+            Kind::Sink(sink) if sink.from == from => Some((object, sink)),
             _ => None,
         })
     }

@@ -42,6 +42,8 @@ pub enum Kind {
     MaterializedView(MaterializedView),
     /// The rows of a table or a materialized view in another order.
     Index(Index),
+    /// Where changes leave.
+    Sink(Sink),
 }
 
 /// A second access path: all rows of what it is on, stored by some columns and then by its key. It is
@@ -277,6 +279,54 @@ pub struct SourceWatermark {
     pub delay_us: i64,
 }
 
+/// A sink: the changes of a table or a materialized view leave by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sink {
+    /// What it follows.
+    pub from: ObjectId,
+    /// The connector's name, in lower case.
+    pub connector: String,
+    /// `WITH`, without what is said here.
+    pub options: BTreeMap<String, String>,
+    /// The secrets that stand for the values of further options.
+    pub secrets: BTreeMap<String, ObjectId>,
+    /// What its messages mean.
+    pub format: SinkFormat,
+    /// The columns of the messages' key; none: they have no key.
+    pub key: Vec<String>,
+    /// How far behind it may be before changes are let go that it has not sent, microseconds.
+    pub max_lag_us: i64,
+    /// A name that no other sink has, on other servers either.
+    pub unique: String,
+    /// The columns of its messages.
+    pub schema: SchemaRef,
+}
+
+/// What the messages of a sink mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SinkFormat {
+    /// A row that comes.
+    Plain,
+    /// The row of a key, or that it has gone.
+    Upsert,
+    /// A row before and after a change.
+    Debezium,
+}
+
+impl SinkFormat {
+    /// Every format.
+    pub const ALL: [SinkFormat; 3] = [SinkFormat::Plain, SinkFormat::Upsert, SinkFormat::Debezium];
+
+    /// As SQL writes it.
+    pub fn word(self) -> &'static str {
+        match self {
+            SinkFormat::Plain => "PLAIN",
+            SinkFormat::Upsert => "UPSERT",
+            SinkFormat::Debezium => "DEBEZIUM",
+        }
+    }
+}
+
 /// A view: a macro.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
@@ -309,6 +359,14 @@ pub struct MaterializedView {
     pub options: BTreeMap<String, String>,
 }
 
+impl MaterializedView {
+    /// How long its changes are kept, microseconds; 0 if it does not say.
+    pub fn retain_history_us(&self) -> i64 {
+        let text = self.options.get("retain_history");
+        text.and_then(|text| crate::binder::interval_us(text)).unwrap_or_default()
+    }
+}
+
 impl Object {
     /// What it depends on directly.
     pub fn depends_on(&self) -> &[ObjectId] {
@@ -317,6 +375,7 @@ impl Object {
             Kind::View(view) => &view.depends_on,
             Kind::MaterializedView(view) => &view.depends_on,
             Kind::Index(index) => &index.stored.depends_on,
+            Kind::Sink(sink) => std::slice::from_ref(&sink.from),
         }
     }
 
@@ -338,6 +397,7 @@ impl Object {
             Kind::View(_) => ObjectKind::View,
             Kind::MaterializedView(_) => ObjectKind::MaterializedView,
             Kind::Index(_) => ObjectKind::Index,
+            Kind::Sink(_) => ObjectKind::Sink,
         }
     }
 
@@ -346,13 +406,18 @@ impl Object {
         match &self.kind {
             Kind::Source(source) => Some(source),
             Kind::Table(table) => table.feed.as_deref(),
-            Kind::View(_) | Kind::MaterializedView(_) | Kind::Index(_) => None,
+            Kind::View(_) | Kind::MaterializedView(_) | Kind::Index(_) | Kind::Sink(_) => None,
         }
     }
 
     /// The secrets that its options name.
     pub fn secrets(&self) -> impl Iterator<Item = ObjectId> {
-        self.source().into_iter().flat_map(|source| source.secrets.values().copied())
+        let of_sink = match &self.kind {
+            Kind::Sink(sink) => Some(&sink.secrets),
+            _ => None,
+        };
+        let all = self.source().map(|source| &source.secrets).into_iter().chain(of_sink);
+        all.flat_map(|secrets| secrets.values().copied())
     }
 
     /// How its rows are stored, if it keeps any.
@@ -361,7 +426,7 @@ impl Object {
             Kind::MaterializedView(view) => Some(view),
             Kind::Table(table) => Some(&table.stored),
             Kind::Index(index) => Some(&index.stored),
-            Kind::Source(_) | Kind::View(_) => None,
+            Kind::Source(_) | Kind::View(_) | Kind::Sink(_) => None,
         }
     }
 
@@ -371,7 +436,7 @@ impl Object {
             Kind::MaterializedView(view) => Some(view),
             Kind::Table(table) => Some(&mut table.stored),
             Kind::Index(index) => Some(&mut index.stored),
-            Kind::Source(_) | Kind::View(_) => None,
+            Kind::Source(_) | Kind::View(_) | Kind::Sink(_) => None,
         }
     }
 
@@ -383,6 +448,7 @@ impl Object {
             Kind::View(view) => Arc::clone(&view.schema),
             Kind::MaterializedView(view) => Arc::clone(&view.plan.root.meta().schema),
             Kind::Index(index) => Arc::clone(&index.stored.plan.root.meta().schema),
+            Kind::Sink(sink) => Arc::clone(&sink.schema),
         }
     }
 

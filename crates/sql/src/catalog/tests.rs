@@ -79,6 +79,27 @@ fn objects_survive_their_bytes() {
 }
 
 #[test]
+fn a_sink_survives_its_bytes_which_an_older_server_refuses() {
+    let Kind::View(View { schema, .. }) = view(&[]) else { panic!("another kind") };
+    let sink = Sink {
+        from: ObjectId(2),
+        connector: "kafka".into(),
+        options: [("topic".to_owned(), "out".to_owned())].into(),
+        secrets: [("properties.sasl.password".to_owned(), ObjectId(7))].into(),
+        format: SinkFormat::Debezium,
+        key: vec!["x".into()],
+        max_lag_us: 5,
+        unique: "0a".into(),
+        schema,
+    };
+    let bytes = object(9, "k", Kind::Sink(sink.clone())).encode().unwrap();
+    let read = Object::decode(&bytes, &session::shared().task_ctx()).unwrap();
+    let Kind::Sink(found) = &read.kind else { panic!("another kind") };
+    assert_eq!((found, read.depends_on()), (&sink, &[ObjectId(2)][..]));
+    assert_eq!(bytes[..2], [0x08, 2], "the version");
+}
+
+#[test]
 fn bytes_that_are_no_object_are_refused() {
     let functions = session::shared().task_ctx();
     let newer = [0x08, 0x63];

@@ -132,7 +132,7 @@ fn include(cursor: &mut Cursor<'_>) -> Result<IncludeItem, Report> {
     Ok(IncludeItem { kind, name })
 }
 
-fn format(cursor: &mut Cursor<'_>) -> Result<Format, Report> {
+pub(super) fn format(cursor: &mut Cursor<'_>) -> Result<Format, Report> {
     let position = cursor.here();
     cursor.expect(&["FORMAT"])?;
     let format = cursor.identifier()?.name.to_uppercase();

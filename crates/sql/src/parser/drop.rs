@@ -1,4 +1,4 @@
-//! `DROP SOURCE | TABLE | VIEW | MATERIALIZED VIEW | INDEX [IF EXISTS] name, ... [CASCADE | RESTRICT]`
+//! `DROP SOURCE | TABLE | VIEW | MATERIALIZED VIEW | INDEX | SINK [IF EXISTS] name, ... [CASCADE | RESTRICT]`
 
 use datafusion::sql::sqlparser::tokenizer::Token;
 use millrace_types::Report;
@@ -14,6 +14,7 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
         Some("VIEW") => ObjectKind::View,
         Some("MATERIALIZED") => ObjectKind::MaterializedView,
         Some("INDEX") => ObjectKind::Index,
+        Some("SINK") => ObjectKind::Sink,
         _ => return Err(unsupported::report(cursor)),
     };
     cursor.expect(&["DROP"])?;

@@ -9,9 +9,10 @@ use crate::ast::{Access, Grant, GrantedOn, Name, ObjectKind, RoleName, Statement
 use crate::catalog::{Privilege, Privileges};
 
 /// Kinds as they are named, one and many.
-const KINDS: [(&str, &str, ObjectKind); 4] = [
+const KINDS: [(&str, &str, ObjectKind); 5] = [
     ("TABLE", "TABLES", ObjectKind::Table),
     ("SOURCE", "SOURCES", ObjectKind::Source),
+    ("SINK", "SINKS", ObjectKind::Sink),
     ("VIEW", "VIEWS", ObjectKind::View),
     ("MATERIALIZED VIEW", "MATERIALIZED VIEWS", ObjectKind::MaterializedView),
 ];

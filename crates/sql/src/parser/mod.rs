@@ -28,6 +28,8 @@ mod role;
 mod secret;
 mod session;
 mod show;
+mod sink;
+mod subscribe;
 mod table;
 mod unsupported;
 mod view;
@@ -153,6 +155,7 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
     match first.as_str() {
         "SELECT" | "WITH" | "VALUES" => Ok(Statement::Query(cursor.query_to_end()?)),
         "CREATE" if cursor.is(&["CREATE", "SOURCE"]) => create_source::parse(cursor),
+        "CREATE" if cursor.is(&["CREATE", "SINK"]) => sink::parse(cursor),
         "CREATE" if cursor.is(&["CREATE", "TABLE"]) => table::create(cursor),
         "COPY" => copy::parse(cursor),
         "INSERT" => table::change("INSERT", cursor),
@@ -182,6 +185,9 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
         "SHOW" => show::parse(cursor),
         "DESCRIBE" | "DESC" => show::describe(cursor),
         "EXPLAIN" => explain::parse(cursor),
+        "SUBSCRIBE" => subscribe::parse(cursor),
+        "DECLARE" => subscribe::declare(cursor),
+        "FETCH" => subscribe::fetch(cursor),
         _ => match session::parse(&first, cursor)? {
             Some(session) => Ok(Statement::Session(session)),
             None => Err(unsupported::report(cursor)),

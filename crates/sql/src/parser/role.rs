@@ -36,6 +36,7 @@ pub(super) fn alter(cursor: &mut Cursor<'_>) -> Result<Option<Statement>, Report
         ObjectKind::View,
         ObjectKind::MaterializedView,
         ObjectKind::Index,
+        ObjectKind::Sink,
     ];
     let words = |kind: ObjectKind| {
         std::iter::once("ALTER").chain(kind.sql().split(' ')).collect::<Vec<_>>()

@@ -52,14 +52,11 @@ fn create(cursor: &mut Cursor<'_>) -> Result<Show, Report> {
         ObjectKind::View,
         ObjectKind::MaterializedView,
         ObjectKind::Index,
+        ObjectKind::Sink,
     ] {
         if cursor.take(&kind.sql().split(' ').collect::<Vec<_>>()) {
             return Ok(Show::Create(kind, cursor.object_name()?));
         }
-    }
-    if cursor.is(&["SINK"]) {
-        let what = "SHOW CREATE of sinks";
-        return Err(Report { position: cursor.here(), ..Report::unsupported(what) });
     }
     Err(cursor.syntax_error())
 }

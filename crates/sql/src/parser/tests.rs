@@ -205,8 +205,10 @@ fn what_is_known_and_not_there_says_so() {
     for (text, what) in [
         ("MERGE INTO t USING u ON t.a = u.a WHEN MATCHED THEN DELETE", "MERGE"),
         ("CREATE TABLE t AS SELECT 1", "CREATE TABLE AS"),
-        ("CREATE SINK s FROM t WITH (connector = 'kafka')", "CREATE SINK"),
-        ("SUBSCRIBE TO v", "SUBSCRIBE"),
+        ("CREATE SINK s AS SELECT 1", "CREATE SINK ... AS"),
+        ("SUBSCRIBE TO (SELECT 1)", "SUBSCRIBE to a query"),
+        ("DECLARE c CURSOR FOR SELECT 1", "a cursor for anything but SUBSCRIBE"),
+        ("FETCH PRIOR FROM c", "FETCH PRIOR"),
         ("CREATE OR REPLACE VIEW v AS SELECT 1", "CREATE OR REPLACE"),
         ("COPY t TO STDOUT", "COPY TO"),
         ("ALTER SYSTEM SET a = 1", "ALTER SYSTEM"),

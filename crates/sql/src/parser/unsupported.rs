@@ -9,9 +9,6 @@ use super::cursor::Cursor;
 const KNOWN: &[(&[&str], &str, &str)] = &[
     (&["MERGE"], "MERGE", STREAM),
     (&["TRUNCATE"], "TRUNCATE", STREAM),
-    (&["SUBSCRIBE"], "SUBSCRIBE", POLL),
-    (&["DECLARE"], "DECLARE CURSOR", POLL),
-    (&["FETCH"], "FETCH", POLL),
     (&["MOVE"], "MOVE", POLL),
     (&["PREPARE"], "PREPARE", "Prepare statements with the extended query protocol."),
     (&["EXECUTE"], "EXECUTE", "Prepare statements with the extended query protocol."),
@@ -21,7 +18,6 @@ const KNOWN: &[(&[&str], &str, &str)] = &[
     (&["CREATE", "OR", "REPLACE"], "CREATE OR REPLACE", "Drop the object and create it anew."),
     (&["CREATE", "TEMP"], "CREATE TEMP", STREAM),
     (&["CREATE", "TEMPORARY"], "CREATE TEMPORARY", STREAM),
-    (&["CREATE", "SINK"], "CREATE SINK", POLL),
     (&["CREATE", "UNIQUE"], "CREATE UNIQUE INDEX", UNIQUE),
     (&["CREATE", "FUNCTION"], "CREATE FUNCTION", "Write the expression where it is needed."),
     (&["CREATE", "SCHEMA"], "CREATE SCHEMA", "There is one schema, public."),
@@ -33,7 +29,7 @@ const KNOWN: &[(&[&str], &str, &str)] = &[
     (
         &["DROP"],
         "DROP of this kind of object",
-        "Sources, tables, views, materialized views, indexes, roles and secrets are dropped.",
+        "Sources, tables, views, materialized views, indexes, sinks, roles and secrets are dropped.",
     ),
     (&["NOTIFY"], "NOTIFY", POLL),
     (&["CALL"], "CALL", SELECT),
@@ -48,7 +44,8 @@ const KNOWN: &[(&[&str], &str, &str)] = &[
 
 const STREAM: &str = "Write INSERT, UPDATE and DELETE; rows of sources come from CREATE SOURCE ... WITH (connector = ...).";
 const POLL: &str = "Read a materialized view with SELECT.";
-const CREATE: &str = "SOURCE, TABLE, VIEW, MATERIALIZED VIEW, INDEX, ROLE and SECRET are there.";
+const CREATE: &str =
+    "SOURCE, TABLE, VIEW, MATERIALIZED VIEW, INDEX, SINK, ROLE and SECRET are there.";
 const SORTED: &str = "A view is kept in the order of its key, windows first: filter by these.";
 const UNIQUE: &str = "A PRIMARY KEY of a table is unique; CREATE INDEX makes lookups fast.";
 const SELECT: &str = "What can be done is done with SELECT and CREATE.";

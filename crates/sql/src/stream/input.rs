@@ -35,7 +35,7 @@ impl InputInfo {
             }
             Kind::MaterializedView(view) => Some(InputInfo::view(object.id, view.plan.root.meta())),
             Kind::Table(table) => Some(InputInfo::view(object.id, table.stored.plan.root.meta())),
-            Kind::View(_) | Kind::Index(_) => None,
+            Kind::View(_) | Kind::Index(_) | Kind::Sink(_) => None,
         }
     }
 

@@ -342,7 +342,7 @@ impl Coordinator {
                     self.move_to(view, hydration, epoch.ts().next());
                 }
                 if hydration.under_way.is_empty() {
-                    return Ok(Some(self.go_live(view, epoch.next())));
+                    return Ok(Some(self.go_live(view, hydration, epoch.next())?));
                 }
             }
             Phase::Join | Phase::Tail { .. } => {}
@@ -375,7 +375,7 @@ impl Coordinator {
             return Ok(None);
         }
         if reads_views_only {
-            return Ok(Some(self.go_live(view, hydration.ts.epoch().next())));
+            return Ok(Some(self.go_live(view, hydration, hydration.ts.epoch().next())?));
         }
         hydration.phase = Phase::Join;
         self.checkpoints.want();
@@ -383,12 +383,19 @@ impl Coordinator {
     }
 
     /// From this epoch on the view follows the seals.
-    fn go_live(&mut self, view: ObjectId, from: Epoch) -> Epoch {
+    fn go_live(
+        &mut self,
+        view: ObjectId,
+        hydration: &Hydration,
+        from: Epoch,
+    ) -> Result<Epoch, SourceError> {
+        let begun = self.begin_retention(&hydration.object, view, from);
+        begun.map_err(|error| SourceError::Gone(error.to_string()))?;
         self.runtime.broadcast(&Command::GoLive { view, from });
         if let Some(found) = self.views.get_mut(&view) {
             found.live_from = Some(from);
         }
-        from
+        Ok(from)
     }
 
     /// True when the views below have completed an epoch.

@@ -236,6 +236,7 @@ impl Coordinator {
         let bytes = object.encode().map_err(|error| ServerError::Catalog(error.to_string()))?;
         let mut ops = vec![Op::Put(object_key(object.id), bytes), self.ids_op()];
         ops.extend(forget(object.id));
+        ops.extend(self.history_op(object.id));
         Ok(ops)
     }
 }

@@ -176,7 +176,7 @@ fn sources_below(catalog: &Catalog, view: ObjectId) -> String {
         match &object.kind {
             Kind::Source(_) => drop(names.insert(object.name.clone())),
             Kind::Table(table) if table.feed.is_some() => drop(names.insert(object.name.clone())),
-            Kind::Table(_) | Kind::Index(_) => {}
+            Kind::Table(_) | Kind::Index(_) | Kind::Sink(_) => {}
             Kind::MaterializedView(_) | Kind::View(_) => open.extend(object.depends_on()),
         }
     }

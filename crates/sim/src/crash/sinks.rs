@@ -1,0 +1,212 @@
+//! Sinks over kills and over a broker that goes: a consumer with `read_committed` sees each change of the
+//! view once, and what it has put together at the end is the view.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::outage::Broker;
+use super::{new_topic, rounds, run};
+use crate::kafka::{Kafka, Message};
+use crate::server::{self, Server};
+use crate::wait;
+
+const ACCOUNTS: i32 = 40;
+const ROUNDS: usize = 12;
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Kafka broker: scripts/test runs it"]
+async fn a_consumer_sees_each_change_once_over_kills() {
+    let seed = wait::seed();
+    println!("MILLRACE_SEED={seed} repeats this run");
+    let kafka = Arc::new(Kafka::of_tests());
+    let readings = new_topic(&kafka, "sink-readings", seed).await;
+    let (changes, copies) = (
+        new_topic(&kafka, "sink-changes", seed).await,
+        new_topic(&kafka, "sink-copies", seed).await,
+    );
+    let mut server = Server::new(&["--checkpoint-interval", "300ms", "--workers", "2"])
+        .expecting("a sink cannot go on");
+    server.start().await;
+    for statement in statements(&kafka.bootstrap, &readings, &changes, &copies) {
+        run(&server.connect().await, &statement).await;
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = tokio::spawn(write(server.address(), seed, Arc::clone(&stop)));
+    let producer = tokio::spawn(produce(Arc::clone(&kafka), readings, Arc::clone(&stop)));
+    let mut moments = StdRng::seed_from_u64(seed ^ 0x6b69_6c6c);
+    for _ in 0..rounds(ROUNDS) {
+        sleep(Duration::from_millis(moments.random_range(50..1500))).await;
+        server.kill().await;
+        while moments.random_bool(0.2) {
+            server.spawn().expect("the program is there");
+            sleep(Duration::from_millis(moments.random_range(0..800))).await;
+            server.kill().await;
+        }
+        server.start().await;
+    }
+    stop.store(true, Ordering::SeqCst);
+    writer.await.expect("the writer ends");
+    let produced = producer.await.expect("the producer ends");
+    let client = server.connect().await;
+    run(&client, "FLUSH").await;
+    until_sent(&client, 2).await;
+    let rows = server::rows(&client, "SELECT owner, total FROM sums").await.expect("an answer");
+    let view: BTreeMap<_, _> =
+        rows.into_iter().map(|row| (row[0].clone(), row[1].clone())).collect();
+    assert_eq!(fold(&kafka.committed(&changes).await), view);
+    let copied = kafka.committed(&copies).await;
+    let distinct: BTreeSet<&Option<String>> = copied.iter().map(|m| &m.payload).collect();
+    assert_eq!((copied.len(), distinct.len()), (produced, produced), "each row is sent once");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Kafka broker: scripts/test runs it"]
+async fn changes_wait_for_a_broker_that_is_away_over_restarts() {
+    let broker = Broker::new();
+    let kafka = Kafka::at(&broker.start().await).expect("an address");
+    let topic = new_topic(&kafka, "sink-away", wait::seed()).await;
+    let mut server =
+        Server::new(&["--checkpoint-interval", "200ms"]).expecting("a sink cannot go on");
+    server.start().await;
+    let client = server.connect().await;
+    run(&client, "CREATE TABLE t (id BIGINT PRIMARY KEY)").await;
+    run(&client, "INSERT INTO t VALUES (0)").await;
+    let create = format!("CREATE SINK k FROM t {}", to(&kafka.bootstrap, &topic, "UPSERT"));
+    run(&client, &create).await;
+    until_sent(&client, 1).await;
+    broker.halt().await;
+    for id in 1..=3 {
+        let client = server.connect().await;
+        run(&client, &format!("INSERT INTO t VALUES ({id})")).await;
+        let shown = "SELECT status, lag_epochs > 0, error IS NOT NULL FROM millrace.sinks";
+        wait::until("the sink says that it waits", wait::PATIENCE, || async {
+            let rows = server::rows(&client, shown).await.expect("an answer");
+            let wanted = [Some("retrying"), Some("t"), Some("t")];
+            (rows[0].iter().map(Option::as_deref).eq(wanted)).then_some(())
+        })
+        .await;
+        run(&client, "UPDATE t SET id = id").await;
+        server.kill().await;
+        server.start().await;
+    }
+    broker.start().await;
+    let client = server.connect().await;
+    until_sent(&client, 1).await;
+    let messages = kafka.committed(&topic).await;
+    let mut keys: Vec<_> = messages.iter().map(|message| message.key.clone()).collect();
+    keys.sort_unstable();
+    let wanted: Vec<_> = (0..=3).map(|id| Some(format!("{{\"id\":{id}}}"))).collect();
+    assert_eq!(keys, wanted);
+    run(&client, "DROP SINK k").await;
+    server.stop().await;
+}
+
+fn to(broker: &str, topic: &str, format: &str) -> String {
+    format!(
+        "WITH (connector = 'kafka', topic = '{topic}', properties.bootstrap.server = '{broker}') \
+         FORMAT {format} ENCODE JSON"
+    )
+}
+
+fn statements(broker: &str, readings: &str, changes: &str, copies: &str) -> Vec<String> {
+    vec![
+        "CREATE TABLE accounts (id INT PRIMARY KEY, owner TEXT NOT NULL, balance BIGINT NOT NULL)"
+            .to_owned(),
+        "CREATE MATERIALIZED VIEW sums AS SELECT owner, sum(balance)::bigint AS total, \
+         count(*) AS n FROM accounts GROUP BY owner"
+            .to_owned(),
+        format!(
+            "CREATE SOURCE readings (n BIGINT) INCLUDE partition AS p, offset AS o {}",
+            to(broker, readings, "PLAIN")
+        ),
+        "CREATE MATERIALIZED VIEW copied AS SELECT p, o, n FROM readings WHERE n >= 0".to_owned(),
+        format!("CREATE SINK changes FROM sums {}", to(broker, changes, "DEBEZIUM")),
+        format!("CREATE SINK copies FROM copied {}", to(broker, copies, "PLAIN")),
+    ]
+}
+
+/// Waits until so many sinks have sent all that there is.
+async fn until_sent(client: &tokio_postgres::Client, sinks: usize) {
+    wait::until("the sinks have sent everything", wait::PATIENCE, || async {
+        let sql = "SELECT sink FROM millrace.sinks WHERE status = 'running' AND lag_epochs = 0";
+        (server::rows(client, sql).await.expect("an answer").len() == sinks).then_some(())
+    })
+    .await;
+}
+
+/// Changes the accounts until told to stop, over lost connections.
+async fn write(mut address: watch::Receiver<Option<SocketAddr>>, seed: u64, stop: Arc<AtomicBool>) {
+    let mut random = StdRng::seed_from_u64(seed);
+    while !stop.load(Ordering::SeqCst) {
+        let now = *address.wait_for(Option::is_some).await.expect("the server is there");
+        let Ok(client) = server::connect(now.expect("waited for")).await else {
+            sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        while !stop.load(Ordering::SeqCst) {
+            let (id, n) = (random.random_range(0..ACCOUNTS), random.random_range(0..1000));
+            let statement = match random.random_range(0..4) {
+                0 => format!("DELETE FROM accounts WHERE id = {id}"),
+                _ => format!(
+                    "INSERT INTO accounts VALUES ({id}, 'o{}', {n}) \
+                     ON CONFLICT (id) DO UPDATE SET owner = excluded.owner, balance = excluded.balance",
+                    n % 9
+                ),
+            };
+            if client.batch_execute(&statement).await.is_err() {
+                break;
+            }
+        }
+    }
+}
+
+/// Sends readings until told to stop; how many.
+async fn produce(kafka: Arc<Kafka>, topic: String, stop: Arc<AtomicBool>) -> usize {
+    let mut sent = 0;
+    while !stop.load(Ordering::SeqCst) {
+        let message = |n: usize| Message {
+            partition: i32::try_from(n % 4).expect("small"),
+            payload: Some(format!("{{\"n\": {n}}}")),
+            ..Message::default()
+        };
+        let burst: Vec<Message> = (sent..sent + 37).map(message).collect();
+        kafka.send_all(&topic, &burst).await.expect("the broker takes them");
+        sent += burst.len();
+        sleep(Duration::from_millis(10)).await;
+    }
+    sent
+}
+
+/// Puts Debezium's changes together; each says what was there before it.
+fn fold(messages: &[Message]) -> BTreeMap<Option<String>, Option<String>> {
+    let mut rows: BTreeMap<Option<String>, serde_json::Value> = BTreeMap::new();
+    for message in messages {
+        let payload = message.payload.as_deref().expect("no tombstones");
+        let change: serde_json::Value = serde_json::from_str(payload).expect("JSON");
+        let key = message.key.clone();
+        let before = rows.remove(&key).unwrap_or_default();
+        assert_eq!(change["before"], before, "what was there before {payload}");
+        let wanted = match (change["before"].is_null(), change["after"].is_null()) {
+            (true, false) => &["c", "r"][..],
+            (false, false) => &["u"],
+            _ => &["d"],
+        };
+        let op = change["op"].as_str().expect("an operation");
+        assert!(wanted.contains(&op), "{payload}");
+        if !change["after"].is_null() {
+            rows.insert(key, change["after"].clone());
+        }
+    }
+    let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+    let row = |row: &serde_json::Value| (text(&row["owner"]), Some(row["total"].to_string()));
+    rows.values().map(row).collect()
+}

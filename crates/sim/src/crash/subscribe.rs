@@ -1,0 +1,239 @@
+//! SUBSCRIBE over kills: a client that comes back with `AS OF` the last epoch that it was told to be
+//! complete sees every change once, in order; and one that reads nothing holds nobody up.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tokio_postgres::Client;
+
+use super::{rounds, run};
+use crate::server::{self, Server};
+use crate::wait;
+
+const KEYS: i32 = 50;
+const ROUNDS: usize = 5;
+
+/// A change: epoch, weight, and the row.
+type Change = (u64, i64, Vec<Option<String>>);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscriber_that_comes_back_misses_nothing_and_sees_nothing_twice() {
+    let seed = wait::seed();
+    println!("MILLRACE_SEED={seed} repeats this run");
+    let mut server = Server::new(&["--checkpoint-interval", "200ms", "--workers", "2"]);
+    server.start().await;
+    let client = server.connect().await;
+    create(&client).await;
+    drop(client);
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = tokio::spawn(write(server.address(), seed, Arc::clone(&stop)));
+    let seen = Arc::new(AtomicU64::new(0));
+    let told = Arc::clone(&seen);
+    let (begun, follower) = (Arc::clone(&stop), server.address());
+    let follower = tokio::spawn(async move { follow(follower, begun, told).await });
+    let mut moments = StdRng::seed_from_u64(seed ^ 0x6b69_6c6c);
+    for _ in 0..rounds(ROUNDS) {
+        sleep(Duration::from_millis(moments.random_range(100..1500))).await;
+        server.kill().await;
+        let before = seen.load(Ordering::SeqCst);
+        server.start().await;
+        wait::until("the subscriber goes on after a restart", wait::PATIENCE, || async {
+            assert!(!follower.is_finished(), "the subscriber goes on");
+            (seen.load(Ordering::SeqCst) > before).then_some(())
+        })
+        .await;
+    }
+    stop.store(true, Ordering::SeqCst);
+    writer.await.expect("the writer ends");
+    let (mut position, mut changes) = follower.await.expect("the subscriber ends");
+    let client = server.connect().await;
+    catch_up(&client, &mut position, &mut changes).await;
+    let folded = fold(&changes);
+    let rows = server::rows(&client, "SELECT name, total, n FROM sums").await.expect("an answer");
+    let content: BTreeMap<_, _> = rows.into_iter().map(|row| (row[0].clone(), row)).collect();
+    assert_eq!(folded, content);
+    // All of it once more, from the first epoch, as one that was never interrupted would have seen it.
+    let first = changes.iter().find(|change| change.0 > changes[0].0).expect("several epochs").0;
+    let again = replay(&client, first - 1, position).await;
+    let wanted: Vec<&Change> = changes.iter().filter(|change| change.0 >= first).collect();
+    assert_eq!(again.iter().collect::<Vec<_>>(), wanted);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscriber_that_reads_nothing_holds_nobody_up() {
+    let mut server = Server::new(&["--checkpoint-interval", "200ms"]);
+    server.start().await;
+    let (slow, other) = (server.connect().await, server.connect().await);
+    create(&other).await;
+    run(&slow, "DECLARE c CURSOR FOR SUBSCRIBE TO sums WITH (snapshot = false)").await;
+    for round in 0..20 {
+        let insert = format!(
+            "INSERT INTO t SELECT {round} * 10000 + i, (i % 5000)::text, 1 \
+             FROM generate_series(1, 10000) AS g(i)"
+        );
+        run(&other, &insert).await;
+    }
+    let sql = "SELECT count(*)::text FROM sums";
+    assert_eq!(server::rows(&other, sql).await.expect("an answer"), [[Some("5000".to_owned())]]);
+    // It finds all of them when it reads at last: 5,000 new rows, 19 times 5,000 of each kind.
+    let mut found = 0;
+    while found < 5_000 + 19 * 10_000 {
+        let rows = server::rows(&slow, "FETCH 20000 c WITH (timeout = '10s')").await;
+        let rows = rows.expect("the changes are kept").len();
+        assert!(rows > 0, "{found} changes came");
+        found += rows;
+    }
+    server.stop().await;
+}
+
+async fn create(client: &Client) {
+    run(client, "CREATE TABLE t (id BIGINT PRIMARY KEY, name TEXT, n BIGINT)").await;
+    run(
+        client,
+        "CREATE MATERIALIZED VIEW sums WITH (retain_history = '1 hour') AS \
+         SELECT name, sum(n)::bigint AS total, count(*) AS n FROM t GROUP BY name",
+    )
+    .await;
+}
+
+/// Changes the table until told to stop, over lost connections.
+async fn write(mut address: watch::Receiver<Option<SocketAddr>>, seed: u64, stop: Arc<AtomicBool>) {
+    let mut random = StdRng::seed_from_u64(seed);
+    while !stop.load(Ordering::SeqCst) {
+        let now = *address.wait_for(Option::is_some).await.expect("the server is there");
+        let Ok(client) = server::connect(now.expect("waited for")).await else {
+            sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        while !stop.load(Ordering::SeqCst) {
+            let (id, n) = (random.random_range(0..KEYS), random.random_range(0..100));
+            let statement = match random.random_range(0..4) {
+                0 => format!("DELETE FROM t WHERE id = {id}"),
+                _ => format!(
+                    "INSERT INTO t VALUES ({id}, '{}', {n}) \
+                     ON CONFLICT (id) DO UPDATE SET name = excluded.name, n = excluded.n",
+                    n % 7
+                ),
+            };
+            if client.batch_execute(&statement).await.is_err() {
+                break;
+            }
+        }
+    }
+}
+
+/// Follows the view over lost connections until told to stop: the last complete epoch, and all changes
+/// up to it.
+async fn follow(
+    mut address: watch::Receiver<Option<SocketAddr>>,
+    stop: Arc<AtomicBool>,
+    seen: Arc<AtomicU64>,
+) -> (u64, Vec<Change>) {
+    let (mut position, mut changes) = (0, Vec::new());
+    while !stop.load(Ordering::SeqCst) {
+        let now = *address.wait_for(Option::is_some).await.expect("the server is there");
+        let Ok(client) = server::connect(now.expect("waited for")).await else {
+            sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        if client.batch_execute(&declare(position)).await.is_err() {
+            continue;
+        }
+        // What came of an epoch that was not complete comes again.
+        let mut open = Vec::new();
+        while !stop.load(Ordering::SeqCst) {
+            let sql = "FETCH ALL c WITH (timeout = '100ms')";
+            let Ok(rows) = server::rows(&client, sql).await else { break };
+            take(rows, &mut open, &mut position, &mut changes);
+            seen.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    (position, changes)
+}
+
+fn declare(position: u64) -> String {
+    let after = match position {
+        0 => String::new(),
+        position => format!("AS OF {position} "),
+    };
+    format!("DECLARE c CURSOR FOR SUBSCRIBE TO sums {after}WITH (progress = true)")
+}
+
+/// Sorts rows by what they say: a change, or that an epoch is complete.
+fn take(
+    rows: Vec<Vec<Option<String>>>,
+    open: &mut Vec<Change>,
+    position: &mut u64,
+    changes: &mut Vec<Change>,
+) {
+    let number = |text: &Option<String>| text.as_deref().expect("a number").parse::<i64>();
+    for mut row in rows {
+        let rest = row.split_off(2);
+        let (epoch, weight) = (number(&row[0]).expect("whole"), number(&row[1]).expect("whole"));
+        let epoch = u64::try_from(epoch).expect("epochs count from 0");
+        assert!(epoch >= *position, "epoch {epoch} comes after {position}");
+        match weight {
+            0 => {
+                *position = epoch;
+                changes.append(open);
+            }
+            weight => open.push((epoch, weight, rest)),
+        }
+    }
+}
+
+/// Reads on until nothing comes any more.
+async fn catch_up(client: &Client, position: &mut u64, changes: &mut Vec<Change>) {
+    run(client, "FLUSH").await;
+    run(client, &declare(*position)).await;
+    let mut open = Vec::new();
+    loop {
+        let sql = "FETCH ALL c WITH (timeout = '1s')";
+        let rows = server::rows(client, sql).await.expect("rows or none");
+        if rows.is_empty() {
+            break;
+        }
+        take(rows, &mut open, position, changes);
+    }
+    assert!(open.is_empty(), "all epochs are complete: {open:?}");
+    run(client, "CLOSE c").await;
+}
+
+/// The changes after one epoch up to another.
+async fn replay(client: &Client, after: u64, upto: u64) -> Vec<Change> {
+    run(client, &declare(after)).await;
+    let (mut open, mut position, mut changes) = (Vec::new(), after, Vec::new());
+    while position < upto {
+        let sql = "FETCH ALL c WITH (timeout = '10s')";
+        let rows = server::rows(client, sql).await.expect("rows");
+        assert!(!rows.is_empty(), "it is told up to {upto}, not only {position}");
+        take(rows, &mut open, &mut position, &mut changes);
+    }
+    changes
+}
+
+/// The rows that are left; each that goes was there as it goes, each that comes was not.
+fn fold(changes: &[Change]) -> BTreeMap<Option<String>, Vec<Option<String>>> {
+    let mut rows = BTreeMap::new();
+    for (epoch, weight, row) in changes {
+        let before = match weight {
+            1 => rows.insert(row[0].clone(), row.clone()),
+            -1 => {
+                let gone = rows.remove(&row[0]);
+                assert_eq!(gone.as_ref(), Some(row), "what goes in epoch {epoch} was there");
+                None
+            }
+            weight => panic!("weight {weight} in epoch {epoch}"),
+        };
+        assert_eq!(before, None, "what comes in epoch {epoch} was not there");
+    }
+    rows
+}
