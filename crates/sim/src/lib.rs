@@ -36,3 +36,5 @@ mod jobs;
 mod layers;
 #[cfg(test)]
 mod oracle;
+#[cfg(test)]
+mod short;
