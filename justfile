@@ -24,6 +24,10 @@ crash *ROUNDS:
 oracle *ARGS:
     scripts/oracle {{ARGS}}
 
+# An hour with more state than memory
+soak *ARGS:
+    scripts/bench soak {{ARGS}}
+
 # Benchmarks: sensor, freshness, nexmark
 bench *ARGS:
     scripts/bench {{ARGS}}

@@ -11,6 +11,7 @@ mod nexmark;
 mod process;
 mod report;
 mod sensor;
+mod soak;
 mod state;
 mod topic;
 mod tpch;
@@ -107,6 +108,8 @@ enum Measure {
         #[arg(long, default_value_t = 1_000_000)]
         rows: u64,
     },
+    /// More state than memory, for an hour: memory, rate, what is counted, recovery
+    Soak(soak::Soak),
     /// Nexmark's queries, each in a server of its own, without a broker
     Nexmark(nexmark::Nexmark),
     /// TPC-H's queries over tables whose rows come and go, without a broker
@@ -171,6 +174,7 @@ async fn over_kafka(setting: &Setting, measure: &Measure) -> Result<Report, Fail
         Measure::Range { rows, sensors } => state::range(setting, *rows, *sensors).await,
         Measure::Point { load } => state::point(setting, load).await,
         Measure::Start { rows } => state::start(setting, *rows).await,
+        Measure::Soak(soak) => soak::measure(setting, soak).await,
         _ => Err("it needs no broker".into()),
     }
 }

@@ -1,0 +1,171 @@
+//! A server under a memory limit that its state does not fit into, for long: does memory stay bounded,
+//! does the rate, is every reading counted once, how fast is it back after kill -9?
+
+use std::time::Duration;
+
+use clap::Args;
+use millrace_sim::server::rows;
+use millrace_sim::wait;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use rdkafka::producer::{BaseProducer, Producer};
+use tokio_postgres::Client;
+
+use crate::process::{Server, data_dir};
+use crate::report::{Report, say};
+use crate::sensor::create_source;
+use crate::topic::{self, Compression, seconds_since};
+use crate::{Failure, Setting};
+
+const TOPIC: &str = "bench_soak";
+const PARTITIONS: i32 = 4;
+/// Readings that are sent together.
+const BATCH: u64 = 50_000;
+/// Readings that may wait in the topic before the next are sent.
+const LAG_MAX: f64 = 400_000.0;
+/// Figures are given for so many parts of the time.
+const PARTS: u64 = 10;
+const LONG: Duration = Duration::from_secs(1800);
+
+/// What is soaked.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Soak {
+    /// How long readings are sent
+    #[arg(long, default_value_t = 3600)]
+    seconds: u64,
+    /// Keys, drawn uniformly
+    #[arg(long, default_value_t = 10_000_000)]
+    keys: u64,
+    /// The server's memory limit, MB
+    #[arg(long, default_value_t = 512)]
+    limit: u64,
+}
+
+/// What was sent.
+struct Sent {
+    producer: BaseProducer,
+    random: StdRng,
+    seen: Vec<bool>,
+    keys: u64,
+    count: u64,
+}
+
+impl Sent {
+    fn batch(&mut self) -> Result<(), Failure> {
+        let mut payload = String::new();
+        for _ in 0..BATCH {
+            let id = self.random.random_range(0..self.seen.len());
+            self.keys += u64::from(!std::mem::replace(&mut self.seen[id], true));
+            let value = self.random.random_range(0..1000);
+            topic::reading(&mut payload, id as u64, topic::event_time(self.count, 100_000), value)?;
+            let partition = topic::partition(self.count, PARTITIONS);
+            topic::send(&self.producer, TOPIC, partition, &payload)?;
+            self.count += 1;
+            if self.count.is_multiple_of(1000) {
+                self.producer.poll(Duration::ZERO);
+            }
+        }
+        Ok(self.producer.flush(Duration::from_secs(60))?)
+    }
+}
+
+async fn number(client: &Client, sql: &str) -> Result<f64, Failure> {
+    let found = rows(client, sql).await?;
+    let text = found.into_iter().flatten().flatten().next().ok_or("no number")?;
+    Ok(text.parse()?)
+}
+
+async fn lag(client: &Client) -> Result<f64, Failure> {
+    number(client, "SELECT coalesce(sum(lag), 0) FROM millrace.sources").await
+}
+
+/// Runs it; fails if a reading is lost or counted twice.
+pub(crate) async fn measure(setting: &Setting, soak: &Soak) -> Result<Report, Failure> {
+    topic::create(&setting.broker, TOPIC, PARTITIONS).await?;
+    let mut serve = setting.serve.clone();
+    serve.extend(["--memory-limit".to_owned(), format!("{}MB", soak.limit)]);
+    let setting = Setting { broker: setting.broker.clone(), serve };
+    let directory = data_dir()?;
+    let server = Server::start(&setting, directory.path()).await?;
+    let client = server.connect().await?;
+    client.simple_query(&create_source(&setting, TOPIC)).await?;
+    let totals = "CREATE MATERIALIZED VIEW totals AS \
+                  SELECT id, count(*) AS n, sum(value) AS total, max(value) AS high FROM readings GROUP BY id";
+    client.simple_query(totals).await?;
+    let mut sent = Sent {
+        producer: topic::producer(&setting.broker, Compression::Lz4, 50)?,
+        random: StdRng::seed_from_u64(1),
+        seen: vec![false; usize::try_from(soak.keys)?],
+        keys: 0,
+        count: 0,
+    };
+    let mut report = Report::default();
+    let (limit, begin) = (soak.limit as f64 * 1e6, wait::now_micros());
+    let mut worst: f64 = 0.0;
+    for part in 1..=PARTS {
+        let (from, at) = (sent.count, seconds_since(begin));
+        server.forget_peak()?;
+        while seconds_since(begin) < (soak.seconds * part) as f64 / PARTS as f64 {
+            match lag(&client).await? < LAG_MAX {
+                true => sent.batch()?,
+                false => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+        let rate = (sent.count - from) as f64 / (seconds_since(begin) - at);
+        let peak = server.peak_bytes()? / limit;
+        worst = worst.max(peak);
+        say(&format!(
+            "part {part}: {} keys, {rate:.0} readings/s, peak {peak:.2} of the limit",
+            sent.keys
+        ));
+        report.add(&format!("part {part}, {} keys", sent.keys), rate, "readings/s");
+    }
+    report.add("peak memory / limit", worst, "");
+    check(&client, &sent).await?;
+    report.add("keys", sent.keys as f64, "");
+    recovery(&setting, (server, directory.path()), &mut sent, report).await
+}
+
+/// Every reading is counted once.
+async fn check(client: &Client, sent: &Sent) -> Result<(), Failure> {
+    let wanted = sent.count as f64;
+    wait::until("everything is counted", LONG, async || {
+        let n = number(client, "SELECT sum(n) FROM totals").await.ok()?;
+        assert!(n <= wanted, "{n} readings of {wanted} are counted");
+        (n == wanted).then_some(())
+    })
+    .await;
+    let keys = number(client, "SELECT count(*) FROM totals").await?;
+    match keys == sent.keys as f64 {
+        true => Ok(()),
+        false => Err(format!("{keys} keys, not {}", sent.keys).into()),
+    }
+}
+
+/// kill -9 while readings come; the time until the first answer, and until all are counted.
+async fn recovery(
+    setting: &Setting,
+    (server, directory): (Server, &std::path::Path),
+    sent: &mut Sent,
+    mut report: Report,
+) -> Result<Report, Failure> {
+    let client = server.connect().await?;
+    for _ in 0..4 {
+        sent.batch()?;
+    }
+    drop(client);
+    // It is killed when it is dropped.
+    drop(server);
+    let begin = wait::now_micros();
+    let server = Server::start(setting, directory).await?;
+    let client = server.connect().await?;
+    number(&client, "SELECT coalesce(sum(n), 0) FROM totals WHERE id = 4711").await?;
+    report.add("kill -9 to the first SELECT", seconds_since(begin), "s");
+    while lag(&client).await? > 0.0 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    report.add("kill -9 to caught up", seconds_since(begin), "s");
+    check(&client, sent).await?;
+    server.stop().await?;
+    Ok(report)
+}
