@@ -267,3 +267,33 @@ async fn data_that_fill_the_disk_are_kept_and_more_is_taken_when_it_grows() {
     .await;
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_without_room_is_made_again_with_what_waits_for_it() {
+    let mut random = StdRng::seed_from_u64(7);
+    // The first checkpoint is the one that the view waits for.
+    let arguments = ["--checkpoint-interval", "10m", "--disk-reserve", "16MB"];
+    let mut server = Server::new(&arguments).expecting(FULL);
+    let Some(disk) = Mount::over(server.data_dir(), "128m") else { return };
+    server.start().await;
+    let client = server.connect().await;
+    client.batch_execute("CREATE TABLE large (id BIGINT PRIMARY KEY, text TEXT)").await.unwrap();
+    for id in 0..800 {
+        assert_eq!(state(&client, &large_row(&mut random, id)).await, "");
+    }
+    disk.fill(18 * MEGABYTE);
+    let other = server.connect().await;
+    let create = "CREATE MATERIALIZED VIEW counted AS SELECT count(*) AS n FROM large";
+    let creating = tokio::spawn(async move { state(&other, create).await });
+    until("the checkpoint is given up", PATIENCE, || async { server.logged(FULL).then_some(()) })
+        .await;
+    assert_eq!(number(&client, "SELECT count(*) FROM large").await, 800);
+    disk.empty();
+    assert_eq!(creating.await.unwrap(), "");
+    assert_eq!(number(&client, "SELECT n FROM counted").await, 800);
+    server.kill().await;
+    server.start().await;
+    let client = server.connect().await;
+    assert_eq!(awaited(&client, "SELECT n FROM counted").await, 800);
+    server.stop().await;
+}
