@@ -57,6 +57,10 @@ pub struct Options {
     #[arg(long, env = "MILLRACE_MEMORY_LIMIT", value_name = "SIZE", value_parser = size)]
     #[serde(default, deserialize_with = "size_text")]
     pub memory_limit: Option<usize>,
+    /// Free disk below which writes wait or fail with 53100; 0 for none [default: 5% of the disk, 16MB to 256MB]
+    #[arg(long, env = "MILLRACE_DISK_RESERVE", value_name = "SIZE", value_parser = size)]
+    #[serde(default, deserialize_with = "size_text")]
+    pub disk_reserve: Option<usize>,
     /// Views that are filled with history at the same time, memory permitting [default: 4]
     #[arg(long, env = "MILLRACE_JOBS", value_name = "N")]
     pub jobs: Option<usize>,
@@ -112,6 +116,8 @@ pub struct Config {
     pub checkpoint_interval: Duration,
     /// Bytes.
     pub memory_limit: usize,
+    /// Bytes of the disk that are kept in reserve; None for a part of it.
+    pub disk_reserve: Option<usize>,
     /// Views that are filled at the same time, at least 1.
     pub jobs: usize,
     /// Rows that the tables of bad messages and of late rows keep, each.
@@ -206,6 +212,7 @@ impl Options {
             epoch_interval,
             checkpoint_interval: checkpoint.unwrap_or(Duration::from_secs(5)),
             memory_limit,
+            disk_reserve: self.disk_reserve.or(file.disk_reserve),
             jobs: self.jobs.or(file.jobs).unwrap_or(4).max(1),
             kept_rows: self.kept_rows.or(file.kept_rows).unwrap_or(100_000),
             kept_age: self.kept_age.or(file.kept_age).unwrap_or(KEPT_AGE),

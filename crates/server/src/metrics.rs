@@ -135,6 +135,7 @@ pub(crate) fn text(shared: &Shared) -> String {
     let ready = if is_ready(&board) { 1.0 } else { 0.0 };
     page.one("ready", Type::Gauge, "1 when the log has been read again.", ready);
     memory_kinds(&mut page, shared, &board);
+    disk(&mut page, &board);
     epochs(&mut page, &board, now);
     checkpoints(&mut page, shared, &board, now);
     sources(&mut page, shared, &board);
@@ -161,6 +162,16 @@ fn memory_kinds(page: &mut Page, shared: &Shared, board: &Board) {
     page.family("memory_bytes", Type::Gauge, help, kinds);
     let limit = size(shared.config.memory_limit);
     page.one("memory_limit_bytes", Type::Gauge, "The option memory-limit.", limit);
+}
+
+fn disk(page: &mut Page, board: &Board) {
+    let disk = &board.disk;
+    let help = "What may still be written on the disk of the data directory.";
+    page.one("disk_free_bytes", Type::Gauge, help, float(disk.free));
+    let reserve = float(disk.reserve);
+    page.one("disk_reserve_bytes", Type::Gauge, "What is kept in reserve of it.", reserve);
+    let full = if disk.full { 1.0 } else { 0.0 };
+    page.one("disk_full", Type::Gauge, "1 while writes wait for room on the disk.", full);
 }
 
 fn epochs(page: &mut Page, board: &Board, now: i64) {

@@ -2,6 +2,7 @@
 //! coordinator posts how far everything is.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -11,7 +12,7 @@ use millrace_dataflow::runtime::Figures;
 use millrace_sql::ast::ObjectKind;
 use millrace_sql::{Catalog, RoleId};
 use millrace_storage::{Store, Table};
-use millrace_types::{Epoch, ObjectId, PartitionId, Ts};
+use millrace_types::{Epoch, ObjectId, PartitionId, Report, SqlState, Ts};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
@@ -308,6 +309,32 @@ pub struct KeptStatus {
     pub gone: u64,
 }
 
+/// How it stands with the disk.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DiskStatus {
+    /// Bytes that may still be written.
+    pub free: u64,
+    /// Bytes that are kept in reserve.
+    pub reserve: u64,
+    /// Nothing is taken that makes data grow.
+    pub full: bool,
+}
+
+impl DiskStatus {
+    /// What a statement is told for which there is no room.
+    pub fn report(&self, dir: &Path) -> Report {
+        let dir = dir.display();
+        let message = format!("could not write to data directory \"{dir}\": its disk is full");
+        let (free, reserve) = (self.free, self.reserve);
+        let detail = format!("{free} bytes are free, {reserve} are kept in reserve.");
+        let hint = format!(
+            "Make room on the file system of \"{dir}\" ({free} bytes are free), or DROP what is not \
+             needed. Reads go on; writes are taken again by themselves."
+        );
+        Report::new(SqlState::DISK_FULL, message).detail(detail).hint(hint)
+    }
+}
+
 /// How far everything is.
 #[derive(Default)]
 pub struct Board {
@@ -335,6 +362,8 @@ pub struct Board {
     pub late_counts: BTreeMap<ObjectId, u64>,
     /// The tables of what was not taken.
     pub kept: Vec<KeptStatus>,
+    /// How it stands with the disk.
+    pub disk: DiskStatus,
     /// How long things took.
     pub figures: BoardFigures,
 }

@@ -22,7 +22,7 @@ pub(crate) async fn get(server: &Server, path: &str) -> (u16, String) {
 }
 
 /// The samples of a page by name and labels; checks its form on the way.
-fn samples(page: &str) -> BTreeMap<String, f64> {
+pub(crate) fn samples(page: &str) -> BTreeMap<String, f64> {
     let (mut types, mut helped, mut found) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
     for line in page.lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {

@@ -27,6 +27,8 @@ mod deep;
 #[cfg(test)]
 mod ended;
 #[cfg(test)]
+mod full_disk;
+#[cfg(test)]
 mod health;
 #[cfg(test)]
 mod indexes;

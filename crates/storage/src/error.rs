@@ -87,6 +87,12 @@ impl Error {
         Error::Damaged { file: file.to_owned(), offset, reason: reason.into() }
     }
 
+    /// True if there was no room for what nothing depends on yet: it may be tried again later.
+    pub fn is_disk_full(&self) -> bool {
+        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        matches!(self, Error::Io { source, .. } if full.contains(&source.kind()))
+    }
+
     /// The error as a session shows it.
     pub fn report(&self) -> Report {
         let code = match self {
@@ -94,9 +100,7 @@ impl Error {
                 SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE
             }
             Error::Damaged { .. } => SqlState::DATA_CORRUPTED,
-            Error::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                SqlState::DISK_FULL
-            }
+            Error::Io { .. } if self.is_disk_full() => SqlState::DISK_FULL,
             Error::Durability(_) | Error::Io { .. } | Error::Meta(_) => SqlState::IO_ERROR,
             Error::TooOld { .. } => SqlState::SERIALIZATION_FAILURE,
             Error::UnknownTable(_) | Error::Arrow(_) => SqlState::INTERNAL_ERROR,

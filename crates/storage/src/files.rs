@@ -12,6 +12,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::room::Room;
+
 /// Writes one new file.
 pub trait FileWriter: Send {
     /// Appends bytes.
@@ -92,6 +94,13 @@ pub trait Files: Send + Sync {
 /// A directory of the file system.
 pub struct DirFiles {
     dir: PathBuf,
+    room: Option<Arc<Room>>,
+}
+
+/// A file that leaves the disk its reserve.
+struct Bounded {
+    file: File,
+    room: Arc<Room>,
 }
 
 impl DirFiles {
@@ -101,7 +110,24 @@ impl DirFiles {
     /// The system's.
     pub fn open(dir: &Path) -> io::Result<DirFiles> {
         std::fs::create_dir_all(dir)?;
-        Ok(DirFiles { dir: dir.to_owned() })
+        Ok(DirFiles { dir: dir.to_owned(), room: None })
+    }
+
+    /// Files are written only while the disk has room for them above its reserve.
+    #[must_use]
+    pub fn within(self, room: Arc<Room>) -> DirFiles {
+        DirFiles { room: Some(room), ..self }
+    }
+}
+
+impl FileWriter for Bounded {
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.room.admit(bytes.len())?;
+        Write::write_all(&mut self.file, bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_all()
     }
 }
 
@@ -128,7 +154,11 @@ impl FileReader for File {
 impl Files for DirFiles {
     fn create(&self, name: &str) -> io::Result<Box<dyn FileWriter>> {
         let path = self.dir.join(name);
-        Ok(Box::new(OpenOptions::new().write(true).create(true).truncate(true).open(path)?))
+        let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+        Ok(match &self.room {
+            Some(room) => Box::new(Bounded { file, room: Arc::clone(room) }),
+            None => Box::new(file),
+        })
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn FileReader>> {

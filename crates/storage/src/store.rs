@@ -37,6 +37,7 @@ use crate::keyspace;
 use crate::layout::{Layout, TableSpec};
 use crate::meta::{MetaStore, Op, Pair};
 use crate::record::EpochRecord;
+use crate::room::Room;
 use crate::run::Run;
 use crate::table::{RunChange, Table};
 use manifest::{Edit, META_FILE, Manifest};
@@ -55,6 +56,8 @@ pub struct Store {
     written: Written,
     /// None where there is no directory.
     witness: Option<Witness>,
+    /// The same.
+    room: Option<Arc<Room>>,
     /// Keeps other processes out while the store lives.
     _lock: Option<File>,
 }
@@ -191,6 +194,11 @@ impl Store {
     /// Bounds the decoded blocks that are kept for reading again; 32 MB at first.
     pub fn set_cache_bytes(&self, bytes: usize) {
         self.cache.set_capacity(bytes);
+    }
+
+    /// The file system that it is on; None where there is no directory.
+    pub fn room(&self) -> Option<&Arc<Room>> {
+        self.room.as_ref()
     }
 
     /// What the store has done and holds.

@@ -39,6 +39,8 @@ struct Job {
     epoch: Option<Epoch>,
     flush: Vec<(TableId, Arc<Table>, Ts)>,
     drop_tables: Vec<TableId>,
+    /// What rides along, and with another checkpoint if this one is given up.
+    riding: Vec<Op>,
     ops: Vec<Op>,
     then: Then,
     /// Memory is short.
@@ -56,6 +58,8 @@ pub(super) struct Then {
     pub(super) answers: Vec<(Reply, Result<(), Report>)>,
     /// Views whose creation is now durable.
     pub(super) created: Vec<ObjectId>,
+    /// Those of them that have waited for a checkpoint.
+    pub(super) attached: Vec<Attached>,
     /// Views whose drop is now durable.
     pub(super) dropped: Vec<ObjectId>,
     /// Hydrations whose place is now durable, with what they have read.
@@ -67,8 +71,15 @@ pub struct Done {
     epoch: Option<Epoch>,
     took_us: i64,
     bytes: u64,
-    result: Result<(), ServerError>,
-    then: Then,
+    outcome: Outcome,
+}
+
+/// What has become of a commit.
+enum Outcome {
+    Committed(Box<Then>),
+    /// The disk has no room for the segment; nothing has changed.
+    NoRoom(Box<Job>),
+    Failed(ServerError),
 }
 
 /// A view that waits for the checkpoint that makes it durable.
@@ -175,6 +186,11 @@ impl Checkpoints {
         self.wanted = true;
     }
 
+    /// The server ends without one.
+    pub(super) fn want_no_more(&mut self) {
+        self.wanted = false;
+    }
+
     /// An epoch has been logged at a cost; it is a checkpoint if `hand_over`.
     pub(super) fn sealed(
         &mut self,
@@ -209,30 +225,44 @@ fn commit(store: &Store, clock: &Clock, job: Job) -> Done {
     let begun = clock.now();
     let before = store.counters().checkpoint_bytes;
     let epoch = job.epoch;
-    let write = || -> Result<(), ServerError> {
-        let mut trims = Vec::new();
-        let mut parts = Vec::new();
-        for (id, table, upto) in &job.flush {
-            trims.extend(table.expired(*upto).filter(|_| epoch.is_some()).map(|mark| (*id, mark)));
-            if let Some(change) = table.flush(*upto)? {
-                parts.push((*id, change));
-            }
-        }
-        let mut segments = Vec::new();
-        if !parts.is_empty() {
-            segments.push(store.write_segment(parts)?);
-        }
-        let drop_tables = job.drop_tables;
-        store.commit(Commit { epoch, segments, drop_tables, trims, ops: job.ops })?;
-        Ok(())
+    let short = job.short;
+    let outcome = match write(store, &job) {
+        Ok(commit) => finish(store, job, commit),
+        Err(error) if error.is_disk_full() => Outcome::NoRoom(Box::new(job)),
+        Err(error) => Outcome::Failed(error.into()),
     };
-    let result = write();
-    if job.short {
+    if short {
         memory::give_back();
     }
     let took_us = clock.now() - begun;
     let bytes = store.counters().checkpoint_bytes.saturating_sub(before);
-    Done { epoch, took_us, bytes, result, then: job.then }
+    Done { epoch, took_us, bytes, outcome }
+}
+
+/// Writes what a checkpoint flushes; nothing depends on it yet.
+fn write(store: &Store, job: &Job) -> Result<Commit, millrace_storage::Error> {
+    let (mut trims, mut parts) = (Vec::new(), Vec::new());
+    for (id, table, upto) in &job.flush {
+        let mark = table.expired(*upto).filter(|_| job.epoch.is_some());
+        trims.extend(mark.map(|mark| (*id, mark)));
+        if let Some(change) = table.flush(*upto)? {
+            parts.push((*id, change));
+        }
+    }
+    let mut segments = Vec::new();
+    if !parts.is_empty() {
+        segments.push(store.write_segment(parts)?);
+    }
+    Ok(Commit { epoch: job.epoch, segments, trims, ..Commit::default() })
+}
+
+fn finish(store: &Store, job: Job, commit: Commit) -> Outcome {
+    let Job { drop_tables, mut riding, ops, then, .. } = job;
+    riding.extend(ops);
+    match store.commit(Commit { drop_tables, ops: riding, ..commit }) {
+        Ok(()) => Outcome::Committed(Box::new(then)),
+        Err(error) => Outcome::Failed(error.into()),
+    }
 }
 
 impl Coordinator {
@@ -240,6 +270,7 @@ impl Coordinator {
     pub(super) fn checkpoint_due(&self, now: i64) -> bool {
         let every = micros(self.shared.config.checkpoint_interval);
         self.checkpoints.is_idle()
+            && self.may_checkpoint()
             && (self.checkpoints.wanted
                 || now.saturating_sub(self.checkpoints.last_at) >= every
                 || self.staged > self.staged_max())
@@ -247,7 +278,7 @@ impl Coordinator {
 
     /// True if a seal is wanted even without data.
     pub(super) fn seal_wanted(&self) -> bool {
-        self.checkpoints.wanted && self.checkpoints.is_idle()
+        self.checkpoints.wanted && self.checkpoints.is_idle() && self.may_checkpoint()
     }
 
     /// Bytes of published rows above which they are written: an eighth of the budget, and no more
@@ -344,9 +375,9 @@ impl Coordinator {
         for view in pending.members.iter().filter_map(|id| self.views.get(id)) {
             flush.extend(all_tables(view).map(|t| (t.id(), t, epoch.ts())));
         }
+        let mut riding = std::mem::take(&mut self.checkpoints.riding);
+        riding.extend(self.kept.ops(epoch));
         let mut ops = vec![Op::Put(RECORD_KEY.to_vec(), pending.record.encode())];
-        ops.append(&mut self.checkpoints.riding);
-        ops.extend(self.kept.ops(epoch));
         ops.extend(self.sink_positions());
         let (places, kept) = self.place_ops(epoch)?;
         ops.extend(places);
@@ -362,9 +393,9 @@ impl Coordinator {
         for attached in now {
             ops.extend(self.created_ops(&attached.object)?);
             self.checkpoints.creating.push(attached.object.clone());
-            catalog = catalog.map(|catalog| catalog.with(attached.object));
-            then.replies.extend(attached.reply);
+            catalog = catalog.map(|catalog| catalog.with(attached.object.clone()));
             then.created.push(attached.view);
+            then.attached.push(attached);
         }
         // What has gone live without being part of this checkpoint has no place in it either.
         let later =
@@ -375,7 +406,8 @@ impl Coordinator {
         self.checkpoints.last_record = Some(pending.record);
         let drop_tables = std::mem::take(&mut self.checkpoints.orphans);
         let short = self.is_short();
-        self.checkpoints.submit(Job { epoch: Some(epoch), flush, drop_tables, ops, then, short })
+        let epoch = Some(epoch);
+        self.checkpoints.submit(Job { epoch, flush, drop_tables, riding, ops, then, short })
     }
 
     fn post_state_bytes(&self, bytes: &BTreeMap<ObjectId, usize>) {
@@ -394,14 +426,22 @@ impl Coordinator {
         drop_tables: Vec<TableId>,
         then: Then,
     ) -> Result<(), ServerError> {
-        let (flush, short) = (Vec::new(), false);
-        self.checkpoints.submit(Job { epoch: None, flush, drop_tables, ops, then, short })
+        let (flush, riding, short) = (Vec::new(), Vec::new(), false);
+        self.checkpoints.submit(Job { epoch: None, flush, drop_tables, riding, ops, then, short })
     }
 
     pub(super) fn committed(&mut self, done: Done) -> Result<(), ServerError> {
         self.checkpoints.busy = false;
-        done.result?;
+        let then = match done.outcome {
+            Outcome::Committed(then) => *then,
+            Outcome::NoRoom(job) => {
+                self.put_back(*job);
+                return Ok(());
+            }
+            Outcome::Failed(error) => return Err(error),
+        };
         if let Some(epoch) = done.epoch {
+            self.owe_nothing();
             let mut board = self.shared.board.lock();
             board.checkpoint = epoch;
             board.checkpoint_at = self.shared.clock.now();
@@ -410,28 +450,48 @@ impl Coordinator {
             drop(board);
             tracing::debug!(%epoch, took_us = done.took_us, "checkpoint committed");
         }
-        if let Some(catalog) = done.then.catalog {
+        if let Some(catalog) = then.catalog {
             self.shared.set_catalog(catalog);
         }
-        for view in done.then.created {
+        for view in then.created {
             self.checkpoints.creating.retain(|object| object.id != view);
             self.created(view);
         }
-        for view in done.then.dropped {
+        for view in then.dropped {
             self.remove_view(view);
         }
-        self.places_kept(done.then.kept);
+        self.places_kept(then.kept);
         // Who gets an answer finds no job any more that has ended.
         self.shared.board.lock().jobs = self.jobs();
         self.shared.changed();
-        for reply in done.then.replies {
+        let waited = then.attached.into_iter().filter_map(|attached| attached.reply);
+        for reply in then.replies.into_iter().chain(waited) {
             // A client that has gone needs no answer.
             drop(reply.send(Ok(())));
         }
-        for (reply, answer) in done.then.answers {
+        for (reply, answer) in then.answers {
             drop(reply.send(answer));
         }
         Ok(())
+    }
+
+    /// A checkpoint has found no room. Its rows are in the tables still, and what was to become durable
+    /// with it goes with the next one.
+    fn put_back(&mut self, job: Job) {
+        let Then { attached, kept, .. } = job.then;
+        for attached in attached {
+            self.checkpoints.creating.retain(|object| object.id != attached.view);
+            self.checkpoints.attached.push(attached);
+        }
+        self.checkpoints.orphans.extend(job.drop_tables);
+        let later = std::mem::replace(&mut self.checkpoints.riding, job.riding);
+        self.checkpoints.riding.extend(later);
+        self.forget_stored_positions();
+        self.places_missed(kept);
+        if !self.stopping {
+            self.checkpoints.want();
+        }
+        self.owe_checkpoint();
     }
 
     /// Everything is written once more and then the server ends.

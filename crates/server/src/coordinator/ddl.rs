@@ -105,6 +105,10 @@ impl Coordinator {
             request.refuse(super::shutting_down());
             return Ok(());
         }
+        if let Some(report) = self.refuses_request(&request) {
+            request.refuse(report);
+            return Ok(());
+        }
         match request {
             Request::Create(object, reply) if matches!(object.kind, Kind::Table(_)) => {
                 // One that a connector fills comes as a view does.

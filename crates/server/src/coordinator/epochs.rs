@@ -38,6 +38,9 @@ impl Coordinator {
         if self.seal_wanted() || !self.changes.is_empty() || !self.flushes.is_empty() {
             return true;
         }
+        if self.disk.is_full() {
+            return false;
+        }
         let since = now.saturating_sub(self.last_seal_at);
         let full = self.sources.values().any(|source| source.feed.gate.is_full());
         let changed = self.sources.values().any(|source| source.feed.gate.peek_changed());

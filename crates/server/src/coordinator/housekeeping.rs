@@ -77,8 +77,20 @@ fn keep_house(
             resting.insert(table.id(), ROUNDS_LEFT_ALONE);
         }
     }
-    while store.compact()? {}
-    Ok(())
+    loop {
+        match store.compact_within(spare(store)) {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            // It is as it was, and done when there is room.
+            Err(error) if error.is_disk_full() => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Bytes of disk that a compaction may take.
+fn spare(store: &Store) -> u64 {
+    store.room().and_then(|room| room.spare().ok()).unwrap_or(u64::MAX)
 }
 
 impl Coordinator {

@@ -103,7 +103,7 @@ impl Coordinator {
         for job in left.map(|queued| queued.new.object.id).collect::<Vec<_>>() {
             self.give_up(job);
         }
-        while self.has_room(now) {
+        while !self.disk.is_full() && self.has_room(now) {
             let Some(Queued { new, reply }) = self.jobs.queue.pop_front() else { return };
             self.jobs.started_at = now;
             let view = new.object.id;

@@ -26,6 +26,13 @@ pub(super) struct Shortage {
     told: bool,
 }
 
+impl Shortage {
+    /// True while readers wait for memory.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
+}
+
 impl Coordinator {
     /// True when memory is short: one epoch at a time, and checkpoints as soon as they can be.
     pub(super) fn under_pressure(&self) -> bool {
@@ -75,7 +82,9 @@ impl Coordinator {
         self.checkpoints.want();
     }
 
-    fn pause(&self, paused: bool) {
+    /// Stops readers, or lets them go on unless the disk is full.
+    pub(super) fn pause(&self, paused: bool) {
+        let paused = paused || self.disk.is_full();
         let live = self.sources.values().map(|source| &source.feed.gate);
         let private = self.hydrations.values().flat_map(super::hydrate::Hydration::gates);
         let gates: Vec<Arc<Gate>> = live.chain(private).cloned().collect();

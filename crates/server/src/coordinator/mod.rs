@@ -11,6 +11,7 @@ mod access;
 mod alter;
 mod checkpoint;
 mod ddl;
+mod disk;
 mod epochs;
 mod failed;
 mod history;
@@ -64,6 +65,8 @@ const OLD_IN_FLIGHT_MAX: usize = 100;
 const SMALL_BYTES_MAX: usize = 4 << 20;
 /// How often status is posted and timers are looked at while nothing happens.
 const IDLE_WAIT: Duration = Duration::from_millis(500);
+/// The same while the disk is full.
+const FULL_WAIT: Duration = Duration::from_millis(50);
 
 /// What the coordinator is told.
 pub enum Message {
@@ -175,6 +178,7 @@ pub struct Coordinator {
     /// Bytes of published rows that no checkpoint holds yet, at the last look.
     staged: usize,
     shortage: memory::Shortage,
+    disk: disk::Disk,
     stop: Option<std::sync::mpsc::Sender<()>>,
     stopping: bool,
 }
@@ -223,6 +227,7 @@ impl Coordinator {
             resident: 0,
             staged: 0,
             shortage: memory::Shortage::default(),
+            disk: disk::Disk::start(&shared),
             stop: None,
             stopping: false,
             shared,
@@ -265,7 +270,10 @@ impl Coordinator {
             Message::Event(event) => self.event(event),
             Message::Request(request) => self.waiting.push_back(*request),
             Message::Flush(reply) if self.stopping => drop(reply.send(Err(shutting_down()))),
-            Message::Flush(reply) => self.flushes.push(reply),
+            Message::Flush(reply) => match self.refuses_flush() {
+                Some(report) => drop(reply.send(Err(report))),
+                None => self.flushes.push(reply),
+            },
             Message::Change(change) => self.stage(*change),
             Message::Late(late) => self.count_late(*late),
             Message::Committed(done) => self.committed(*done)?,
@@ -304,6 +312,7 @@ impl Coordinator {
     /// One round after messages: hydrations, the seal that is due, completion, requests, status.
     fn turn(&mut self) -> Result<(), ServerError> {
         let now = self.shared.clock.now();
+        self.watch_disk(now);
         self.post_uppers();
         self.fail_unreadable();
         self.complete(now);
@@ -312,7 +321,7 @@ impl Coordinator {
         self.drive_hydrations(now);
         self.leave_slow(now);
         self.drop_left();
-        if self.seal_due(now) {
+        if self.seal_due(now) && self.may_seal(now) {
             self.seal(now)?;
         }
         self.start_commits()?;
@@ -327,6 +336,10 @@ impl Coordinator {
     fn wait(&self) -> Duration {
         if !self.waiting.is_empty() && !self.checkpoints.is_busy() {
             return Duration::ZERO;
+        }
+        // Rows that have come wait, and would be a reason to look again at once.
+        if self.disk.is_full() {
+            return FULL_WAIT;
         }
         let now = self.shared.clock.now();
         let busy = !self.hydrations.is_empty()

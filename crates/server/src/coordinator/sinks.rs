@@ -118,6 +118,11 @@ impl Coordinator {
         ops
     }
 
+    /// The checkpoint that was to store them has not been written.
+    pub(super) fn forget_stored_positions(&mut self) {
+        self.sinks.stored.clear();
+    }
+
     /// The first epoch whose changes some sink on a view has not sent; None if none holds them.
     /// `first_kept` gives the first epoch after so many microseconds before now: a sink that is further
     /// behind than it may be holds nothing.

@@ -47,6 +47,8 @@ impl Coordinator {
         } else if change.changes.iter().any(|(table, _)| !self.table_feeds.contains_key(table)) {
             let message = "the table has been dropped";
             drop(change.reply.send(Err(Report::new(SqlState::UNDEFINED_TABLE, message))));
+        } else if let Some(report) = self.refuses_change(bytes(&change)) {
+            drop(change.reply.send(Err(report)));
         } else {
             self.changes.push(change);
         }
@@ -159,4 +161,9 @@ impl Coordinator {
         let from = Ts::default();
         self.runtime.broadcast(&Command::Subscribe { view: table, leaf: 0, feed, from });
     }
+}
+
+/// Bytes of the rows of a change.
+fn bytes(change: &TableChange) -> usize {
+    change.changes.iter().map(|(_, rows)| rows.bytes()).sum()
 }

@@ -23,6 +23,10 @@ impl Conn {
     pub(super) async fn flush(&mut self) -> Result<(), Report> {
         let ends = self.ends().await?;
         while !self.read_to(&ends)? {
+            let disk = self.shared.board.lock().disk;
+            if disk.full {
+                return Err(disk.report(&self.shared.config.data_dir));
+            }
             tokio::time::sleep(LOOK_EVERY).await;
         }
         let gone = || Report::new(SqlState::ADMIN_SHUTDOWN, "the server is shutting down");

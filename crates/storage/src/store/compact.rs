@@ -55,8 +55,16 @@ impl Store {
     /// [`crate::Error::Io`] and [`crate::Error::Damaged`] leave everything as it was;
     /// [`crate::Error::Durability`]: end the process.
     pub fn compact(&self) -> Result<bool> {
+        self.compact_within(u64::MAX)
+    }
+
+    /// The same, of what needs no more than so many bytes of disk until its inputs go.
+    ///
+    /// # Errors
+    /// As [`Store::compact`].
+    pub fn compact_within(&self, most: u64) -> Result<bool> {
         let _one = self.compacting.lock();
-        let jobs = self.pick();
+        let jobs = self.pick(most);
         if jobs.is_empty() {
             return Ok(false);
         }
@@ -136,8 +144,8 @@ impl Store {
         Ok(any)
     }
 
-    /// The work of one unit.
-    fn pick(&self) -> Vec<Job> {
+    /// The work of one unit, which reads at most so many bytes.
+    fn pick(&self, most: u64) -> Vec<Job> {
         let sparse = self.sparse_segments();
         let tables: Vec<Arc<Table>> = self.tables.read().values().cloned().collect();
         let mut jobs = Vec::new();
@@ -158,7 +166,8 @@ impl Store {
             }
             for job in work {
                 let more: u64 = job.inputs.iter().map(|run| run.data_bytes).sum();
-                if jobs.is_empty() || bytes + more <= UNIT_BYTES {
+                let fits = bytes + more <= most;
+                if fits && (jobs.is_empty() || bytes + more <= UNIT_BYTES) {
                     bytes += more;
                     jobs.push(job);
                 }

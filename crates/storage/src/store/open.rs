@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::files::{DirFiles, Files};
 use crate::keyspace;
 use crate::meta::{FjallStore, MetaKind, MetaStore, Op, SledStore};
+use crate::room::Room;
 use crate::segment::{file_name, remove_unnamed};
 use crate::store::manifest::{META_FILE, Manifest};
 use crate::store::witness::{self, Witness};
@@ -25,6 +26,13 @@ use crate::store::{Store, Written};
 pub(super) const FORMAT: u32 = 1;
 const FORMAT_FILE: &str = "FORMAT";
 const LOCK_FILE: &str = "LOCK";
+
+/// What a store over a directory has.
+struct Held {
+    witness: Witness,
+    room: Arc<Room>,
+    lock: File,
+}
 
 impl Store {
     /// Opens a data directory, creating it if it is not there.
@@ -38,10 +46,12 @@ impl Store {
         let lock = lock(dir)?;
         check_format(dir, kind)?;
         let meta = open_meta(dir, kind)?;
+        let room = Arc::new(Room::new(dir));
         let files = DirFiles::open(&dir.join("segments")).map_err(failed)?;
+        let files = files.within(Arc::clone(&room));
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)?;
         let last = witness::last(dir)?;
-        let held = (Witness::open(dir)?, lock);
+        let held = Held { witness: Witness::open(dir)?, room, lock };
         let store = Store::assemble(meta, Arc::new(files), Some(held))?;
         let logged = store.epochs_above(store.checkpoint())?;
         let end = logged.last().map_or(store.checkpoint(), |record| record.epoch);
@@ -60,7 +70,7 @@ impl Store {
     fn assemble(
         meta: Arc<dyn MetaStore>,
         files: Arc<dyn Files>,
-        held: Option<(Witness, File)>,
+        held: Option<Held>,
     ) -> Result<Arc<Store>> {
         match meta.get(keyspace::FORMAT)? {
             Some(value) => {
@@ -76,7 +86,10 @@ impl Store {
         let named: Vec<String> = manifest.segments.keys().map(|n| file_name(*n)).collect();
         remove_unnamed(&*files, |name| named.iter().any(|named| named == name))?;
         let next_segment = manifest.segments.keys().next_back().map_or(1, |last| last + 1);
-        let (witness, lock) = held.unzip();
+        let (witness, room, lock) = match held {
+            Some(Held { witness, room, lock }) => (Some(witness), Some(room), Some(lock)),
+            None => (None, None, None),
+        };
         Ok(Arc::new(Store {
             meta,
             files,
@@ -87,6 +100,7 @@ impl Store {
             compacting: Mutex::new(()),
             written: Written::default(),
             witness,
+            room,
             _lock: lock,
         }))
     }

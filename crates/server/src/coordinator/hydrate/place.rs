@@ -239,6 +239,15 @@ impl Coordinator {
         Ok((ops, kept))
     }
 
+    /// A checkpoint has not been written: they take part in the next one before they go on.
+    pub(in crate::coordinator) fn places_missed(&mut self, kept: Vec<(ObjectId, i64)>) {
+        for (view, _) in kept {
+            if let Some(hydration) = self.hydrations.get_mut(&view) {
+                hydration.place.miss();
+            }
+        }
+    }
+
     /// What the hydrations had read by a checkpoint is durable.
     pub(in crate::coordinator) fn places_kept(&mut self, kept: Vec<(ObjectId, i64)>) {
         for (view, read) in kept {
