@@ -27,6 +27,8 @@ mod deep;
 #[cfg(test)]
 mod ended;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod health;
 #[cfg(test)]
 mod indexes;
