@@ -24,6 +24,10 @@ crash *ROUNDS:
 oracle *ARGS:
     scripts/oracle {{ARGS}}
 
+# The fuzzers, for some seconds each
+fuzz *ARGS:
+    scripts/fuzz {{ARGS}}
+
 # An hour with more state than memory
 soak *ARGS:
     scripts/bench soak {{ARGS}}

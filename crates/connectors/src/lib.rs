@@ -8,6 +8,11 @@ mod connect;
 pub mod datagen;
 mod decode;
 mod envelope;
+#[cfg(test)]
+mod fuzz;
+#[cfg(test)]
+#[path = "../../sim/src/fuzz/run.rs"]
+mod fuzz_run;
 mod include;
 mod json;
 pub mod kafka;

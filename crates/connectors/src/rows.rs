@@ -18,6 +18,8 @@ use crate::{Include, IncludeKind};
 
 /// How much of a bad message is kept.
 const RAW_MAX: usize = 16 << 10;
+/// How much of the reason is kept, in characters: it may repeat what stood in the message.
+const REASON_MAX: usize = 500;
 
 /// Which columns the rows of a source have.
 #[derive(Clone, Debug)]
@@ -163,6 +165,9 @@ impl Rows {
 
     #[cold]
     fn refuse(&mut self, offset: i64, reason: String, payload: &[u8]) {
+        // One line, whatever the message says.
+        let shown = reason.chars().take(REASON_MAX);
+        let reason = shown.map(|c| if c.is_control() { ' ' } else { c }).collect();
         let raw = payload[..payload.len().min(RAW_MAX)].to_vec();
         self.bad.push(BadRow { offset, reason, raw });
     }

@@ -25,7 +25,7 @@ use bytes::{BufMut, BytesMut};
 use millrace_types::{NUMERIC_PRECISION, NUMERIC_SCALE, Report, SqlState};
 
 pub(crate) use number::Scale;
-pub(crate) use time::{EPOCH_DAYS, EPOCH_MICROSECONDS, Zone};
+pub(crate) use time::{DAY, EPOCH_DAYS, EPOCH_MICROSECONDS, Zone};
 
 /// The two ways to write a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,6 +12,9 @@ mod decode;
 mod encode;
 mod failure;
 mod frontend;
+#[cfg(test)]
+#[path = "../../sim/src/fuzz/run.rs"]
+mod fuzz_run;
 mod listener;
 mod report;
 pub mod scram;

@@ -2,6 +2,7 @@
 
 mod database;
 mod driver;
+mod fuzz;
 mod psql;
 mod raw;
 

@@ -29,6 +29,8 @@ mod ended;
 #[cfg(test)]
 mod full_disk;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod health;
 #[cfg(test)]
 mod indexes;

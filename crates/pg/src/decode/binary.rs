@@ -5,10 +5,10 @@ use std::fmt::Write;
 use arrow::datatypes::IntervalMonthDayNano;
 use bytes::Buf;
 use datafusion::common::ScalarValue;
-use millrace_types::{Report, SqlType, TIME_ZONE};
+use millrace_types::{Report, SqlState, SqlType, TIME_ZONE};
 
 use super::{array, malformed, out_of_range, text, utf8};
-use crate::encode::{EPOCH_DAYS, EPOCH_MICROSECONDS};
+use crate::encode::{DAY, EPOCH_DAYS, EPOCH_MICROSECONDS};
 use crate::types::JSON;
 
 /// Reads bytes as a value of a type; the type's number tells `json` from `jsonb`.
@@ -37,7 +37,7 @@ pub(super) fn value(bytes: &[u8], sql: &SqlType, oid: u32) -> Result<ScalarValue
             };
             ScalarValue::Date32(Some(shifted.ok_or_else(|| out_of_range(sql, "date"))?))
         }
-        SqlType::Time => ScalarValue::Time64Microsecond(Some(i64::from_be_bytes(exact(bytes)?))),
+        SqlType::Time => ScalarValue::Time64Microsecond(Some(time(bytes)?)),
         SqlType::Timestamp => ScalarValue::TimestampMicrosecond(Some(timestamp(bytes, sql)?), None),
         SqlType::TimestampTz => {
             ScalarValue::TimestampMicrosecond(Some(timestamp(bytes, sql)?), Some(TIME_ZONE.into()))
@@ -99,6 +99,14 @@ fn numeric(mut bytes: &[u8]) -> Result<String, Report> {
     }
     write!(out, "{groups}e{last}").map_err(|_| malformed())?;
     Ok(out)
+}
+
+fn time(bytes: &[u8]) -> Result<i64, Report> {
+    let microseconds = i64::from_be_bytes(exact(bytes)?);
+    match microseconds {
+        0..=DAY => Ok(microseconds),
+        _ => Err(Report::new(SqlState::DATETIME_FIELD_OVERFLOW, "time out of range")),
+    }
 }
 
 fn timestamp(bytes: &[u8], sql: &SqlType) -> Result<i64, Report> {

@@ -110,6 +110,19 @@ fn uuid_and_jsonb_have_binary_forms() {
 }
 
 #[test]
+fn a_binary_time_outside_its_day_is_refused() {
+    let read = |time: i64| {
+        let wanted = SqlType::Time.arrow();
+        parameter(Some(&time.to_be_bytes()), Format::Binary, 1083, &wanted)
+    };
+    let day = 86_400_000_000;
+    assert_eq!(read(day).unwrap(), ScalarValue::Time64Microsecond(Some(day)));
+    for time in [-1, day + 1, i64::MIN] {
+        assert_eq!(read(time).unwrap_err().code.to_string(), "22008");
+    }
+}
+
+#[test]
 fn bad_values_have_postgresql_codes_and_words() {
     for (text, wanted, code, message) in [
         ("x", DataType::Int32, "22P02", "invalid input syntax for type integer: \"x\""),

@@ -154,9 +154,11 @@ impl TestSession {
                 .detail("There is none.")
                 .hint("Name another."));
         }
-        let mut parsed = Parser::parse_sql(&PostgreSqlDialect {}, &statement.text)
-            .map_err(|error| Report::new(SqlState::SYNTAX_ERROR, error.to_string()))?
-            .remove(0);
+        let parsed = Parser::parse_sql(&PostgreSqlDialect {}, &statement.text)
+            .map_err(|error| Report::new(SqlState::SYNTAX_ERROR, error.to_string()))?;
+        let Some(mut parsed) = parsed.into_iter().next() else {
+            return Err(Report::new(SqlState::SYNTAX_ERROR, "no statement"));
+        };
         if is_catalog_query(&parsed) {
             parsed = rewrite(&statement.text)?;
         }
@@ -241,7 +243,8 @@ impl Session for TestSession {
         let parameters = (1..=inferred.len())
             .map(|number| {
                 let hint = hints.get(number - 1).cloned().flatten();
-                hint.or(inferred[&format!("${number}")].clone()).unwrap_or(DataType::Null)
+                let found = inferred.get(&format!("${number}")).cloned().flatten();
+                hint.or(found).unwrap_or(DataType::Null)
             })
             .collect();
         let columns = Some(Arc::new(plan.schema().as_arrow().clone()));

@@ -17,7 +17,7 @@ use crate::{Certificate, Config, Tls};
 
 struct Raw<S>(S);
 
-fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+pub(super) fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     let mut out = BytesMut::new();
     out.put_u8(kind);
     out.put_u32(u32::try_from(body.len() + 4).unwrap());
@@ -25,7 +25,7 @@ fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     out.to_vec()
 }
 
-fn startup(minor: u16, options: &[u8]) -> Vec<u8> {
+pub(super) fn startup(minor: u16, options: &[u8]) -> Vec<u8> {
     let mut out = BytesMut::new();
     out.put_u32(u32::try_from(options.len() + 9).unwrap());
     out.put_u16(3);

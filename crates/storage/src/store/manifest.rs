@@ -58,7 +58,14 @@ impl Manifest {
     pub(super) fn load(meta: &dyn MetaStore, files: &Arc<dyn Files>) -> Result<Manifest> {
         let damaged = |reason| Error::damaged(META_FILE, 0, reason);
         let checkpoint = match meta.get(keyspace::CHECKPOINT)? {
-            Some(value) => Epoch(decode_number(&value).map_err(damaged)?.cast_unsigned()),
+            Some(value) => {
+                let number = decode_number(&value).map_err(damaged)?;
+                // An epoch has room for its steps.
+                if !(0..=i64::MAX >> 20).contains(&number) {
+                    return Err(damaged("the checkpoint is no epoch"));
+                }
+                Epoch(number.cast_unsigned())
+            }
             None => Epoch(0),
         };
         let (mut segments, mut trims, mut next_sequence) = (BTreeMap::new(), BTreeMap::new(), 1);
