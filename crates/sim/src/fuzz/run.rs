@@ -23,7 +23,7 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(180);
 /// By how many bytes the process may grow; other tests run in it.
 pub(crate) const GROWTH_MAX: u64 = 3 << 30;
 /// The time of a fuzzer that nobody has set.
-const SECONDS: u64 = 12;
+const SECONDS: u64 = 8;
 /// How often the watchdog looks.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -113,8 +113,13 @@ struct Standing {
 
 /// Runs inputs until the time is over. `one` is true if the input was taken for good, so that a fuzzer whose inputs are
 /// all refused at once shows itself.
+pub(crate) fn fuzz(name: &str, one: impl FnMut(&mut Random) -> bool) -> Ran {
+    fuzz_some(name, u64::MAX, one)
+}
+
+/// The same, of no more than so many inputs where no time was asked for.
 #[allow(clippy::disallowed_methods, reason = "how long to go on is no part of what is tested")]
-pub(crate) fn fuzz(name: &str, mut one: impl FnMut(&mut Random) -> bool) -> Ran {
+pub(crate) fn fuzz_some(name: &str, most: u64, mut one: impl FnMut(&mut Random) -> bool) -> Ran {
     let begin = Instant::now();
     let asked = number("MILLRACE_FUZZ_SECONDS");
     let seconds = asked.unwrap_or(SECONDS);
@@ -122,6 +127,7 @@ pub(crate) fn fuzz(name: &str, mut one: impl FnMut(&mut Random) -> bool) -> Ran 
     let fresh = now.map_or(1, |now| now.as_secs()) * 1_000_000;
     // The check of a change runs the same inputs each time; who asks for a time wants others.
     let first = number("MILLRACE_SEED").unwrap_or(if asked.is_some() { fresh } else { 1 });
+    let most = if asked.is_some() { u64::MAX } else { most };
     println!("{name}: from MILLRACE_SEED={first} on");
     let standing = Standing { seed: AtomicU64::new(first), since: Mutex::new(begin) };
     let standing = Arc::new(standing);
@@ -129,7 +135,7 @@ pub(crate) fn fuzz(name: &str, mut one: impl FnMut(&mut Random) -> bool) -> Ran 
     let path = std::env::temp_dir().join(format!("millrace-fuzz-{}", name.replace(' ', "-")));
     let noted = File::create(&path).expect("a file for the seed");
     let (mut inputs, mut accepted) = (0, 0);
-    while begin.elapsed() < Duration::from_secs(seconds) || inputs == 0 {
+    while inputs < most && begin.elapsed() < Duration::from_secs(seconds) || inputs == 0 {
         let seed = first.wrapping_add(inputs);
         standing.seed.store(seed, Ordering::Relaxed);
         *standing.since.lock().expect("nothing panics with it") = Instant::now();
