@@ -45,7 +45,7 @@ impl Away {
         self.stored.is_some()
     }
 
-    /// The keys, each once, that are not known and may be in the store.
+    /// The keys that are not known and may be in the store; may name one several times.
     ///
     /// # Errors
     /// Arrow's.

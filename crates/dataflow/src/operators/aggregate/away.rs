@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
-use arrow::datatypes::Field;
 
 use super::{Aggregate, Groups};
 use crate::operator::{Error, Stored};
@@ -14,7 +13,7 @@ impl Aggregate {
     pub(super) fn let_all_go(&mut self, stored: &Arc<dyn Stored>) -> Result<bool, Error> {
         assert!(self.finishing.is_none(), "{}: it hands over between two times", self.spec.name);
         let fields = self.spec.group.iter().map(|column| self.spec.input.schema.field(*column));
-        if !can_be_found(fields.map(|field| -> &Field { field })) {
+        if !can_be_found(fields) {
             return Ok(false);
         }
         self.state = Groups::new(&self.spec, &self.parts)?;

@@ -13,6 +13,8 @@ use millrace_plan::Meta;
 use millrace_types::TableId;
 
 use crate::operator::{Error, StateChange, StateSpec};
+use crate::operators::away::Away;
+use crate::operators::slots::Index;
 
 /// See the head of the file.
 pub(in crate::operators) struct Layout {
@@ -56,14 +58,22 @@ impl Layout {
         self.spec.clone()
     }
 
-    /// The columns of a group in the order of the table.
-    pub(in crate::operators) fn leading(
+    /// What is stored of the groups of some rows that are not known.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(in crate::operators) fn fetch(
         &self,
+        (away, known): (&Away, &dyn Index),
         group: &[usize],
-        keys: &[ArrayRef],
-    ) -> Vec<ArrayRef> {
+        (columns, rows): (&[ArrayRef], usize),
+    ) -> Result<Vec<RecordBatch>, Error> {
+        let keys: Vec<ArrayRef> = group.iter().map(|at| Arc::clone(&columns[*at])).collect();
+        let Some(missing) = away.missing(known, &keys, rows)? else { return Ok(Vec::new()) };
+        // The table begins with the group's columns, in an order of its own.
         let place = |column: &usize| group.iter().position(|grouped| grouped == column);
-        self.columns.iter().map_while(place).map(|at| Arc::clone(&keys[at])).collect()
+        let leading = self.columns.iter().map_while(place).map(|at| Arc::clone(&missing[at]));
+        away.fetch(0, &leading.collect::<Vec<_>>())
     }
 
     /// A change of the table: rows that are there, with what is added, and rows that are gone; what is

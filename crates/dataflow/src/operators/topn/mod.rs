@@ -134,16 +134,9 @@ impl TopN {
 
     /// What is stored of the groups of some rows comes back.
     fn bring_back(&mut self, columns: &[ArrayRef], rows: usize) -> Result<(), Error> {
-        let keys: Vec<ArrayRef> =
-            self.spec.group.iter().map(|column| Arc::clone(&columns[*column])).collect();
-        let Some(missing) = self.away.missing(self.groups.as_ref(), &keys, rows)? else {
-            return Ok(());
-        };
-        let missing = self.layout.leading(&self.spec.group, &missing);
-        for rows in self.away.fetch(0, &missing)? {
-            self.take_back(&rows)?;
-        }
-        Ok(())
+        let known = (&self.away, self.groups.as_ref());
+        let stored = self.layout.fetch(known, &self.spec.group, (columns, rows))?;
+        stored.iter().try_for_each(|rows| self.take_back(rows))
     }
 
     /// The slots of the groups of rows; all rows are one group if there are no columns.
