@@ -22,6 +22,7 @@ use crate::error::Result;
 use crate::keys::{KeyCodec, KeyList, Keys};
 use crate::layout::{Layout, row_count, too_long};
 use crate::run::{Caching, Source};
+use crate::table::Points;
 
 /// What a merge keeps.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +33,8 @@ pub(crate) struct MergeOptions {
     pub(crate) keep_gone: bool,
     /// Rows whose first key column is below this are dropped.
     pub(crate) trim: Option<i64>,
+    /// Rows with other values of the leading key columns are dropped, before they are merged.
+    pub(crate) points: Option<Arc<Points>>,
     /// Blocks that are read go into the cache.
     pub(crate) fill_cache: bool,
 }
@@ -47,6 +50,8 @@ pub(crate) struct Merge {
     codec: KeyCodec,
     /// From old to new; those without blocks left are removed.
     cursors: Vec<Cursor>,
+    /// Rows that were read.
+    visited: u64,
 }
 
 /// A source and the blocks of it that take part.
@@ -131,7 +136,7 @@ impl Merge {
             let keys = block_keys(&codec, &input)?;
             cursors.push(Cursor { input, at: 0, keys, current: None });
         }
-        Ok(Merge { layout, loaded, cache: Arc::clone(cache), options, codec, cursors })
+        Ok(Merge { layout, loaded, cache: Arc::clone(cache), options, codec, cursors, visited: 0 })
     }
 
     /// The next rows in key order; None at the end.
@@ -148,6 +153,30 @@ impl Merge {
             }
         }
         Ok(None)
+    }
+
+    /// How many rows were read so far.
+    pub(crate) fn visited(&self) -> u64 {
+        self.visited
+    }
+
+    /// Reads the current block of a cursor, if it is not there yet: the rows of interest.
+    fn load(&mut self, cursor: usize) -> Result<()> {
+        let cursor = &mut self.cursors[cursor];
+        if cursor.current.is_some() {
+            return Ok(());
+        }
+        let caching = Caching { cache: &self.cache, insert: self.options.fill_cache };
+        let block = cursor.input.blocks[cursor.at];
+        let mut piece = cursor.input.source.load(block, self.loaded.as_deref(), caching)?;
+        self.visited += piece.len() as u64;
+        if let Some(points) = &self.options.points {
+            let key = self.layout.sort[..points.width()].iter();
+            let key: Vec<_> = key.map(|column| Arc::clone(piece.rows.column(*column))).collect();
+            piece = piece.filter(points.pick(&key, piece.len())?)?;
+        }
+        cursor.current = Some(Current { piece, keys: None, offset: 0 });
+        Ok(())
     }
 
     /// The cursor whose current block ends first.
@@ -172,9 +201,8 @@ impl Merge {
 
     /// The rest of a block that overlaps nothing.
     fn pass(&mut self, cursor: usize) -> Result<Piece> {
-        let caching = Caching { cache: &self.cache, insert: self.options.fill_cache };
+        self.load(cursor)?;
         let cursor = &mut self.cursors[cursor];
-        cursor.load(self.loaded.as_deref(), caching)?;
         let current = cursor.current.take().expect("just loaded");
         cursor.at += 1;
         let rest = current.piece.slice(current.offset, current.piece.len() - current.offset);
@@ -206,10 +234,9 @@ impl Merge {
 
     /// Merges the rows of some cursors up to the end of one's block.
     fn merge_rows(&mut self, group: &[usize], least: usize) -> Result<Piece> {
-        let caching = Caching { cache: &self.cache, insert: self.options.fill_cache };
         for n in group {
+            self.load(*n)?;
             let cursor = &mut self.cursors[*n];
-            cursor.load(self.loaded.as_deref(), caching)?;
             cursor.encode(&self.codec, &self.layout)?;
         }
         let (bound, last) = (&self.cursors[least].keys.last, self.cursors[least].at);
@@ -263,14 +290,6 @@ impl Merge {
 }
 
 impl Cursor {
-    fn load(&mut self, columns: Option<&[usize]>, caching: Caching<'_>) -> Result<()> {
-        if self.current.is_none() {
-            let piece = self.input.source.load(self.input.blocks[self.at], columns, caching)?;
-            self.current = Some(Current { piece, keys: None, offset: 0 });
-        }
-        Ok(())
-    }
-
     fn encode(&mut self, codec: &KeyCodec, layout: &Layout) -> Result<()> {
         let current = self.current.as_mut().expect("loaded before");
         if current.keys.is_none() {

@@ -33,6 +33,9 @@ pub(super) const RECORD_KEY: &[u8] = b"checkpoint-record";
 
 /// See [`Coordinator::staged_max`].
 const STAGED_BYTES_MAX: usize = 384 << 20;
+/// Into how many parts the time between two checkpoints is cut when memory is short: what changes in one is in
+/// memory several times while it is handed over and written.
+const SHORT_PARTS: i64 = 4;
 
 /// What the committer does.
 struct Job {
@@ -268,7 +271,10 @@ fn finish(store: &Store, job: Job, commit: Commit) -> Outcome {
 impl Coordinator {
     /// True if a commit is waiting for the next seal, or the interval has passed.
     pub(super) fn checkpoint_due(&self, now: i64) -> bool {
-        let every = micros(self.shared.config.checkpoint_interval);
+        let mut every = micros(self.shared.config.checkpoint_interval);
+        if self.is_short() {
+            every /= SHORT_PARTS;
+        }
         self.checkpoints.is_idle()
             && self.may_checkpoint()
             && (self.checkpoints.wanted

@@ -17,6 +17,15 @@ const WAIT_US: i64 = 5_000_000;
 /// The shortest time that they read between two waits, microseconds.
 const READ_US: i64 = 500_000;
 
+/// What a checkpoint takes for a moment, bytes: what it hands over is in memory twice.
+const ROOM: usize = 768 << 20;
+
+/// Memory is short above this. A quarter of the limit is room for what comes before state has left, and
+/// up to three eighths of a small one: what changes from checkpoint to checkpoint does not shrink with it.
+fn short_above(limit: usize) -> usize {
+    limit - (limit / 4).max((limit / 8 * 3).min(ROOM))
+}
+
 /// How it stands with memory.
 #[derive(Default)]
 pub(super) struct Shortage {
@@ -36,13 +45,12 @@ impl Shortage {
 impl Coordinator {
     /// True when memory is short: one epoch at a time, and checkpoints as soon as they can be.
     pub(super) fn under_pressure(&self) -> bool {
-        let limit = self.shared.config.memory_limit;
-        self.staged > limit / 3 || self.resident > limit / 10 * 9
+        self.staged > self.shared.config.memory_limit / 3 || self.is_short()
     }
 
     /// True when state should leave memory that is stored: operators let go of it when they have handed over.
     pub(super) fn is_short(&self) -> bool {
-        self.resident > self.shared.config.memory_limit / 4 * 3
+        self.resident > short_above(self.shared.config.memory_limit)
     }
 
     /// Stops readers above the limit and lets them go on again.
@@ -89,5 +97,17 @@ impl Coordinator {
         let private = self.hydrations.values().flat_map(super::hydrate::Hydration::gates);
         let gates: Vec<Arc<Gate>> = live.chain(private).cloned().collect();
         gates.iter().for_each(|gate| gate.pause(paused));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short_above;
+
+    #[test]
+    fn a_small_limit_leaves_more_room_than_a_large_one() {
+        assert_eq!(short_above(512 << 20), 320 << 20);
+        assert_eq!(short_above(2 << 30), (2 << 30) - (768 << 20));
+        assert_eq!(short_above(16 << 30), 12 << 30);
     }
 }

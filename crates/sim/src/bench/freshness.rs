@@ -31,8 +31,13 @@ const TOPIC: &str = "bench_freshness";
 const WARM_UP: u64 = 5;
 
 /// Produces at a steady rate and asks all the time.
-pub(crate) async fn measure(setting: &Setting, rate: u64, seconds: u64) -> Result<Report, Failure> {
-    let load = Load::default();
+pub(crate) async fn measure(
+    setting: &Setting,
+    rate: u64,
+    seconds: u64,
+    sensors: u64,
+) -> Result<Report, Failure> {
+    let load = Load { sensors, ..Load::default() };
     topic::create(&setting.broker, TOPIC, load.partitions).await?;
     let directory = data_dir()?;
     let server = Server::start(setting, directory.path()).await?;

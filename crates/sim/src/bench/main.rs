@@ -16,9 +16,11 @@ mod state;
 mod topic;
 mod tpch;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use millrace_sim::server::program;
 
 use self::report::Report;
 use self::topic::{Compression, Load};
@@ -57,6 +59,9 @@ enum Measure {
         /// How often each is measured; the median counts
         #[arg(long, default_value_t = 3)]
         runs: usize,
+        /// Another `millrace` that is measured in turns, such as that of an earlier commit
+        #[arg(long, value_name = "PROGRAM")]
+        against: Option<PathBuf>,
     },
     /// The sensor job with many sensors against the same with few
     Cardinality {
@@ -77,6 +82,9 @@ enum Measure {
         /// Seconds that are measured
         #[arg(long, default_value_t = 30)]
         seconds: u64,
+        /// Sensors, one after the other
+        #[arg(long, default_value_t = 10_000)]
+        sensors: u64,
     },
     /// Bytes written per changed row with few and with many keys
     Written {
@@ -127,9 +135,11 @@ enum Measure {
 }
 
 /// What every measure needs to know.
+#[derive(Clone)]
 struct Setting {
     broker: String,
     serve: Vec<String>,
+    program: PathBuf,
 }
 
 #[tokio::main]
@@ -150,7 +160,7 @@ async fn main() -> ExitCode {
 async fn run(arguments: &Arguments) -> Result<Report, Failure> {
     let broker = || arguments.broker.clone().ok_or("which broker? --broker or scripts/bench");
     let serve = arguments.serve.split_whitespace().map(str::to_owned).collect();
-    let alone = Setting { broker: String::new(), serve };
+    let alone = Setting { broker: String::new(), serve, program: program("millrace") };
     match &arguments.measure {
         Measure::Nexmark(nexmark) => nexmark::measure(&alone, nexmark).await,
         Measure::Tpch(tpch) => tpch::measure(&alone, tpch).await,
@@ -165,11 +175,15 @@ async fn run(arguments: &Arguments) -> Result<Report, Failure> {
 async fn over_kafka(setting: &Setting, measure: &Measure) -> Result<Report, Failure> {
     match measure {
         Measure::Produce { topic, load } => topic::fill(&setting.broker, topic, load).await,
-        Measure::Sensor { load, runs } => sensor::measure(setting, load, (*runs).max(1)).await,
+        Measure::Sensor { load, runs, against } => {
+            sensor::measure(setting, load, (*runs).max(1), against.as_deref()).await
+        }
         Measure::Cardinality { load, many, runs } => {
             sensor::cardinality(setting, load, *many, (*runs).max(1)).await
         }
-        Measure::Freshness { rate, seconds } => freshness::measure(setting, *rate, *seconds).await,
+        Measure::Freshness { rate, seconds, sensors } => {
+            freshness::measure(setting, *rate, *seconds, *sensors).await
+        }
         Measure::Written { rate, seconds } => state::written(setting, *rate, *seconds).await,
         Measure::Range { rows, sensors } => state::range(setting, *rows, *sensors).await,
         Measure::Point { load } => state::point(setting, load).await,

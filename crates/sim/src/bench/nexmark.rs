@@ -83,7 +83,7 @@ async fn measure_one(
     let directory = data_dir()?;
     let mut serve = vec!["--workers".to_owned(), CORES.to_string()];
     serve.extend(setting.serve.iter().cloned());
-    let setting = Setting { broker: setting.broker.clone(), serve };
+    let setting = Setting { serve, ..setting.clone() };
     let server = Server::start(&setting, directory.path()).await?;
     let client = server.connect().await?;
     for statement in prepared(nexmark, name) {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 
-use millrace_sim::server::{connect, program};
+use millrace_sim::server::connect;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
@@ -26,9 +26,9 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server on a data directory and waits until it listens.
     pub(crate) async fn start(setting: &Setting, data_dir: &Path) -> Result<Server, Failure> {
-        let program = program("millrace");
+        let program = &setting.program;
         let begin = wait::now_micros();
-        let mut child = Command::new(&program)
+        let mut child = Command::new(program)
             .arg("serve")
             .args([std::ffi::OsStr::new("--data-dir"), data_dir.as_os_str()])
             .args(["--listen", "127.0.0.1:0"])
@@ -70,6 +70,11 @@ impl Server {
             true => Ok(()),
             false => Err(format!("the server ended with {status}").into()),
         }
+    }
+
+    /// kill -9, and waits until it is gone.
+    pub(crate) async fn kill(mut self) -> Result<(), Failure> {
+        Ok(self.child.kill().await?)
     }
 
     fn proc(&self, file: &str) -> Result<String, Failure> {

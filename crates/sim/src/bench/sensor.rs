@@ -2,6 +2,8 @@
 //!
 //! The three run in turns over one topic, so that a slow minute of the machine hits all of them.
 
+use std::path::Path;
+
 use millrace_sim::server::{program, rows};
 use millrace_sim::wait;
 use serde_json::Value;
@@ -27,17 +29,22 @@ pub(crate) async fn measure(
     setting: &Setting,
     load: &Load,
     runs: usize,
+    against: Option<&Path>,
 ) -> Result<Report, Failure> {
     topic::fill(&setting.broker, TOPIC, load).await?;
     // Brings the topic into the page cache for all alike.
     consume(setting, "bare", load.messages).await?;
-    let mut costs: [Vec<Cost>; 4] = Default::default();
+    let mut costs: [Vec<Cost>; 5] = Default::default();
     for run in 1..=runs {
         say(&format!("run {run} of {runs}"));
         costs[0].push(consume(setting, "bare", load.messages).await?);
         costs[1].push(consume(setting, "json", load.messages).await?);
         costs[2].push(consume(setting, "reader", load.messages).await?);
         costs[3].push(serve(setting, TOPIC, load.messages).await?);
+        if let Some(program) = against {
+            let other = Setting { program: program.to_owned(), ..setting.clone() };
+            costs[4].push(serve(&other, TOPIC, load.messages).await?);
+        }
     }
     let events = load.messages as f64;
     let names = ["a bare consumer", "b with arrow-json", "  our reader", "c millrace"];
@@ -49,6 +56,10 @@ pub(crate) async fn measure(
         .collect();
     report.add("c/a", rates[3] / rates[0], "");
     report.add("c/b", rates[3] / rates[1], "");
+    if against.is_some() {
+        let rate = add(&mut report, "d the other millrace", &costs[4], events);
+        report.add("c/d", rates[3] / rate, "");
+    }
     Ok(report)
 }
 

@@ -25,6 +25,10 @@ const BATCH: u64 = 50_000;
 const LAG_MAX: f64 = 400_000.0;
 /// Figures are given for so many parts of the time.
 const PARTS: u64 = 10;
+/// A prime: its multiples go round all keys before one returns.
+const SCATTER: u64 = 2_147_483_647;
+/// Peak memory, in parts of the limit.
+const PEAK_MAX: f64 = 1.2;
 const LONG: Duration = Duration::from_secs(1800);
 
 /// What is soaked.
@@ -33,7 +37,7 @@ pub(crate) struct Soak {
     /// How long readings are sent
     #[arg(long, default_value_t = 3600)]
     seconds: u64,
-    /// Keys, drawn uniformly
+    /// Keys: each once, then drawn uniformly
     #[arg(long, default_value_t = 10_000_000)]
     keys: u64,
     /// The server's memory limit, MB
@@ -45,19 +49,30 @@ pub(crate) struct Soak {
 struct Sent {
     producer: BaseProducer,
     random: StdRng,
-    seen: Vec<bool>,
-    keys: u64,
+    /// How many keys there may be.
+    all: u64,
     count: u64,
 }
 
 impl Sent {
+    /// Each key once, all over; then any.
+    fn next_id(&mut self) -> u64 {
+        match self.count < self.all {
+            true => self.count * SCATTER % self.all,
+            false => self.random.random_range(0..self.all),
+        }
+    }
+
+    fn keys(&self) -> u64 {
+        self.count.min(self.all)
+    }
+
     fn batch(&mut self) -> Result<(), Failure> {
         let mut payload = String::new();
         for _ in 0..BATCH {
-            let id = self.random.random_range(0..self.seen.len());
-            self.keys += u64::from(!std::mem::replace(&mut self.seen[id], true));
+            let id = self.next_id();
             let value = self.random.random_range(0..1000);
-            topic::reading(&mut payload, id as u64, topic::event_time(self.count, 100_000), value)?;
+            topic::reading(&mut payload, id, topic::event_time(self.count, 100_000), value)?;
             let partition = topic::partition(self.count, PARTITIONS);
             topic::send(&self.producer, TOPIC, partition, &payload)?;
             self.count += 1;
@@ -84,7 +99,7 @@ pub(crate) async fn measure(setting: &Setting, soak: &Soak) -> Result<Report, Fa
     topic::create(&setting.broker, TOPIC, PARTITIONS).await?;
     let mut serve = setting.serve.clone();
     serve.extend(["--memory-limit".to_owned(), format!("{}MB", soak.limit)]);
-    let setting = Setting { broker: setting.broker.clone(), serve };
+    let setting = Setting { serve, ..setting.clone() };
     let directory = data_dir()?;
     let server = Server::start(&setting, directory.path()).await?;
     let client = server.connect().await?;
@@ -95,8 +110,7 @@ pub(crate) async fn measure(setting: &Setting, soak: &Soak) -> Result<Report, Fa
     let mut sent = Sent {
         producer: topic::producer(&setting.broker, Compression::Lz4, 50)?,
         random: StdRng::seed_from_u64(1),
-        seen: vec![false; usize::try_from(soak.keys)?],
-        keys: 0,
+        all: soak.keys,
         count: 0,
     };
     let mut report = Report::default();
@@ -116,14 +130,18 @@ pub(crate) async fn measure(setting: &Setting, soak: &Soak) -> Result<Report, Fa
         worst = worst.max(peak);
         say(&format!(
             "part {part}: {} keys, {rate:.0} readings/s, peak {peak:.2} of the limit",
-            sent.keys
+            sent.keys()
         ));
-        report.add(&format!("part {part}, {} keys", sent.keys), rate, "readings/s");
+        report.add(&format!("part {part}, {} keys", sent.keys()), rate, "readings/s");
     }
     report.add("peak memory / limit", worst, "");
     check(&client, &sent).await?;
-    report.add("keys", sent.keys as f64, "");
-    recovery(&setting, (server, directory.path()), &mut sent, report).await
+    report.add("keys", sent.keys() as f64, "");
+    let report = recovery(&setting, (server, directory.path()), &mut sent, report).await?;
+    match worst <= PEAK_MAX {
+        true => Ok(report),
+        false => Err(format!("memory went up to {worst:.2} of its limit").into()),
+    }
 }
 
 /// Every reading is counted once.
@@ -136,9 +154,9 @@ async fn check(client: &Client, sent: &Sent) -> Result<(), Failure> {
     })
     .await;
     let keys = number(client, "SELECT count(*) FROM totals").await?;
-    match keys == sent.keys as f64 {
+    match keys == sent.keys() as f64 {
         true => Ok(()),
-        false => Err(format!("{keys} keys, not {}", sent.keys).into()),
+        false => Err(format!("{keys} keys, not {}", sent.keys()).into()),
     }
 }
 
@@ -154,8 +172,7 @@ async fn recovery(
         sent.batch()?;
     }
     drop(client);
-    // It is killed when it is dropped.
-    drop(server);
+    server.kill().await?;
     let begin = wait::now_micros();
     let server = Server::start(setting, directory).await?;
     let client = server.connect().await?;

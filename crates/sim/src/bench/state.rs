@@ -49,7 +49,7 @@ async fn written_per_row(
     let directory = data_dir()?;
     let mut serve = setting.serve.clone();
     serve.extend(["--checkpoint-interval".to_owned(), format!("{CHECKPOINT_SECONDS}s")]);
-    let setting = Setting { broker: setting.broker.clone(), serve };
+    let setting = Setting { serve, ..setting.clone() };
     let server = Server::start(&setting, directory.path()).await?;
     let client = server.connect().await?;
     client.simple_query(&create_source(&setting, TOPIC)).await?;

@@ -42,7 +42,7 @@ pub(crate) async fn measure(setting: &Setting, options: &Tpch) -> Result<Report,
     let (directory, data) = (data_dir()?, Data::new(options.scale, options.seed));
     let mut serve = vec!["--workers".to_owned(), "2".to_owned()];
     serve.extend(setting.serve.iter().cloned());
-    let setting = Setting { broker: String::new(), serve };
+    let setting = Setting { serve, ..setting.clone() };
     let server = Server::start(&setting, directory.path()).await?;
     let client = server.connect().await?;
     let mut report = Report::default();

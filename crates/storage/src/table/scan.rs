@@ -12,8 +12,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, Scalar};
+use arrow::compute::concat_batches;
 use arrow::compute::kernels::cmp::{gt_eq, lt_eq};
-use arrow::compute::{concat_batches, filter};
 use arrow::datatypes::{DataType, SchemaRef};
 
 use crate::block::Piece;
@@ -125,7 +125,6 @@ impl Snapshot {
             scan: Some(scan),
             merge: None,
             schema: None,
-            points: None,
             after: None,
             visited: 0,
         }
@@ -160,6 +159,7 @@ impl Snapshot {
             columns: scan.columns.clone(),
             keep_gone: false,
             trim: self.trim,
+            points: scan.points.clone(),
             fill_cache: usize::try_from(bytes).is_ok_and(|bytes| bytes <= room),
         };
         Merge::new(&self.layout, &self.cache, inputs, options)
@@ -173,18 +173,16 @@ pub struct ScanRows {
     scan: Option<Scan>,
     merge: Option<Merge>,
     schema: Option<SchemaRef>,
-    /// The rows to pick; their key columns are the last ones that are read.
-    points: Option<Arc<Points>>,
     /// Rows up to here are still left out.
     after: Option<KeyBound>,
-    /// Rows that were read.
+    /// Rows that were read, once it has ended.
     visited: u64,
 }
 
 impl ScanRows {
     /// How many rows were read so far: of look-ups more than came.
     pub fn visited(&self) -> u64 {
-        self.visited
+        self.merge.as_ref().map_or(self.visited, Merge::visited)
     }
 
     fn begin(&mut self, mut scan: Scan) -> Result<()> {
@@ -194,13 +192,8 @@ impl ScanRows {
             None => Arc::clone(&layout.declared),
         });
         scan.points = scan.points.filter(|points| points.fit(layout));
-        if let Some(points) = &scan.points {
-            let all = || (0..layout.stored.fields().len()).collect();
-            let columns = scan.columns.get_or_insert_with(all);
-            columns.extend(&layout.sort[..points.width()]);
-        }
         self.merge = Some(self.snapshot.start(&scan)?);
-        (self.after, self.points) = (scan.after, scan.points);
+        self.after = scan.after;
         Ok(())
     }
 
@@ -222,18 +215,8 @@ impl ScanRows {
                 }
                 piece = piece.slice(above, piece.len() - above);
             }
-            self.visited += piece.len() as u64;
-            let mut columns = piece.rows.columns().to_vec();
-            if let Some(points) = &self.points {
-                let keys = columns.split_off(columns.len() - points.width());
-                let picked = points.pick(&keys, piece.len())?;
-                columns = columns
-                    .iter()
-                    .map(|c| filter(c, &picked))
-                    .collect::<std::result::Result<_, _>>()?;
-                piece = piece.slice(0, picked.true_count());
-            }
             rows += piece.len();
+            let columns = piece.rows.columns().to_vec();
             let options = row_count(piece.len());
             let batch = RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?;
             batches.push_back(batch);
@@ -252,6 +235,7 @@ impl Iterator for ScanRows {
     fn next(&mut self) -> Option<Result<RecordBatch>> {
         let next = self.next_batch().transpose();
         if !matches!(next, Some(Ok(_))) {
+            self.visited = self.visited();
             (self.scan, self.merge) = (None, None);
         }
         next
