@@ -9,6 +9,7 @@ mod agreement;
 mod hydration;
 mod kept;
 mod leaving;
+mod lives;
 mod model;
 mod offline;
 mod outage;
