@@ -10,6 +10,7 @@ mod hydration;
 mod kept;
 mod leaving;
 mod lives;
+mod mixed;
 mod model;
 mod offline;
 mod outage;
