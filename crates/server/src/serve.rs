@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use millrace_pg::session::SharedDatabase;
@@ -166,8 +167,10 @@ fn die(error: &ServerError) {
     std::process::exit(1);
 }
 
-/// A panic in a worker would leave its peers waiting for ever: the process ends and recovers.
+/// A panic in a worker would leave its peers waiting for ever: the process ends and recovers. What stops several
+/// workers at once, as damaged state does, is one stop: the first of them notes it and ends the process.
 fn end_on_panic(data_dir: PathBuf) {
+    static ENDING: AtomicBool = AtomicBool::new(false);
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         before(info);
@@ -175,6 +178,9 @@ fn end_on_panic(data_dir: PathBuf) {
         let name = thread.name().unwrap_or_default().to_owned();
         let engine = ["timely", "coordinator", "committer", "housekeeping", "reader"];
         if engine.iter().any(|prefix| name.starts_with(prefix)) && !guarded() {
+            while ENDING.swap(true, Ordering::SeqCst) {
+                std::thread::park();
+            }
             tracing::error!(thread = name, "a thread of the engine panicked, the server ends");
             if let Some(view) = millrace_dataflow::runtime::working_on()
                 && let Err(error) = stops::note(&data_dir, view)

@@ -10,10 +10,9 @@ use std::path::Path;
 use std::process::Output;
 
 use tokio::process::Command;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::Client;
 
-use crate::server::Server;
-use crate::wait;
+use crate::server::{self, Server};
 
 fn address(server: &Server) -> SocketAddr {
     (*server.address().borrow()).expect("the server listens")
@@ -25,16 +24,7 @@ async fn login(
     user: &str,
     password: Option<&str>,
 ) -> Result<Client, tokio_postgres::Error> {
-    let address = address(server);
-    let mut config = Config::new();
-    config.host(address.ip().to_string()).port(address.port()).user(user).dbname("dev");
-    config.connect_timeout(wait::PATIENCE);
-    if let Some(password) = password {
-        config.password(password);
-    }
-    let (client, connection) = config.connect(NoTls).await?;
-    tokio::spawn(connection);
-    Ok(client)
+    server::login(address(server), user, password).await
 }
 
 /// SQLSTATE and message of a refusal.

@@ -9,6 +9,8 @@ mod agreement;
 mod hydration;
 mod kept;
 mod leaving;
+mod lives;
+mod mixed;
 mod model;
 mod offline;
 mod outage;

@@ -1,8 +1,14 @@
 //! Long chains of operators: they are planned, stored and run, or refused; the server stays.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use tokio_postgres::Client;
 
 use crate::server::{self, Server};
+
+/// Sessions that plan at the same time; the server has two threads for them.
+const SLOW: usize = 8;
 
 /// A query that is as deep as one may be, and its rows.
 fn queries() -> Vec<(&'static str, String, &'static str)> {
@@ -53,5 +59,32 @@ async fn deep_statements_run_and_deeper_ones_are_refused() {
     for (view, _, wanted) in queries() {
         shows(&client, &format!("SELECT * FROM {view}"), wanted).await;
     }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_that_take_long_to_plan_hold_no_other_session_up() {
+    let mut server = Server::new(&["--workers", "1"]);
+    server.start().await;
+    let planned = Arc::new(AtomicUsize::new(0));
+    let slow = format!("SELECT 1 AS a WHERE {} > 0", ["random()"; 240].join(" + "));
+    let mut planning = Vec::new();
+    for _ in 0..SLOW {
+        let (client, text, planned) = (server.connect().await, slow.clone(), Arc::clone(&planned));
+        planning.push(tokio::spawn(async move {
+            let answer = client.batch_execute(&text).await;
+            planned.fetch_add(1, Ordering::SeqCst);
+            answer
+        }));
+    }
+    // Connecting is refused to nobody either, and takes several turns of a thread.
+    for _ in 0..3 {
+        shows(&server.connect().await, "SELECT 1", "1").await;
+    }
+    let before = planned.load(Ordering::SeqCst);
+    for planning in planning {
+        planning.await.expect("it ends").expect("it is planned and run");
+    }
+    assert!(before < SLOW, "all {SLOW} were planned before others had their turns");
     server.stop().await;
 }

@@ -42,3 +42,5 @@ mod layers;
 mod oracle;
 #[cfg(test)]
 mod short;
+#[cfg(test)]
+mod stops;

@@ -346,9 +346,24 @@ fn is_complaint(line: &str) -> bool {
 /// # Errors
 /// The server refuses or is not there.
 pub async fn connect(address: SocketAddr) -> Result<Client, tokio_postgres::Error> {
+    login(address, "root", None).await
+}
+
+/// The same as some user, with a password if there is one.
+///
+/// # Errors
+/// The server refuses or is not there.
+pub async fn login(
+    address: SocketAddr,
+    user: &str,
+    password: Option<&str>,
+) -> Result<Client, tokio_postgres::Error> {
     let mut config = tokio_postgres::Config::new();
-    config.host(address.ip().to_string()).port(address.port()).user("root").dbname("dev");
+    config.host(address.ip().to_string()).port(address.port()).user(user).dbname("dev");
     config.connect_timeout(wait::PATIENCE);
+    if let Some(password) = password {
+        config.password(password);
+    }
     let (client, connection) = config.connect(NoTls).await?;
     tokio::spawn(connection);
     Ok(client)

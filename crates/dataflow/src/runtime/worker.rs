@@ -143,19 +143,14 @@ pub(super) fn run(
                 indexes.into_iter().for_each(|index| timely.drop_dataflow(index));
                 return;
             }
-            if let Err(error) = state.command(timely, command) {
-                fatal(&error);
-            }
+            state.command(timely, command);
         }
         // Without commands the worker may sleep until a peer or the coordinator wakes it.
         match idle {
             true => timely.step_or_park(None),
             false => timely.step(),
         };
-        match state.after_step() {
-            Ok(left) => waits = left,
-            Err(error) => fatal(&error),
-        }
+        waits = state.after_step();
         turns += 1;
         // It says so when the last step had nothing to do.
         let quiet = timely.activations().borrow().empty_for().is_none();
@@ -171,6 +166,11 @@ pub(super) fn fatal(error: &Error) -> ! {
     panic!("an operator cannot go on: {error}");
 }
 
+/// Ends the process where the view is still known that this thread works on: the stop is noted there.
+fn sure<T>(result: Result<T, Error>) -> T {
+    result.unwrap_or_else(|error| fatal(&error))
+}
+
 impl State {
     fn new(shared: Rc<Shared>, events: &Events) -> State {
         let (views, readers, followers, crowded) = Default::default();
@@ -178,11 +178,11 @@ impl State {
         State { shared, events, views, readers, followers, crowded, sealed: None }
     }
 
-    fn command(&mut self, timely: &mut Worker, command: Command) -> Result<(), Error> {
+    fn command(&mut self, timely: &mut Worker, command: Command) {
         match command {
             Command::Install(spec) => {
                 let _working = Working::on(spec.view);
-                let dataflow = install(timely, &self.shared, &spec, &self.events)?;
+                let dataflow = sure(install(timely, &self.shared, &spec, &self.events));
                 if spec.live || spec.restore.is_some() {
                     let before = spec.start.epoch().previous();
                     self.shared.note(before, &spec.watermarks, spec.now);
@@ -191,7 +191,7 @@ impl State {
                 self.shared.touch(spec.view);
                 self.note_followers();
             }
-            Command::Rows { feed, ts, watermark, rows } => self.rows(feed, ts, watermark, &rows)?,
+            Command::Rows { feed, ts, watermark, rows } => self.rows(feed, ts, watermark, &rows),
             Command::Subscribe { view, leaf, feed, from } => {
                 if let Some(leaf) = self.leaf(view, leaf) {
                     leaf.feeds.push((feed, from));
@@ -216,16 +216,16 @@ impl State {
                 }
             }
             Command::Advance { view, upto } => {
-                self.feed_wholly(view, upto)?;
+                self.feed_wholly(view, upto);
                 if let Some(dataflow) = self.views.get_mut(&view) {
                     let _working = Working::on(view);
-                    dataflow.let_in(upto, &self.shared)?;
+                    sure(dataflow.let_in(upto, &self.shared));
                     dataflow.leaves.iter_mut().for_each(|leaf| leaf.advance(upto));
                     dataflow.pass(upto);
                     self.crowded.insert(view);
                 }
             }
-            Command::GoLive { view, from } => self.go_live(view, from)?,
+            Command::GoLive { view, from } => self.go_live(view, from),
             Command::Seal { epoch, watermarks, now, hand_over } => {
                 self.shared.note(epoch, &watermarks, now);
                 self.seal(epoch, hand_over);
@@ -243,7 +243,6 @@ impl State {
             Command::Drop(view) => self.drop_view(timely, view),
             Command::Stop => {}
         }
-        Ok(())
     }
 
     fn drop_view(&mut self, timely: &mut Worker, view: ObjectId) {
@@ -285,13 +284,7 @@ impl State {
         self.views.get_mut(&view)?.leaves.get_mut(leaf)
     }
 
-    fn rows(
-        &mut self,
-        feed: FeedId,
-        ts: Ts,
-        watermark: Option<i64>,
-        rows: &Delta,
-    ) -> Result<(), Error> {
+    fn rows(&mut self, feed: FeedId, ts: Ts, watermark: Option<i64>, rows: &Delta) {
         for view in self.readers.get(&feed).into_iter().flatten() {
             let Some(dataflow) = self.views.get_mut(view) else { continue };
             let _working = Working::on(*view);
@@ -303,38 +296,37 @@ impl State {
                 if let (LeafKind::Source(source), Some(watermark)) = (leaf.kind, watermark) {
                     context.watermarks.insert(source, watermark);
                 }
-                leaf.push(rows, &context, &mut dataflow.side.borrow_mut())?;
+                sure(leaf.push(rows, &context, &mut dataflow.side.borrow_mut()));
                 if !leaf.waiting.is_empty() {
                     self.crowded.insert(*view);
                 }
             }
         }
-        Ok(())
     }
 
     /// Lets some of the rows pass that wait in leaves. True if there are others.
-    fn let_pass(&mut self) -> Result<bool, Error> {
+    fn let_pass(&mut self) -> bool {
         for view in std::mem::take(&mut self.crowded) {
             let Some(dataflow) = self.views.get_mut(&view) else { continue };
             let _working = Working::on(view);
             let mut side = dataflow.side.borrow_mut();
             for leaf in &mut dataflow.leaves {
-                if leaf.let_pass(&mut side)? {
+                if sure(leaf.let_pass(&mut side)) {
                     self.crowded.insert(view);
                 }
             }
         }
-        Ok(!self.crowded.is_empty())
+        !self.crowded.is_empty()
     }
 
-    fn go_live(&mut self, view: ObjectId, from: Epoch) -> Result<(), Error> {
+    fn go_live(&mut self, view: ObjectId, from: Epoch) {
         let upto = self.sealed.map_or(from, |sealed| sealed.next().max(from)).ts();
         let uppers: BTreeMap<ObjectId, Ts> =
             self.views.iter().map(|(id, below)| (*id, below.fed)).collect();
-        let Some(dataflow) = self.views.get_mut(&view) else { return Ok(()) };
+        let Some(dataflow) = self.views.get_mut(&view) else { return };
         let _working = Working::on(view);
         dataflow.live_from.set(Some(from.ts()));
-        dataflow.let_in(Ts(u64::MAX), &self.shared)?;
+        sure(dataflow.let_in(Ts(u64::MAX), &self.shared));
         dataflow.pass(upto.max(from.ts()));
         for leaf in &mut dataflow.leaves {
             let upto = match leaf.kind {
@@ -344,7 +336,6 @@ impl State {
             leaf.advance(upto.max(from.ts()));
         }
         self.crowded.insert(view);
-        Ok(())
     }
 
     fn seal(&mut self, epoch: Epoch, hand_over: bool) {
@@ -368,15 +359,15 @@ impl State {
 
     /// Passes changes that were published on to the views above, in the order of creation, and reports.
     /// True if there are more than can be passed on at once.
-    fn after_step(&mut self) -> Result<bool, Error> {
-        let mut waits = self.let_pass()?;
+    fn after_step(&mut self) -> bool {
+        let mut waits = self.let_pass();
         for id in self.shared.touched.take() {
             let Some(dataflow) = self.views.get_mut(&id) else { continue };
             let before = dataflow.fed;
             let changes = dataflow.next_changes(FED_ROWS);
             let upper = dataflow.fed;
             if !changes.is_empty() || upper != before {
-                self.feed_views(id, &changes, upper)?;
+                self.feed_views(id, &changes, upper);
             }
             let Some(dataflow) = self.views.get_mut(&id) else { continue };
             if dataflow.has_changes() {
@@ -385,12 +376,12 @@ impl State {
             }
             dataflow.report(id, &self.shared, &self.events);
         }
-        Ok(waits)
+        waits
     }
 
     /// Gives a view that is being filled all changes of the views below before a time, which these have
     /// completed.
-    fn feed_wholly(&mut self, view: ObjectId, before: Ts) -> Result<(), Error> {
+    fn feed_wholly(&mut self, view: ObjectId, before: Ts) {
         let leaves = self.views.get(&view).into_iter().flat_map(|dataflow| &dataflow.leaves);
         let below = leaves.filter_map(|leaf| match leaf.kind {
             LeafKind::View(below) => Some(below),
@@ -402,17 +393,11 @@ impl State {
             };
             let changes = below.next_changes(usize::MAX);
             let upper = below.fed;
-            self.feed_views(id, &changes, upper)?;
+            self.feed_views(id, &changes, upper);
         }
-        Ok(())
     }
 
-    fn feed_views(
-        &mut self,
-        below: ObjectId,
-        changes: &[(Ts, Vec<Delta>)],
-        upper: Ts,
-    ) -> Result<(), Error> {
+    fn feed_views(&mut self, below: ObjectId, changes: &[(Ts, Vec<Delta>)], upper: Ts) {
         for view in self.followers.get(&below).into_iter().flatten() {
             let Some(dataflow) = self.views.get_mut(view) else { continue };
             let _working = Working::on(*view);
@@ -427,7 +412,7 @@ impl State {
                 for (ts, deltas) in changes.iter().filter(|(ts, _)| *ts >= from) {
                     let context = self.shared.context(*ts, live_from);
                     for delta in deltas {
-                        leaf.push(delta, &context, &mut dataflow.side.borrow_mut())?;
+                        sure(leaf.push(delta, &context, &mut dataflow.side.borrow_mut()));
                     }
                 }
                 if !leaf.waiting.is_empty() {
@@ -436,6 +421,5 @@ impl State {
                 leaf.advance(upper);
             }
         }
-        Ok(())
     }
 }

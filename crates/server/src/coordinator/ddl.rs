@@ -247,7 +247,13 @@ impl Coordinator {
                 .map(|(id, end)| (id, PartitionCut { end, ..PartitionCut::default() }))
                 .collect();
             let ts = self.open.ts();
-            let opening = Opening { partitions, watermark: None, ts, replay: Vec::new() };
+            let opening = Opening {
+                partitions,
+                watermark: None,
+                ts,
+                replay: Vec::new(),
+                ends: BTreeMap::new(),
+            };
             self.open_source(*id, built, opening).map_err(|error| source_report(&error))?;
             opened.insert(*id);
         }

@@ -129,6 +129,7 @@ impl Coordinator {
             if let Some(after) = after {
                 watermarks.insert(*id, after);
             }
+            source.sealed.clone_from(&cut.partitions);
             bytes += cut.bytes;
             record.sources.push(source_record(*id, after, &cut, |partition| {
                 rule.is_some_and(|rule| watermark::is_idle(partition, rule, opened))

@@ -218,6 +218,8 @@ impl Coordinator {
         self.replay = log.into_iter().map(logged).collect();
         tracing::info!(%checkpoint, epochs, "recovered the catalog, reading the log again");
         self.shared.board.lock().checkpoint = checkpoint;
+        // Before a client can ask: counters do not begin at nothing again.
+        self.post_status(self.shared.clock.now());
         Ok(())
     }
 
@@ -303,10 +305,12 @@ impl Coordinator {
             cut.end = at.end;
             count(cut, &at);
         }
-        let mut replay = Vec::new();
+        let (mut replay, mut last_ends) = (Vec::new(), BTreeMap::new());
         for logged in log {
             let Some(found) = of(logged) else { continue };
-            let ends = found.partitions.iter().map(|p| (p.partition, p.end)).collect();
+            let ends: BTreeMap<_, _> =
+                found.partitions.iter().map(|p| (p.partition, p.end)).collect();
+            last_ends.clone_from(&ends);
             let (epoch, read_at) = (logged.epoch, found.read_at);
             replay.push(ingest::Logged { epoch, watermark, read_at, ends });
             watermark = found.watermark;
@@ -314,7 +318,7 @@ impl Coordinator {
                 count(partitions.entry(at.partition).or_default(), at);
             }
         }
-        Opening { partitions, watermark, ts: self.open.ts(), replay }
+        Opening { partitions, watermark, ts: self.open.ts(), replay, ends: last_ends }
     }
 
     /// Seals logged epochs again, as far as all their rows are there.

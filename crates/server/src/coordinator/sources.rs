@@ -37,6 +37,8 @@ pub(super) struct LiveSource {
     /// Where partitions end for good.
     lasts: BTreeMap<PartitionId, i64>,
     starts: BTreeMap<PartitionId, i64>,
+    /// As the last sealed epoch has it. This is what is shown: what is not sealed may be taken back by a crash.
+    pub(super) sealed: BTreeMap<PartitionId, PartitionCut>,
     /// Where the feed began: what is before that was, or is, counted by others.
     pub(super) begins: BTreeMap<PartitionId, i64>,
     ends: BTreeMap<PartitionId, i64>,
@@ -51,6 +53,8 @@ pub(super) struct Opening {
     pub(super) watermark: Option<i64>,
     pub(super) ts: Ts,
     pub(super) replay: Vec<Logged>,
+    /// Where the last logged epoch ends, if the log is to be read again.
+    pub(super) ends: BTreeMap<PartitionId, i64>,
 }
 
 impl Coordinator {
@@ -112,6 +116,10 @@ impl Coordinator {
             .map(|(partition, cut)| Span { partition: *partition, from: cut.end, to: None })
             .collect();
         let begins = opening.partitions.iter().map(|(id, cut)| (*id, cut.end)).collect();
+        let mut sealed = opening.partitions.clone();
+        for (partition, end) in &opening.ends {
+            sealed.entry(*partition).or_default().end = *end;
+        }
         let watermark = opening.watermark;
         let ids = opening.partitions.keys();
         let lasts = ids.filter_map(|id| Some((*id, built.connector.last(*id)?))).collect();
@@ -143,6 +151,7 @@ impl Coordinator {
             opened: self.shared.clock.now(),
             lasts,
             starts: built.starts.clone(),
+            sealed,
             begins,
             ends: BTreeMap::new(),
             rates: BTreeMap::new(),
@@ -246,10 +255,10 @@ impl LiveSource {
         let cut = self.feed.gate.peek();
         let feed = self.feed.status();
         let mut partitions = BTreeMap::new();
-        for (id, partition) in cut.partitions {
+        for (id, gated) in cut.partitions {
+            let idle = self.rule.is_some_and(|rule| watermark::is_idle(&gated, rule, self.opened));
+            let partition = self.sealed.get(&id).copied().unwrap_or_default();
             let rate = self.rate(id, now, partition.rows);
-            let idle =
-                self.rule.is_some_and(|rule| watermark::is_idle(&partition, rule, self.opened));
             let start = self.starts.get(&id).copied().unwrap_or_default();
             let end = self.ends.get(&id).map(|end| (*end).max(partition.end));
             partitions.insert(id, PartitionStatus { start, cut: partition, end, idle, rate });

@@ -7,6 +7,7 @@
 //! Invariants: 1. a session never reads an epoch before one that it has read (`Conn::seen`).
 
 mod access;
+mod apart;
 mod backup;
 mod change;
 mod copy;
@@ -163,26 +164,7 @@ impl Session for Conn {
         statement: &Text,
         hints: &[Option<DataType>],
     ) -> Result<Prepared, Report> {
-        let none = || Prepared { parameters: Vec::new(), columns: None };
-        let Some(parsed) = parse_one(&statement.text)? else { return Ok(none()) };
-        match parsed {
-            Statement::Query(query) if is_catalog_query(&query) => {
-                self.prepare_catalog_query(&statement.text, hints).await
-            }
-            Statement::Query(query) => self.prepare_query(&query, &statement.text, hints),
-            Statement::Change(change) => self.prepare_change(&change, hints),
-            Statement::Subscribe(subscribe) => self.prepare_subscribe(&subscribe),
-            Statement::Fetch(fetch) => self.prepare_fetch(&fetch),
-            Statement::Show(_) | Statement::Describe(_) | Statement::Explain(_) => {
-                match self.run(parsed, &statement.text, Vec::new()).await? {
-                    Outcome::Rows { schema, .. } => {
-                        Ok(Prepared { parameters: Vec::new(), columns: Some(schema) })
-                    }
-                    Outcome::Empty | Outcome::Done(_) | Outcome::CopyIn { .. } => Ok(none()),
-                }
-            }
-            _ => Ok(none()),
-        }
+        apart::apart(&statement.text, self.prepare_statement(statement, hints)).await
     }
 
     async fn execute(
@@ -190,7 +172,7 @@ impl Session for Conn {
         statement: &Text,
         parameters: Vec<ScalarValue>,
     ) -> Result<Outcome, Report> {
-        self.statement(&statement.text, parameters).await
+        apart::apart(&statement.text, self.statement(&statement.text, parameters)).await
     }
 
     async fn copied(&mut self, data: &[u8]) -> Result<Outcome, Report> {
@@ -241,6 +223,33 @@ fn parse_one(text: &str) -> Result<Option<Statement>, Report> {
 }
 
 impl Conn {
+    async fn prepare_statement(
+        &mut self,
+        statement: &Text,
+        hints: &[Option<DataType>],
+    ) -> Result<Prepared, Report> {
+        let none = || Prepared { parameters: Vec::new(), columns: None };
+        let Some(parsed) = parse_one(&statement.text)? else { return Ok(none()) };
+        match parsed {
+            Statement::Query(query) if is_catalog_query(&query) => {
+                self.prepare_catalog_query(&statement.text, hints).await
+            }
+            Statement::Query(query) => self.prepare_query(&query, &statement.text, hints),
+            Statement::Change(change) => self.prepare_change(&change, hints),
+            Statement::Subscribe(subscribe) => self.prepare_subscribe(&subscribe),
+            Statement::Fetch(fetch) => self.prepare_fetch(&fetch),
+            Statement::Show(_) | Statement::Describe(_) | Statement::Explain(_) => {
+                match self.run(parsed, &statement.text, Vec::new()).await? {
+                    Outcome::Rows { schema, .. } => {
+                        Ok(Prepared { parameters: Vec::new(), columns: Some(schema) })
+                    }
+                    Outcome::Empty | Outcome::Done(_) | Outcome::CopyIn { .. } => Ok(none()),
+                }
+            }
+            _ => Ok(none()),
+        }
+    }
+
     async fn statement(
         &mut self,
         text: &str,

@@ -4,8 +4,6 @@
 //! The views are slow to fill: each row of the table below, or each event of the source, meets many
 //! others. Writers change the table all the time.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -13,6 +11,7 @@ use rand::{Rng, SeedableRng};
 use tokio::time::sleep;
 use tokio_postgres::Client;
 
+use super::lives::Lives;
 use super::{rounds, run};
 use crate::server::{self, Server};
 use crate::wait;
@@ -78,20 +77,10 @@ fn load(from: i64, to: i64) -> String {
 
 /// Changes rows of the table until told to stop, over lost connections: in the part that has been read
 /// and in the part that has not.
-async fn write(
-    server: tokio::sync::watch::Receiver<Option<std::net::SocketAddr>>,
-    seed: u64,
-    stop: Arc<AtomicBool>,
-) {
+async fn write(mut lives: Lives, seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
-    let mut server = server;
-    while !stop.load(Ordering::SeqCst) {
-        let now = *server.wait_for(Option::is_some).await.expect("the server is there");
-        let Ok(client) = server::connect(now.expect("waited for")).await else {
-            sleep(Duration::from_millis(20)).await;
-            continue;
-        };
-        while !stop.load(Ordering::SeqCst) {
+    while let Some(client) = lives.connect().await {
+        while lives.go_on() {
             let (k, new) = (random.random_range(1..=ROWS), random.random_range(1..1_000_000));
             let sql = match random.random_range(0..3) {
                 0 => format!("DELETE FROM base WHERE k BETWEEN {k} AND {}", k + 3),
@@ -229,8 +218,8 @@ async fn views_are_right_whenever_the_server_is_killed_while_they_are_filled() {
     for view in [OVER_TABLE, OVER_VIEW, OVER_SOURCE, "CREATE INDEX base_g ON base (g)"] {
         run(&client, view).await;
     }
-    let stop = Arc::new(AtomicBool::new(false));
-    let writer = tokio::spawn(write(server.address(), seed, Arc::clone(&stop)));
+    let lives = Lives::of(&server);
+    let writer = tokio::spawn(write(lives.clone(), seed));
     let mut moments = StdRng::seed_from_u64(seed ^ 0x6b69_6c6c);
     for _ in 0..rounds(5) {
         sleep(Duration::from_millis(moments.random_range(100..3000))).await;
@@ -242,7 +231,7 @@ async fn views_are_right_whenever_the_server_is_killed_while_they_are_filled() {
         server.start().await;
     }
     until_filled(&server.connect().await).await;
-    stop.store(true, Ordering::SeqCst);
+    lives.end();
     writer.await.expect("the writer ends");
     check(&server.connect().await).await;
     // And what follows is kept up to date from the state that was gathered over all lives.

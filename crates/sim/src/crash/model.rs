@@ -119,7 +119,7 @@ pub(super) fn check_late(workload: &Workload, windows: Windows, late: &[Late]) {
         let mut ends = windows.starts(reading.event_time).map(|start| start + windows.size);
         assert!(ends.any(|end| end == line.window_end), "{line:?} names a window of {reading:?}");
         assert!(line.window_end <= line.watermark, "{line:?} was for an open window");
-        let reached = workload.greatest_before(line.place).map(|greatest| greatest - DELAY);
+        let reached = reading.reached.map(|greatest| greatest - DELAY);
         assert!(Some(line.watermark) <= reached, "{line:?}: its partition had reached {reached:?}");
     }
 }

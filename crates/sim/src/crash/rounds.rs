@@ -1,15 +1,14 @@
 //! Rounds of kill -9 at random moments, while readings are produced and a reader watches.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::lives::{Lives, is_end};
 use super::model;
 use super::workload::{Mix, Workload};
 use super::{HOPPING, HOPPING_VIEW, TOTALS_VIEW, TUMBLING, TUMBLING_VIEW};
@@ -19,10 +18,10 @@ use crate::server::{self, Server};
 use crate::wait;
 
 /// Views over what was not taken.
-const ERRORS_VIEW: &str = "CREATE MATERIALIZED VIEW wrong AS \
+pub(super) const ERRORS_VIEW: &str = "CREATE MATERIALIZED VIEW wrong AS \
     SELECT partition, count(*) AS n, sum(\"offset\")::bigint AS offsets FROM millrace.source_errors \
     GROUP BY partition";
-const LATE_VIEW: &str = "CREATE MATERIALIZED VIEW missed AS \
+pub(super) const LATE_VIEW: &str = "CREATE MATERIALIZED VIEW missed AS \
     SELECT view, count(*) AS n, sum((row->>'value')::bigint)::bigint AS total \
     FROM millrace.late_rows GROUP BY view";
 
@@ -58,14 +57,14 @@ async fn crash(store: &str, rounds: usize) {
     }
     drop(client);
 
-    let stop = Arc::new(AtomicBool::new(false));
-    let producer = produce(Arc::clone(&kafka), topic.clone(), seed, Arc::clone(&stop));
+    let lives = Lives::of(&server);
+    let producer = produce(Arc::clone(&kafka), topic.clone(), seed, lives.clone());
     let producer = tokio::spawn(producer);
     let seen = Arc::new(AtomicU64::new(0));
-    let reader = tokio::spawn(watch_sums(server.address(), Arc::clone(&stop), Arc::clone(&seen)));
+    let reader = tokio::spawn(watch_sums(lives.clone(), Arc::clone(&seen)));
     let mut moments = StdRng::seed_from_u64(seed ^ 0x6b69_6c6c);
     for _ in 0..rounds {
-        kill_at_a_random_moment(&mut server, &mut moments).await;
+        kill_at_a_random_moment(&mut server, &mut moments, 2500).await;
         // Each life must get as far as answering, or the test would only test the start.
         let before = seen.load(Ordering::SeqCst);
         wait::until("the reader gets an answer after a restart", wait::PATIENCE, || async {
@@ -74,7 +73,7 @@ async fn crash(store: &str, rounds: usize) {
         })
         .await;
     }
-    stop.store(true, Ordering::SeqCst);
+    lives.end();
     let mut workload = producer.await.expect("the producer ends");
     reader.await.expect("no reader saw a sum go down");
     send_late_rows(&server, &kafka, &topic, &mut workload).await;
@@ -90,8 +89,12 @@ async fn crash(store: &str, rounds: usize) {
 }
 
 /// Kills the server while it works or, now and then, while it starts; starts it again.
-async fn kill_at_a_random_moment(server: &mut Server, moments: &mut StdRng) {
-    sleep(Duration::from_millis(moments.random_range(100..2500))).await;
+pub(super) async fn kill_at_a_random_moment(
+    server: &mut Server,
+    moments: &mut StdRng,
+    within_ms: u64,
+) {
+    sleep(Duration::from_millis(moments.random_range(50..within_ms))).await;
     server.kill().await;
     while moments.random_bool(0.3) {
         server.spawn().expect("the program is there");
@@ -102,10 +105,10 @@ async fn kill_at_a_random_moment(server: &mut Server, moments: &mut StdRng) {
 }
 
 /// Sends bursts until told to stop.
-async fn produce(kafka: Arc<Kafka>, topic: String, seed: u64, stop: Arc<AtomicBool>) -> Workload {
+async fn produce(kafka: Arc<Kafka>, topic: String, seed: u64, lives: Lives) -> Workload {
     let mut workload = Workload::new(seed, Mix::ROUGH);
     let mut bursts = StdRng::seed_from_u64(seed ^ 0x6275_7273);
-    while !stop.load(Ordering::SeqCst) {
+    while lives.go_on() {
         workload.send(&kafka, &topic, bursts.random_range(1..200)).await;
         sleep(Duration::from_millis(bursts.random_range(0..50))).await;
     }
@@ -114,40 +117,29 @@ async fn produce(kafka: Arc<Kafka>, topic: String, seed: u64, stop: Arc<AtomicBo
 
 /// A burst behind a watermark that is logged: on a slow machine all before may have been read within
 /// few epochs, in which nothing is late.
-async fn send_late_rows(server: &Server, kafka: &Kafka, topic: &str, workload: &mut Workload) {
+pub(super) async fn send_late_rows(
+    server: &Server,
+    kafka: &Kafka,
+    topic: &str,
+    workload: &mut Workload,
+) {
     until_read(&server.connect().await, workload.rows()).await;
     workload.send(kafka, topic, 600).await;
 }
 
 /// Reads sums over and over, over crashes, and fails when one goes down. Counts answers in `seen`.
-async fn watch_sums(
-    mut address: watch::Receiver<Option<SocketAddr>>,
-    stop: Arc<AtomicBool>,
-    seen: Arc<AtomicU64>,
-) {
+async fn watch_sums(mut lives: Lives, seen: Arc<AtomicU64>) {
     let sql = "SELECT (SELECT coalesce(sum(total), 0)::bigint FROM readings_10s), \
                       (SELECT coalesce(sum(n), 0)::bigint FROM readings_hop), \
                       (SELECT n FROM totals)";
     let mut last = vec![0; 3];
-    while !stop.load(Ordering::SeqCst) {
-        let Ok(Ok(now)) =
-            tokio::time::timeout(Duration::from_secs(1), address.wait_for(Option::is_some))
-                .await
-                .map(|found| found.map(|address| address.expect("waited for")))
-        else {
-            continue;
-        };
-        let Ok(client) = server::connect(now).await else {
-            // Between the kill and the notice of it.
-            sleep(Duration::from_millis(20)).await;
-            continue;
-        };
+    while let Some(client) = lives.connect().await {
         while let Some(sums) = sums(&client, sql).await {
             let fell = sums.iter().zip(&last).any(|(now, before)| now < before);
             assert!(!fell, "sums went from {last:?} to {sums:?}");
             last = sums;
             seen.fetch_add(1, Ordering::SeqCst);
-            if stop.load(Ordering::SeqCst) {
+            if !lives.go_on() {
                 break;
             }
             sleep(Duration::from_millis(10)).await;
@@ -164,8 +156,7 @@ async fn sums(client: &tokio_postgres::Client, sql: &str) -> Option<Vec<i64>> {
             Some(numbers.map(|n| n.as_deref().expect("a sum").parse().expect("whole")).collect())
         }
         Err(error) => {
-            let gone = error.code().is_none_or(|code| code.code().starts_with("57P"));
-            assert!(gone, "{sql}: {error:?}");
+            assert!(is_end(&error), "{sql}: {error:?}");
             None
         }
     }
@@ -183,7 +174,7 @@ async fn late_rows(server: &Server) -> Vec<Vec<model::Late>> {
 }
 
 /// The views, the lists and the counters are exactly what the workload asks for.
-async fn check(server: &Server, workload: &Workload) {
+pub(super) async fn check(server: &Server, workload: &Workload) {
     let client = server.connect().await;
     until_read(&client, workload.rows()).await;
     for (view, windows) in [("readings_10s", TUMBLING), ("readings_hop", HOPPING)] {

@@ -2,17 +2,16 @@
 //! view once, and what it has put together at the end is the view.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::lives::Lives;
 use super::outage::Broker;
+use super::rounds::kill_at_a_random_moment;
 use super::{new_topic, rounds, run};
 use crate::kafka::{Kafka, Message};
 use crate::server::{self, Server};
@@ -38,21 +37,14 @@ async fn a_consumer_sees_each_change_once_over_kills() {
     for statement in statements(&kafka.bootstrap, &readings, &changes, &copies) {
         run(&server.connect().await, &statement).await;
     }
-    let stop = Arc::new(AtomicBool::new(false));
-    let writer = tokio::spawn(write(server.address(), seed, Arc::clone(&stop)));
-    let producer = tokio::spawn(produce(Arc::clone(&kafka), readings, Arc::clone(&stop)));
+    let lives = Lives::of(&server);
+    let writer = tokio::spawn(write(lives.clone(), seed));
+    let producer = tokio::spawn(produce(Arc::clone(&kafka), readings, lives.clone()));
     let mut moments = StdRng::seed_from_u64(seed ^ 0x6b69_6c6c);
     for _ in 0..rounds(ROUNDS) {
-        sleep(Duration::from_millis(moments.random_range(50..1500))).await;
-        server.kill().await;
-        while moments.random_bool(0.2) {
-            server.spawn().expect("the program is there");
-            sleep(Duration::from_millis(moments.random_range(0..800))).await;
-            server.kill().await;
-        }
-        server.start().await;
+        kill_at_a_random_moment(&mut server, &mut moments, 1500).await;
     }
-    stop.store(true, Ordering::SeqCst);
+    lives.end();
     writer.await.expect("the writer ends");
     let produced = producer.await.expect("the producer ends");
     let client = server.connect().await;
@@ -135,7 +127,7 @@ fn statements(broker: &str, readings: &str, changes: &str, copies: &str) -> Vec<
 }
 
 /// Waits until so many sinks have sent all that there is.
-async fn until_sent(client: &tokio_postgres::Client, sinks: usize) {
+pub(super) async fn until_sent(client: &tokio_postgres::Client, sinks: usize) {
     wait::until("the sinks have sent everything", wait::PATIENCE, || async {
         let sql = "SELECT sink FROM millrace.sinks WHERE status = 'running' AND lag_epochs = 0";
         (server::rows(client, sql).await.expect("an answer").len() == sinks).then_some(())
@@ -144,15 +136,10 @@ async fn until_sent(client: &tokio_postgres::Client, sinks: usize) {
 }
 
 /// Changes the accounts until told to stop, over lost connections.
-async fn write(mut address: watch::Receiver<Option<SocketAddr>>, seed: u64, stop: Arc<AtomicBool>) {
+async fn write(mut lives: Lives, seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
-    while !stop.load(Ordering::SeqCst) {
-        let now = *address.wait_for(Option::is_some).await.expect("the server is there");
-        let Ok(client) = server::connect(now.expect("waited for")).await else {
-            sleep(Duration::from_millis(20)).await;
-            continue;
-        };
-        while !stop.load(Ordering::SeqCst) {
+    while let Some(client) = lives.connect().await {
+        while lives.go_on() {
             let (id, n) = (random.random_range(0..ACCOUNTS), random.random_range(0..1000));
             let statement = match random.random_range(0..4) {
                 0 => format!("DELETE FROM accounts WHERE id = {id}"),
@@ -170,9 +157,9 @@ async fn write(mut address: watch::Receiver<Option<SocketAddr>>, seed: u64, stop
 }
 
 /// Sends readings until told to stop; how many.
-async fn produce(kafka: Arc<Kafka>, topic: String, stop: Arc<AtomicBool>) -> usize {
+async fn produce(kafka: Arc<Kafka>, topic: String, lives: Lives) -> usize {
     let mut sent = 0;
-    while !stop.load(Ordering::SeqCst) {
+    while lives.go_on() {
         let message = |n: usize| Message {
             partition: i32::try_from(n % 4).expect("small"),
             payload: Some(format!("{{\"n\": {n}}}")),

@@ -2,17 +2,16 @@
 //! complete sees every change once, in order; and one that reads nothing holds nobody up.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_postgres::Client;
 
+use super::lives::Lives;
 use super::{rounds, run};
 use crate::server::{self, Server};
 use crate::wait;
@@ -21,7 +20,7 @@ const KEYS: i32 = 50;
 const ROUNDS: usize = 5;
 
 /// A change: epoch, weight, and the row.
-type Change = (u64, i64, Vec<Option<String>>);
+pub(super) type Change = (u64, i64, Vec<Option<String>>);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subscriber_that_comes_back_misses_nothing_and_sees_nothing_twice() {
@@ -32,12 +31,10 @@ async fn a_subscriber_that_comes_back_misses_nothing_and_sees_nothing_twice() {
     let client = server.connect().await;
     create(&client).await;
     drop(client);
-    let stop = Arc::new(AtomicBool::new(false));
-    let writer = tokio::spawn(write(server.address(), seed, Arc::clone(&stop)));
+    let lives = Lives::of(&server);
+    let writer = tokio::spawn(write(lives.clone(), seed));
     let seen = Arc::new(AtomicU64::new(0));
-    let told = Arc::clone(&seen);
-    let (begun, follower) = (Arc::clone(&stop), server.address());
-    let follower = tokio::spawn(async move { follow(follower, begun, told).await });
+    let follower = tokio::spawn(follow(lives.clone(), "sums", Arc::clone(&seen)));
     let mut moments = StdRng::seed_from_u64(seed ^ 0x6b69_6c6c);
     for _ in 0..rounds(ROUNDS) {
         sleep(Duration::from_millis(moments.random_range(100..1500))).await;
@@ -50,11 +47,11 @@ async fn a_subscriber_that_comes_back_misses_nothing_and_sees_nothing_twice() {
         })
         .await;
     }
-    stop.store(true, Ordering::SeqCst);
+    lives.end();
     writer.await.expect("the writer ends");
     let (mut position, mut changes) = follower.await.expect("the subscriber ends");
     let client = server.connect().await;
-    catch_up(&client, &mut position, &mut changes).await;
+    catch_up(&client, "sums", &mut position, &mut changes).await;
     let folded = fold(&changes);
     let rows = server::rows(&client, "SELECT name, total, n FROM sums").await.expect("an answer");
     let content: BTreeMap<_, _> = rows.into_iter().map(|row| (row[0].clone(), row)).collect();
@@ -105,15 +102,10 @@ async fn create(client: &Client) {
 }
 
 /// Changes the table until told to stop, over lost connections.
-async fn write(mut address: watch::Receiver<Option<SocketAddr>>, seed: u64, stop: Arc<AtomicBool>) {
+async fn write(mut lives: Lives, seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
-    while !stop.load(Ordering::SeqCst) {
-        let now = *address.wait_for(Option::is_some).await.expect("the server is there");
-        let Ok(client) = server::connect(now.expect("waited for")).await else {
-            sleep(Duration::from_millis(20)).await;
-            continue;
-        };
-        while !stop.load(Ordering::SeqCst) {
+    while let Some(client) = lives.connect().await {
+        while lives.go_on() {
             let (id, n) = (random.random_range(0..KEYS), random.random_range(0..100));
             let statement = match random.random_range(0..4) {
                 0 => format!("DELETE FROM t WHERE id = {id}"),
@@ -132,24 +124,19 @@ async fn write(mut address: watch::Receiver<Option<SocketAddr>>, seed: u64, stop
 
 /// Follows the view over lost connections until told to stop: the last complete epoch, and all changes
 /// up to it.
-async fn follow(
-    mut address: watch::Receiver<Option<SocketAddr>>,
-    stop: Arc<AtomicBool>,
+pub(super) async fn follow(
+    mut lives: Lives,
+    view: &'static str,
     seen: Arc<AtomicU64>,
 ) -> (u64, Vec<Change>) {
     let (mut position, mut changes) = (0, Vec::new());
-    while !stop.load(Ordering::SeqCst) {
-        let now = *address.wait_for(Option::is_some).await.expect("the server is there");
-        let Ok(client) = server::connect(now.expect("waited for")).await else {
-            sleep(Duration::from_millis(20)).await;
-            continue;
-        };
-        if client.batch_execute(&declare(position)).await.is_err() {
+    while let Some(client) = lives.connect().await {
+        if client.batch_execute(&declare(view, position)).await.is_err() {
             continue;
         }
         // What came of an epoch that was not complete comes again.
         let mut open = Vec::new();
-        while !stop.load(Ordering::SeqCst) {
+        while lives.go_on() {
             let sql = "FETCH ALL c WITH (timeout = '100ms')";
             let Ok(rows) = server::rows(&client, sql).await else { break };
             take(rows, &mut open, &mut position, &mut changes);
@@ -159,12 +146,12 @@ async fn follow(
     (position, changes)
 }
 
-fn declare(position: u64) -> String {
+fn declare(view: &str, position: u64) -> String {
     let after = match position {
         0 => String::new(),
         position => format!("AS OF {position} "),
     };
-    format!("DECLARE c CURSOR FOR SUBSCRIBE TO sums {after}WITH (progress = true)")
+    format!("DECLARE c CURSOR FOR SUBSCRIBE TO {view} {after}WITH (progress = true)")
 }
 
 /// Sorts rows by what they say: a change, or that an epoch is complete.
@@ -191,9 +178,14 @@ fn take(
 }
 
 /// Reads on until nothing comes any more.
-async fn catch_up(client: &Client, position: &mut u64, changes: &mut Vec<Change>) {
+pub(super) async fn catch_up(
+    client: &Client,
+    view: &str,
+    position: &mut u64,
+    changes: &mut Vec<Change>,
+) {
     run(client, "FLUSH").await;
-    run(client, &declare(*position)).await;
+    run(client, &declare(view, *position)).await;
     let mut open = Vec::new();
     loop {
         let sql = "FETCH ALL c WITH (timeout = '1s')";
@@ -209,7 +201,7 @@ async fn catch_up(client: &Client, position: &mut u64, changes: &mut Vec<Change>
 
 /// The changes after one epoch up to another.
 async fn replay(client: &Client, after: u64, upto: u64) -> Vec<Change> {
-    run(client, &declare(after)).await;
+    run(client, &declare("sums", after)).await;
     let (mut open, mut position, mut changes) = (Vec::new(), after, Vec::new());
     while position < upto {
         let sql = "FETCH ALL c WITH (timeout = '10s')";
@@ -221,7 +213,7 @@ async fn replay(client: &Client, after: u64, upto: u64) -> Vec<Change> {
 }
 
 /// The rows that are left; each that goes was there as it goes, each that comes was not.
-fn fold(changes: &[Change]) -> BTreeMap<Option<String>, Vec<Option<String>>> {
+pub(super) fn fold(changes: &[Change]) -> BTreeMap<Option<String>, Vec<Option<String>>> {
     let mut rows = BTreeMap::new();
     for (epoch, weight, row) in changes {
         let before = match weight {

@@ -4,17 +4,16 @@
 //! Two writers move money between accounts and count in a table of their own; money neither comes
 //! nor goes.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_postgres::Client;
 
+use super::lives::Lives;
 use super::run;
 use crate::server::{self, Server};
 use crate::wait;
@@ -67,14 +66,14 @@ async fn crash(store: &str, rounds: usize) {
     let mut server = Server::new(&["--store", store, "--checkpoint-interval", "200ms"]);
     server.start().await;
     create(&server.connect().await).await;
-    let stop = Arc::new(AtomicBool::new(false));
+    let lives = Lives::of(&server);
     let mut writers = Vec::new();
     for writer in 0..2u64 {
         let counted = Arc::new(Counted::default());
-        let work = write(server.address(), writer, seed, Arc::clone(&stop), Arc::clone(&counted));
+        let work = write(lives.clone(), writer, seed, Arc::clone(&counted));
         writers.push((counted, tokio::spawn(work)));
     }
-    let reader = tokio::spawn(watch_total(server.address(), Arc::clone(&stop)));
+    let reader = tokio::spawn(watch_total(lives.clone()));
     let mut moments = StdRng::seed_from_u64(seed ^ 0x6b69_6c6c);
     for _ in 0..rounds {
         sleep(Duration::from_millis(moments.random_range(100..1200))).await;
@@ -82,7 +81,7 @@ async fn crash(store: &str, rounds: usize) {
         server.start().await;
     }
     sleep(Duration::from_millis(300)).await;
-    stop.store(true, Ordering::SeqCst);
+    lives.end();
     reader.await.expect("the total never changed");
     for (writer, (counted, work)) in (0..2).zip(writers) {
         work.await.expect("the writer ends");
@@ -117,21 +116,10 @@ async fn create(client: &Client) {
 }
 
 /// Works until told to stop, over lost connections.
-async fn write(
-    mut address: watch::Receiver<Option<SocketAddr>>,
-    writer: u64,
-    seed: u64,
-    stop: Arc<AtomicBool>,
-    counted: Arc<Counted>,
-) {
+async fn write(mut lives: Lives, writer: u64, seed: u64, counted: Arc<Counted>) {
     let mut random = StdRng::seed_from_u64(seed ^ writer);
-    while !stop.load(Ordering::SeqCst) {
-        let now = *address.wait_for(Option::is_some).await.expect("the server is there");
-        let Ok(client) = server::connect(now.expect("waited for")).await else {
-            sleep(Duration::from_millis(20)).await;
-            continue;
-        };
-        while !stop.load(Ordering::SeqCst) {
+    while let Some(client) = lives.connect().await {
+        while lives.go_on() {
             let (from, to) = (random.random_range(0..ACCOUNTS), random.random_range(0..ACCOUNTS));
             let amount = random.random_range(1..10);
             // One statement: both accounts change, or neither.
@@ -153,19 +141,14 @@ async fn write(
 }
 
 /// Reads the total over and over; it is the same in the table and in the view, always.
-async fn watch_total(mut address: watch::Receiver<Option<SocketAddr>>, stop: Arc<AtomicBool>) {
+async fn watch_total(mut lives: Lives) {
     let mut seen = 0;
-    while !stop.load(Ordering::SeqCst) {
-        let now = *address.wait_for(Option::is_some).await.expect("the server is there");
-        let Ok(client) = server::connect(now.expect("waited for")).await else {
-            sleep(Duration::from_millis(20)).await;
-            continue;
-        };
+    while let Some(client) = lives.connect().await {
         while let Ok(rows) = server::rows(&client, TOTALS).await {
             let total = (i64::from(ACCOUNTS) * EACH).to_string();
             assert_eq!(rows, [[Some(total.clone()), Some(total)]]);
             seen += 1;
-            if stop.load(Ordering::SeqCst) {
+            if !lives.go_on() {
                 break;
             }
         }

@@ -2,16 +2,13 @@
 //! those that were deleted, and the views over them agree with them at every moment.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::lives::Lives;
 use super::workload::PARTITIONS;
 use super::{new_topic, run};
 use crate::kafka::{Kafka, Message};
@@ -23,7 +20,7 @@ const ROUNDS: usize = 4;
 
 /// How the messages of a topic say what changes.
 #[derive(Clone, Copy)]
-enum Format {
+pub(super) enum Format {
     Upsert,
     Debezium,
 }
@@ -66,8 +63,8 @@ async fn crash(format: Format, word: &str, workers: &[&str]) {
          SELECT count(*) AS n, coalesce(sum(balance), 0) AS total FROM accounts",
     )
     .await;
-    let stop = Arc::new(AtomicBool::new(false));
-    let reader = tokio::spawn(watch_totals(server.address(), Arc::clone(&stop)));
+    let lives = Lives::of(&server);
+    let reader = tokio::spawn(watch_totals(lives.clone()));
     for _ in 0..ROUNDS {
         for _ in 0..random.random_range(5..30) {
             let messages = batch(format, &mut random, &mut model, 50);
@@ -77,7 +74,7 @@ async fn crash(format: Format, word: &str, workers: &[&str]) {
         server.kill().await;
         server.start().await;
     }
-    stop.store(true, Ordering::SeqCst);
+    lives.end();
     reader.await.expect("view and table always agreed");
     let client = server.connect().await;
     run(&client, "FLUSH").await;
@@ -96,7 +93,7 @@ async fn send(kafka: &Kafka, topic: &str, messages: &[Message]) {
 }
 
 /// Random changes, which the model follows. A key has one partition.
-fn batch(
+pub(super) fn batch(
     format: Format,
     random: &mut StdRng,
     model: &mut BTreeMap<i32, i64>,
@@ -139,20 +136,15 @@ fn batch(
 }
 
 /// Reads over and over; table and view are of one moment.
-async fn watch_totals(mut address: watch::Receiver<Option<SocketAddr>>, stop: Arc<AtomicBool>) {
+async fn watch_totals(mut lives: Lives) {
     let sql = "SELECT (SELECT count(*) FROM accounts) = (SELECT n FROM totals), \
                (SELECT coalesce(sum(balance), 0) FROM accounts) = (SELECT total FROM totals)";
     let mut seen = 0;
-    while !stop.load(Ordering::SeqCst) {
-        let now = *address.wait_for(Option::is_some).await.expect("the server is there");
-        let Ok(client) = server::connect(now.expect("waited for")).await else {
-            sleep(Duration::from_millis(20)).await;
-            continue;
-        };
+    while let Some(client) = lives.connect().await {
         while let Ok(rows) = server::rows(&client, sql).await {
             assert_eq!(rows, [[Some("t".to_owned()), Some("t".to_owned())]]);
             seen += 1;
-            if stop.load(Ordering::SeqCst) {
+            if !lives.go_on() {
                 break;
             }
         }

@@ -46,6 +46,8 @@ pub(super) struct Reading {
     pub(super) value: i64,
     /// Microseconds.
     pub(super) event_time: i64,
+    /// The greatest event time in its partition before it, among those that move the watermark.
+    pub(super) reached: Option<i64>,
 }
 
 /// Where a message is: partition and offset.
@@ -74,6 +76,8 @@ pub(super) struct Workload {
     greatest: i64,
     started: i64,
     next: Vec<i64>,
+    /// By partition, see [`Reading::reached`].
+    reached: Vec<Option<i64>>,
     /// All that was made, by place.
     pub(super) made: BTreeMap<Place, Reading>,
 }
@@ -90,6 +94,7 @@ impl Workload {
             mix,
             greatest,
             started,
+            reached: vec![None; next.len()],
             next,
             made: BTreeMap::new(),
         }
@@ -98,7 +103,8 @@ impl Workload {
     /// The next message, already remembered.
     fn make(&mut self) -> (Place, Message) {
         let partition = self.rng.random_range(0..PARTITIONS);
-        let offset = &mut self.next[usize::try_from(partition).expect("not negative")];
+        let at = usize::try_from(partition).expect("not negative");
+        let offset = &mut self.next[at];
         let place = (partition, *offset);
         *offset += 1;
         let dice = self.rng.random_range(0..1000);
@@ -126,7 +132,11 @@ impl Workload {
             id: self.rng.random_range(0..SENSORS),
             value: self.rng.random_range(0..1000),
             event_time,
+            reached: self.reached[at],
         };
+        if matches!(kind, Kind::InTime | Kind::Behind) {
+            self.reached[at] = self.reached[at].max(Some(event_time));
+        }
         self.made.insert(place, reading);
         let payload = match kind {
             Kind::Malformed => self.malformed(&reading),
@@ -179,14 +189,13 @@ impl Workload {
         i64::try_from(rows).expect("few")
     }
 
-    /// The greatest event time in a partition among the messages before an offset that move the
-    /// watermark.
-    pub(super) fn greatest_before(&self, (partition, offset): Place) -> Option<i64> {
-        let before = self.made.range((partition, 0)..(partition, offset));
-        before
-            .filter(|(_, r)| matches!(r.kind, Kind::InTime | Kind::Behind))
-            .map(|(_, r)| r.event_time)
-            .max()
+    /// Partition, offset, sensor and value of those that are rows, in order.
+    pub(super) fn rows_made(&self) -> Vec<Vec<i64>> {
+        let rows = self.made.iter().filter(|(_, reading)| reading.kind != Kind::Malformed);
+        rows.map(|((partition, offset), reading)| {
+            vec![i64::from(*partition), *offset, reading.id, reading.value]
+        })
+        .collect()
     }
 }
 

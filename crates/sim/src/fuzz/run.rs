@@ -114,12 +114,16 @@ struct Standing {
 /// Runs inputs until the time is over. `one` is true if the input was taken for good, so that a fuzzer whose inputs are
 /// all refused at once shows itself.
 pub(crate) fn fuzz(name: &str, one: impl FnMut(&mut Random) -> bool) -> Ran {
-    fuzz_some(name, u64::MAX, one)
+    fuzz_some(name, None, one)
 }
 
-/// The same, of no more than so many inputs where no time was asked for.
+/// The same, of so many inputs where no time was asked for: the check of a change is the same on each machine.
 #[allow(clippy::disallowed_methods, reason = "how long to go on is no part of what is tested")]
-pub(crate) fn fuzz_some(name: &str, most: u64, mut one: impl FnMut(&mut Random) -> bool) -> Ran {
+pub(crate) fn fuzz_some(
+    name: &str,
+    count: Option<u64>,
+    mut one: impl FnMut(&mut Random) -> bool,
+) -> Ran {
     let begin = Instant::now();
     let asked = number("MILLRACE_FUZZ_SECONDS");
     let seconds = asked.unwrap_or(SECONDS);
@@ -127,7 +131,6 @@ pub(crate) fn fuzz_some(name: &str, most: u64, mut one: impl FnMut(&mut Random) 
     let fresh = now.map_or(1, |now| now.as_secs()) * 1_000_000;
     // The check of a change runs the same inputs each time; who asks for a time wants others.
     let first = number("MILLRACE_SEED").unwrap_or(if asked.is_some() { fresh } else { 1 });
-    let most = if asked.is_some() { u64::MAX } else { most };
     println!("{name}: from MILLRACE_SEED={first} on");
     let standing = Standing { seed: AtomicU64::new(first), since: Mutex::new(begin) };
     let standing = Arc::new(standing);
@@ -135,7 +138,12 @@ pub(crate) fn fuzz_some(name: &str, most: u64, mut one: impl FnMut(&mut Random) 
     let path = std::env::temp_dir().join(format!("millrace-fuzz-{}", name.replace(' ', "-")));
     let noted = File::create(&path).expect("a file for the seed");
     let (mut inputs, mut accepted) = (0, 0);
-    while inputs < most && begin.elapsed() < Duration::from_secs(seconds) || inputs == 0 {
+    let count = count.filter(|_| asked.is_none());
+    let goes_on = |inputs| match count {
+        Some(count) => inputs < count,
+        None => begin.elapsed() < Duration::from_secs(seconds),
+    };
+    while goes_on(inputs) || inputs == 0 {
         let seed = first.wrapping_add(inputs);
         standing.seed.store(seed, Ordering::Relaxed);
         *standing.since.lock().expect("nothing panics with it") = Instant::now();

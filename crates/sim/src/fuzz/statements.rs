@@ -148,6 +148,12 @@ impl Corpus {
         Corpus { files }
     }
 
+    /// The same, with another file at the end.
+    pub(super) fn with(mut self, statements: Vec<String>) -> Corpus {
+        self.files.push(statements);
+        self
+    }
+
     /// How many files there are.
     pub(super) fn files(&self) -> usize {
         self.files.len()

@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 use millrace_types::Report;
 
-use super::{SqlDialect, fail};
+use super::{SqlDialect, dialect, fail};
 use crate::ast::{Expression, Name, OptionItem};
 use crate::names;
 use crate::text::Text;
@@ -31,6 +31,7 @@ impl<'a> Cursor<'a> {
         end: Option<TokenWithSpan>,
         text: &'a Text<'a>,
     ) -> Cursor<'a> {
+        dialect::bound(tokens.len());
         let parser = Parser::new(SqlDialect::of(&tokens))
             .with_recursion_limit(RECURSION_MAX)
             .with_tokens_with_locations(tokens.clone());

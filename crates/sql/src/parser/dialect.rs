@@ -6,8 +6,13 @@
 //!
 //! Where sqlparser reads operators together in another way than PostgreSQL, they are read here: a sign is
 //! nearer to its operand than `^`, `IS DISTINCT FROM` ends before `AND`, `~` compares before `=`.
+//!
+//! Where what follows a word as `extract` or `position` is wrong, sqlparser reads it once more, as a call or a column: in
+//! each other they would be read twice as often with each level. The operands that it reads are counted, so that a
+//! text costs no more than some times its length ([`bound`]).
 
 use std::any::TypeId;
+use std::cell::Cell;
 
 use datafusion::sql::sqlparser::ast::{Expr, UnaryOperator};
 use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
@@ -36,6 +41,27 @@ impl SqlDialect {
             false => &SqlDialect::PLAIN,
         }
     }
+}
+
+/// Operands that are read at most: so many for each token, and some for a mistake a dozen levels deep.
+const OPERANDS_EACH: usize = 8;
+const OPERANDS_MORE: usize = 50_000;
+
+thread_local! {
+    /// What is left of them to the parser that works on this thread.
+    static OPERANDS: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+/// The next parser on this thread reads a text of so many tokens.
+pub(super) fn bound(tokens: usize) {
+    OPERANDS.set(tokens.saturating_mul(OPERANDS_EACH).saturating_add(OPERANDS_MORE));
+}
+
+/// True if there is one left; takes it.
+fn take_operand() -> bool {
+    let left = OPERANDS.get();
+    OPERANDS.set(left.saturating_sub(1));
+    left > 0
 }
 
 /// A sign: nearer than COLLATE, not as near as `[` and `::`.
@@ -78,7 +104,9 @@ impl Dialect for SqlDialect {
     }
 
     fn is_reserved_for_identifier(&self, keyword: Keyword) -> bool {
-        POSTGRES.is_reserved_for_identifier(keyword)
+        // Never a name, as in PostgreSQL: it need not be read again as one.
+        let never = matches!(keyword, Keyword::CASE | Keyword::CAST | Keyword::NOT);
+        never || POSTGRES.is_reserved_for_identifier(keyword)
     }
 
     /// A sign after an operator is the next number's: `a>-1`.
@@ -103,6 +131,9 @@ impl Dialect for SqlDialect {
     }
 
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        if !take_operand() {
+            return Some(Err(ParserError::RecursionLimitExceeded));
+        }
         let (op, precedence) = match parser.peek_token_ref().token {
             Token::Minus => (UnaryOperator::Minus, SIGN),
             Token::Plus => (UnaryOperator::Plus, SIGN),

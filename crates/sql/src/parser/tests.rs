@@ -307,6 +307,36 @@ fn nested_forms_take_no_exponential_time() {
     }
 }
 
+/// What is wrong is read again as something else, at each level.
+#[test]
+fn mistakes_in_nested_forms_take_no_exponential_time() {
+    for open in [
+        "CAST(",
+        "CASE WHEN ",
+        "NOT (",
+        "extract(",
+        "position(",
+        "overlay(",
+        "ceil(",
+        "convert(",
+        "ARRAY[",
+    ] {
+        for (inner, levels) in [("1", 300), ("1 +)", 60), ("FROM", 40)] {
+            let text = format!("SELECT {}{inner}", open.repeat(levels));
+            let code = failure(&text).code;
+            let known = [SqlState::SYNTAX_ERROR, SqlState::STATEMENT_TOO_COMPLEX];
+            assert!(known.contains(&code), "{text}: {code:?}");
+        }
+    }
+    // Where they are few the error still says where it is.
+    let text = format!("SELECT {}1 +{}", "extract(day from ".repeat(8), ")".repeat(8));
+    let report = failure(&text);
+    assert_eq!(
+        (report.code, report.position),
+        (SqlState::SYNTAX_ERROR, text.find(')').map(|at| at + 1))
+    );
+}
+
 #[test]
 fn deep_nesting_is_an_error_not_a_crash() {
     let text = format!("SELECT {}1{}", "(".repeat(5_000), ")".repeat(5_000));
