@@ -110,13 +110,10 @@ impl Store {
     /// The logged epochs above one, ascending.
     ///
     /// # Errors
-    /// [`Error::Meta`] and [`Error::Damaged`].
+    /// [`Error::Meta`] and [`Error::Damaged`]: a record, or one that is not that of its key.
     pub fn epochs_above(&self, epoch: Epoch) -> Result<Vec<EpochRecord>> {
         let (from, to) = keyspace::epochs_above(epoch);
-        let decode = |(_, value): Pair| {
-            EpochRecord::decode(&value).map_err(|reason| Error::damaged(META_FILE, 0, reason))
-        };
-        self.meta.scan(&from, &to)?.into_iter().map(decode).collect()
+        self.meta.scan(&from, &to)?.iter().map(logged).collect()
     }
 
     /// The value of a catalog key. Catalog keys are written by [`Store::commit`].
@@ -219,4 +216,12 @@ impl Store {
     fn next_segment(&self) -> u64 {
         self.next_segment.fetch_add(1, Ordering::Relaxed)
     }
+}
+
+/// The record of a key of the log.
+fn logged((key, value): &Pair) -> Result<EpochRecord> {
+    let damaged = |reason: &str| Error::damaged(META_FILE, 0, reason);
+    let record = EpochRecord::decode(value).map_err(damaged)?;
+    let is_its = keyspace::number(key) == Some(record.epoch.0) && record.epoch <= Epoch::LAST;
+    if is_its { Ok(record) } else { Err(damaged("a logged epoch has the number of another one")) }
 }

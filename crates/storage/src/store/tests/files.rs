@@ -11,7 +11,10 @@ use arrow::compute::{cast, concat, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema};
 use millrace_types::{Delta, Epoch, SqlType, TIME_ZONE, TableId};
 
-use crate::{Change, Commit, Error, MetaKind, Op, Result, Scan, Snapshot, Store, TableSpec};
+use crate::{
+    Change, Commit, EpochRecord, Error, MetaKind, Op, Result, Scan, Snapshot, Store, TableSpec,
+    check, keyspace,
+};
 
 fn numbers(id: u64) -> TableSpec {
     let field = |name| Field::new(name, DataType::Int64, false);
@@ -282,6 +285,22 @@ fn what_is_published_after_a_read_of_its_time_is_not_lost() {
         let end = usize::try_from(keys.end).unwrap();
         table.publish(n, Epoch(1).ts(), vec![Delta::constant(batch_of(keys, 1), 1)]);
         assert_eq!(rows(&table.snapshot(Epoch(1)).unwrap()).unwrap(), end);
+    }
+}
+
+#[test]
+fn a_logged_epoch_that_is_not_that_of_its_key_is_damage() {
+    let forged = [(5, 6), (5, 1 << 43), (1 << 43, 1 << 43), (u64::MAX, u64::MAX)];
+    for (key, epoch) in forged.map(|(key, epoch)| (Epoch(key), Epoch(epoch))) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), MetaKind::Fjall).unwrap();
+        store.append_epoch(&EpochRecord { epoch: Epoch(1), ..EpochRecord::default() }).unwrap();
+        let record = EpochRecord { epoch, ..EpochRecord::default() }.encode();
+        store.meta.commit(vec![Op::Put(keyspace::epoch(key), record)]).unwrap();
+        drop(store);
+        assert!(!check(dir.path()).unwrap().is_sound(), "epoch {epoch} at {key}");
+        let error = Store::open(dir.path(), MetaKind::Fjall).err();
+        assert!(error.is_some_and(|error| error.is_damage()), "epoch {epoch} at {key}");
     }
 }
 
