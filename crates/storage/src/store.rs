@@ -18,7 +18,7 @@ mod open;
 mod tests;
 mod witness;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,6 +53,8 @@ pub struct Store {
     next_segment: AtomicU64,
     /// Held by the compaction that runs, so that there is one.
     compacting: Mutex<()>,
+    /// Tables whose runs compaction has found damaged.
+    damaged: Mutex<BTreeSet<TableId>>,
     written: Written,
     /// None where there is no directory.
     witness: Option<Witness>,

@@ -321,3 +321,28 @@ fn catalog_keys_are_a_space_of_their_own() {
     assert!(store.get(b"zz").unwrap().is_none());
     assert_eq!(store.checkpoint(), Epoch(3));
 }
+
+#[test]
+fn a_damaged_run_keeps_no_other_table_from_being_compacted() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), MetaKind::Fjall).unwrap();
+    let tables = [1, 2].map(|id| store.create_table(numbers(id)).unwrap());
+    for value in 0..8 {
+        checkpoint(
+            &store,
+            vec![(TableId(1), change(0..10, value)), (TableId(2), change(0..10, value))],
+        );
+    }
+    // The first block of a segment is one of the first table.
+    let file = fs::read_dir(dir.path().join("segments")).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[100] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    for _ in 0..10 {
+        store.compact().unwrap();
+    }
+    assert!(!store.compact().unwrap(), "nothing is left to be done");
+    assert_eq!(tables.each_ref().map(|table| table.runs().len()), [8, 1]);
+    assert_eq!(rows(&tables[1].latest()).unwrap(), 10);
+    assert!(rows(&tables[0].latest()).is_err_and(|error| error.is_damage()));
+}
