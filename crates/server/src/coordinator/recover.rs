@@ -177,8 +177,8 @@ impl Coordinator {
             let Some(view) = object.stored() else { continue };
             let is_table = object.source().is_none() && matches!(object.kind, Kind::Table(_));
             let graph = Graph::new(&view.plan);
-            let tables = self.view_tables(object, &graph)?;
-            if let Some(reason) = self.failed_before(&catalog, object.id)? {
+            let (tables, failed) = self.recovered_tables(&catalog, object, &graph)?;
+            if let Some(reason) = failed {
                 self.show_failed(object.id, &tables, reason);
                 continue;
             }
