@@ -311,7 +311,9 @@ impl Coordinator {
             replay.push(ingest::Logged { epoch, watermark, read_at, ends });
             watermark = found.watermark;
             for at in &found.partitions {
-                count(partitions.entry(at.partition).or_default(), at);
+                // One that the source gained in this epoch begins where the epoch ends.
+                let gained = PartitionCut { end: at.end, ..PartitionCut::default() };
+                count(partitions.entry(at.partition).or_insert(gained), at);
             }
         }
         Opening { partitions, watermark, ts: self.open.ts(), replay }

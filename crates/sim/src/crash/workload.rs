@@ -5,7 +5,7 @@
 //! it, rows hours in the future, and messages that are not rows. Event time lies a month back, so
 //! that no watermark follows the clock.
 //!
-//! Invariants: 1. the n-th message of a partition has offset n (asserted on delivery). 2. a reading
+//! Invariants: 1. the n-th message of a partition has offset n, from where it begins (asserted on delivery). 2. a reading
 //! of kind [`Kind::InTime`] is never below `greatest event time before it - DELAY`, whatever the
 //! order in which partitions are read.
 
@@ -74,6 +74,10 @@ pub(super) struct Workload {
     greatest: i64,
     started: i64,
     next: Vec<i64>,
+    /// Where the messages of each partition begin.
+    firsts: Vec<i64>,
+    /// The greatest event time when the topic gained the partition: how far the watermark may have been.
+    before: Vec<Option<i64>>,
     /// All that was made, by place.
     pub(super) made: BTreeMap<Place, Reading>,
 }
@@ -85,19 +89,22 @@ impl Workload {
         // Whole milliseconds: those are exact as a double of seconds.
         let greatest = (started - month) / SECOND * SECOND;
         let next = vec![0; usize::try_from(PARTITIONS).expect("a few")];
+        let (firsts, before) = (next.clone(), vec![None; next.len()]);
         Workload {
             rng: StdRng::seed_from_u64(seed),
             mix,
             greatest,
             started,
             next,
+            firsts,
+            before,
             made: BTreeMap::new(),
         }
     }
 
     /// The next message, already remembered.
     fn make(&mut self) -> (Place, Message) {
-        let partition = self.rng.random_range(0..PARTITIONS);
+        let partition = self.rng.random_range(0..self.partitions());
         let offset = &mut self.next[usize::try_from(partition).expect("not negative")];
         let place = (partition, *offset);
         *offset += 1;
@@ -161,7 +168,24 @@ impl Workload {
         }
     }
 
-    /// Messages of a partition.
+    /// How many partitions it sends to.
+    pub(super) fn partitions(&self) -> i32 {
+        i32::try_from(self.next.len()).expect("a few")
+    }
+
+    /// The topic has gained a partition, whose messages begin at an offset.
+    pub(super) fn gain(&mut self, first: i64) {
+        self.next.push(first);
+        self.firsts.push(first);
+        self.before.push(Some(self.greatest));
+    }
+
+    /// Where the messages of a partition begin.
+    pub(super) fn first(&self, partition: i32) -> i64 {
+        self.firsts[usize::try_from(partition).expect("not negative")]
+    }
+
+    /// Where those of a partition end.
     pub(super) fn end(&self, partition: i32) -> i64 {
         self.next[usize::try_from(partition).expect("not negative")]
     }
@@ -180,13 +204,14 @@ impl Workload {
     }
 
     /// The greatest event time in a partition among the messages before an offset that move the
-    /// watermark.
+    /// watermark; or anywhere, when the topic gained the partition.
     pub(super) fn greatest_before(&self, (partition, offset): Place) -> Option<i64> {
         let before = self.made.range((partition, 0)..(partition, offset));
         before
             .filter(|(_, r)| matches!(r.kind, Kind::InTime | Kind::Behind))
             .map(|(_, r)| r.event_time)
             .max()
+            .max(self.before[usize::try_from(partition).expect("not negative")])
     }
 }
 
