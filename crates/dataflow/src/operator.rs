@@ -28,7 +28,15 @@ pub enum Error {
     /// Rows of a view below do not have its key.
     #[error("the key of a view below: {0}")]
     Below(String),
-    /// Stored state does not fit the operator.
+    /// The store does not give what it has of an operator's state.
+    #[error("state of table {table} cannot be read: {reason}")]
+    Store {
+        /// The table.
+        table: TableId,
+        /// The store's reason.
+        reason: String,
+    },
+    /// Stored state is damaged, or does not fit the operator.
     #[error("state of table {table} is damaged: {reason}")]
     State {
         /// The table.

@@ -16,6 +16,7 @@ mod offline;
 mod outage;
 mod read_times;
 mod retention;
+mod partitions;
 mod rounds;
 mod sinks;
 mod subscribe;

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -15,6 +15,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer};
 use rdkafka::topic_partition_list::Offset;
+
+use crate::wait::{PATIENCE, until};
 
 /// One message to send.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -102,6 +104,46 @@ impl Kafka {
     ///
     /// # Errors
     /// The client's queue is full or the message too large.
+    /// Deletes a topic and waits until the broker does not know it any more.
+    ///
+    /// # Errors
+    /// The broker's.
+    pub async fn delete_topic(&self, name: &str) -> Result<(), Error> {
+        let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
+        for result in self.admin.delete_topics(&[name], &options).await? {
+            result.map_err(|(name, code)| Error::Topic(name, code))?;
+        }
+        until("the topic is gone", PATIENCE, || async {
+            let known = self.admin.inner().fetch_metadata(None, TIMEOUT).ok()?;
+            known.topics().iter().all(|topic| topic.name() != name).then_some(())
+        })
+        .await;
+        Ok(())
+    }
+
+    /// Gives a topic more partitions, so many in all, and waits until they can be written to.
+    ///
+    /// # Errors
+    /// The broker's.
+    pub async fn grow_topic(&self, name: &str, partitions: i32) -> Result<(), Error> {
+        let all = usize::try_from(partitions).unwrap_or_default();
+        let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
+        let grown = NewPartitions::new(name, all);
+        let grown = self.admin.create_partitions([&grown], &options).await?;
+        if let Some(Err((name, code))) = grown.into_iter().next() {
+            return Err(Error::Topic(name, code));
+        }
+        // The client knows a partition when it has asked again.
+        until("the new partition has a leader", PATIENCE, || async {
+            let known = self.producer.client().fetch_metadata(Some(name), TIMEOUT).ok()?;
+            let found = known.topics().iter().find(|topic| topic.name() == name)?;
+            let led = found.partitions().iter().filter(|one| one.leader() >= 0).count();
+            (led == all && self.extent(name, partitions - 1).is_ok()).then_some(())
+        })
+        .await;
+        Ok(())
+    }
+
     pub fn send(&self, topic: &str, message: &Message) -> Result<DeliveryFuture, Error> {
         let mut record: FutureRecord<'_, str, str> =
             FutureRecord::to(topic).partition(message.partition);

@@ -93,6 +93,11 @@ impl Error {
         matches!(self, Error::Io { source, .. } if full.contains(&source.kind()))
     }
 
+    /// True if bytes on disk are not those that were written.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Error::Damaged { .. })
+    }
+
     /// The error as a session shows it.
     pub fn report(&self) -> Report {
         let code = match self {

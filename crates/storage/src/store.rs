@@ -18,7 +18,7 @@ mod open;
 mod tests;
 mod witness;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,6 +53,8 @@ pub struct Store {
     next_segment: AtomicU64,
     /// Held by the compaction that runs, so that there is one.
     compacting: Mutex<()>,
+    /// Tables whose runs compaction has found damaged.
+    damaged: Mutex<BTreeSet<TableId>>,
     written: Written,
     /// None where there is no directory.
     witness: Option<Witness>,
@@ -110,13 +112,10 @@ impl Store {
     /// The logged epochs above one, ascending.
     ///
     /// # Errors
-    /// [`Error::Meta`] and [`Error::Damaged`].
+    /// [`Error::Meta`] and [`Error::Damaged`]: a record, or one that is not that of its key.
     pub fn epochs_above(&self, epoch: Epoch) -> Result<Vec<EpochRecord>> {
         let (from, to) = keyspace::epochs_above(epoch);
-        let decode = |(_, value): Pair| {
-            EpochRecord::decode(&value).map_err(|reason| Error::damaged(META_FILE, 0, reason))
-        };
-        self.meta.scan(&from, &to)?.into_iter().map(decode).collect()
+        self.meta.scan(&from, &to)?.iter().map(logged).collect()
     }
 
     /// The value of a catalog key. Catalog keys are written by [`Store::commit`].
@@ -219,4 +218,12 @@ impl Store {
     fn next_segment(&self) -> u64 {
         self.next_segment.fetch_add(1, Ordering::Relaxed)
     }
+}
+
+/// The record of a key of the log.
+fn logged((key, value): &Pair) -> Result<EpochRecord> {
+    let damaged = |reason: &str| Error::damaged(META_FILE, 0, reason);
+    let record = EpochRecord::decode(value).map_err(damaged)?;
+    let is_its = keyspace::number(key) == Some(record.epoch.0) && record.epoch <= Epoch::LAST;
+    if is_its { Ok(record) } else { Err(damaged("a logged epoch has the number of another one")) }
 }

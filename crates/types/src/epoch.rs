@@ -17,6 +17,10 @@ pub struct Epoch(pub u64);
 pub struct Ts(pub u64);
 
 impl Epoch {
+    /// The last epoch that may be: it leaves room for its steps, and for the epoch after it. A greater
+    /// number on disk is damage.
+    pub const LAST: Epoch = Epoch(u64::MAX >> (SUB_BITS + 1));
+
     /// The time of this epoch's live data.
     pub fn ts(self) -> Ts {
         assert!(self.0 >> (64 - SUB_BITS) == 0, "epoch {self} leaves no room for steps");

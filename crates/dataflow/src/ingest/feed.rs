@@ -76,6 +76,7 @@ pub struct FeedStatus {
 pub struct Feed {
     /// Where its rows pass.
     pub gate: Arc<Gate>,
+    spec: Arc<FeedSpec>,
     status: Arc<Mutex<FeedStatus>>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -86,24 +87,36 @@ impl Feed {
     /// # Errors
     /// What the connector says when a reader cannot be opened; threads that cannot be started.
     pub fn start(spec: FeedSpec) -> Result<Feed, SourceError> {
-        let spec = Arc::new(spec);
+        let (gate, spec) = (spec.gate.clone(), Arc::new(spec));
         let status = Arc::new(Mutex::new(FeedStatus::default()));
+        let mut feed = Feed { gate, spec: spec.clone(), status, threads: Vec::new() };
+        feed.read(&spec.spans)?;
+        Ok(feed)
+    }
+
+    /// Reads spans of partitions that nobody reads yet, with readers of their own.
+    ///
+    /// # Errors
+    /// As for [`Feed::start`]; if a reader cannot be opened, none of the spans is read.
+    pub fn read(&mut self, spans: &[Span]) -> Result<(), SourceError> {
         let mut groups: BTreeMap<usize, Vec<Span>> = BTreeMap::new();
-        for span in &spec.spans {
+        for span in spans {
             let number = usize::try_from(span.partition.0).unwrap_or(0);
-            groups.entry(number % spec.workers).or_default().push(*span);
+            groups.entry(number % self.spec.workers).or_default().push(*span);
         }
-        let mut threads = Vec::new();
+        let mut readers = Vec::new();
         for (worker, spans) in groups {
-            let reader = spec.connector.reader_of(&spans, &spec.columns)?;
-            let run = Run { spec: spec.clone(), status: status.clone(), worker };
+            readers.push((worker, self.spec.connector.reader_of(&spans, &self.spec.columns)?));
+        }
+        for (worker, reader) in readers {
+            let run = Run { spec: self.spec.clone(), status: self.status.clone(), worker };
             let thread = std::thread::Builder::new()
                 .name(format!("reader-{worker}"))
                 .spawn(move || run.run(reader))
                 .map_err(|error| SourceError::Unreachable(format!("no thread: {error}")))?;
-            threads.push(thread);
+            self.threads.push(thread);
         }
-        Ok(Feed { gate: spec.gate.clone(), status, threads })
+        Ok(())
     }
 
     /// Why it has ended for good, if it has.

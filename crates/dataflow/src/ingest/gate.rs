@@ -313,6 +313,18 @@ impl Gate {
         self.state.lock().changed
     }
 
+    /// Takes in a partition that the source has gained, from the open time on; nothing of it has been
+    /// delivered before. False if it is there already.
+    pub fn add(&self, partition: PartitionId, cut: PartitionCut) -> bool {
+        let mut state = self.state.lock();
+        if state.partitions.contains_key(&partition) {
+            return false;
+        }
+        state.partitions.insert(partition, Partition { cut, replay: VecDeque::new() });
+        state.changed = true;
+        true
+    }
+
     /// Takes over what another gate of the same source has counted, for rows before this one's.
     pub fn adopt(&self, counted: &BTreeMap<PartitionId, PartitionCut>) {
         let mut state = self.state.lock();
@@ -479,6 +491,21 @@ mod tests {
         let cut = gate.cut(0, |_| (Epoch(10).ts(), None)).partitions[&PartitionId(0)];
         assert_eq!(cut.max_event_time, Some(1_500));
         assert_eq!(cut.future, 49);
+    }
+
+    #[test]
+    fn a_partition_that_is_gained_counts_from_the_open_time_on() {
+        let (gate, sent) = gate(Vec::new());
+        let begin = PartitionCut { end: 7, ..PartitionCut::default() };
+        let of_one = |from, to| Decorated { partition: PartitionId(1), ..chunk(from, to) };
+        gate.deliver(0, &of_one(7, 9), 0);
+        assert!(sent.lock().is_empty(), "nobody knows the partition");
+        assert!(gate.add(PartitionId(1), begin) && !gate.add(PartitionId(1), begin));
+        assert!(gate.peek_changed(), "the log is to name it before it is read");
+        let cut = gate.cut(0, |_| (Epoch(10).ts(), None));
+        assert_eq!(cut.partitions[&PartitionId(1)], begin);
+        gate.deliver(0, &of_one(7, 9), 0);
+        assert_eq!(*sent.lock(), [(10, vec![7, 8])]);
     }
 
     #[test]

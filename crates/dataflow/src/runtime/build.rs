@@ -186,6 +186,7 @@ pub(super) fn install(
         followed: Rc::default(),
         history: Rc::default(),
         turns: Rc::default(),
+        events: Arc::clone(events),
     };
     let stages = stateful_stages(spec, shared, &cells)?;
     let count = stages.len();
@@ -194,7 +195,6 @@ pub(super) fn install(
     let upper = Rc::new(Cell::new(spec.start));
     let publisher = Publisher {
         tables: spec.tables.clone(),
-        events: Arc::clone(events),
         retention: spec.graph.retention.clone(),
         cells: cells.clone(),
         published: published.clone(),
@@ -252,8 +252,10 @@ fn stateful_stages(spec: &Install, shared: &Shared, cells: &Cells) -> Result<Vec
         let count = operator.tables().len();
         let tables = &spec.tables.state[first_table..first_table + count];
         let tables = State::new(tables.to_vec());
+        let mut broken = false;
         if let Some(checkpoint) = spec.restore {
-            tables.restore(operator.as_mut(), checkpoint, shared)?;
+            let restored = tables.restore(operator.as_mut(), checkpoint, shared);
+            broken = cells.is_damaged(restored)?;
         }
         let counters = spec.figures.counters(Upstream::Stage(stages.len()), shared.worker);
         counters.keeps(operator.as_ref());
@@ -264,6 +266,7 @@ fn stateful_stages(spec: &Install, shared: &Shared, cells: &Cells) -> Result<Vec
             chain: stage.chain.clone(),
             route: route_of(&spec.graph, Upstream::Stage(stages.len())),
             is_last: spec.graph.is_last(stages.len()),
+            broken,
             tables,
             waiting: VecDeque::new(),
             pending: BTreeMap::new(),
@@ -373,9 +376,22 @@ pub(super) struct Cells {
     pub(super) followed: Rc<Cell<bool>>,
     pub(super) history: Rc<RefCell<Option<History>>>,
     pub(super) turns: Rc<RefCell<BTreeMap<String, i64>>>,
+    pub(super) events: Events,
 }
 
 impl Cells {
+    /// True if damaged state has kept an operator from its work; the coordinator is told.
+    pub(super) fn is_damaged(&self, done: Result<(), Error>) -> Result<bool, Error> {
+        match done {
+            Ok(()) => Ok(false),
+            Err(Error::State { reason, .. }) => {
+                (self.events)(Event::Damaged { view: self.view, reason });
+                Ok(true)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     pub(super) fn context(&self, ts: Ts) -> Context {
         self.shared.context(ts, self.live_from.get())
     }

@@ -180,6 +180,14 @@ pub enum Event {
         /// Bytes that the operators hold.
         bytes: usize,
     },
+    /// State that an operator of a view needs is damaged: nothing more of the view is published, until it
+    /// is taken away.
+    Damaged {
+        /// The view.
+        view: ObjectId,
+        /// Which file, and where.
+        reason: String,
+    },
     /// A view is unpublished on this worker.
     Unpublished {
         /// The view.

@@ -16,7 +16,7 @@ use super::build::{Cells, Changes, frontier_of};
 use super::packet::Packet;
 use super::worker::fatal;
 use super::working::Working;
-use super::{Event, Events, ViewTables, outputs};
+use super::{Event, ViewTables, outputs};
 use crate::operator::{Error, ErrorRow, LateRows, Output};
 use crate::source::END_OF_TIME;
 
@@ -49,7 +49,6 @@ impl Side {
 /// The end of a dataflow: publishes complete times to the view's tables.
 pub(super) struct Publisher {
     pub(super) tables: ViewTables,
-    pub(super) events: Events,
     pub(super) retention: Option<Watermark>,
     pub(super) cells: Cells,
     pub(super) published: Rc<Cell<bool>>,
@@ -87,7 +86,7 @@ impl Publisher {
         if self.published.get() {
             let view = self.cells.view;
             for (ts, rows) in late {
-                (self.events)(Event::Late { view, ts, rows });
+                (self.cells.events)(Event::Late { view, ts, rows });
             }
             for (ts, rows) in errors {
                 self.tables.errors.publish(worker, ts, outputs::error_rows(&rows)?);

@@ -71,7 +71,7 @@ impl State {
         let specs = operator.tables();
         let snapshots = self.tables.0.iter().map(|table| {
             let snapshot = table.snapshot(checkpoint);
-            snapshot.map_err(|error| damaged(table, &error))
+            snapshot.map_err(|error| unread(table, &error))
         });
         let snapshots = snapshots.collect::<Result<Vec<_>, _>>()?;
         let rows: u64 = snapshots.iter().map(|snapshot| snapshot.rows_upper_bound()).sum();
@@ -80,7 +80,7 @@ impl State {
         }
         for (at, (snapshot, spec)) in snapshots.iter().zip(specs).enumerate() {
             for rows in snapshot.scan(Scan::default()) {
-                let rows = rows.map_err(|error| damaged(&self.tables.0[at], &error))?;
+                let rows = rows.map_err(|error| unread(&self.tables.0[at], &error))?;
                 let keys: Vec<_> = spec.routing.iter().map(|at| rows.column(*at).clone()).collect();
                 let own = vnodes(&keys, rows.num_rows())?
                     .into_iter()
@@ -93,8 +93,12 @@ impl State {
     }
 }
 
-fn damaged(table: &Table, error: &millrace_storage::Error) -> Error {
-    Error::State { table: table.id(), reason: error.to_string() }
+fn unread(table: &Table, error: &millrace_storage::Error) -> Error {
+    let (table, reason) = (table.id(), error.to_string());
+    match error.is_damage() {
+        true => Error::State { table, reason },
+        false => Error::Store { table, reason },
+    }
 }
 
 impl Stored for Tables {
@@ -110,9 +114,9 @@ impl Stored for Tables {
             }
         });
         let keys: Vec<ArrayRef> = keys.collect::<Result<_, _>>()?;
-        let points = Points::with_nulls(&keys).map_err(|error| damaged(table, &error))?;
+        let points = Points::with_nulls(&keys).map_err(|error| unread(table, &error))?;
         let scan = Scan { points: Some(Arc::new(points)), ..Scan::default() };
-        let rows = snapshot.scan(scan).map(|rows| rows.map_err(|error| damaged(table, &error)));
+        let rows = snapshot.scan(scan).map(|rows| rows.map_err(|error| unread(table, &error)));
         let mut found = rows.collect::<Result<Vec<_>, _>>()?;
         found.retain(|rows| rows.num_rows() > 0);
         Ok(found)

@@ -40,6 +40,8 @@ pub(super) struct Stateful {
     pub(super) chain: Runner,
     pub(super) route: Option<Vec<usize>>,
     pub(super) is_last: bool,
+    /// Its state is damaged: it does nothing more, and holds the times of the rows that come.
+    pub(super) broken: bool,
     pub(super) tables: State,
     /// Rows that have come and are not absorbed yet: the port, their time.
     pub(super) waiting: VecDeque<(usize, Ts, Delta)>,
@@ -107,7 +109,10 @@ impl Stateful {
             let changelog = !self.is_last || self.cells.followed.get();
             let context = Context { changelog, ..self.cells.context(ts) };
             let mut out = Output::default();
-            self.operator.finish(&context, &mut out)?;
+            if let Err(error) = self.operator.finish(&context, &mut out) {
+                self.pending.insert(ts, capability);
+                return Err(error);
+            }
             for delta in std::mem::take(&mut out.deltas) {
                 let delta = self.chain.run(delta, &context, &mut out)?;
                 if delta.is_empty() {
@@ -238,6 +243,10 @@ pub(super) fn stateful<'scope>(
                     stage.waiting.extend(packets.drain(..).map(|packet| (port, ts, packet.0)));
                 });
             }
+            if stage.broken {
+                stage.waiting.clear();
+                return;
+            }
             let absorbed = stage.absorb(&mut done);
             let ports = frontiers.iter().map(|port| frontier_of(port.frontier().first()));
             let frontier = ports.chain(stage.waiting.iter().map(|(_, ts, _)| *ts));
@@ -246,11 +255,11 @@ pub(super) fn stateful<'scope>(
             let ran = stage.run(frontier, &mut done, |capability, delta| {
                 output.session(capability).give(Packet(delta));
             });
-            match absorbed.and(ran) {
-                Ok(more) if more || !stage.waiting.is_empty() => {
-                    stage.cells.shared.rest(again.clone());
-                }
-                Ok(_) => {}
+            let more = *ran.as_ref().unwrap_or(&false) || !stage.waiting.is_empty();
+            match stage.cells.is_damaged(absorbed.and(ran.map(drop))) {
+                Ok(true) => stage.broken = true,
+                Ok(false) if more => stage.cells.shared.rest(again.clone()),
+                Ok(false) => {}
                 Err(error) => fatal(&error),
             }
             stage.note(begin, &done);

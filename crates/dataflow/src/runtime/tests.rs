@@ -193,6 +193,7 @@ impl Bench {
             Event::HandedOver { view, worker, .. } => self.handed.push((view, worker, 0)),
             Event::Turn { .. } | Event::Late { .. } => {}
             Event::Unpublished { view, worker } => self.handed.push((view, worker, usize::MAX)),
+            Event::Damaged { reason, .. } => panic!("nothing is damaged: {reason}"),
         }
     }
 

@@ -148,6 +148,7 @@ impl Coordinator {
             // A client that has gone needs no answer.
             drop(reply.send(Ok(epoch)));
         }
+        self.read_gained();
         self.tails_after_cut(&record);
         self.checkpoints.sealed(epoch, record, cost, hand_over, now);
         let watermarks = Arc::new(watermarks);

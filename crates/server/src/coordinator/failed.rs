@@ -1,12 +1,14 @@
-//! Sources whose data is gone: the views that need it stop, the rest goes on.
+//! Views that cannot go on: their source's data is gone, or state of theirs is damaged. They stop, with
+//! those above them, and the rest goes on.
 //!
 //! A view that has stopped keeps what it had on disk but answers with the reason; the reason is
 //! stored, so that it stays stopped after a restart. DROP takes it away.
 
 use std::sync::Arc;
 
+use millrace_dataflow::graph::Graph;
 use millrace_dataflow::runtime::ViewTables;
-use millrace_sql::{Catalog, Object};
+use millrace_sql::{Catalog, Kind, Object};
 use millrace_storage::{Commit, Op};
 use millrace_types::{Epoch, ObjectId, Report, SqlState, Ts};
 
@@ -43,7 +45,7 @@ impl Coordinator {
                 status.running = false;
                 self.shared.board.lock().sources.insert(source, status);
             }
-            self.fail_views(source, &reason);
+            self.fail_views(&self.catalog().dependants(source), &reason);
             for job in self.jobs_over(source) {
                 let report = Report::new(SqlState::FOREIGN_DATA_ERROR, reason.clone());
                 self.abort_hydration(job, report);
@@ -51,20 +53,64 @@ impl Coordinator {
         }
     }
 
-    fn fail_views(&mut self, source: ObjectId, reason: &str) {
-        for view in self.catalog().dependants(source) {
-            if !self.views.contains_key(&view) {
+    /// State that an operator of a view needs is damaged. Each worker that needs it says so.
+    pub(super) fn fail_damaged(&mut self, view: ObjectId, reason: &str) {
+        let report = || Report::new(SqlState::DATA_CORRUPTED, reason.to_owned());
+        if self.hydrations.contains_key(&view) {
+            return self.abort_hydration(view, report());
+        }
+        if !self.views.contains_key(&view) {
+            return;
+        }
+        let mut failed = vec![view];
+        failed.extend(self.catalog().dependants(view));
+        self.fail_views(&failed, reason);
+        for job in failed.into_iter().flat_map(|view| self.jobs_over(view)).collect::<Vec<_>>() {
+            self.abort_hydration(job, report());
+        }
+        self.close_unread_sources();
+    }
+
+    fn fail_views(&mut self, views: &[ObjectId], reason: &str) {
+        for view in views {
+            if !self.views.contains_key(view) {
                 continue;
             }
-            self.retire(view);
-            self.checkpoints.riding.push(Op::Put(failed_key(view), reason.as_bytes().to_vec()));
-            if let Some(status) = self.shared.board.lock().views.get_mut(&view) {
+            self.retire(*view);
+            self.checkpoints.riding.push(Op::Put(failed_key(*view), reason.as_bytes().to_vec()));
+            if let Some(status) = self.shared.board.lock().views.get_mut(view) {
                 status.failed = Some(reason.to_owned());
             }
-            tracing::error!(view = self.name_of(view), reason, "a materialized view has stopped");
+            tracing::error!(view = self.name_of(*view), reason, "a materialized view has stopped");
         }
         self.checkpoints.want();
         self.shared.changed();
+    }
+
+    /// The tables of a stored view, and why it does not run if it does not. Where they cannot be opened
+    /// for damage the view has stopped, and is shown with tables that are empty; what cannot be made
+    /// anew keeps the server from starting.
+    pub(super) fn recovered_tables(
+        &mut self,
+        catalog: &Catalog,
+        object: &Object,
+        graph: &Graph,
+    ) -> Result<(ViewTables, Option<String>), ServerError> {
+        let is_table = object.source().is_none() && matches!(object.kind, Kind::Table(_));
+        let error = match self.view_tables(object, graph) {
+            Err(ServerError::Storage(error)) if error.is_damage() && !is_table => error,
+            tables => return Ok((tables?, self.failed_before(catalog, object.id)?)),
+        };
+        let reason = error.to_string();
+        tracing::error!(view = object.name, reason, "a materialized view has stopped");
+        let ops = vec![Op::Put(failed_key(object.id), reason.as_bytes().to_vec())];
+        self.shared.store.commit(Commit { ops, ..Commit::default() })?;
+        let mut empty = object.clone();
+        if let Some(view) = empty.stored_mut() {
+            (view.content, view.errors) = (self.next_table(), self.next_table());
+            view.state.iter_mut().for_each(|table| *table = self.next_table());
+        }
+        Ok((self.view_tables(&empty, graph)?, Some(reason)))
     }
 
     /// Does not start again what has stopped the engine more than once.

@@ -303,6 +303,7 @@ impl Coordinator {
             Event::HandedOver { view, worker, mark, bytes } => {
                 self.handed_over(view, worker, mark, bytes);
             }
+            Event::Damaged { view, reason } => self.fail_damaged(view, &reason),
             Event::Unpublished { view, worker } => self.unpublished(view, worker),
             // They have come as rows of a table.
             Event::Late { .. } => {}

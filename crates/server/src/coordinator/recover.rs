@@ -177,8 +177,8 @@ impl Coordinator {
             let Some(view) = object.stored() else { continue };
             let is_table = object.source().is_none() && matches!(object.kind, Kind::Table(_));
             let graph = Graph::new(&view.plan);
-            let tables = self.view_tables(object, &graph)?;
-            if let Some(reason) = self.failed_before(&catalog, object.id)? {
+            let (tables, failed) = self.recovered_tables(&catalog, object, &graph)?;
+            if let Some(reason) = failed {
                 self.show_failed(object.id, &tables, reason);
                 continue;
             }
@@ -315,7 +315,9 @@ impl Coordinator {
             replay.push(ingest::Logged { epoch, watermark, read_at, ends });
             watermark = found.watermark;
             for at in &found.partitions {
-                count(partitions.entry(at.partition).or_default(), at);
+                // One that the source gained in this epoch begins where the epoch ends.
+                let gained = PartitionCut { end: at.end, ..PartitionCut::default() };
+                count(partitions.entry(at.partition).or_insert(gained), at);
             }
         }
         Opening { partitions, watermark, ts: self.open.ts(), replay, ends: last_ends }

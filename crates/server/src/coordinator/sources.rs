@@ -1,4 +1,10 @@
 //! The sources that live views read: their shared feeds, and what is shown of them.
+//!
+//! A source may gain partitions while it is read. They are found when its ends are asked for, taken into
+//! the gate at once and read when a logged epoch names them: that epoch has no row of theirs, so its end
+//! is where they begin, for a recovery too. Until a source has said which partitions it has, since it was
+//! opened and again now and then, its watermark stands still: what the known ones bring meanwhile would
+//! close windows of which a new one holds rows.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +29,9 @@ use crate::shared::{PartitionStatus, SourceStatus};
 const EPOCH_BYTES_MAX: usize = 8 << 20;
 /// How often the ends of a source are asked for.
 const ENDS_EVERY: Duration = Duration::from_secs(2);
+/// How long a source may leave that question without an answer before its watermark stands still,
+/// microseconds.
+const ANSWER_MAX_US: i64 = 15_000_000;
 /// How often status is posted, microseconds.
 const POST_EVERY_US: i64 = 250_000;
 
@@ -42,6 +51,10 @@ pub(super) struct LiveSource {
     /// Where the feed began: what is before that was, or is, counted by others.
     pub(super) begins: BTreeMap<PartitionId, i64>,
     ends: BTreeMap<PartitionId, i64>,
+    /// The clock when the source last said which partitions it has, and where they end.
+    answered_at: i64,
+    /// Partitions that it has gained, to be read when they are in the log.
+    gained: Vec<Span>,
     rates: BTreeMap<PartitionId, (i64, u64, f64)>,
     /// Ends the thread that asks for ends when dropped.
     _monitor: Sender<()>,
@@ -154,6 +167,8 @@ impl Coordinator {
             sealed,
             begins,
             ends: BTreeMap::new(),
+            answered_at: i64::MIN,
+            gained: Vec::new(),
             rates: BTreeMap::new(),
             _monitor: stop,
         };
@@ -201,11 +216,31 @@ impl Coordinator {
 
     pub(super) fn ends(&mut self, source: ObjectId, ends: Result<Vec<Extent>, SourceError>) {
         let now = self.shared.clock.now();
+        let name = self.name_of(source);
         let Some(live) = self.sources.get_mut(&source) else { return };
         // An unreachable broker is told by the feed; here it only means that nothing is confirmed.
-        for extent in ends.unwrap_or_default() {
+        let Ok(extents) = ends else { return };
+        live.answered_at = now;
+        for extent in extents {
+            if live.gain(&extent, now) {
+                let Extent { partition, first, .. } = extent;
+                tracing::info!(source = name, %partition, first, "a source has gained a partition");
+            }
             live.ends.insert(extent.partition, extent.end);
             live.feed.gate.confirm_end(extent.partition, extent.end, now);
+        }
+    }
+
+    /// An epoch has been logged that names all partitions of the gates: those that are new are read.
+    pub(super) fn read_gained(&mut self) {
+        for (id, live) in self.sources.iter_mut().filter(|(_, live)| !live.gained.is_empty()) {
+            match live.feed.read(&live.gained) {
+                Ok(()) => live.gained.clear(),
+                // With the next epoch it is tried again.
+                Err(error) => {
+                    tracing::warn!(%error, source = %id, "a new partition cannot be read yet");
+                }
+            }
         }
     }
 
@@ -242,11 +277,29 @@ impl Coordinator {
 }
 
 impl LiveSource {
+    /// Takes a partition in, if it is new. Its rows hold the watermark back from here on, which does not
+    /// fall for them.
+    fn gain(&mut self, extent: &Extent, now: i64) -> bool {
+        let (partition, from) = (extent.partition, extent.first);
+        // Whoever writes there has its idle timeout for the first row.
+        let cut = PartitionCut { end: from, last_row_at: now, ..PartitionCut::default() };
+        let is_new = self.feed.gate.add(partition, cut);
+        if is_new {
+            self.starts.insert(partition, from);
+            self.begins.insert(partition, from);
+            self.gained.push(Span { partition, from, to: None });
+        }
+        is_new
+    }
+
     /// The watermark after a cut at `now`.
     pub(super) fn watermark_after(&self, cut: &Cut, now: i64) -> Option<i64> {
         let rule = self.rule?;
         if watermark::has_ended(&cut.partitions, &self.lasts) {
             return Some(END_OF_TIME);
+        }
+        if !rule.by_clock && now.saturating_sub(self.answered_at) > ANSWER_MAX_US {
+            return self.watermark;
         }
         watermark::watermark(&cut.partitions, rule, self.opened, now, self.watermark)
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_postgres::Client;
 
-use super::workload::{DELAY, Kind, PARTITIONS, Place, Workload};
+use super::workload::{DELAY, Kind, Place, Workload};
 use crate::server::rows;
 use crate::wait;
 
@@ -131,12 +131,12 @@ pub(super) async fn check_counters(client: &Client, source: &str, workload: &Wor
          WHERE source = '{source}' ORDER BY partition"
     );
     let text = |number: i64| Some(number.to_string());
-    let wanted: Vec<Vec<Option<String>>> = (0..PARTITIONS)
+    let wanted: Vec<Vec<Option<String>>> = (0..workload.partitions())
         .map(|partition| {
-            let end = workload.end(partition);
+            let (first, end) = (workload.first(partition), workload.end(partition));
             let malformed = workload.count(partition, Kind::Malformed);
             let future = workload.count(partition, Kind::Future);
-            let all = [i64::from(partition), end, 0, end - malformed, malformed, future];
+            let all = [i64::from(partition), end, 0, end - first - malformed, malformed, future];
             all.map(text).to_vec()
         })
         .collect();
@@ -164,7 +164,7 @@ pub(super) async fn check_errors(client: &Client, workload: &Workload) {
     })
     .await;
     let sql = "SELECT partition, n, offsets FROM wrong ORDER BY 1";
-    let sums: Vec<Vec<i64>> = (0..PARTITIONS)
+    let sums: Vec<Vec<i64>> = (0..workload.partitions())
         .map(|partition| {
             let own = wanted.iter().filter(|row| row[0] == i64::from(partition));
             let (count, sum) = own.fold((0, 0), |all, row| (all.0 + 1, all.1 + row[1]));

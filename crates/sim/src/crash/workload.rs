@@ -5,7 +5,7 @@
 //! it, rows hours in the future, and messages that are not rows. Event time lies a month back, so
 //! that no watermark follows the clock.
 //!
-//! Invariants: 1. the n-th message of a partition has offset n (asserted on delivery). 2. a reading
+//! Invariants: 1. the n-th message of a partition has offset n, from where it begins (asserted on delivery). 2. a reading
 //! of kind [`Kind::InTime`] is never below `greatest event time before it - DELAY`, whatever the
 //! order in which partitions are read.
 
@@ -76,7 +76,9 @@ pub(super) struct Workload {
     greatest: i64,
     started: i64,
     next: Vec<i64>,
-    /// By partition, see [`Reading::reached`].
+    /// Where the messages of each partition begin.
+    firsts: Vec<i64>,
+    /// By partition, see [`Reading::reached`]. When the topic gains one: how far the watermark may have been.
     reached: Vec<Option<i64>>,
     /// All that was made, by place.
     pub(super) made: BTreeMap<Place, Reading>,
@@ -95,6 +97,7 @@ impl Workload {
             greatest,
             started,
             reached: vec![None; next.len()],
+            firsts: next.clone(),
             next,
             made: BTreeMap::new(),
         }
@@ -102,7 +105,7 @@ impl Workload {
 
     /// The next message, already remembered.
     fn make(&mut self) -> (Place, Message) {
-        let partition = self.rng.random_range(0..PARTITIONS);
+        let partition = self.rng.random_range(0..self.partitions());
         let at = usize::try_from(partition).expect("not negative");
         let offset = &mut self.next[at];
         let place = (partition, *offset);
@@ -171,7 +174,24 @@ impl Workload {
         }
     }
 
-    /// Messages of a partition.
+    /// How many partitions it sends to.
+    pub(super) fn partitions(&self) -> i32 {
+        i32::try_from(self.next.len()).expect("a few")
+    }
+
+    /// The topic has gained a partition, whose messages begin at an offset.
+    pub(super) fn gain(&mut self, first: i64) {
+        self.next.push(first);
+        self.firsts.push(first);
+        self.reached.push(Some(self.greatest));
+    }
+
+    /// Where the messages of a partition begin.
+    pub(super) fn first(&self, partition: i32) -> i64 {
+        self.firsts[usize::try_from(partition).expect("not negative")]
+    }
+
+    /// Where those of a partition end.
     pub(super) fn end(&self, partition: i32) -> i64 {
         self.next[usize::try_from(partition).expect("not negative")]
     }

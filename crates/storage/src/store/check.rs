@@ -14,8 +14,8 @@ use crate::files::{DirFiles, Files};
 use crate::index::BlockIndex;
 use crate::keyspace;
 use crate::meta::{MetaStore, Pair};
-use crate::record::EpochRecord;
 use crate::segment::{SegmentFile, file_name};
+use crate::store::logged;
 use crate::store::manifest::{META_FILE, NamedRun, decode_number, decode_runs};
 use crate::store::open::{check_version, kind_of, lock, open_meta};
 use crate::store::witness;
@@ -106,11 +106,9 @@ impl Checked {
         }
         let (from, to) = keyspace::epochs_above(self.checkpoint);
         let mut expected = self.checkpoint;
-        for (_, value) in meta.scan(&from, &to)? {
+        for pair in meta.scan(&from, &to)? {
             self.epochs += 1;
-            let Some(record) = self.decoded("a logged epoch", EpochRecord::decode(&value)) else {
-                continue;
-            };
+            let Some(record) = self.keep(logged(&pair))? else { continue };
             if record.epoch <= expected {
                 let reason = format!("the log has epoch {} after {expected}", record.epoch);
                 self.damage.push(Error::damaged(META_FILE, 0, reason));

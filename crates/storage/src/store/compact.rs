@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 
 use millrace_types::TableId;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::merge::{Input, Merge, MergeOptions};
 use crate::run::{Run, Source};
 use crate::segment::SegmentWriter;
@@ -52,7 +52,7 @@ impl Store {
     /// Does one unit of compaction, if there is any to do. One runs at a time; a second call waits.
     ///
     /// # Errors
-    /// [`crate::Error::Io`] and [`crate::Error::Damaged`] leave everything as it was;
+    /// [`crate::Error::Io`] leaves everything as it was;
     /// [`crate::Error::Durability`]: end the process.
     pub fn compact(&self) -> Result<bool> {
         self.compact_within(u64::MAX)
@@ -71,8 +71,14 @@ impl Store {
         let mut writer = SegmentWriter::new(&self.files, self.next_segment())?;
         let mut sequences = Vec::with_capacity(jobs.len());
         for job in &jobs {
-            if self.merge(job, &mut writer)? {
-                sequences.push(job.sequence());
+            match self.merge(job, &mut writer) {
+                Ok(true) => sequences.push(job.sequence()),
+                Ok(false) => {}
+                Err(error @ Error::Damaged { .. }) => {
+                    self.leave(job.table.id(), &error);
+                    return Ok(true);
+                }
+                Err(error) => return Err(error),
             }
         }
         let written = writer.finish()?.map(|(file, new)| {
@@ -85,6 +91,12 @@ impl Store {
         // Files that nobody reads are removed here, outside of the locks.
         drop((unused, jobs));
         Ok(true)
+    }
+
+    /// A table with damaged runs is not compacted any more: whoever needs their rows is told so.
+    fn leave(&self, table: TableId, error: &Error) {
+        tracing::error!(%table, %error, "a table is not compacted any more");
+        self.damaged.lock().insert(table);
     }
 
     /// Commits the results of jobs in the place of their inputs. Gives the runs that went.
@@ -147,7 +159,9 @@ impl Store {
     /// The work of one unit, which reads at most so many bytes.
     fn pick(&self, most: u64) -> Vec<Job> {
         let sparse = self.sparse_segments();
+        let damaged = self.damaged.lock().clone();
         let tables: Vec<Arc<Table>> = self.tables.read().values().cloned().collect();
+        let tables = tables.into_iter().filter(|table| !damaged.contains(&table.id()));
         let mut jobs = Vec::new();
         let mut bytes = 0;
         for table in tables {

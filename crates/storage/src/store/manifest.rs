@@ -60,11 +60,11 @@ impl Manifest {
         let checkpoint = match meta.get(keyspace::CHECKPOINT)? {
             Some(value) => {
                 let number = decode_number(&value).map_err(damaged)?;
-                // An epoch has room for its steps.
-                if !(0..=i64::MAX >> 20).contains(&number) {
+                let epoch = Epoch(number.cast_unsigned());
+                if epoch > Epoch::LAST {
                     return Err(damaged("the checkpoint is no epoch"));
                 }
-                Epoch(number.cast_unsigned())
+                epoch
             }
             None => Epoch(0),
         };

@@ -98,6 +98,7 @@ impl Store {
             tables: RwLock::default(),
             next_segment: AtomicU64::new(next_segment),
             compacting: Mutex::new(()),
+            damaged: Mutex::default(),
             written: Written::default(),
             witness,
             room,

@@ -105,13 +105,23 @@ impl Coordinator {
         Ok(())
     }
 
+    /// Where a hydration goes on in a partition.
+    fn from(&self, hydration: &Hydration, source: ObjectId, partition: PartitionId) -> i64 {
+        let read = hydration.read.get(&source).and_then(|read| read.get(&partition));
+        let starts = || hydration.sources.get(&source)?.starts.get(&partition).copied();
+        // The source has gained it since the view was made.
+        let begins = || self.sources.get(&source)?.begins.get(&partition).copied();
+        read.map(|cut| cut.end).or_else(starts).or_else(begins).unwrap_or_default()
+    }
+
     /// How many offsets its sources have gone on since it read them.
     pub(super) fn behind_sources(&self, hydration: &Hydration) -> i64 {
         let behind = |source: &ObjectId| -> i64 {
             let Some(live) = self.sources.get(source) else { return 0 };
             let cut = live.feed.gate.peek();
-            let at =
-                |(id, cut): (&PartitionId, &PartitionCut)| cut.end - from(hydration, *source, *id);
+            let at = |(id, cut): (&PartitionId, &PartitionCut)| {
+                cut.end - self.from(hydration, *source, *id)
+            };
             cut.partitions.iter().map(at).sum()
         };
         hydration.sources.keys().map(behind).sum()
@@ -126,7 +136,7 @@ impl Coordinator {
         ends: BTreeMap<PartitionId, i64>,
     ) -> Result<(), SourceError> {
         let Some(built) = hydration.sources.get(&source).cloned() else { return Ok(()) };
-        let position = |id| from(hydration, source, id);
+        let position = |id| self.from(hydration, source, id);
         let live = self.sources.get(&source).filter(|_| hydration.first_reads.contains(&source));
         let begin = |id| live.and_then(|live| live.begins.get(&id)).copied().unwrap_or(i64::MIN);
         let span = |(id, to): (&PartitionId, &i64)| {
@@ -325,13 +335,6 @@ impl Coordinator {
             }
         }
     }
-}
-
-/// Where a hydration goes on in a partition.
-fn from(hydration: &Hydration, source: ObjectId, partition: PartitionId) -> i64 {
-    let read = hydration.read.get(&source).and_then(|read| read.get(&partition));
-    let starts = || hydration.sources.get(&source)?.starts.get(&partition).copied();
-    read.map(|cut| cut.end).or_else(starts).unwrap_or_default()
 }
 
 /// Adds what a feed has counted to what was counted before it.

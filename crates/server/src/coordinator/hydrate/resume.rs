@@ -99,9 +99,18 @@ impl Coordinator {
         for job in jobs {
             let sources = sources_of(catalog, &job.object);
             let (view, name) = (job.object.id, job.object.name.clone());
-            match job.place {
-                Some(place) => self.install_again(job.object, place)?,
-                None => self.jobs.connecting.push(job.object),
+            let mut anew = job.place.is_none();
+            if let Some(place) = job.place {
+                match self.install_again(job.object.clone(), place) {
+                    Err(ServerError::Storage(error)) if error.is_damage() => {
+                        tracing::error!(view = name, %error, "a view begins to be filled anew");
+                        anew = true;
+                    }
+                    installed => installed?,
+                }
+            }
+            if anew {
+                self.jobs.connecting.push(job.object);
             }
             tracing::info!(view = name, "a view goes on being filled");
             let shared = Arc::clone(&self.shared);

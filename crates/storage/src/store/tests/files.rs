@@ -11,7 +11,10 @@ use arrow::compute::{cast, concat, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema};
 use millrace_types::{Delta, Epoch, SqlType, TIME_ZONE, TableId};
 
-use crate::{Change, Commit, Error, MetaKind, Op, Result, Scan, Snapshot, Store, TableSpec};
+use crate::{
+    Change, Commit, EpochRecord, Error, MetaKind, Op, Result, Scan, Snapshot, Store, TableSpec,
+    check, keyspace,
+};
 
 fn numbers(id: u64) -> TableSpec {
     let field = |name| Field::new(name, DataType::Int64, false);
@@ -286,6 +289,22 @@ fn what_is_published_after_a_read_of_its_time_is_not_lost() {
 }
 
 #[test]
+fn a_logged_epoch_that_is_not_that_of_its_key_is_damage() {
+    let forged = [(5, 6), (5, 1 << 43), (1 << 43, 1 << 43), (u64::MAX, u64::MAX)];
+    for (key, epoch) in forged.map(|(key, epoch)| (Epoch(key), Epoch(epoch))) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), MetaKind::Fjall).unwrap();
+        store.append_epoch(&EpochRecord { epoch: Epoch(1), ..EpochRecord::default() }).unwrap();
+        let record = EpochRecord { epoch, ..EpochRecord::default() }.encode();
+        store.meta.commit(vec![Op::Put(keyspace::epoch(key), record)]).unwrap();
+        drop(store);
+        assert!(!check(dir.path()).unwrap().is_sound(), "epoch {epoch} at {key}");
+        let error = Store::open(dir.path(), MetaKind::Fjall).err();
+        assert!(error.is_some_and(|error| error.is_damage()), "epoch {epoch} at {key}");
+    }
+}
+
+#[test]
 fn catalog_keys_are_a_space_of_their_own() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path(), MetaKind::Sled).unwrap();
@@ -301,4 +320,29 @@ fn catalog_keys_are_a_space_of_their_own() {
     store.commit(Commit { ops, ..Commit::default() }).unwrap();
     assert!(store.get(b"zz").unwrap().is_none());
     assert_eq!(store.checkpoint(), Epoch(3));
+}
+
+#[test]
+fn a_damaged_run_keeps_no_other_table_from_being_compacted() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), MetaKind::Fjall).unwrap();
+    let tables = [1, 2].map(|id| store.create_table(numbers(id)).unwrap());
+    for value in 0..8 {
+        checkpoint(
+            &store,
+            vec![(TableId(1), change(0..10, value)), (TableId(2), change(0..10, value))],
+        );
+    }
+    // The first block of a segment is one of the first table.
+    let file = fs::read_dir(dir.path().join("segments")).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[100] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    for _ in 0..10 {
+        store.compact().unwrap();
+    }
+    assert!(!store.compact().unwrap(), "nothing is left to be done");
+    assert_eq!(tables.each_ref().map(|table| table.runs().len()), [8, 1]);
+    assert_eq!(rows(&tables[1].latest()).unwrap(), 10);
+    assert!(rows(&tables[0].latest()).is_err_and(|error| error.is_damage()));
 }
