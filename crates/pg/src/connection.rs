@@ -13,6 +13,7 @@ mod rows;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::time::Duration;
 
 use datafusion::common::ScalarValue;
 use millrace_types::{Report, SqlState};
@@ -28,11 +29,11 @@ use crate::encode::{Format, Zone};
 use crate::failure::Failure;
 use crate::frontend::{self, Copied, Request};
 use crate::report::{self, Severity};
-use crate::session::{Login, Outcome, Session, Statement, Transaction};
+use crate::session::{ENDLESS, Login, Outcome, Session, Statement, Transaction};
 use crate::settings::REPORTED;
 use crate::startup::Started;
 use crate::types;
-use crate::wire::{Frame, MESSAGE_BYTES_MAX, Wire};
+use crate::wire::{Frame, Wire};
 use extended::{Portal, Prepared};
 pub(crate) use interrupt::{Interrupts, Key, Keys};
 use rows::Rows;
@@ -52,6 +53,7 @@ pub(crate) struct Connection {
     portals: BTreeMap<String, Portal>,
     /// True from a failure in an extended query to its Sync.
     skipping: bool,
+    message_bytes_max: usize,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -71,6 +73,7 @@ impl Connection {
             statements: BTreeMap::new(),
             portals: BTreeMap::new(),
             skipping: false,
+            message_bytes_max: started.message_bytes_max,
             _permit: started.permit,
         }
     }
@@ -129,6 +132,10 @@ impl Connection {
             if self.skipping && !matches!(kind, b'S' | b'X') {
                 continue;
             }
+            if frame.passed_over {
+                self.refuse(&too_long(), kind).await?;
+                continue;
+            }
             match Request::decode(frame) {
                 Ok(Request::Terminate) => return Ok(()),
                 Ok(request) => self.answer(request).await?,
@@ -138,14 +145,18 @@ impl Connection {
     }
 
     async fn next_frame(&mut self) -> Result<Option<Frame>, Failure> {
+        let silence = match self.session.transaction() {
+            Transaction::Idle => None,
+            Transaction::Open | Transaction::Failed => self.session.idle_timeout(),
+        };
         tokio::select! {
             biased;
             failure = self.interrupts.end() => Err(failure),
-            frame = self.wire.frame(MESSAGE_BYTES_MAX) => match frame {
-                Err(error) if error.kind() == io::ErrorKind::InvalidData =>
-                    Err(Failure::protocol(error.to_string())),
-                frame => Ok(frame?),
-            },
+            () = idled(silence) => Err(Failure::Session(Report::new(
+                SqlState::IDLE_IN_TRANSACTION_TIMEOUT,
+                "terminating connection due to idle-in-transaction timeout",
+            ))),
+            frame = self.wire.frame(self.message_bytes_max) => received(frame),
         }
     }
 
@@ -223,7 +234,7 @@ impl Connection {
     }
 
     async fn simple(&mut self, statement: &Statement) -> Result<(), Failure> {
-        self.interrupts.begin();
+        self.interrupts.begin(self.session.statement_timeout());
         match self.execute(statement, Vec::new()).await? {
             Outcome::Empty => self.wire.put(&EmptyQueryResponse::new())?,
             Outcome::Done(tag) => {
@@ -236,6 +247,9 @@ impl Connection {
                 self.wire.put(&CommandComplete::new(tag))?;
             }
             Outcome::Rows { schema, rows, verb } => {
+                if verb == ENDLESS {
+                    self.interrupts.lift();
+                }
                 self.wire.put(&types::describe(&schema, &[Format::Text])?)?;
                 let mut rows = Rows::new(rows, verb, vec![Format::Text; schema.fields().len()]);
                 let zone = self.zone();
@@ -291,7 +305,12 @@ impl Connection {
         let mut data = Vec::new();
         let mut too_long = false;
         loop {
-            let Some(frame) = self.next_frame().await? else {
+            let frame = tokio::select! {
+                biased;
+                failure = self.interrupts.raised() => return Err(failure),
+                frame = self.wire.frame(self.message_bytes_max) => received(frame)?,
+            };
+            let Some(frame) = frame else {
                 return Err(Failure::protocol("the connection ended in a COPY".to_owned()));
             };
             match Request::decode(frame)? {
@@ -348,6 +367,28 @@ impl Connection {
             Transaction::Failed => TransactionStatus::Error,
         };
         self.wire.put(&ReadyForQuery::new(status))
+    }
+}
+
+fn too_long() -> Report {
+    Report::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "a statement may have 16 MB, this one has more")
+        .hint("COPY takes many rows; large values go into parameters.")
+}
+
+fn received(frame: io::Result<Option<Frame>>) -> Result<Option<Frame>, Failure> {
+    match frame {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            Err(Failure::protocol(error.to_string()))
+        }
+        frame => Ok(frame?),
+    }
+}
+
+/// Waits so long; None: for ever.
+async fn idled(silence: Option<Duration>) {
+    match silence {
+        Some(silence) => tokio::time::sleep(silence).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -186,7 +186,8 @@ mod tests {
     use super::*;
 
     fn decode(kind: u8, body: &'static [u8]) -> Result<Request, Report> {
-        Request::decode(Frame { kind, body: Bytes::from_static(body) })
+        let body = Bytes::from_static(body);
+        Request::decode(Frame { kind, body, passed_over: false })
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod client;
 mod connection;
 mod decode;
 mod encode;
+mod endpoint;
 mod failure;
 mod frontend;
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::connection::{Connection, Interrupts, Keys};
 use crate::session::SharedDatabase;
 use crate::startup;
 use crate::tls::Certificate;
+use crate::wire::{MESSAGE_BYTES_MAX, MESSAGE_BYTES_MIN};
 
 /// How long a client may take until it has authenticated.
 const STARTUP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,13 +31,16 @@ pub struct Config {
     pub tls: Option<Arc<Certificate>>,
     /// The most sessions at a time.
     pub connections_max: usize,
+    /// The longest message that a client may send once it is in, bytes.
+    pub message_bytes_max: usize,
     /// Who has failed to log in.
     pub attempts: Arc<Attempts>,
 }
 
 impl Default for Config {
     fn default() -> Config {
-        Config { tls: None, connections_max: 1_000, attempts: Arc::default() }
+        let message_bytes_max = MESSAGE_BYTES_MAX;
+        Config { tls: None, connections_max: 1_000, message_bytes_max, attempts: Arc::default() }
     }
 }
 
@@ -46,6 +50,7 @@ pub(crate) struct Shared {
     pub(crate) tls: Option<Arc<Certificate>>,
     pub(crate) keys: Arc<Keys>,
     pub(crate) sessions: Arc<Semaphore>,
+    pub(crate) message_bytes_max: usize,
     pub(crate) attempts: Arc<Attempts>,
 }
 
@@ -62,6 +67,7 @@ pub async fn serve(
         tls: config.tls,
         keys: Arc::new(Keys::default()),
         sessions: Arc::new(Semaphore::new(config.connections_max.min(Semaphore::MAX_PERMITS))),
+        message_bytes_max: config.message_bytes_max.clamp(MESSAGE_BYTES_MIN, MESSAGE_BYTES_MAX),
         attempts: config.attempts,
     });
     let startups = Arc::new(Startups::default());
@@ -128,7 +134,8 @@ async fn attend(
     drop(place);
     let ended = match result {
         Ok(Some(started)) => {
-            let interrupts = Interrupts::new(started.key.cancelled(), shutdown);
+            let settling = started.session.settling();
+            let interrupts = Interrupts::new(started.key.cancelled(), shutdown, settling);
             Connection::new(started, interrupts).run().await
         }
         Ok(None) => Ok(()),

@@ -17,6 +17,10 @@ use ring::{digest, hmac, pbkdf2};
 
 /// The name of the method, on the wire and in stored verifiers.
 pub(crate) const METHOD: &str = "SCRAM-SHA-256";
+/// Its name on the wire where the login is bound to the certificate.
+pub(crate) const METHOD_BOUND: &str = "SCRAM-SHA-256-PLUS";
+/// How a login is bound, as the client says it.
+const BOUND: &str = "p=tls-server-end-point";
 /// How often a password is hashed, as PostgreSQL does it.
 const ITERATIONS: NonZeroU32 = NonZeroU32::new(4096).expect("not zero");
 /// More than anybody says; who checks a password itself has to do them all.
@@ -131,11 +135,22 @@ pub(crate) enum Refused {
     Wrong,
 }
 
+/// Whether a login is bound to the server's certificate.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Binding<'a> {
+    /// The connection has nothing to bind it to.
+    NotOffered,
+    /// The client did not want it.
+    Declined,
+    /// To this, see [`crate::endpoint`].
+    To(&'a [u8]),
+}
+
 /// The exchange after the client's first message.
 pub(crate) struct Exchange {
     verifier: Verifier,
-    /// What the client said of channel binding, which its last message repeats.
-    header: String,
+    /// What the client said of channel binding and what it is bound to, which its last message repeats.
+    bound: Vec<u8>,
     nonce: String,
     /// Both first messages, as they are signed.
     signed: String,
@@ -147,9 +162,10 @@ impl Exchange {
         verifier: Verifier,
         first: &[u8],
         server_nonce: &str,
+        binding: Binding<'_>,
     ) -> Result<(Exchange, String), Refused> {
         let first = std::str::from_utf8(first).map_err(|_| Refused::Malformed)?;
-        let (header, bare) = split_header(first).ok_or(Refused::Malformed)?;
+        let (header, bare) = split_header(first, binding).ok_or(Refused::Malformed)?;
         let mut attributes = bare.split(',');
         let named = attributes.next().is_some_and(|name| name.starts_with("n="));
         let client_nonce = attributes.next().and_then(|nonce| nonce.strip_prefix("r="));
@@ -161,7 +177,11 @@ impl Exchange {
         let salt = STANDARD.encode(&verifier.salt);
         let reply = format!("r={nonce},s={salt},i={}", verifier.iterations);
         let signed = format!("{bare},{reply}");
-        Ok((Exchange { verifier, header: header.to_owned(), nonce, signed }, reply))
+        let mut bound = header.as_bytes().to_vec();
+        if let Binding::To(endpoint) = binding {
+            bound.extend_from_slice(endpoint);
+        }
+        Ok((Exchange { verifier, bound, nonce, signed }, reply))
     }
 
     /// Takes the client's last message; gives the server's, which proves that it knows the verifier.
@@ -171,7 +191,7 @@ impl Exchange {
         let mut attributes = unproven.split(',');
         let binding = attributes.next().and_then(|binding| binding.strip_prefix("c="));
         let nonce = attributes.next().and_then(|nonce| nonce.strip_prefix("r="));
-        if binding != Some(STANDARD.encode(&self.header).as_str()) || nonce != Some(&self.nonce) {
+        if binding != Some(STANDARD.encode(&self.bound).as_str()) || nonce != Some(&self.nonce) {
             return Err(Refused::Malformed);
         }
         let proof = STANDARD.decode(proof).map_err(|_| Refused::Malformed)?;
@@ -188,11 +208,17 @@ impl Exchange {
     }
 }
 
-/// The header on channel binding, which is not offered, and what follows it.
-fn split_header(first: &str) -> Option<(&str, &str)> {
-    let (binding, rest) = first.split_once(',')?;
+/// The header on channel binding and what follows it. A client that could bind its login and believes that
+/// the server cannot, though it can, talks to somebody in between.
+fn split_header<'a>(first: &'a str, binding: Binding<'_>) -> Option<(&'a str, &'a str)> {
+    let (said, rest) = first.split_once(',')?;
     let (authorized, bare) = rest.split_once(',')?;
-    let known = matches!(binding, "n" | "y") && (authorized.is_empty());
+    let fits = match binding {
+        Binding::NotOffered => matches!(said, "n" | "y"),
+        Binding::Declined => said == "n",
+        Binding::To(_) => said == BOUND,
+    };
+    let known = fits && authorized.is_empty();
     known.then(|| (&first[..first.len() - bare.len()], bare))
 }
 
@@ -239,7 +265,8 @@ mod tests {
         let verifier = Verifier::salted("pencil", salt, ITERATIONS);
         let first = b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO";
         let nonce = "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
-        let (exchange, reply) = Exchange::begin(verifier, first, nonce).unwrap();
+        let (exchange, reply) =
+            Exchange::begin(verifier, first, nonce, Binding::NotOffered).unwrap();
         assert_eq!(
             reply,
             "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
@@ -279,9 +306,34 @@ mod tests {
     }
 
     #[test]
+    fn a_login_is_bound_to_the_certificate_that_the_client_has_seen() {
+        let verifier = Verifier::of("x").unwrap();
+        let begin = |first: &str, binding| {
+            Exchange::begin(verifier.clone(), first.as_bytes(), "n", binding)
+        };
+        let (bound, unbound) = ("p=tls-server-end-point,,n=u,r=abc", "n,,n=u,r=abc");
+        assert!(begin(bound, Binding::Declined).is_err());
+        assert!(begin(unbound, Binding::To(b"seen")).is_err());
+        // Somebody in between has taken the method away that binds.
+        assert!(begin("y,,n=u,r=abc", Binding::Declined).is_err());
+        let finish = |seen: &str| {
+            let (exchange, _) = begin(bound, Binding::To(b"seen")).unwrap();
+            let header = STANDARD.encode(format!("p=tls-server-end-point,,{seen}"));
+            let proof = STANDARD.encode([0; KEY_BYTES]);
+            exchange.finish(format!("c={header},r=abcn,p={proof}").as_bytes())
+        };
+        assert_eq!(finish("seen"), Err(Refused::Wrong));
+        assert_eq!(finish("other"), Err(Refused::Malformed));
+        assert_eq!(finish(""), Err(Refused::Malformed));
+    }
+
+    #[test]
     fn messages_that_are_cut_or_bound_to_a_channel_are_malformed() {
         let verifier = Verifier::of("x").unwrap();
-        let begin = |first: &str| Exchange::begin(verifier.clone(), first.as_bytes(), "n").err();
+        let start = |first: &str| {
+            Exchange::begin(verifier.clone(), first.as_bytes(), "n", Binding::NotOffered)
+        };
+        let begin = |first: &str| start(first).err();
         let first = "n,,n=u,r=abc";
         assert_eq!(begin(first), None);
         for end in 0..first.len() - 3 {
@@ -289,7 +341,7 @@ mod tests {
         }
         assert_eq!(begin("p=tls-server-end-point,,n=u,r=abc"), Some(Refused::Malformed));
         let finish = |last: &str| {
-            let (exchange, _) = Exchange::begin(verifier.clone(), first.as_bytes(), "n").unwrap();
+            let (exchange, _) = start(first).unwrap();
             exchange.finish(last.as_bytes())
         };
         for last in ["", "c=biws", "c=biws,r=abcn", "c=biws,r=abc,p=", "c=eSws,r=abcn,p=AA=="] {

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use async_trait::async_trait;
@@ -55,6 +57,9 @@ pub enum Outcome {
         verb: &'static str,
     },
 }
+
+/// The verb of rows that go on until the client has enough.
+pub const ENDLESS: &str = "SUBSCRIBE";
 
 /// Where the transaction of a session stands, as ReadyForQuery tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +122,23 @@ pub trait Session: Send {
     /// none. Is called once.
     fn news(&mut self) -> Option<UnboundedReceiver<Report>> {
         None
+    }
+
+    /// How long the statement that begins now may take; None: as long as it wants. What is [`ENDLESS`]
+    /// may take longer once it has begun.
+    fn statement_timeout(&self) -> Option<Duration> {
+        None
+    }
+
+    /// How long the client may be silent in a transaction; None: as long as it wants.
+    fn idle_timeout(&self) -> Option<Duration> {
+        None
+    }
+
+    /// True while the statement under way cannot be ended any more, as what it does happens now: who
+    /// cancels it gets its outcome. Is called once.
+    fn settling(&self) -> Arc<AtomicBool> {
+        Arc::default()
     }
 
     /// Where the transaction stands.

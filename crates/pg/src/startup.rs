@@ -13,6 +13,7 @@ use millrace_types::{Report, SqlState};
 use pgwire::messages::ProtocolVersion;
 use pgwire::messages::startup as message;
 use pgwire::tokio::server::MaybeTls;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -21,7 +22,7 @@ use crate::failure::Failure;
 use crate::frontend::Body;
 use crate::listener::Shared;
 use crate::report::{self, Severity};
-use crate::scram::{self, Exchange, Refused, Verifier};
+use crate::scram::{self, Binding, Exchange, Refused, Verifier};
 use crate::session::{Authentication, Login, Session};
 use crate::wire::Wire;
 
@@ -44,6 +45,8 @@ pub(crate) struct Started {
     pub(crate) key: Key,
     /// Its place among the sessions.
     pub(crate) permit: OwnedSemaphorePermit,
+    /// The longest message that it may send.
+    pub(crate) message_bytes_max: usize,
 }
 
 /// A client that has shown who it is.
@@ -79,7 +82,8 @@ pub(crate) async fn start(
     match opened {
         Ok((session, login, version, permit)) => {
             let key = shared.keys.register(peer, version);
-            Ok(Some(Started { wire, session, login, key, permit }))
+            let message_bytes_max = shared.message_bytes_max;
+            Ok(Some(Started { wire, session, login, key, permit, message_bytes_max }))
         }
         Err(Failure::Connection(error)) => Err(error),
         Err(Failure::Session(report) | Failure::Statement(report)) => {
@@ -93,6 +97,7 @@ pub(crate) async fn start(
 /// Settles encryption; gives the startup packet, or None after a cancel request.
 async fn negotiate(stream: TcpStream, shared: &Shared) -> io::Result<Option<(Wire, Bytes)>> {
     stream.set_nodelay(true)?;
+    SockRef::from(&stream).set_tcp_keepalive(&keepalive())?;
     let mut first = [0];
     let direct = stream.peek(&mut first).await? == 1 && first[0] == TLS_HANDSHAKE;
     let mut wire = Wire::new(MaybeTls::Plain(stream));
@@ -126,6 +131,12 @@ async fn negotiate(stream: TcpStream, shared: &Shared) -> io::Result<Option<(Wir
     }
 }
 
+/// A client whose machine is gone says nothing: after two minutes its session and its locks end.
+fn keepalive() -> TcpKeepalive {
+    let (idle, between) = (Duration::from_secs(60), Duration::from_secs(10));
+    TcpKeepalive::new().with_time(idle).with_interval(between).with_retries(6)
+}
+
 async fn encrypt(wire: Wire, shared: &Shared, direct: bool) -> io::Result<Wire> {
     let refused = |reason: &str| io::Error::new(io::ErrorKind::InvalidData, reason.to_owned());
     let tls = shared.tls.as_ref().ok_or_else(|| refused("TLS is not configured"))?;
@@ -133,11 +144,11 @@ async fn encrypt(wire: Wire, shared: &Shared, direct: bool) -> io::Result<Wire> 
     let Some(MaybeTls::Plain(stream)) = wire.into_stream() else {
         return Err(refused("received unencrypted data after SSL request"));
     };
-    let stream = acceptor.accept(stream).await?;
+    let stream = acceptor.tls.accept(stream).await?;
     if direct && stream.get_ref().1.alpn_protocol() != Some(ALPN) {
         return Err(refused("direct TLS connection without ALPN"));
     }
-    Ok(Wire::new(MaybeTls::Tls(Box::new(stream))))
+    Ok(Wire::new(MaybeTls::Tls(Box::new(stream))).with_endpoint(acceptor.endpoint))
 }
 
 /// Reads the startup packet and has the client prove who it is.
@@ -255,16 +266,26 @@ fn login(mut options: Vec<(String, String)>, peer: SocketAddr) -> Result<Login, 
 
 /// SCRAM-SHA-256: true if the client knows the password; of a name that is not `known` nobody does.
 async fn scram(wire: &mut Wire, verifier: Verifier, known: bool) -> Result<bool, Failure> {
-    wire.put(&message::Authentication::SASL(vec![scram::METHOD.to_owned()]))?;
+    let endpoint = wire.endpoint();
+    let bound = endpoint.as_ref().map(|_| scram::METHOD_BOUND.to_owned());
+    let methods = bound.into_iter().chain([scram::METHOD.to_owned()]).collect();
+    wire.put(&message::Authentication::SASL(methods))?;
     let mut first = Body(answer(wire).await?);
     let method = first.text().map_err(Failure::Session)?;
-    if method != scram::METHOD {
-        return Err(Failure::protocol("client selected an invalid SASL authentication mechanism"));
-    }
+    let binding = match (method.as_str(), endpoint.as_deref()) {
+        (scram::METHOD_BOUND, Some(endpoint)) => Binding::To(endpoint),
+        (scram::METHOD, Some(_)) => Binding::Declined,
+        (scram::METHOD, None) => Binding::NotOffered,
+        _ => {
+            let message = "client selected an invalid SASL authentication mechanism";
+            return Err(Failure::protocol(message));
+        }
+    };
     let first = first.value().map_err(Failure::Session)?.unwrap_or_default();
     let malformed = || Failure::protocol("malformed SCRAM message");
     let nonce = scram::nonce().map_err(io::Error::other)?;
-    let (exchange, reply) = Exchange::begin(verifier, &first, &nonce).map_err(|_| malformed())?;
+    let (exchange, reply) =
+        Exchange::begin(verifier, &first, &nonce, binding).map_err(|_| malformed())?;
     wire.put(&message::Authentication::SASLContinue(reply.into_bytes().into()))?;
     let last = answer(wire).await?;
     match exchange.finish(&last) {

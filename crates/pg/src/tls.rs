@@ -10,6 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::{self, ServerConfig, crypto};
 
+use crate::endpoint::endpoint;
 use crate::startup::ALPN;
 
 /// The files of a certificate, PEM.
@@ -31,10 +32,18 @@ pub struct TlsError {
     pub reason: String,
 }
 
+/// What a connection is encrypted with.
+#[derive(Clone)]
+pub(crate) struct Acceptor {
+    pub(crate) tls: TlsAcceptor,
+    /// What a login over it can be bound to.
+    pub(crate) endpoint: Option<Arc<[u8]>>,
+}
+
 /// A certificate in use.
 pub struct Certificate {
     files: Tls,
-    acceptor: RwLock<TlsAcceptor>,
+    acceptor: RwLock<Acceptor>,
 }
 
 impl std::fmt::Debug for Certificate {
@@ -63,12 +72,12 @@ impl Certificate {
         Ok(())
     }
 
-    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+    pub(crate) fn acceptor(&self) -> Acceptor {
         self.acceptor.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-fn acceptor(tls: &Tls) -> Result<TlsAcceptor, TlsError> {
+fn acceptor(tls: &Tls) -> Result<Acceptor, TlsError> {
     let failed = |path: &Path, reason: String| TlsError { path: path.to_owned(), reason };
     let read = |path: &Path| {
         std::fs::read(path).map_err(|error: io::Error| failed(path, error.to_string()))
@@ -82,6 +91,7 @@ fn acceptor(tls: &Tls) -> Result<TlsAcceptor, TlsError> {
     let key = rustls_pemfile::private_key(&mut read(&tls.key)?.as_slice())
         .map_err(|error| failed(&tls.key, error.to_string()))?
         .ok_or_else(|| failed(&tls.key, "no private key in it".into()))?;
+    let endpoint = chain.first().and_then(|own| endpoint(own)).map(Arc::from);
     let refused = |error: rustls::Error| failed(&tls.certificate, error.to_string());
     let mut config =
         ServerConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
@@ -91,5 +101,5 @@ fn acceptor(tls: &Tls) -> Result<TlsAcceptor, TlsError> {
             .with_single_cert(chain, key)
             .map_err(refused)?;
     config.alpn_protocols = vec![ALPN.to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok(Acceptor { tls: TlsAcceptor::from(Arc::new(config)), endpoint })
 }

@@ -2,10 +2,11 @@
 //!
 //! Invariants: 1. what is in the outgoing buffer is whole messages, so a statement can be abandoned
 //! between any two of its rows; 2. memory for an incoming message grows with the bytes that came,
-//! not with the length it claims; 3. reading and flushing can be dropped half way and lose nothing.
+//! not with the length it claims, and of a statement that is too long nothing is kept; 3. reading and flushing can be dropped half way and lose nothing.
 
 use std::io;
 use std::mem;
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 use pgwire::messages::Message;
@@ -14,8 +15,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Outgoing bytes beyond which rows wait for the client.
 pub(crate) const FLUSH_BYTES: usize = 64 << 10;
-/// The longest message that a client may send once it is in.
+/// The longest message that a client may ever send once it is in.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 256 << 20;
+/// What it may send whatever the memory is.
+pub(crate) const MESSAGE_BYTES_MIN: usize = 20 << 20;
+/// The longest query string; the parser takes no more either.
+const STATEMENT_BYTES_MAX: usize = (16 << 20) + (64 << 10);
 /// Bytes of further messages read ahead while a statement runs.
 const READ_AHEAD_BYTES: usize = 64 << 10;
 
@@ -24,6 +29,8 @@ const READ_AHEAD_BYTES: usize = 64 << 10;
 pub(crate) struct Frame {
     pub(crate) kind: u8,
     pub(crate) body: Bytes,
+    /// It was a statement that is too long, which is not in the body.
+    pub(crate) passed_over: bool,
 }
 
 /// The stream with its buffers.
@@ -31,11 +38,26 @@ pub(crate) struct Wire {
     stream: MaybeTls,
     incoming: BytesMut,
     outgoing: BytesMut,
+    /// The type of a message that is passed over, and its bytes that have not come yet.
+    passing: Option<(u8, usize)>,
+    /// What a login can be bound to, if it is encrypted.
+    endpoint: Option<Arc<[u8]>>,
 }
 
 impl Wire {
     pub(crate) fn new(stream: MaybeTls) -> Wire {
-        Wire { stream, incoming: BytesMut::new(), outgoing: BytesMut::new() }
+        let (incoming, outgoing) = Default::default();
+        Wire { stream, incoming, outgoing, passing: None, endpoint: None }
+    }
+
+    /// The same, encrypted by a server with such an end point.
+    pub(crate) fn with_endpoint(self, endpoint: Option<Arc<[u8]>>) -> Wire {
+        Wire { endpoint, ..self }
+    }
+
+    /// What a login can be bound to.
+    pub(crate) fn endpoint(&self) -> Option<Arc<[u8]>> {
+        self.endpoint.clone()
     }
 
     /// The bare stream, for a change to TLS; None if the client has sent more than it may before.
@@ -50,12 +72,21 @@ impl Wire {
 
     /// The next message after startup; None at the end of the stream.
     pub(crate) async fn frame(&mut self, bytes_max: usize) -> io::Result<Option<Frame>> {
+        if self.passing.is_some() {
+            return self.pass_over().await;
+        }
         if !self.fill(5).await? {
             return Ok(None);
         }
         let length = usize::try_from((&self.incoming[1..5]).get_u32()).unwrap_or(usize::MAX);
         if !(4..=bytes_max).contains(&length) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "invalid message length"));
+        }
+        let kind = self.incoming[0];
+        if matches!(kind, b'Q' | b'P') && length > STATEMENT_BYTES_MAX {
+            self.incoming.advance(5);
+            self.passing = Some((kind, length - 4));
+            return self.pass_over().await;
         }
         if !self.fill(length + 1).await? {
             return Ok(None);
@@ -65,9 +96,24 @@ impl Wire {
             // One long message must not hold its memory for the life of the connection.
             self.incoming = BytesMut::new();
         }
-        let kind = frame[0];
         frame.advance(5);
-        Ok(Some(Frame { kind, body: frame.freeze() }))
+        Ok(Some(Frame { kind, body: frame.freeze(), passed_over: false }))
+    }
+
+    /// Reads to the end of a message of which nothing is kept.
+    async fn pass_over(&mut self) -> io::Result<Option<Frame>> {
+        while let Some((kind, left)) = self.passing {
+            let come = left.min(self.incoming.len());
+            self.incoming.advance(come);
+            self.passing = (come < left).then_some((kind, left - come));
+            if come == left {
+                return Ok(Some(Frame { kind, body: Bytes::new(), passed_over: true }));
+            }
+            if !self.read().await? {
+                break;
+            }
+        }
+        Ok(None)
     }
 
     /// The next message before startup is over: it has a length but no type.

@@ -16,6 +16,8 @@ pub mod log;
 pub mod memory;
 pub mod metrics;
 pub mod offline;
+pub mod private;
+pub mod queries;
 pub mod serve;
 pub mod serving;
 pub mod session;

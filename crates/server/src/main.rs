@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use millrace_server::config::{self, Options};
 use millrace_server::error::ServerError;
-use millrace_server::{demo, http, offline, serve};
+use millrace_server::{demo, http, offline, private, serve};
 use millrace_types::STACK_BYTES;
 
 /// A streaming SQL database: Kafka in, materialized views kept up to date, Postgres clients out.
@@ -49,6 +49,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    private::create_for_owner();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {

@@ -152,6 +152,7 @@ fn memory_kinds(page: &mut Page, shared: &Shared, board: &Board) {
     let cache = float(shared.store.counters().cache_bytes);
     let kinds = [
         ("resident", size(memory::resident())),
+        ("statements", size(shared.queries.memory().0)),
         ("state", size(state)),
         ("content", size(content)),
         ("cache", cache),

@@ -1,10 +1,8 @@
 //! `millrace serve`: opens the data directory, recovers, listens, and ends on SIGTERM or Ctrl-C.
 
-use std::fs::Permissions;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -20,15 +18,22 @@ use crate::clock::Clock;
 use crate::config::{Config, Options, StoreKind};
 use crate::coordinator::{Coordinator, Message, load_catalog, logged_now, login_nonce};
 use crate::error::ServerError;
+use crate::queries::Queries;
 use crate::session::Sessions;
-use crate::shared::Shared;
-use crate::{http, log, memory, stops};
+use crate::shared::{Opened, Shared};
+use crate::{http, log, memory, private, stops};
 
 /// How long clients may take to finish when the server ends.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Arenas of malloc at least: workers are not the only threads.
 const ARENAS_MIN: usize = 2;
+/// One message of a client has at most such a part of the memory limit.
+const MESSAGE_PARTS: usize = 4;
+/// One call of a function gives at most such a part of the memory limit.
+const RESULT_PARTS: usize = 8;
+/// Threads of statements at least: one that keeps its thread for long must not keep all others waiting.
+const STATEMENT_THREADS_MIN: usize = 4;
 
 /// Runs the server until it is told to end.
 ///
@@ -48,6 +53,8 @@ pub struct Server {
     /// What sessions see.
     pub shared: Arc<Shared>,
     runtime: tokio::runtime::Runtime,
+    /// Where statements calculate.
+    statements: tokio::runtime::Runtime,
     coordinator: std::thread::JoinHandle<Result<(), ServerError>>,
     stop: watch::Sender<bool>,
     listener: tokio::task::JoinHandle<()>,
@@ -59,12 +66,8 @@ pub struct Server {
 /// A locked, damaged or newer data directory, an address in use, TLS files that cannot be read.
 pub fn start(config: Config) -> Result<Server, ServerError> {
     end_on_panic(config.data_dir.clone());
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(config.workers.max(2))
-        .thread_stack_size(STACK_BYTES)
-        .enable_all()
-        .build()
-        .map_err(ServerError::Thread)?;
+    let runtime = threads("session", config.workers.max(2))?;
+    let statements = threads("statement", config.workers.max(STATEMENT_THREADS_MIN))?;
     let bind = |address| ServerError::listen(address);
     let listener =
         runtime.block_on(TcpListener::bind(config.listen)).map_err(bind(config.listen))?;
@@ -77,14 +80,20 @@ pub fn start(config: Config) -> Result<Server, ServerError> {
         StoreKind::Sled => MetaKind::Sled,
     };
     let store = Store::open(&config.data_dir, kind)?;
-    keep_private(&config.data_dir);
+    if let Err(error) = private::keep(&config.data_dir) {
+        tracing::warn!(%error, "others may be able to read the data directory");
+    }
     store.set_cache_bytes((config.memory_limit / 16).clamp(8 << 20, 256 << 20));
     let clock = Clock::start(logged_now(&store)?);
     let catalog = load_catalog(&store)?;
     let guard = Guard::new(&config, login_nonce(&store)?)?;
     guard.check_open(&config, &catalog)?;
     let (inbox, messages) = crossbeam_channel::unbounded();
-    let shared = Arc::new(Shared::new(config.clone(), store, clock, catalog, guard, inbox));
+    let queries = Queries::new(statements.handle().clone(), config.memory_limit);
+    let queries = queries.map_err(|error| ServerError::Report(millrace_pg::report_of(&error)))?;
+    millrace_sql::bound_results(config.memory_limit / RESULT_PARTS);
+    let opened = Opened { store, clock, catalog };
+    let shared = Arc::new(Shared::new(config.clone(), opened, guard, queries, inbox));
     let coordinator = Coordinator::start(shared.clone(), messages)?;
     let coordinator = std::thread::Builder::new()
         .name("coordinator".into())
@@ -97,14 +106,27 @@ pub fn start(config: Config) -> Result<Server, ServerError> {
     let wire = millrace_pg::Config {
         tls: shared.guard.certificate.clone(),
         connections_max: config.max_connections,
+        message_bytes_max: config.memory_limit / MESSAGE_PARTS,
         attempts: shared.guard.attempts.clone(),
     };
     if let Some(page) = page {
         tracing::info!(address = %page.local_addr()?, "serving HTTP");
         runtime.spawn(http::serve(page, shared.clone(), stopped.clone()));
     }
+    runtime.spawn(shared.queries.clone().attend());
     let listener = runtime.spawn(millrace_pg::serve(listener, database, wire, stopped));
-    Ok(Server { address, shared, runtime, coordinator, stop, listener })
+    Ok(Server { address, shared, runtime, statements, coordinator, stop, listener })
+}
+
+/// Threads for sessions or their statements, whose plans are walked by recursion.
+fn threads(name: &str, count: usize) -> Result<tokio::runtime::Runtime, ServerError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(count)
+        .thread_name(name)
+        .thread_stack_size(STACK_BYTES)
+        .enable_all()
+        .build()
+        .map_err(ServerError::Thread)
 }
 
 impl Server {
@@ -134,6 +156,7 @@ impl Server {
         let listener = self.listener;
         drop(self.runtime.block_on(async { tokio::time::timeout(GRACE, listener).await }));
         self.runtime.shutdown_timeout(GRACE);
+        self.statements.shutdown_timeout(GRACE);
         match self.coordinator.join() {
             Ok(result) => result.and_then(|()| Ok(stops::forget(&self.shared.config.data_dir)?)),
             Err(_) => Err(ServerError::CommitterGone),
@@ -144,13 +167,6 @@ impl Server {
 impl ServerError {
     fn listen(address: SocketAddr) -> impl FnOnce(std::io::Error) -> ServerError {
         move |error| ServerError::Listen { address, error }
-    }
-}
-
-/// Secrets and what proves passwords are in the directory: it is for its owner alone.
-fn keep_private(data_dir: &Path) {
-    if let Err(error) = std::fs::set_permissions(data_dir, Permissions::from_mode(0o700)) {
-        tracing::warn!(%error, "others may be able to read the data directory");
     }
 }
 

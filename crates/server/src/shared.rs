@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::coordinator::Message;
 use crate::metrics::Durations;
+use crate::queries::Queries;
 
 /// The tables that a running view is read from.
 #[derive(Clone)]
@@ -384,6 +385,8 @@ pub struct Shared {
     pub inbox: Sender<Message>,
     /// The sessions.
     pub connections: Connections,
+    /// What their statements calculate.
+    pub queries: Arc<Queries>,
     /// The last epoch with an acknowledged change of a table.
     pub changed_at: AtomicU64,
     /// Who may come in.
@@ -395,16 +398,26 @@ pub struct Shared {
     next_row: Mutex<i64>,
 }
 
+/// What a data directory gives when it is opened.
+pub struct Opened {
+    /// Its data.
+    pub store: Arc<Store>,
+    /// The clock, which goes on where it was.
+    pub clock: Clock,
+    /// Its catalog.
+    pub catalog: Catalog,
+}
+
 impl Shared {
     /// Puts the parts together.
     pub fn new(
         config: Config,
-        store: Arc<Store>,
-        clock: Clock,
-        catalog: Catalog,
+        opened: Opened,
         guard: Guard,
+        queries: Arc<Queries>,
         inbox: Sender<Message>,
     ) -> Shared {
+        let Opened { store, clock, catalog } = opened;
         Shared {
             config,
             store,
@@ -413,6 +426,7 @@ impl Shared {
             changes: watch::Sender::new(0),
             inbox,
             connections: Connections::default(),
+            queries,
             guard,
             changed_at: AtomicU64::default(),
             catalog: RwLock::new(Arc::new(catalog)),

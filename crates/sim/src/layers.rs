@@ -35,6 +35,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("tokio", &["sql", "pg", "server", "sim"]),
     ("axum", &["server"]),
     ("clap", &["server", "sim"]),
+    ("socket2", &["pg"]),
 ];
 
 /// Names that say nothing; a crate or module with one of them has no idea of its own.

@@ -39,6 +39,8 @@ mod jobs;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]
+mod load;
+#[cfg(test)]
 mod oracle;
 #[cfg(test)]
 mod short;

@@ -218,6 +218,15 @@ impl Server {
         connect(address).await.expect("the server answers")
     }
 
+    /// The number of the running process.
+    ///
+    /// # Panics
+    /// If none runs.
+    pub fn process_id(&self) -> u32 {
+        let id = self.process.as_ref().and_then(|process| process.child.id());
+        id.expect("a process runs")
+    }
+
     /// Ends the process with SIGKILL, as a crash would.
     ///
     /// # Panics
@@ -253,8 +262,7 @@ impl Server {
     /// # Panics
     /// If none runs.
     pub async fn hang_up(&self) {
-        let id = self.process.as_ref().and_then(|process| process.child.id());
-        let id = id.expect("a process to signal").to_string();
+        let id = self.process_id().to_string();
         let sent = Command::new("kill").args(["-HUP", &id]).status().await;
         assert!(sent.is_ok_and(|status| status.success()), "SIGHUP is sent");
     }

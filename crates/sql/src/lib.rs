@@ -25,6 +25,7 @@ mod shared_parts;
 pub mod stream;
 mod text;
 mod typenames;
+mod watch;
 mod windows;
 
 pub use binder::{
@@ -39,7 +40,8 @@ pub use catalog::{
     encode_acl, is_confidential,
 };
 pub use datafusion::sql::sqlparser;
-pub use functions::rows_as_json;
+pub use functions::{bound_results, rows_as_json};
 pub use names::{CHANGED, SYSTEM_SCHEMA};
 pub use parser::{masked, parse, split};
 pub use session::{Settings, session_state};
+pub use watch::{Watch, watched};

@@ -152,6 +152,8 @@ states! {
     RESERVED_NAME = "42939";
     /// No room on the disk.
     DISK_FULL = "53100";
+    /// The client was silent in a transaction for too long.
+    IDLE_IN_TRANSACTION_TIMEOUT = "25P03";
     /// The memory budget does not allow it.
     OUT_OF_MEMORY = "53200";
     /// Too many connections.

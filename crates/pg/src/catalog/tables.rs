@@ -106,6 +106,10 @@ const PG_CATALOG: &[(&str, &str)] = &[
             NULL :: text AS datcollversion, {none} AS datacl",
     ),
     (
+        "pg_db_role_setting",
+        "SELECT 0 :: int AS setdatabase, 0 :: int AS setrole, {none} AS setconfig WHERE false",
+    ),
+    (
         "pg_roles",
         "SELECT name AS rolname, superuser AS rolsuper, inherits AS rolinherit,
             creates_roles OR superuser AS rolcreaterole, superuser AS rolcreatedb,

@@ -101,7 +101,7 @@ impl Connection {
 
     async fn prepare(&mut self, statement: Statement, oids: &[u32]) -> Result<Prepared, Failure> {
         let hints: Vec<Option<DataType>> = oids.iter().map(|oid| types::hint(*oid)).collect();
-        self.interrupts.begin();
+        self.interrupts.begin(self.session.statement_timeout());
         let known = tokio::select! {
             biased;
             failure = self.interrupts.raised() => return Err(failure),
@@ -182,7 +182,7 @@ impl Connection {
         portal: &mut Portal,
         limit: Option<usize>,
     ) -> Result<(), Failure> {
-        self.interrupts.begin();
+        self.interrupts.begin(self.session.statement_timeout());
         let mut rows = match std::mem::replace(&mut portal.state, State::Finished) {
             State::Rows(rows) => rows,
             State::Bound(values) => match self.begin(&portal.bound, values).await? {
@@ -194,6 +194,9 @@ impl Connection {
                 return Err(Report::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message).into());
             }
         };
+        if rows.is_endless() {
+            self.interrupts.lift();
+        }
         let zone = self.zone();
         let sent = rows.send(&mut self.wire, &mut self.interrupts, &zone, limit).await?;
         self.notices(portal.bound.offset())?;

@@ -1,8 +1,13 @@
-//! What breaks into a running statement: a cancel request, or the end of the server.
+//! What breaks into a running statement: a cancel request, its timeout, or the end of the server.
+//!
+//! Invariants: 1. while a statement settles, neither a cancel request nor the timeout ends it: the client
+//! is told what has happened ([`Session::settling`](crate::session::Session::settling)).
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use millrace_types::{Report, SqlState};
@@ -10,6 +15,7 @@ use pgwire::api::{ClientInfo, DefaultClient, PidSecretKeyGenerator, RandomPidSec
 use pgwire::messages::ProtocolVersion;
 use pgwire::messages::startup::{BackendKeyData, SecretKey};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 use crate::failure::Failure;
 use crate::listener::ended;
@@ -76,28 +82,56 @@ impl Drop for Key {
 pub(crate) struct Interrupts {
     cancelled: watch::Receiver<u64>,
     shutdown: watch::Receiver<bool>,
+    /// When the statement under way has taken too long.
+    deadline: Option<Instant>,
+    /// The statement under way cannot be ended.
+    settling: Arc<AtomicBool>,
 }
 
 impl Interrupts {
     pub(crate) fn new(
         cancelled: watch::Receiver<u64>,
         shutdown: watch::Receiver<bool>,
+        settling: Arc<AtomicBool>,
     ) -> Interrupts {
-        Interrupts { cancelled, shutdown }
+        Interrupts { cancelled, shutdown, deadline: None, settling }
     }
 
-    /// Forgets cancel requests that came while nothing ran.
-    pub(crate) fn begin(&mut self) {
+    /// A statement begins that may take so long. Cancel requests that came while nothing ran are forgotten.
+    pub(crate) fn begin(&mut self, timeout: Option<Duration>) {
         self.cancelled.mark_unchanged();
+        self.deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    }
+
+    /// The statement under way may take as long as it wants.
+    pub(crate) fn lift(&mut self) {
+        self.deadline = None;
+    }
+
+    fn is_settling(&self) -> bool {
+        self.settling.load(Ordering::SeqCst)
     }
 
     /// Waits for an interruption and says what it does.
     pub(crate) async fn raised(&mut self) -> Failure {
-        tokio::select! {
+        let deadline = self.deadline;
+        let timeout = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        let failure = tokio::select! {
             biased;
-            () = ended(&mut self.shutdown) => shut_down(),
+            () = ended(&mut self.shutdown) => return shut_down(),
             Ok(()) = self.cancelled.changed() => cancelled(),
+            () = timeout => timed_out(),
+        };
+        if self.is_settling() {
+            // Its outcome comes soon.
+            std::future::pending::<()>().await;
         }
+        failure
     }
 
     /// Waits for the end of the server.
@@ -112,8 +146,11 @@ impl Interrupts {
             return Err(shut_down());
         }
         if self.cancelled.has_changed().unwrap_or(false) {
-            self.begin();
+            self.cancelled.mark_unchanged();
             return Err(cancelled());
+        }
+        if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return Err(timed_out());
         }
         Ok(())
     }
@@ -121,6 +158,11 @@ impl Interrupts {
 
 fn cancelled() -> Failure {
     let message = "canceling statement due to user request";
+    Failure::Statement(Report::new(SqlState::QUERY_CANCELED, message))
+}
+
+fn timed_out() -> Failure {
+    let message = "canceling statement due to statement timeout";
     Failure::Statement(Report::new(SqlState::QUERY_CANCELED, message))
 }
 

@@ -13,6 +13,7 @@ use super::Interrupts;
 use crate::encode::{Column, Format, Zone};
 use crate::failure::Failure;
 use crate::report::report_of;
+use crate::session::ENDLESS;
 use crate::wire::Wire;
 
 /// A result, as far as it has not been sent.
@@ -41,6 +42,11 @@ impl Rows {
         Rows { stream: Some(stream), verb, formats, batch: Batch::default() }
     }
 
+    /// True if they go on until the client has enough.
+    pub(crate) fn is_endless(&self) -> bool {
+        self.verb == ENDLESS
+    }
+
     /// Sends rows, `limit` at most, and gives their number.
     pub(crate) async fn send(
         &mut self,
@@ -58,8 +64,7 @@ impl Rows {
                 self.batch.encode(&self.formats, wire.outgoing())?;
                 sent += 1;
                 if wire.is_full() {
-                    wire.flush().await?;
-                    interrupts.pending()?;
+                    drain(wire, interrupts).await?;
                 }
             }
         }
@@ -77,7 +82,7 @@ impl Rows {
         let ready = match futures::poll!(stream.next()) {
             std::task::Poll::Ready(batch) => batch,
             std::task::Poll::Pending => {
-                wire.flush().await?;
+                drain(wire, interrupts).await?;
                 tokio::select! {
                     biased;
                     failure = interrupts.raised() => return Err(failure),
@@ -115,6 +120,17 @@ impl Rows {
             verb => verb.to_owned(),
         }
     }
+}
+
+/// Waits until the client has taken what waits for it. Who takes nothing can be interrupted: what
+/// the statement holds is given back at once, what waits goes when the client takes it.
+async fn drain(wire: &mut Wire, interrupts: &mut Interrupts) -> Result<(), Failure> {
+    tokio::select! {
+        biased;
+        failure = interrupts.raised() => return Err(failure),
+        flushed = wire.flush() => flushed?,
+    }
+    interrupts.pending()
 }
 
 impl Batch {

@@ -17,7 +17,7 @@ use crate::decode;
 use crate::encode::{Column, Format, Zone};
 use crate::frontend::{Request, is_known};
 use crate::fuzz_run::{Random, fuzz, panics_of};
-use crate::scram::{Exchange, Verifier};
+use crate::scram::{Binding, Exchange, Verifier};
 use crate::types;
 use crate::wire::Frame;
 
@@ -73,7 +73,7 @@ fn request(random: &mut Random) -> (u8, Vec<u8>) {
 fn damaged_messages_and_values_are_errors() {
     let ran = fuzz("wire decoder", |random| {
         let (kind, body) = request(random);
-        let decoded = Request::decode(Frame { kind, body: Bytes::from(body) });
+        let decoded = Request::decode(Frame { kind, body: Bytes::from(body), passed_over: false });
         assert!(decoded.is_err() || is_known(kind), "a message of type {kind}");
         let value = value(random);
         let oid = u32::from(random.byte()) + 1_000 * u32::from(random.byte() % 5);
@@ -134,7 +134,9 @@ fn scram(random: &mut Random) {
     let mut stored = verifier.to_string().into_bytes();
     random.damage(&mut stored);
     drop(Verifier::parse(&String::from_utf8_lossy(&stored)));
-    let Ok((exchange, _)) = Exchange::begin(verifier, &first, "server") else { return };
+    let Ok((exchange, _)) = Exchange::begin(verifier, &first, "server", Binding::NotOffered) else {
+        return;
+    };
     let mut last = b"c=biws,r=rOprNGfwEbeRWgbNEkqOserver,\
                      p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
         .to_vec();

@@ -57,7 +57,12 @@ async fn psql_lands_in_dev_and_describes_a_materialized_view() {
         assert_eq!(err, "", "{command}");
         assert!(!out.is_empty(), "{command}");
     }
-    for (command, said) in [("\\df", ""), ("\\dT", ""), ("\\di", "Did not find any relations.\n")] {
+    for (command, said) in [
+        ("\\df", ""),
+        ("\\dT", ""),
+        ("\\drds", "Did not find any settings.\n"),
+        ("\\di", "Did not find any relations.\n"),
+    ] {
         assert_eq!(psql(&server, BARE, command).await.1, said, "{command}");
     }
 }

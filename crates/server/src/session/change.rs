@@ -7,17 +7,15 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::row::{OwnedRow, RowConverter, Rows, SortField};
 use datafusion::common::ScalarValue;
-use datafusion::physical_plan::display::DisplayableExecutionPlan;
-use datafusion::physical_plan::execute_stream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::TryStreamExt;
+use futures::StreamExt;
 use millrace_pg::session::{Outcome, Prepared, Transaction};
 use millrace_sql::sqlparser::ast::Query;
 use millrace_sql::{
@@ -28,11 +26,32 @@ use millrace_storage::Points;
 use millrace_types::{Delta, Epoch, ObjectId, Report, SqlState, concat_deltas};
 use tokio::sync::oneshot;
 
-use super::query::hint;
+use super::query::{Asked, bound, hint};
 use super::tables::QueryTables;
 use super::transaction::Uncommitted;
 use super::{Conn, report_of};
 use crate::coordinator::{CHANGE_BYTES_MAX, Message, TableChange};
+use crate::queries;
+
+/// Rows of a statement that are gathered before it is known how many bytes of them change: buffers are
+/// larger than what is in them, and an UPDATE has each row twice.
+const HELD_BYTES_MAX: usize = 4 * CHANGE_BYTES_MAX;
+
+/// What a session changes happens now: until that is known, nothing ends its statement.
+struct Settling(Arc<AtomicBool>);
+
+impl Settling {
+    fn begin(settling: &Arc<AtomicBool>) -> Settling {
+        settling.store(true, Ordering::SeqCst);
+        Settling(Arc::clone(settling))
+    }
+}
+
+impl Drop for Settling {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
 
 /// A statement with its parameters.
 struct Running<'a> {
@@ -42,6 +61,8 @@ struct Running<'a> {
     parameters: &'a [ScalarValue],
     /// It may read the table whatever the rights are: what needs them was looked at, or it looks for keys.
     trusted: bool,
+    /// Its rows are what is changed, and so no more than a transaction may change.
+    bounded: bool,
 }
 
 /// What a statement does.
@@ -104,7 +125,8 @@ impl Conn {
         let plan = plan_change(&self.shared.catalog(), change)?;
         self.check_change(&plan, change)?;
         let lock = self.shared.table_lock(plan.table.id);
-        self.uncommitted.lock(plan.table.id, lock).await?;
+        let timeout = self.settings.lock().duration("lock_timeout");
+        self.uncommitted.lock(plan.table.id, lock, timeout).await?;
         let changed = self.change_locked(&plan, change, parameters).await;
         self.uncommitted.unlock_unchanged();
         changed
@@ -126,7 +148,7 @@ impl Conn {
         // An INSERT that reads the table does so as any query.
         let (table, text) = (plan.table.id, &change.text);
         let trusted = plan.kind != ChangeKind::Insert;
-        let statement = Running { table, text, parameters: &parameters, trusted };
+        let statement = Running { table, text, parameters: &parameters, trusted, bounded: true };
         let found = self.read_head(&statement, &plan.query, self.tables()?).await?;
         let changed = match plan.kind {
             ChangeKind::Insert => self.inserted(plan, &statement, &found).await?,
@@ -147,11 +169,8 @@ impl Conn {
             let (id, name) = (plan.table.id, &plan.table.name);
             self.uncommitted.add(id, name, plan.definition(), changed.rows)?;
             if self.uncommitted.bytes() > CHANGE_BYTES_MAX {
-                let most = CHANGE_BYTES_MAX >> 20;
-                let message = format!("a transaction may change {most} MB of rows");
                 self.uncommitted = Uncommitted::default();
-                return Err(Report::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message)
-                    .hint("Write several transactions with fewer rows each."));
+                return Err(too_large());
             }
             if self.transaction == Transaction::Idle {
                 self.commit_changes().await?;
@@ -204,7 +223,7 @@ impl Conn {
         let Some(ast::Statement::Query(query)) = millrace_sql::parse(text)?.pop() else {
             return Err(Report::new(SqlState::INTERNAL_ERROR, "a lookup is no query"));
         };
-        let statement = Running { table, text, parameters: &[], trusted: true };
+        let statement = Running { table, text, parameters: &[], trusted: true, bounded: false };
         self.read_head(&statement, &query, QueryTables::new(self.shared.clone())).await
     }
 
@@ -220,6 +239,7 @@ impl Conn {
         // The locks go along: they must not end with this session if it is cancelled now.
         let locks = uncommitted.into_locks();
         let change = Box::new(TableChange { changes, locks, reply });
+        let _settling = Settling::begin(&self.settling);
         self.shared.inbox.send(Message::Change(change)).map_err(|_| gone())?;
         let epoch = answer.await.map_err(|_| gone())??;
         self.seen = self.seen.max(epoch);
@@ -233,14 +253,15 @@ impl Conn {
         query: &Query,
         tables: QueryTables,
     ) -> Result<RecordBatch, Report> {
-        let state = self.state();
-        let parameters = statement.parameters;
-        let hints: Vec<_> = parameters.iter().map(|value| hint(&value.data_type())).collect();
-        let bound = Binder::new(tables.catalog(), &tables, &state)
-            .opening(statement.table)
-            .bind_query(query, statement.text, &Parameters::values(&hints, parameters));
-        tables.failure()?;
-        let bound = bound?;
+        let (running, tables) = (self.shared.queries.begin(), Arc::new(tables));
+        let asked = Asked {
+            query: query.clone(),
+            text: statement.text.to_owned(),
+            hints: statement.parameters.iter().map(|value| hint(&value.data_type())).collect(),
+            values: Some(statement.parameters.to_vec()),
+            opened: Some(statement.table),
+        };
+        let (bound, state) = bound(&running, &tables, self.state(), asked).await?;
         self.check_reads(&bound, statement.trusted.then_some(statement.table))?;
         tables.bound(&bound.plan)?;
         if let Some(epoch) = tables.pin(self.seen).await?
@@ -248,17 +269,23 @@ impl Conn {
         {
             return Err(report);
         }
-        let physical =
-            state.create_physical_plan(&bound.plan).await.map_err(|error| report_of(&error))?;
-        let plan = Arc::clone(&physical);
-        let rows = execute_stream(physical, state.task_ctx()).map_err(|error| report_of(&error))?;
-        let schema = rows.schema();
-        let rows: Vec<RecordBatch> = rows.try_collect().await.map_err(|error| report_of(&error))?;
-        if let Some(plans) = &mut *self.explained.lock() {
-            plans.push(
-                DisplayableExecutionPlan::with_metrics(plan.as_ref()).indent(false).to_string(),
-            );
+        let (physical, state) = running.plan(state, bound.plan).await?;
+        let reservation = running.reservation();
+        let mut rows = running.start(&state, Arc::clone(&physical))?;
+        let (schema, mut found) = (rows.schema(), Vec::new());
+        while let Some(batch) = rows.next().await {
+            let batch = batch.map_err(|error| report_of(&error))?;
+            let bytes = batch.get_array_memory_size();
+            reservation.try_grow(bytes).map_err(|error| report_of(&error))?;
+            if statement.bounded && reservation.size() > HELD_BYTES_MAX {
+                return Err(too_large());
+            }
+            found.push(batch);
         }
+        if let Some(plans) = &mut *self.explained.lock() {
+            plans.push(queries::shown(physical.as_ref()));
+        }
+        let rows = found;
         let rows = concat_batches(&schema, &rows).map_err(|error| internal(&error))?;
         // The names that a client sees; those of the plan may be other ones.
         let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
@@ -362,7 +389,8 @@ impl Conn {
             return Err(Report::new(SqlState::INTERNAL_ERROR, "a lookup is no query"));
         };
         let table = plan.table.id;
-        let statement = Running { table, text: &text, parameters: &[], trusted: true };
+        let (trusted, bounded) = (true, false);
+        let statement = Running { table, text: &text, parameters: &[], trusted, bounded };
         let found = self.read_head(&statement, &query, self.tables_asking(plan, rows)?).await?;
         let keys = rows_of(found.columns())?;
         Ok(keys.iter().map(|key| key.owned()).collect())
@@ -383,6 +411,12 @@ pub(super) fn quoted(name: &str) -> String {
 
 pub(super) fn internal(error: &arrow::error::ArrowError) -> Report {
     Report::new(SqlState::INTERNAL_ERROR, error.to_string())
+}
+
+fn too_large() -> Report {
+    let message = format!("a transaction may change {} MB of rows", CHANGE_BYTES_MAX >> 20);
+    Report::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message)
+        .hint("Write several transactions with fewer rows each.")
 }
 
 fn deleted(plan: &ChangePlan, found: &RecordBatch) -> Result<Changed, Report> {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema};
 use millrace_pg::session::Outcome;
 use millrace_sql::ast::{self, Name, Statement};
@@ -59,17 +59,14 @@ impl Conn {
         let Some(Copying { copy, columns }) = self.copying.take() else {
             return Err(Report::new(SqlState::PROTOCOL_VIOLATION, "no COPY is under way"));
         };
-        let rows = copy_lines::rows(data, &copy.options, &copy.table.name, columns.len())?;
+        let found = copy_lines::columns(data, &copy.options, &copy.table.name, columns.len())?;
         let field = |n: usize| Field::new(format!("c{n}"), DataType::Utf8, true);
         let schema = Schema::new((0..columns.len()).map(field).collect::<Vec<_>>());
-        let column = |n: usize| {
-            let values = rows.iter().map(|row: &Vec<Option<String>>| row[n].as_deref());
-            Arc::new(values.collect::<StringArray>()) as ArrayRef
-        };
-        let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+        let rows = found.first().map_or(0, Array::len);
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let texts = RecordBatch::try_new_with_options(
             Arc::new(schema),
-            (0..columns.len()).map(column).collect(),
+            found.into_iter().map(|column| Arc::new(column) as ArrayRef).collect(),
             &options,
         );
         let texts = texts.map_err(|error| super::change::internal(&error))?;

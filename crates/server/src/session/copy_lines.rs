@@ -4,34 +4,38 @@
 //! around what holds a delimiter, a quote or a line break; what stands unquoted and equals the NULL
 //! text is NULL.
 
+use arrow::array::{StringArray, StringBuilder};
 use millrace_sql::ast::CopyOptions;
 use millrace_types::{Report, SqlState};
 
 type Row = Vec<Option<String>>;
 
-/// The rows of some data, `columns` values each.
+/// The columns of some data: texts, of which a row has `width`.
 ///
 /// # Errors
 /// A line with more or fewer columns, a quote that does not end, text that is not UTF-8.
-pub(super) fn rows(
+pub(super) fn columns(
     data: &[u8],
     options: &CopyOptions,
     table: &str,
-    columns: usize,
-) -> Result<Vec<Row>, Report> {
+    width: usize,
+) -> Result<Vec<StringArray>, Report> {
     let Ok(text) = std::str::from_utf8(data) else {
         let message = "invalid byte sequence for encoding \"UTF8\"";
         return Err(Report::new(SqlState::CHARACTER_NOT_IN_REPERTOIRE, message));
     };
     let mut lines = Lines { rest: text, options, number: 0 };
-    let mut rows = Vec::new();
+    // Rows of their own would take many times the data.
+    let mut found: Vec<StringBuilder> = (0..width).map(|_| StringBuilder::new()).collect();
     if options.header {
         lines.next()?;
     }
     while let Some(row) = lines.next()? {
-        let wrong = match row.len().cmp(&columns) {
+        let wrong = match row.len().cmp(&width) {
             std::cmp::Ordering::Equal => {
-                rows.push(row);
+                for (column, value) in found.iter_mut().zip(row) {
+                    column.append_option(value);
+                }
                 continue;
             }
             std::cmp::Ordering::Less => "missing data for a column",
@@ -40,7 +44,7 @@ pub(super) fn rows(
         let report = Report::new(SqlState::BAD_COPY_FILE_FORMAT, wrong);
         return Err(report.detail(format!("COPY {table}, line {}.", lines.number)));
     }
-    Ok(rows)
+    Ok(found.iter_mut().map(StringBuilder::finish).collect())
 }
 
 struct Lines<'a> {
@@ -182,8 +186,11 @@ mod tests {
         escape: b'"',
     };
 
-    fn read(data: &str, options: &CopyOptions) -> Vec<Vec<Option<String>>> {
-        rows(data.as_bytes(), options, "t", 2).unwrap()
+    fn read(data: &str, options: &CopyOptions) -> Vec<Row> {
+        let columns = columns(data.as_bytes(), options, "t", 2).unwrap();
+        let [first, second] = columns.as_slice() else { panic!("two columns") };
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        first.iter().zip(second).map(|(a, b)| vec![owned(a), owned(b)]).collect()
     }
 
     fn row(a: Option<&str>, b: Option<&str>) -> Row {
@@ -220,7 +227,7 @@ mod tests {
             ("1,2,3", "extra data"),
             ("1,\"2\n", "unterminated CSV quoted field"),
         ] {
-            let report = rows(data.as_bytes(), &csv, "t", 2).unwrap_err();
+            let report = columns(data.as_bytes(), &csv, "t", 2).unwrap_err();
             assert!(report.message.starts_with(wanted), "{report}");
         }
     }

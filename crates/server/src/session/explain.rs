@@ -2,24 +2,23 @@
 
 use std::sync::Arc;
 
-use datafusion::physical_plan::display::DisplayableExecutionPlan;
-use datafusion::physical_plan::{displayable, execute_stream};
 use futures::StreamExt;
 use millrace_dataflow::runtime::Work;
 use millrace_pg::session::Outcome;
 use millrace_plan::{Upstream, ViewPlan};
 use millrace_sql::ast::{self, Explained, Name, Statement};
+use millrace_sql::sqlparser::ast::Query;
 use millrace_sql::stream::InputInfo;
-use millrace_sql::{
-    Access, Binder, BoundView, Catalog, CatalogTables, Kind, Object, Parameters, View,
-};
+use millrace_sql::{Access, Binder, BoundView, Catalog, CatalogTables, Kind, Object, View};
 use millrace_types::{ObjectId, Report, SqlState};
 use parking_lot::Mutex;
 
+use super::query::{Asked, bound};
 use super::rows::text_rows;
 use super::show::{positioned, timestamp};
 use super::tables::QueryTables;
 use super::{Conn, report_of};
+use crate::queries;
 
 impl Conn {
     pub(super) async fn explain(
@@ -42,34 +41,7 @@ impl Conn {
                 let catalog = self.shared.catalog();
                 millrace_sql::stream::explain(&plan, &|id| name_of(&catalog, id))
             }
-            Statement::Query(query) => {
-                let tables = QueryTables::new(self.shared.clone());
-                let state = self.state();
-                let bound = Binder::new(tables.catalog(), &tables, &state).bind_query(
-                    &query,
-                    text,
-                    &Parameters::none(),
-                );
-                tables.failure()?;
-                let bound = bound?;
-                self.check_reads(&bound, None)?;
-                let plan = bound.plan;
-                tables.pin(self.seen).await?;
-                let physical = state.create_physical_plan(&plan).await;
-                let physical = physical.map_err(|error| report_of(&error))?;
-                if explain.analyze {
-                    let mut rows = execute_stream(physical.clone(), state.task_ctx())
-                        .map_err(|error| report_of(&error))?;
-                    while let Some(batch) = rows.next().await {
-                        batch.map_err(|error| report_of(&error))?;
-                    }
-                    DisplayableExecutionPlan::with_metrics(physical.as_ref())
-                        .indent(false)
-                        .to_string()
-                } else {
-                    displayable(physical.as_ref()).indent(false).to_string()
-                }
-            }
+            Statement::Query(query) => self.explain_query(*query, text, explain.analyze).await?,
             Statement::Change(change) if explain.analyze => {
                 let watched = Watched::new(&self.explained);
                 self.change(&change, Vec::new()).await?;
@@ -78,6 +50,31 @@ impl Conn {
             other => return Err(Report::unsupported(format!("EXPLAIN of {}", other.tag()))),
         };
         Ok(query_plan(&lines))
+    }
+
+    /// The plan of a query; with `analyze` after it has run, with what each operator has done.
+    async fn explain_query(
+        &mut self,
+        query: Query,
+        text: &str,
+        analyze: bool,
+    ) -> Result<String, Report> {
+        let running = self.shared.queries.begin();
+        let tables = Arc::new(QueryTables::new(self.shared.clone()));
+        let (text, values) = (text.to_owned(), Some(Vec::new()));
+        let asked = Asked { query, text, hints: Vec::new(), values, opened: None };
+        let (bound, state) = bound(&running, &tables, self.state(), asked).await?;
+        self.check_reads(&bound, None)?;
+        tables.pin(self.seen).await?;
+        let (physical, state) = running.plan(state, bound.plan).await?;
+        if !analyze {
+            return Ok(queries::planned(physical.as_ref()));
+        }
+        let mut rows = running.start(&state, physical.clone())?;
+        while let Some(batch) = rows.next().await {
+            batch.map_err(|error| report_of(&error))?;
+        }
+        Ok(queries::shown(physical.as_ref()))
     }
 
     /// The plan of a view that is there; with `analyze` what each operator has done so far.

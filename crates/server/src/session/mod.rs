@@ -29,6 +29,8 @@ mod transaction;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
@@ -51,6 +53,8 @@ pub use millrace_pg::report_of;
 use settings::SharedSettings;
 use transaction::Uncommitted;
 
+/// A text that takes some time to read.
+const LONG_BYTES: usize = 256 << 10;
 /// The only database.
 const DATABASE: &str = "dev";
 
@@ -102,6 +106,7 @@ impl Database for Sessions {
             given: None,
             explained: Arc::default(),
             cursors: BTreeMap::new(),
+            settling: Arc::default(),
             news,
             news_out: Some(news_out),
         };
@@ -146,6 +151,8 @@ struct Conn {
     explained: Arc<Mutex<Option<Vec<String>>>>,
     /// Cursors by name.
     cursors: BTreeMap<String, cursors::OpenCursor>,
+    /// Its changes are being made durable.
+    settling: Arc<AtomicBool>,
     /// Notices that are sent while a statement runs.
     news: UnboundedSender<Report>,
     /// Where they come out; the connection takes it.
@@ -187,6 +194,7 @@ impl Session for Conn {
         (self.copying, self.given) = (None, None);
         if self.transaction == Transaction::Open {
             self.transaction = Transaction::Failed;
+            self.uncommitted.abandon();
         }
     }
 
@@ -196,6 +204,18 @@ impl Session for Conn {
 
     fn news(&mut self) -> Option<UnboundedReceiver<Report>> {
         self.news_out.take()
+    }
+
+    fn statement_timeout(&self) -> Option<Duration> {
+        self.settings.lock().duration("statement_timeout")
+    }
+
+    fn idle_timeout(&self) -> Option<Duration> {
+        self.settings.lock().duration("idle_in_transaction_session_timeout")
+    }
+
+    fn settling(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.settling)
     }
 
     fn transaction(&self) -> Transaction {
@@ -229,12 +249,12 @@ impl Conn {
         hints: &[Option<DataType>],
     ) -> Result<Prepared, Report> {
         let none = || Prepared { parameters: Vec::new(), columns: None };
-        let Some(parsed) = parse_one(&statement.text)? else { return Ok(none()) };
+        let Some(parsed) = self.parsed(&statement.text).await? else { return Ok(none()) };
         match parsed {
             Statement::Query(query) if is_catalog_query(&query) => {
                 self.prepare_catalog_query(&statement.text, hints).await
             }
-            Statement::Query(query) => self.prepare_query(&query, &statement.text, hints),
+            Statement::Query(query) => self.prepare_query(*query, &statement.text, hints).await,
             Statement::Change(change) => self.prepare_change(&change, hints),
             Statement::Subscribe(subscribe) => self.prepare_subscribe(&subscribe),
             Statement::Fetch(fetch) => self.prepare_fetch(&fetch),
@@ -250,12 +270,21 @@ impl Conn {
         }
     }
 
+    /// The statement of a text; a long one is read on the threads of statements.
+    async fn parsed(&self, text: &str) -> Result<Option<Statement>, Report> {
+        if text.len() < LONG_BYTES {
+            return parse_one(text);
+        }
+        let text = text.to_owned();
+        self.shared.queries.begin().run(async move { parse_one(&text) }).await
+    }
+
     async fn statement(
         &mut self,
         text: &str,
         parameters: Vec<ScalarValue>,
     ) -> Result<Outcome, Report> {
-        let Some(parsed) = parse_one(text)? else { return Ok(Outcome::Empty) };
+        let Some(parsed) = self.parsed(text).await? else { return Ok(Outcome::Empty) };
         if self.transaction == Transaction::Failed && !ends_transaction(&parsed) {
             return Err(Report::new(
                 SqlState::IN_FAILED_SQL_TRANSACTION,
@@ -301,7 +330,7 @@ impl Conn {
             Statement::Query(query) if is_catalog_query(&query) => {
                 return self.catalog_query(text, parameters).await;
             }
-            Statement::Query(query) => return self.query(&query, text, parameters).await,
+            Statement::Query(query) => return self.query(*query, text, parameters).await,
             Statement::Subscribe(subscribe) => return self.subscribe(&subscribe).await,
             Statement::Declare(declare) => self.declare(&declare).await?,
             Statement::Fetch(fetch) => return self.fetch(&fetch),

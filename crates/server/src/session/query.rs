@@ -2,24 +2,20 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
-use datafusion::error::DataFusionError;
-use datafusion::execution::{SendableRecordBatchStream, SessionState};
+use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::execute_stream;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::SessionContext;
-use futures::StreamExt;
 use millrace_pg::catalog::Client;
 use millrace_pg::session::{Outcome, Prepared};
 use millrace_sql::sqlparser::ast::Query;
-use millrace_sql::{Binder, Parameters, Settings, session_state};
-use millrace_types::{Report, SqlState};
-use tokio::time::{Instant, timeout_at};
+use millrace_sql::{Binder, Bound, Parameters, Settings, session_state};
+use millrace_types::{ObjectId, Report, SqlState};
 
 use super::tables::QueryTables;
 use super::{Conn, DATABASE, report_of};
+use crate::queries::Running;
 
 impl Conn {
     fn client(&self) -> Client {
@@ -48,53 +44,35 @@ impl Conn {
         state
     }
 
-    /// When the statement that begins now must be done, by `statement_timeout`.
-    fn deadline(&self) -> Result<Option<Instant>, Report> {
-        let text = self.settings.lock().get("statement_timeout")?;
-        // PostgreSQL counts a bare number in milliseconds.
-        let text = if text.bytes().all(|b| b.is_ascii_digit()) { text + "ms" } else { text };
-        let wrong = |reason| Report::new(SqlState::INVALID_PARAMETER_VALUE, reason);
-        let limit = crate::config::duration(&text).map_err(wrong)?;
-        Ok((!limit.is_zero()).then(|| Instant::now() + limit))
-    }
-
-    pub(super) fn prepare_query(
+    pub(super) async fn prepare_query(
         &mut self,
-        query: &Query,
+        query: Query,
         text: &str,
         hints: &[Option<DataType>],
     ) -> Result<Prepared, Report> {
-        let tables = QueryTables::new(self.shared.clone());
-        let state = self.state();
-        let bound = Binder::new(tables.catalog(), &tables, &state).bind_query(
-            query,
-            text,
-            &Parameters::typed(hints),
-        );
-        tables.failure()?;
-        let bound = bound?;
+        let running = self.shared.queries.begin();
+        let tables = Arc::new(QueryTables::new(self.shared.clone()));
+        let (text, hints) = (text.to_owned(), hints.to_vec());
+        let asked = Asked { query, text, hints, values: None, opened: None };
+        let (bound, _) = bound(&running, &tables, self.state(), asked).await?;
         Ok(Prepared { parameters: bound.parameters, columns: Some(bound.columns) })
     }
 
     pub(super) async fn query(
         &mut self,
-        query: &Query,
+        query: Query,
         text: &str,
         parameters: Vec<ScalarValue>,
     ) -> Result<Outcome, Report> {
         self.read_changed_tables().await?;
-        let tables = self.tables()?;
-        let state = self.state();
+        let running = self.shared.queries.begin();
+        let tables = Arc::new(self.tables()?);
         // The values have the types that the statement was prepared with; without them a `$1` that
         // the client declared would be guessed anew, as text.
-        let hints: Vec<_> = parameters.iter().map(|value| hint(&value.data_type())).collect();
-        let bound = Binder::new(tables.catalog(), &tables, &state).bind_query(
-            query,
-            text,
-            &Parameters::values(&hints, &parameters),
-        );
-        tables.failure()?;
-        let bound = bound?;
+        let hints = parameters.iter().map(|value| hint(&value.data_type())).collect();
+        let (text, values) = (text.to_owned(), Some(parameters));
+        let asked = Asked { query, text, hints, values, opened: None };
+        let (bound, state) = bound(&running, &tables, self.state(), asked).await?;
         self.check_reads(&bound, None)?;
         if let Some(epoch) = tables.pin(self.seen).await? {
             self.seen = epoch;
@@ -114,8 +92,9 @@ impl Conn {
                 self.warn(SqlState::WARNING, &message);
             }
         }
-        let deadline = self.deadline()?;
-        limited(run(&state, &bound.plan, bound.columns), deadline).await
+        let (plan, schema) = (bound.plan, bound.columns);
+        let rows = running.rows(state, plan).await?;
+        Ok(Outcome::Rows { schema, rows, verb: "SELECT" })
     }
 
     fn catalog_context(&self) -> Result<SessionContext, Report> {
@@ -155,12 +134,13 @@ impl Conn {
         text: &str,
         parameters: Vec<ScalarValue>,
     ) -> Result<Outcome, Report> {
+        let running = self.shared.queries.begin();
         let context = self.catalog_context()?;
         let plan = self.catalog_plan(&context, text).await?;
         let plan = plan.with_param_values(parameters).map_err(|error| report_of(&error))?;
-        let columns = Arc::new(plan.schema().as_arrow().clone());
-        let deadline = self.deadline()?;
-        limited(run(&context.state(), &plan, columns), deadline).await
+        let schema = Arc::new(plan.schema().as_arrow().clone());
+        let rows = running.rows(context.state(), plan).await?;
+        Ok(Outcome::Rows { schema, rows, verb: "SELECT" })
     }
 }
 
@@ -169,37 +149,39 @@ pub(super) fn hint(data_type: &DataType) -> Option<DataType> {
     (*data_type != DataType::Null).then(|| data_type.clone())
 }
 
-/// Runs a query up to a deadline, its rows too.
-async fn limited(
-    query: impl Future<Output = Result<Outcome, Report>>,
-    deadline: Option<Instant>,
-) -> Result<Outcome, Report> {
-    let Some(deadline) = deadline else { return query.await };
-    let outcome = timeout_at(deadline, query).await.map_err(|_| timed_out())??;
-    let Outcome::Rows { schema, rows, verb } = outcome else { return Ok(outcome) };
-    let next = move |rows: Option<SendableRecordBatchStream>| async move {
-        let mut rows = rows?;
-        match timeout_at(deadline, rows.next()).await {
-            Ok(batch) => batch.map(|batch| (batch, Some(rows))),
-            Err(_) => Some((Err(DataFusionError::External(timed_out().into())), None)),
+/// A query as it was asked.
+pub(super) struct Asked {
+    pub(super) query: Query,
+    pub(super) text: String,
+    /// The types of its parameters, where they are known.
+    pub(super) hints: Vec<Option<DataType>>,
+    /// Their values; None while it is prepared.
+    pub(super) values: Option<Vec<ScalarValue>>,
+    /// The table whose hidden columns it sees.
+    pub(super) opened: Option<ObjectId>,
+}
+
+/// Binds a query on the threads of statements.
+pub(super) async fn bound(
+    running: &Running,
+    tables: &Arc<QueryTables>,
+    state: SessionState,
+    asked: Asked,
+) -> Result<(Bound, SessionState), Report> {
+    let tables = Arc::clone(tables);
+    let bind = async move {
+        let Asked { query, text, hints, values, opened } = asked;
+        let parameters = match &values {
+            Some(values) => Parameters::values(&hints, values),
+            None => Parameters::typed(&hints),
+        };
+        let mut binder = Binder::new(tables.catalog(), tables.as_ref(), &state);
+        if let Some(table) = opened {
+            binder = binder.opening(table);
         }
+        let bound = binder.bind_query(&query, &text, &parameters);
+        tables.failure()?;
+        bound.map(|bound| (bound, state))
     };
-    let stream = futures::stream::unfold(Some(rows), next);
-    let rows = Box::pin(RecordBatchStreamAdapter::new(schema.clone(), stream));
-    Ok(Outcome::Rows { schema, rows, verb })
-}
-
-fn timed_out() -> Report {
-    Report::new(SqlState::QUERY_CANCELED, "canceling statement due to statement timeout")
-}
-
-/// Plans and starts a query.
-async fn run(
-    state: &SessionState,
-    plan: &LogicalPlan,
-    schema: SchemaRef,
-) -> Result<Outcome, Report> {
-    let physical = state.create_physical_plan(plan).await.map_err(|error| report_of(&error))?;
-    let rows = execute_stream(physical, state.task_ctx()).map_err(|error| report_of(&error))?;
-    Ok(Outcome::Rows { schema, rows, verb: "SELECT" })
+    running.run(bind).await
 }

@@ -1,6 +1,7 @@
 //! Settings of a session: what SET, SHOW and RESET know.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use millrace_types::{Report, SqlState};
 use parking_lot::{Mutex, MutexGuard};
@@ -14,6 +15,8 @@ enum Kind {
     OneOf(&'static [&'static str]),
     /// By anybody, on or off.
     Switch,
+    /// By anybody, a length of time, in milliseconds if it has no unit; 0 for none.
+    Duration,
     /// Only shown.
     Fixed,
 }
@@ -29,12 +32,12 @@ const SETTINGS: &[(&str, &str, Kind)] = &[
     ("default_transaction_isolation", "read committed", Kind::Text),
     ("default_transaction_read_only", "off", Kind::Switch),
     ("extra_float_digits", "1", Kind::Text),
-    ("idle_in_transaction_session_timeout", "0", Kind::Text),
+    ("idle_in_transaction_session_timeout", "0", Kind::Duration),
     ("integer_datetimes", "on", Kind::Fixed),
     ("IntervalStyle", "postgres", Kind::OneOf(&["postgres"])),
     ("is_superuser", "on", Kind::Fixed),
     ("jit", "off", Kind::Text),
-    ("lock_timeout", "0", Kind::Text),
+    ("lock_timeout", "0", Kind::Duration),
     ("max_identifier_length", "63", Kind::Fixed),
     ("role", "none", Kind::Text),
     ("row_security", "on", Kind::Text),
@@ -44,7 +47,7 @@ const SETTINGS: &[(&str, &str, Kind)] = &[
     ("server_version_num", "160006", Kind::Fixed),
     ("session_authorization", "root", Kind::Fixed),
     ("standard_conforming_strings", "on", Kind::OneOf(&["on", "true", "1"])),
-    ("statement_timeout", "0", Kind::Text),
+    ("statement_timeout", "0", Kind::Duration),
     ("synchronous_commit", "on", Kind::Text),
     ("TimeZone", "UTC", Kind::OneOf(&["utc", "gmt", "etc/utc", "z", "+00:00", "0", "default"])),
     ("transaction_isolation", "read committed", Kind::Text),
@@ -119,6 +122,14 @@ fn switch(value: &str) -> Option<bool> {
         "on" | "true" | "yes" | "1" => Some(true),
         "off" | "false" | "no" | "0" => Some(false),
         _ => None,
+    }
+}
+
+/// A length of time as PostgreSQL's settings take it.
+fn duration(value: &str) -> Option<Duration> {
+    match value.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => crate::config::duration(&format!("{value}ms")).ok(),
+        false => crate::config::duration(value).ok(),
     }
 }
 
@@ -222,6 +233,15 @@ impl SessionSettings {
         }
         match kind {
             Kind::Text => drop(self.changed.insert(name, value)),
+            Kind::Duration => {
+                duration(&value).ok_or_else(|| {
+                    let message = format!("invalid value for parameter \"{name}\": \"{value}\"");
+                    Report::new(SqlState::INVALID_PARAMETER_VALUE, message).hint(
+                        "Valid units for this parameter are \"us\", \"ms\", \"s\", \"min\" and \"h\".",
+                    )
+                })?;
+                self.changed.insert(name, value);
+            }
             Kind::Switch => {
                 let on = switch(&value).ok_or_else(|| {
                     let message = format!("parameter \"{name}\" requires a Boolean value");
@@ -275,6 +295,12 @@ impl SessionSettings {
             None => self.changed.retain(|name, _| matches!(*name, READ_ONLY | "role")),
         }
         Ok(())
+    }
+
+    /// A setting that is a length of time; None for none.
+    pub(super) fn duration(&self, name: &str) -> Option<Duration> {
+        let value = self.get(name).ok()?;
+        duration(&value).filter(|length| !length.is_zero())
     }
 
     /// Every setting with its value, by name.

@@ -13,7 +13,7 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use millrace_dataflow::runtime::{HISTORY_COLUMNS, HISTORY_EPOCH, HISTORY_WEIGHT};
-use millrace_pg::session::{Outcome, Prepared};
+use millrace_pg::session::{ENDLESS, Outcome, Prepared};
 use millrace_sql::ast::{Name, Subscribe};
 use millrace_sql::{Kind, Object, TableLookup};
 use millrace_storage::{Scan, ScanRows};
@@ -39,7 +39,7 @@ struct Beginning {
 impl Conn {
     pub(super) async fn subscribe(&mut self, subscribe: &Subscribe) -> Result<Outcome, Report> {
         let (schema, rows) = self.subscription(subscribe).await?;
-        Ok(Outcome::Rows { schema, rows, verb: "SUBSCRIBE" })
+        Ok(Outcome::Rows { schema, rows, verb: ENDLESS })
     }
 
     pub(super) fn prepare_subscribe(&self, subscribe: &Subscribe) -> Result<Prepared, Report> {

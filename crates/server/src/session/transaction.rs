@@ -18,7 +18,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::change::{internal, keys_of};
 
-/// How long a statement waits for a table that another session changes.
+/// How long a statement waits for a table that another session changes, unless `lock_timeout` says so.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What one table becomes.
@@ -40,7 +40,7 @@ pub(super) struct Uncommitted {
 }
 
 impl Uncommitted {
-    /// Locks a table until the transaction ends.
+    /// Locks a table until the transaction ends; `timeout` is how long it waits for others.
     ///
     /// # Errors
     /// Another session holds it too long.
@@ -48,11 +48,13 @@ impl Uncommitted {
         &mut self,
         table: ObjectId,
         lock: Arc<tokio::sync::Mutex<()>>,
+        timeout: Option<Duration>,
     ) -> Result<(), Report> {
         if self.locks.contains_key(&table) {
             return Ok(());
         }
-        let held = tokio::time::timeout(LOCK_TIMEOUT, lock.lock_owned()).await;
+        let timeout = timeout.unwrap_or(LOCK_TIMEOUT);
+        let held = tokio::time::timeout(timeout, lock.lock_owned()).await;
         let timed_out = |_| {
             let message = "canceling statement due to lock timeout";
             Report::new(SqlState::LOCK_NOT_AVAILABLE, message)
@@ -60,6 +62,14 @@ impl Uncommitted {
         };
         self.locks.insert(table, held.map_err(timed_out)?);
         Ok(())
+    }
+
+    /// The transaction has failed: what no savepoint could bring back is given up, and others may have
+    /// the tables.
+    pub(super) fn abandon(&mut self) {
+        if self.savepoints.is_empty() {
+            *self = Uncommitted::default();
+        }
     }
 
     /// Lets a table go that was not changed after all.

@@ -85,3 +85,34 @@ async fn libpq_verifies_the_certificate_and_sighup_replaces_it_unless_it_is_brok
     server.stop().await;
     assert!(server.try_start().await.is_err(), "a broken certificate keeps a server from starting");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_can_be_bound_to_the_certificate_and_is_not_without_encryption() {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = authority(directory.path(), "first");
+    let file = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (certificate, key) = (file("server.pem"), file("server.key"));
+    let arguments = ["--tls-cert", &certificate, "--tls-key", &key, "--password", "geheim"];
+    let mut server = Server::new(&arguments).expecting("login failed");
+    server.start().await;
+    let authority = authority.to_str().unwrap();
+    let login = async |mode: &str, binding: &str, password: &str| {
+        let target = format!(
+            "host=localhost hostaddr=127.0.0.1 dbname=dev user=root channel_binding={binding}"
+        );
+        let environment =
+            [("PGSSLMODE", mode), ("PGSSLROOTCERT", authority), ("PGPASSWORD", password)];
+        let output = psql(&server, &["-d", &target, "-c", "SELECT 'in'"], &environment).await;
+        let (out, err) = texts(&output);
+        if output.status.success() { Ok(out) } else { Err(err) }
+    };
+    for binding in ["require", "prefer", "disable"] {
+        assert_eq!(login("verify-full", binding, "geheim").await, Ok("in\n".to_owned()));
+    }
+    let wrong = login("verify-full", "require", "other").await.unwrap_err();
+    assert!(wrong.contains("password authentication failed"), "{wrong}");
+    assert_eq!(login("disable", "prefer", "geheim").await, Ok("in\n".to_owned()));
+    let plain = login("disable", "require", "geheim").await.unwrap_err();
+    assert!(plain.contains("channel binding"), "{plain}");
+    server.stop().await;
+}

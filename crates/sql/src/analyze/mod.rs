@@ -19,6 +19,7 @@ mod correlated;
 mod equal;
 mod existence;
 mod json;
+mod listed;
 mod multisets;
 mod nested;
 mod operators;
@@ -43,6 +44,7 @@ use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 use crate::functions::ASSIGNED;
 
 pub(crate) use correlated::lifted;
+pub(crate) use listed::rows_apart;
 pub(crate) use multisets::as_counts;
 pub(crate) use operators::Operators;
 pub(crate) use sorted::with_sorted;

@@ -63,7 +63,9 @@ pub use table::{CatalogTable, CatalogTables, TableLookup};
 pub use table_def::bind_table;
 pub use view::BoundView;
 
-use crate::analyze::{as_counts, as_values, lifted, with_orders, with_sorted, with_ties};
+use crate::analyze::{
+    as_counts, as_values, lifted, rows_apart, with_orders, with_sorted, with_ties,
+};
 use crate::ast::Name;
 use crate::catalog::Catalog;
 use crate::error::report_in;
@@ -135,6 +137,7 @@ impl<'a> Binder<'a> {
     fn analyze(&self, plan: LogicalPlan, text: &str) -> Result<LogicalPlan, Report> {
         let options = self.state.config_options();
         let analyzed = crate::analyze::check_casts(plan)
+            .and_then(rows_apart)
             .and_then(with_sorted)
             .and_then(with_ties)
             .and_then(as_counts)

@@ -11,6 +11,7 @@ mod aggregate;
 mod array_dims;
 mod array_places;
 mod assigned;
+mod bounded;
 mod bytes;
 mod calendar;
 mod cast;
@@ -64,6 +65,7 @@ use millrace_types::{Report, SqlState, SqlType};
 
 pub(crate) use aggregate::{extreme, sorted};
 pub(crate) use assigned::{ASSIGNED, assigned};
+pub use bounded::bound_results;
 pub(crate) use calendar::{CALENDAR_END, CALENDAR_START, Calendar};
 pub(crate) use cast::{CONVERT, differs as cast_differs, exists as cast_exists, value_as};
 pub(crate) use fitting::FITTING;
@@ -133,6 +135,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     .chain(quoting::all().into_iter().map(udf))
     .chain(array_places::all().into_iter().map(udf))
     .chain(divisors::all().into_iter().map(udf))
+    .chain(bounded::all().into_iter().map(udf))
     .chain(json::all())
     .chain(widened::all().into_iter().map(udf))
     .chain(rounding::all().into_iter().map(udf))
