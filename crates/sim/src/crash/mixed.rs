@@ -115,8 +115,9 @@ impl Load {
         let producer = produce(broker, topic, seed, producers, plan.pause_ms_max());
         let feeder = feed(Arc::clone(kafka), topics.prices.clone(), seed, lives.clone());
         let writers = (0..WRITERS).map(|id| Writer::new(id, seed));
-        let writers =
-            writers.map(|writer| tokio::spawn(writer.work(lives.clone(), Arc::clone(&seen))));
+        let rest_ms = plan.rest_ms_max();
+        let writers = writers
+            .map(|writer| tokio::spawn(writer.work(lives.clone(), Arc::clone(&seen), rest_ms)));
         Load {
             producer: tokio::spawn(producer),
             feeder: tokio::spawn(feeder),

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, CharacterLength, DataType, Expr, Function, FunctionArg,
     FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName,
-    ObjectNamePart, Query, Select, SelectItem, Spanned, TableFactor, UnaryOperator, Value,
+    ObjectNamePart, Query, Select, SelectItem, SetExpr, Spanned, TableFactor, UnaryOperator, Value,
     ValueWithSpan, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
@@ -136,6 +136,14 @@ impl VisitorMut for Normalizer {
 fn rewritten(expr: &Expr) -> Result<Option<Expr>, Report> {
     match expr {
         Expr::Interval(literal) => interval(literal, false),
+        // DataFusion looks for the column's name.
+        Expr::Subquery(query) if has_no_columns(&query.body) => {
+            let message = "subquery must return only one column";
+            Err(Report::new(SqlState::SYNTAX_ERROR, message))
+        }
+        Expr::InSubquery { subquery, .. } if has_no_columns(&subquery.body) => {
+            Err(Report::new(SqlState::SYNTAX_ERROR, "subquery has too few columns"))
+        }
         Expr::UnaryOp { op: UnaryOperator::Minus, expr } if has_no_sign(expr) => {
             let (expr, data_type) = (expr.clone(), DataType::BigInt(None));
             let kind = CastKind::DoubleColon;
@@ -175,6 +183,16 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>, Report> {
             _ => None,
         }),
         other => records::rewritten(other),
+    }
+}
+
+/// True for `SELECT FROM t`.
+fn has_no_columns(body: &SetExpr) -> bool {
+    match body {
+        SetExpr::Select(select) => select.projection.is_empty(),
+        SetExpr::Query(query) => has_no_columns(&query.body),
+        SetExpr::SetOperation { left, .. } => has_no_columns(left),
+        _ => false,
     }
 }
 

@@ -259,6 +259,18 @@ const ERRORS: &[(&str, &str, &str, &str)] = &[
         "",
     ),
     (
+        "SELECT (SELECT FROM readings) FROM readings",
+        "42601",
+        "subquery must return only one column",
+        "",
+    ),
+    (
+        "SELECT id FROM readings WHERE id IN (SELECT FROM readings)",
+        "42601",
+        "subquery has too few columns",
+        "",
+    ),
+    (
         "SELECT name AND true FROM readings",
         "42804",
         "argument of AND must be type boolean, not type text",

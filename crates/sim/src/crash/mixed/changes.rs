@@ -99,7 +99,7 @@ pub(super) fn check_debezium(messages: &[Message], changes: &[Change]) {
 pub(super) fn check_upserts(messages: &[Message], changes: &[Change]) {
     let mut found = Log::new();
     for message in messages {
-        let value = message.payload.as_deref().map(|text| serde_json::from_str(text));
+        let value = message.payload.as_deref().map(serde_json::from_str);
         let after = value.and_then(|value| row(&value.expect("JSON")));
         let all = found.entry(key(message)).or_default();
         let before = all.last().and_then(|(_, after)| after.clone());

@@ -54,6 +54,11 @@ impl Plan {
     pub(super) fn pause_ms_max(self) -> u64 {
         (self.seconds / 5).clamp(200, 1_000)
     }
+
+    /// Between changes of a writer: some hundred thousand in all, as the subscriber keeps what it has seen of them.
+    pub(super) fn rest_ms_max(self) -> u64 {
+        (self.seconds / 18).min(200)
+    }
 }
 
 /// Kills, one after the other.
@@ -124,7 +129,7 @@ impl Kills {
     async fn end(&mut self, server: &mut Server) -> &'static str {
         match self.random.random_range(0..10) {
             0 => {
-                drop(server.terminate().await);
+                server.stop().await;
                 "stopped in good order"
             }
             1..5 => {

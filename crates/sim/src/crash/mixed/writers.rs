@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use futures::SinkExt;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use tokio::time::sleep;
 use tokio_postgres::{Client, Error};
 
 use super::super::lives::{Lives, is_end};
@@ -59,8 +61,8 @@ impl Writer {
         Writer { id, random, next: 0, own: Own::default(), doubtful: None }
     }
 
-    /// Works until told to stop, over lost connections.
-    pub(super) async fn work(mut self, mut lives: Lives, seen: Arc<Seen>) -> Writer {
+    /// Works until told to stop, over lost connections; rests after half of the changes.
+    pub(super) async fn work(mut self, mut lives: Lives, seen: Arc<Seen>, rest_ms: u64) -> Writer {
         while let Some(client) = lives.connect().await {
             if !self.settle(&client).await {
                 continue;
@@ -69,6 +71,9 @@ impl Writer {
                 match self.change(&client).await {
                     true => drop(seen.acknowledged.fetch_add(1, Ordering::SeqCst)),
                     false => break,
+                }
+                if self.random.random_bool(0.5) {
+                    sleep(Duration::from_millis(self.random.random_range(0..=rest_ms))).await;
                 }
             }
         }
