@@ -8,6 +8,8 @@
 mod agreement;
 mod hydration;
 mod kept;
+mod lag;
+mod large;
 mod leaving;
 mod model;
 mod offline;
@@ -20,6 +22,7 @@ mod sinks;
 mod subscribe;
 mod tables;
 mod twins;
+mod transactions;
 mod upserts;
 mod workload;
 
