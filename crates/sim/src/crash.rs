@@ -14,15 +14,16 @@ mod leaving;
 mod model;
 mod offline;
 mod outage;
+mod partitions;
 mod read_times;
 mod retention;
-mod partitions;
 mod rounds;
 mod sinks;
+mod steps;
 mod subscribe;
 mod tables;
-mod twins;
 mod transactions;
+mod twins;
 mod upserts;
 mod workload;
 
