@@ -294,10 +294,11 @@ impl Transactions {
     /// # Errors
     /// The broker's.
     pub fn end(&self, commits: bool) -> Result<(), Error> {
-        Ok(match commits {
-            true => self.producer.commit_transaction(TIMEOUT)?,
-            false => self.producer.abort_transaction(TIMEOUT)?,
-        })
+        let ended = match commits {
+            true => self.producer.commit_transaction(TIMEOUT),
+            false => self.producer.abort_transaction(TIMEOUT),
+        };
+        Ok(ended?)
     }
 }
 
