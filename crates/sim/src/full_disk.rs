@@ -2,6 +2,8 @@
 //!
 //! Mounting needs root; where it is not possible the tests say so and pass over.
 
+mod device;
+
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -61,6 +63,15 @@ impl Mount {
         assert!(status.unwrap().success(), "the ballast is written");
     }
 
+    /// Takes all room, whoever else writes meanwhile.
+    fn fill_wholly(&self) {
+        let mut file = std::fs::File::create(self.ballast()).unwrap();
+        for size in [MEGABYTE, 4 << 10] {
+            let bytes = vec![0; usize::try_from(size).unwrap()];
+            while std::io::Write::write_all(&mut file, &bytes).is_ok() {}
+        }
+    }
+
     fn empty(&self) {
         std::fs::remove_file(self.ballast()).unwrap();
     }
@@ -73,11 +84,11 @@ impl Drop for Mount {
     }
 }
 
-/// The SQLSTATE of a statement, empty if all went well.
+/// The SQLSTATE of a statement, empty if all went well; `gone` if the server has ended.
 async fn state(client: &Client, sql: &str) -> String {
     match client.batch_execute(sql).await {
         Ok(()) => String::new(),
-        Err(error) => error.code().expect("the server answers").code().to_owned(),
+        Err(error) => error.code().map_or("gone", |code| code.code()).to_owned(),
     }
 }
 
@@ -295,5 +306,92 @@ async fn a_checkpoint_without_room_is_made_again_with_what_waits_for_it() {
     server.start().await;
     let client = server.connect().await;
     assert_eq!(awaited(&client, "SELECT n FROM counted").await, 800);
+    server.stop().await;
+}
+
+/// What a view over another one, whose changes are kept, holds.
+const ABOVE: &str = "SELECT count(*), sum(n) FROM above";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_that_is_being_filled_waits_for_room_and_goes_on_over_a_kill() {
+    let mut random = StdRng::seed_from_u64(11);
+    let arguments = ["--checkpoint-interval", "300ms", "--disk-reserve", "16MB"];
+    let mut server = Server::new(&arguments).expecting(FULL);
+    let Some(disk) = Mount::over(server.data_dir(), "160m") else { return };
+    server.start().await;
+    let client = server.connect().await;
+    let made = "CREATE TABLE large (id BIGINT PRIMARY KEY, text TEXT); \
+        CREATE MATERIALIZED VIEW below WITH (retain_history = '1h') AS \
+            SELECT id, length(text) AS n, text FROM large";
+    client.batch_execute(made).await.unwrap();
+    for id in 0..600 {
+        assert_eq!(state(&client, &large_row(&mut random, id)).await, "");
+    }
+    let left: u64 = random.random_range(6..14);
+    client.batch_execute("SET background_ddl = true").await.unwrap();
+    let above = "CREATE MATERIALIZED VIEW above AS SELECT id, n, text || text AS twice FROM below";
+    client.batch_execute(above).await.unwrap();
+    disk.fill(left * MEGABYTE);
+    until("the disk is full", PATIENCE, || async { server.logged(FULL).then_some(()) }).await;
+    assert_eq!(number(&client, "SELECT count(*) FROM below").await, 600);
+    assert_eq!(state(&client, "CREATE TABLE more (id BIGINT)").await, "53100");
+    server.kill().await;
+    server.start().await;
+    let client = server.connect().await;
+    assert_eq!(awaited(&client, "SELECT count(*) FROM below").await, 600);
+    disk.empty();
+    until("the view is filled", PATIENCE, || async {
+        let found = rows(&client, ABOVE).await.ok()?;
+        let text = |at: usize| found[0][at].as_deref().unwrap_or_default().to_owned();
+        (text(0) == "600" && text(1) == (600 * (32 << 10)).to_string()).then_some(())
+    })
+    .await;
+    assert_eq!(state(&client, &large_row(&mut random, 600)).await, "");
+    until("it follows", PATIENCE, || async { (number(&client, ABOVE).await == 601).then_some(()) })
+        .await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_reserve_the_server_ends_at_the_last_byte_and_has_all_that_was_taken() {
+    let mut random = StdRng::seed_from_u64(12);
+    let arguments = ["--checkpoint-interval", "300ms", "--disk-reserve", "0"];
+    let mut server =
+        Server::new(&arguments).expecting("the server cannot go on").expecting("fjall::");
+    let Some(disk) = Mount::over(server.data_dir(), "48m") else { return };
+    server.start().await;
+    let client = server.connect().await;
+    client.batch_execute("CREATE TABLE large (id BIGINT PRIMARY KEY, text TEXT)").await.unwrap();
+    let mut taken = 0;
+    for id in 0..40 {
+        assert_eq!(state(&client, &large_row(&mut random, id)).await, "");
+        taken = id + 1;
+    }
+    disk.fill_wholly();
+    // Whichever write is the first one without room.
+    for id in taken.. {
+        match state(&client, &large_row(&mut random, id)).await.as_str() {
+            "" => taken = id + 1,
+            "gone" | "57P01" | "58030" | "53100" => break,
+            other => panic!("{other}"),
+        }
+    }
+    let said = server.ended().await;
+    assert!(said.contains("the server cannot go on"), "{said}");
+    // Without one byte: it starts, reads, and ends at the next write.
+    assert_eq!(disk.free(), 0);
+    server.start().await;
+    let client = server.connect().await;
+    let found = awaited(&client, "SELECT count(DISTINCT text) FROM large").await;
+    // What was under way when it ended may have happened.
+    assert!(found == taken || found == taken + 1, "{found} rows, {taken} were taken");
+    let refused = state(&client, &large_row(&mut random, 1_000)).await;
+    assert!(!refused.is_empty(), "there is no room");
+    server.ended().await;
+    disk.empty();
+    server.start().await;
+    let client = server.connect().await;
+    assert_eq!(awaited(&client, "SELECT count(DISTINCT text) FROM large").await, found);
+    assert_eq!(state(&client, &large_row(&mut random, 1_001)).await, "");
     server.stop().await;
 }

@@ -55,6 +55,9 @@ pub enum Error {
     Lost,
 }
 
+/// Bytes of a message that topics of the tests and their producers take at most.
+const LARGEST: &str = "33554432";
+
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Kafka {
@@ -79,6 +82,7 @@ impl Kafka {
         // In order and once: the tests count on the n-th message of a partition having offset n.
         config.set("enable.idempotence", "true").set("linger.ms", "5");
         config.set("queue.buffering.max.messages", "1000000");
+        config.set("message.max.bytes", LARGEST);
         Ok(Kafka { bootstrap: bootstrap.to_owned(), producer: config.create()?, admin })
     }
 
@@ -89,7 +93,7 @@ impl Kafka {
     pub async fn create_topic(&self, name: &str, partitions: i32) -> Result<(), Error> {
         // Messages may carry times of long ago; retention would take them.
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
-        let topic = topic.set("retention.ms", "-1");
+        let topic = topic.set("retention.ms", "-1").set("max.message.bytes", LARGEST);
         let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
         for result in self.admin.create_topics([&topic], &options).await? {
             match result {
@@ -100,10 +104,6 @@ impl Kafka {
         Ok(())
     }
 
-    /// Queues a message; the future tells its partition and offset.
-    ///
-    /// # Errors
-    /// The client's queue is full or the message too large.
     /// Deletes a topic and waits until the broker does not know it any more.
     ///
     /// # Errors
@@ -144,6 +144,10 @@ impl Kafka {
         Ok(())
     }
 
+    /// Queues a message; the future tells its partition and offset.
+    ///
+    /// # Errors
+    /// The client's queue is full or the message too large.
     pub fn send(&self, topic: &str, message: &Message) -> Result<DeliveryFuture, Error> {
         let mut record: FutureRecord<'_, str, str> =
             FutureRecord::to(topic).partition(message.partition);
@@ -246,6 +250,56 @@ fn committed(bootstrap: &str, topic: &str) -> Result<Vec<Message>, Error> {
         }
     }
     Ok(all.into_iter().flatten().collect())
+}
+
+/// A producer whose messages belong to transactions.
+pub struct Transactions {
+    producer: FutureProducer,
+}
+
+impl Transactions {
+    /// A producer of its own.
+    ///
+    /// # Errors
+    /// The broker's.
+    pub fn new(kafka: &Kafka, id: &str) -> Result<Transactions, Error> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &kafka.bootstrap).set("transactional.id", id);
+        let producer: FutureProducer = config.create()?;
+        producer.init_transactions(TIMEOUT)?;
+        Ok(Transactions { producer })
+    }
+
+    /// Begins a transaction and sends messages in it, which the broker has when this returns.
+    ///
+    /// # Errors
+    /// The broker's.
+    pub async fn begin(&self, topic: &str, messages: &[Message]) -> Result<(), Error> {
+        self.producer.begin_transaction()?;
+        let mut sent = Vec::with_capacity(messages.len());
+        for message in messages {
+            let mut record: FutureRecord<'_, str, str> =
+                FutureRecord::to(topic).partition(message.partition);
+            record.payload = message.payload.as_deref();
+            sent.push(self.producer.send_result(record).map_err(|(error, _)| error)?);
+        }
+        for delivery in sent {
+            place(delivery).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the transaction.
+    ///
+    /// # Errors
+    /// The broker's.
+    pub fn end(&self, commits: bool) -> Result<(), Error> {
+        let ended = match commits {
+            true => self.producer.commit_transaction(TIMEOUT),
+            false => self.producer.abort_transaction(TIMEOUT),
+        };
+        Ok(ended?)
+    }
 }
 
 /// Partition and offset of a message once the broker has it.

@@ -240,6 +240,38 @@ impl Server {
         drained(&mut process).await;
     }
 
+    /// The id of the running process.
+    ///
+    /// # Panics
+    /// If none runs.
+    pub fn id(&self) -> u32 {
+        let id = self.process.as_ref().and_then(|process| process.child.id());
+        id.expect("a process")
+    }
+
+    /// Ends the process with SIGKILL, if it has not ended by itself.
+    ///
+    /// # Panics
+    /// If there was none.
+    pub async fn end(&mut self) {
+        let mut process = self.process.take().expect("a process to end");
+        self.address.send_replace(None);
+        process.child.kill().await.expect("the process can be killed");
+        drained(&mut process).await;
+    }
+
+    /// The most memory that the running process has had, bytes.
+    ///
+    /// # Panics
+    /// If none runs, or the system does not say.
+    pub fn peak_bytes(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.id());
+        let status = std::fs::read_to_string(status).expect("the system tells of it");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.and_then(|line| line.split_whitespace().next()).expect("its peak");
+        kilobytes.parse::<u64>().expect("a number") << 10
+    }
+
     /// Asks the process to end with SIGTERM and waits.
     ///
     /// # Panics

@@ -2,25 +2,37 @@
 //!
 //! `2024-05-01T12:00:00.25Z`, `2024-05-01 12:00:00+02`, `2024-05-01`. A time with a zone given to
 //! a column without one keeps its local reading, a time without a zone given to `timestamptz` is
-//! UTC: as PostgreSQL does with the session's zone UTC.
+//! UTC: as PostgreSQL does with the session's zone UTC. `infinity` and `-infinity` are times, too.
+
+use millrace_types::input;
 
 const DAY_US: i64 = 86_400_000_000;
 
 /// Microseconds since 1970 in UTC.
 pub(crate) fn timestamptz(text: &str) -> Option<i64> {
-    let (local, offset) = moment(text)?;
+    let Some((local, offset)) = moment(text) else { return infinite(text) };
     local.checked_sub(offset.unwrap_or(0).checked_mul(1_000_000)?)
 }
 
 /// Microseconds since 1970 as the clock on the wall shows them; a zone is ignored.
 pub(crate) fn timestamp(text: &str) -> Option<i64> {
-    moment(text).map(|(local, _)| local)
+    moment(text).map(|(local, _)| local).or_else(|| infinite(text))
 }
 
 /// Days since 1970; a time of day is ignored.
 pub(crate) fn date(text: &str) -> Option<i32> {
-    let (local, _) = moment(text)?;
+    let Some((local, _)) = moment(text) else {
+        let endless = |days: &i32| matches!(*days, i32::MIN | i32::MAX);
+        return input::date(text).ok().filter(endless);
+    };
     i32::try_from(local.div_euclid(DAY_US)).ok()
+}
+
+/// The time before or after all others, if the text is one of them.
+#[cold]
+fn infinite(text: &str) -> Option<i64> {
+    let endless = |time: &i64| matches!(*time, i64::MIN | i64::MAX);
+    input::timestamp(text).ok().filter(endless)
 }
 
 /// Microseconds since midnight.
@@ -195,5 +207,13 @@ mod tests {
         assert_eq!(time("12:30:00.5"), Some(45_000_500_000));
         assert_eq!(time("24:00"), Some(DAY_US));
         assert_eq!(time("24:01"), None);
+    }
+
+    #[test]
+    fn infinity_is_a_time_and_a_date_but_no_time_of_day() {
+        assert_eq!(timestamptz("infinity"), Some(i64::MAX));
+        assert_eq!(timestamp(" -Infinity "), Some(i64::MIN));
+        assert_eq!((date("infinity"), date("-infinity")), (Some(i32::MAX), Some(i32::MIN)));
+        assert_eq!((time("infinity"), timestamptz("infinit")), (None, None));
     }
 }

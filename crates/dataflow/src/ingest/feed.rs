@@ -119,6 +119,12 @@ impl Feed {
         Ok(())
     }
 
+    /// It cannot go on.
+    pub fn fail(&self, reason: String) {
+        tracing::error!(source = self.spec.name, reason, "a source has stopped");
+        self.status.lock().failed.get_or_insert(reason);
+    }
+
     /// Why it has ended for good, if it has.
     pub fn failed(&self) -> Option<String> {
         self.status.lock().failed.clone()

@@ -349,6 +349,14 @@ impl Gate {
         }
     }
 
+    /// Where each partition stands, or how far the log has it.
+    pub fn reached(&self) -> BTreeMap<PartitionId, i64> {
+        let state = self.state.lock();
+        let logged = |part: &Partition| part.replay.back().map_or(i64::MIN, |logged| logged.end);
+        let reached = |part: &Partition| part.cut.end.max(logged(part));
+        state.partitions.iter().map(|(id, partition)| (*id, reached(partition))).collect()
+    }
+
     /// The first offset of a partition that no logged epoch holds.
     pub fn live_from(&self, partition: PartitionId) -> i64 {
         let state = self.state.lock();

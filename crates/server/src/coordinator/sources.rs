@@ -16,7 +16,7 @@ use millrace_dataflow::ingest::{
     Cut, Feed, FeedSpec, Gate, GateSpec, Logged, OnError, PartitionCut,
 };
 use millrace_dataflow::runtime::{Command, FeedId};
-use millrace_dataflow::source::{Columns, Connector, END_OF_TIME, Extent, SourceError, Span};
+use millrace_dataflow::source::{Columns, END_OF_TIME, Extent, SourceError, Span};
 use millrace_plan::LeafKind;
 use millrace_types::{ObjectId, PartitionId, Ts};
 
@@ -32,6 +32,8 @@ const ENDS_EVERY: Duration = Duration::from_secs(2);
 /// How long a source may leave that question without an answer before its watermark stands still,
 /// microseconds.
 const ANSWER_MAX_US: i64 = 15_000_000;
+/// So many answers in a row must say that what was read is gone: a leader may be new.
+const LOST_ANSWERS: u32 = 3;
 /// How often status is posted, microseconds.
 const POST_EVERY_US: i64 = 250_000;
 
@@ -155,7 +157,7 @@ impl Coordinator {
         spec.on_error.for_good = false;
         let running = Feed::start(spec)?;
         let (stop, stopped) = crossbeam_channel::bounded(0);
-        self.watch_ends(id, built.connector.clone(), stopped);
+        self.watch_ends(id, built, running.gate.clone(), stopped);
         let live = LiveSource {
             feed: running,
             id: feed,
@@ -188,17 +190,28 @@ impl Coordinator {
         }
     }
 
-    /// Asks for the ends of a source now and then, for the lag and to confirm idleness.
+    /// Asks for the ends of a source now and then, for the lag, to confirm idleness, and to see whether it
+    /// still has what was read.
     fn watch_ends(
         &self,
         source: ObjectId,
-        connector: Arc<dyn Connector>,
+        built: &BuiltSource,
+        gate: Arc<Gate>,
         stopped: crossbeam_channel::Receiver<()>,
     ) {
+        let (connector, place) = (built.connector.clone(), built.place.clone());
         let inbox = self.shared.inbox.clone();
         let watch = move || {
+            let mut lost = 0;
             loop {
-                let ends = connector.extents(Duration::from_secs(5));
+                // Before the question: what is read meanwhile says nothing about the answer.
+                let reached = gate.reached();
+                let mut ends = connector.extents(Duration::from_secs(5));
+                let reason = ends.as_ref().ok().and_then(|ends| what_is_lost(ends, &reached));
+                lost = if reason.is_some() { lost + 1 } else { 0 };
+                if let Some(reason) = reason.filter(|_| lost >= LOST_ANSWERS) {
+                    ends = Err(SourceError::Gone(format!("{place} {reason}")));
+                }
                 if inbox.send(Message::Ends(source, ends)).is_err() {
                     return;
                 }
@@ -218,8 +231,12 @@ impl Coordinator {
         let now = self.shared.clock.now();
         let name = self.name_of(source);
         let Some(live) = self.sources.get_mut(&source) else { return };
-        // An unreachable broker is told by the feed; here it only means that nothing is confirmed.
-        let Ok(extents) = ends else { return };
+        let extents = match ends {
+            Ok(extents) => extents,
+            Err(SourceError::Gone(reason)) => return live.feed.fail(reason),
+            // The feed tells of a broker that is away; here it only means that nothing is confirmed.
+            Err(SourceError::Unreachable(_) | SourceError::Invalid(_)) => return,
+        };
         live.answered_at = now;
         for extent in extents {
             if live.gain(&extent, now) {
@@ -274,6 +291,18 @@ impl Coordinator {
         self.post_kept();
         self.shared.changed();
     }
+}
+
+/// What a source does not have any more of what was read of it, in words. Ends do not fall.
+fn what_is_lost(extents: &[Extent], reached: &BTreeMap<PartitionId, i64>) -> Option<String> {
+    let end = |id: &PartitionId| extents.iter().find(|e| e.partition == *id).map_or(0, |e| e.end);
+    let lost = |(id, reached): &(&PartitionId, &i64)| end(id) < **reached;
+    let (id, reached) = reached.iter().find(lost)?;
+    let end = end(id);
+    Some(format!(
+        "partition {id} ends at offset {end}, but was read up to offset {reached}: it has lost messages, or the \
+         topic was made anew; drop the source and create it again to go on with what is there"
+    ))
 }
 
 impl LiveSource {

@@ -42,6 +42,13 @@ impl Broker {
         String::from_utf8(output.stdout).expect("an address").trim().to_owned()
     }
 
+    /// Ends it with SIGKILL, as a crash would.
+    async fn kill(&self) {
+        let id = std::fs::read_to_string(self.directory.join("pid")).expect("it was started");
+        let status = Command::new("kill").args(["-9", id.trim()]).status().await;
+        assert!(status.is_ok_and(|status| status.success()), "SIGKILL is sent");
+    }
+
     pub(super) async fn halt(&self) {
         let status = Command::from(self.script("halt")).status().await.expect("the script runs");
         assert!(status.success());
@@ -104,5 +111,45 @@ async fn a_broker_that_goes_away_and_returns_costs_nothing() {
         (shown[0][2].as_deref() == Some("running")).then_some(())
     })
     .await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Kafka broker: scripts/test runs it"]
+async fn a_broker_that_is_killed_under_load_costs_nothing() {
+    let seed = wait::seed();
+    println!("MILLRACE_SEED={seed} repeats this run");
+    let broker = Broker::new();
+    let kafka = Kafka::at(&broker.start().await).expect("an address");
+    let topic = new_topic(&kafka, "killed", seed).await;
+    let mut workload = Workload::new(seed, Mix::ROUGH);
+    let mut server = Server::new(&["--checkpoint-interval", "500ms"]);
+    server = server.expecting("a source cannot be reached");
+    server.start().await;
+    let client = server.connect().await;
+    for sql in [&create_source(&kafka, &topic), TUMBLING_VIEW, TOTALS_VIEW] {
+        run(&client, sql).await;
+    }
+    for round in 0..3 {
+        workload.send(&kafka, &topic, 300).await;
+        // In the middle of what is being sent; the producer sends again what it got no answer for.
+        let kill = async {
+            broker.kill().await;
+            if round == 1 {
+                server.kill().await;
+                server.start().await;
+            }
+            assert_eq!(broker.start().await, kafka.bootstrap, "the broker is where it was");
+        };
+        tokio::join!(workload.send(&kafka, &topic, 3_000), kill);
+        until_read(&server.connect().await, workload.rows()).await;
+    }
+    let client = server.connect().await;
+    let late = model::late(&client, "readings_10s").await;
+    model::check_late(&workload, TUMBLING, &late);
+    let expected = model::expected(&workload, TUMBLING, &late);
+    let actual = model::actual(&client, "readings_10s").await;
+    model::assert_same("readings_10s after kills of the broker", &actual, &expected);
+    model::check_counters(&client, "readings", &workload).await;
     server.stop().await;
 }

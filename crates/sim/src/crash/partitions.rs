@@ -26,7 +26,9 @@ async fn gain(kafka: &Kafka, topic: &str, workload: &mut Workload, first: i64) {
         let old = Message { partition, payload: Some("{}".to_owned()), ..Message::default() };
         let count = usize::try_from(first).expect("a few");
         kafka.send_all(topic, &vec![old; count]).await.expect("the broker takes them");
-        kafka.delete_records(topic, &[(partition, first)]).await.expect("records are deleted");
+        // A client that has known the topic before does not know the partition at once.
+        let client = Kafka::at(&kafka.bootstrap).expect("an address");
+        client.delete_records(topic, &[(partition, first)]).await.expect("records are deleted");
     }
     workload.gain(first);
 }

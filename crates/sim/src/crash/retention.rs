@@ -111,3 +111,36 @@ async fn lost_records_stop_the_view_with_their_topic_partition_and_offsets() {
     assert_eq!(left, [[Some((10 * PARTITIONS).to_string())]]);
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Kafka broker: scripts/test runs it"]
+async fn a_topic_that_ends_below_the_logged_offsets_stops_the_view() {
+    let seed = wait::seed();
+    println!("MILLRACE_SEED={seed} repeats this run");
+    let kafka = Kafka::of_tests();
+    let topic = new_topic(&kafka, "truncated", seed).await;
+    let mut workload = Workload::new(seed, Mix::CLEAN);
+    let mut server = Server::new(&[]).expecting(&topic);
+    server.start().await;
+    let client = server.connect().await;
+    run(&client, &create_source(&kafka, &topic)).await;
+    run(&client, TOTALS_VIEW).await;
+    workload.send(&kafka, &topic, 1_000).await;
+    until_read(&client, workload.rows()).await;
+    // Made anew with less than was read: the offsets that come next are those of other messages.
+    server.kill().await;
+    kafka.delete_topic(&topic).await.expect("the topic goes");
+    kafka.create_topic(&topic, PARTITIONS).await.expect("a new topic");
+    Workload::new(seed + 1, Mix::CLEAN).send(&kafka, &topic, 40).await;
+    server.start().await;
+    let client = server.connect().await;
+    let error = wait::until("SELECT fails", wait::PATIENCE, || async {
+        let failed = server::rows(&client, "SELECT n FROM totals").await.err()?;
+        // Until the source has stopped, recovery waits.
+        failed.code().is_some_and(|code| code.code() != "57P03").then_some(failed)
+    })
+    .await;
+    let error = error.as_db_error().expect("the server's own error");
+    assert!(error.message().contains(&topic) && error.message().contains("ends at offset"));
+    server.stop().await;
+}
