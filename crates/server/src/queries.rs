@@ -202,7 +202,7 @@ impl Queries {
             }
             tokio::time::sleep(TURN).await;
             let turn = self.turns.fetch_add(1, Ordering::Relaxed) + 1;
-            let above = turn >= quiet_until && turn % LOOK_TURNS == 0 && self.is_above();
+            let above = turn >= quiet_until && turn.is_multiple_of(LOOK_TURNS) && self.is_above();
             let untidy = self.untidy.load(Ordering::Relaxed) && turn >= tidied + TIDY_TURNS;
             if untidy || above {
                 self.untidy.store(false, Ordering::Relaxed);
