@@ -79,14 +79,17 @@ impl Wire {
             return Ok(None);
         }
         let length = usize::try_from((&self.incoming[1..5]).get_u32()).unwrap_or(usize::MAX);
-        if !(4..=bytes_max).contains(&length) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "invalid message length"));
-        }
         let kind = self.incoming[0];
-        if matches!(kind, b'Q' | b'P') && length > STATEMENT_BYTES_MAX {
+        // Before the client is in it may send no statements at all.
+        let is_in = bytes_max > STATEMENT_BYTES_MAX;
+        let too_long = STATEMENT_BYTES_MAX < length && length <= MESSAGE_BYTES_MAX;
+        if is_in && too_long && matches!(kind, b'Q' | b'P') {
             self.incoming.advance(5);
             self.passing = Some((kind, length - 4));
             return self.pass_over().await;
+        }
+        if !(4..=bytes_max).contains(&length) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "invalid message length"));
         }
         if !self.fill(length + 1).await? {
             return Ok(None);

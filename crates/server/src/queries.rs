@@ -144,7 +144,9 @@ impl MemoryPool for Share {
              for all statements (a quarter of --memory-limit).",
             limit >> 20
         );
-        Err(DataFusionError::External(Box::new(out_of_memory(detail))))
+        let report = out_of_memory(detail);
+        self.watch.refuse(report.clone());
+        Err(DataFusionError::External(Box::new(report)))
     }
 
     fn reserved(&self) -> usize {
@@ -200,7 +202,7 @@ impl Queries {
             }
             tokio::time::sleep(TURN).await;
             let turn = self.turns.fetch_add(1, Ordering::Relaxed) + 1;
-            let above = turn >= quiet_until && turn % LOOK_TURNS == 0 && self.is_above();
+            let above = turn >= quiet_until && turn.is_multiple_of(LOOK_TURNS) && self.is_above();
             let untidy = self.untidy.load(Ordering::Relaxed) && turn >= tidied + TIDY_TURNS;
             if untidy || above {
                 self.untidy.store(false, Ordering::Relaxed);
@@ -327,7 +329,12 @@ impl Running {
         let context = Arc::new(TaskContext::from(state).with_runtime(Arc::new(environment)));
         let schema = plan.schema();
         let (out, batches) = mpsc::channel(1);
-        let task = Task(self.queries.threads.spawn(hand_over(plan, context, out)));
+        let task = Task(self.queries.threads.spawn(hand_over(
+            plan,
+            context,
+            out,
+            Arc::clone(&self.watch),
+        )));
         Ok(Box::pin(Rows { schema, batches, task: Some(task), _running: self }))
     }
 
@@ -352,6 +359,7 @@ async fn hand_over(
     plan: Arc<dyn ExecutionPlan>,
     context: Arc<TaskContext>,
     out: mpsc::Sender<Calculated<RecordBatch>>,
+    watch: Arc<Watch>,
 ) {
     let mut rows = match execute_stream(plan, context) {
         Ok(rows) => rows,
@@ -360,6 +368,7 @@ async fn hand_over(
     };
     while let Some(batch) = rows.next().await {
         let failed = batch.is_err();
+        let batch = batch.map_err(|error| watch.told(error));
         if out.send(batch).await.is_err() || failed {
             return;
         }

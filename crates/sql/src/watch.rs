@@ -2,7 +2,7 @@
 //!
 //! Operators of a SELECT work inside one call for as long as their inputs have something: a join of everything
 //! with everything never comes back by itself. So [`watched`] puts a node above each operator that makes more
-//! than it reads, which gives its thread back at each new [`Watch::turn`], and fails once the statement has
+//! than it reads, and above what reads, which gives its thread back at each new [`Watch::turn`], and fails once the statement has
 //! been ended; and the condition of a nested loop looks at the same for each stretch of pairs.
 //!
 //! Invariants: 1. rows pass as they are: a watched plan gives what the plan gives. 2. who is woken again has
@@ -49,18 +49,37 @@ pub struct Watch {
     turns: Arc<AtomicU64>,
     /// Bytes of rows that its operators have handed on.
     moved: AtomicUsize,
+    /// Why it did not get memory that it asked for.
+    refused: OnceLock<Report>,
 }
 
 impl Watch {
     /// A statement that begins; `turns` grows every few milliseconds.
     pub fn new(turns: Arc<AtomicU64>) -> Watch {
-        Watch { ended: OnceLock::new(), turns, moved: AtomicUsize::new(0) }
+        let (ended, refused) = Default::default();
+        Watch { ended, turns, moved: AtomicUsize::new(0), refused }
     }
 
     /// Ends the statement with an error; the first one stays.
     pub fn end(&self, report: Report) {
         // It has ended already.
         self.ended.set(report).unwrap_or_default();
+    }
+
+    /// It did not get memory that it asked for.
+    pub fn refuse(&self, report: Report) {
+        // The first reason is as good.
+        self.refused.set(report).unwrap_or_default();
+    }
+
+    /// What is told of an error: where there is no memory, operators have words of their own.
+    pub fn told(&self, error: DataFusionError) -> DataFusionError {
+        match (error.find_root(), self.refused.get()) {
+            (DataFusionError::ResourcesExhausted(_), Some(report)) => {
+                DataFusionError::External(Box::new(report.clone()))
+            }
+            _ => error,
+        }
     }
 
     /// # Errors
@@ -94,7 +113,8 @@ pub fn watched(plan: Arc<dyn ExecutionPlan>, watch: &Arc<Watch>) -> Result<Arc<d
 fn inner(plan: Arc<dyn ExecutionPlan>, watch: &Arc<Watch>) -> Result<Arc<dyn ExecutionPlan>> {
     let children = plan.children().into_iter().cloned();
     let children: Vec<_> = children.map(|child| inner(child, watch)).collect::<Result<_>>()?;
-    let watches = children.len() > 1 || WATCHED.contains(&plan.name());
+    // Of what has no inputs too: some operators gather all of it before they hand anything on.
+    let watches = children.len() != 1 || WATCHED.contains(&plan.name());
     let plan = match plan.downcast_ref::<NestedLoopJoinExec>() {
         Some(join) => nested_loop(join, children, watch)?,
         None if children.is_empty() => plan,

@@ -101,18 +101,22 @@ async fn the_timeout_bounds_what_waits_too() {
     let (holder, client) = (server.connect().await, server.connect().await);
     holder.batch_execute("BEGIN; UPDATE kept SET x = 2").await.unwrap();
     client.batch_execute("SET statement_timeout = '200ms'").await.unwrap();
-    // For a lock, for a row, for the client's own lines.
+    // For a lock, for a row.
     let follow = "BEGIN; DECLARE c CURSOR FOR SUBSCRIBE kept WITH (snapshot = false)";
-    for (before, waiting) in [
-        ("SELECT 1", "UPDATE kept SET x = 3"),
-        ("SELECT 1", "COPY kept FROM STDIN"),
-        (follow, "FETCH 1 FROM c WITH (timeout = '1h')"),
-    ] {
+    for (before, waiting) in
+        [("SELECT 1", "UPDATE kept SET x = 3"), (follow, "FETCH 1 FROM c WITH (timeout = '1h')")]
+    {
         client.batch_execute(before).await.unwrap();
         let error = client.batch_execute(waiting).await.unwrap_err();
         assert_eq!(error.code(), Some(&SqlState::QUERY_CANCELED), "{waiting}: {error}");
         client.batch_execute("ROLLBACK").await.unwrap();
     }
+    // For the client's own lines.
+    let mut copier = Raw::open(&server).await;
+    copier.ask("SET statement_timeout = '200ms'").await;
+    assert_eq!(copier.refusal().await, None);
+    copier.ask("COPY kept FROM STDIN").await;
+    assert_eq!(copier.refusal().await.as_deref(), Some("57014"));
     let lock = client.batch_execute("SET statement_timeout = 0; SET lock_timeout = '100ms'").await;
     lock.unwrap();
     let error = client.batch_execute("UPDATE kept SET x = 3").await.unwrap_err();
