@@ -5,6 +5,7 @@
 //! [`shared::Shared`].
 
 pub mod access;
+mod apart;
 pub mod clock;
 pub mod config;
 pub mod coordinator;

@@ -42,6 +42,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
+use crate::apart::{apart, is_long};
 use crate::memory;
 
 /// One statement holds at most so many times what stays free.
@@ -54,6 +55,10 @@ const LOOK_TURNS: u64 = 2;
 const END_TURNS: u64 = 10;
 /// Turns between two times that memory is given back to the system.
 const TIDY_TURNS: u64 = 50;
+/// The process may always be so much above its limit before a statement is ended.
+const OVER_BYTES_MIN: usize = 24 << 20;
+/// A statement must have moved this part of what the process is above its limit to be why.
+const MOVED_PARTS: usize = 4;
 /// Bytes that a statement must have moved before it can be ended for the memory of the process, or before it
 /// leaves much behind.
 const LARGE_BYTES: usize = 1 << 20;
@@ -70,6 +75,8 @@ pub struct Queries {
     /// A large statement has ended: malloc keeps what it has freed.
     untidy: AtomicBool,
     memory_limit: usize,
+    /// Bytes that the process had when no statement was large: what is there without them.
+    calm: AtomicUsize,
 }
 
 /// What all statements together may hold.
@@ -176,16 +183,17 @@ impl Queries {
             begun: Notify::new(),
             untidy: AtomicBool::default(),
             memory_limit,
+            calm: AtomicUsize::default(),
         }))
     }
 
-    /// A statement begins.
-    pub fn begin(self: &Arc<Queries>) -> Running {
+    /// A statement with this text begins.
+    pub fn begin(self: &Arc<Queries>, text: &str) -> Running {
         let watch = Arc::new(Watch::new(Arc::clone(&self.turns)));
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.running.lock().insert(number, Arc::clone(&watch));
         self.begun.notify_one();
-        Running { queries: Arc::clone(self), number, watch }
+        Running { queries: Arc::clone(self), number, watch, long: is_long(text) }
     }
 
     /// Bytes that statements have reserved, and may.
@@ -199,6 +207,7 @@ impl Queries {
         loop {
             if self.running.lock().is_empty() && !self.untidy.load(Ordering::Relaxed) {
                 self.begun.notified().await;
+                self.calm.store(memory::resident(), Ordering::Relaxed);
             }
             tokio::time::sleep(TURN).await;
             let turn = self.turns.fetch_add(1, Ordering::Relaxed) + 1;
@@ -222,10 +231,17 @@ impl Queries {
         largest.filter(|watch| watch.moved() >= LARGE_BYTES).cloned()
     }
 
-    /// The process is more than a tenth above its limit, and a statement may be why.
+    /// The process is above its limit, and a statement may be why: it was not so much before, and what
+    /// the statement has moved is a part of it.
     fn is_above(&self) -> bool {
-        self.largest().is_some()
-            && memory::resident() > self.memory_limit.saturating_add(self.memory_limit / 10)
+        let resident = memory::resident();
+        let Some(largest) = self.largest() else {
+            self.calm.store(resident, Ordering::Relaxed);
+            return false;
+        };
+        let allowed = self.memory_limit.max(self.calm.load(Ordering::Relaxed));
+        let over = resident.saturating_sub(allowed);
+        over > (self.memory_limit / 10).max(OVER_BYTES_MIN) && largest.moved() >= over / MOVED_PARTS
     }
 
     fn end_largest(&self) {
@@ -253,6 +269,8 @@ pub struct Running {
     queries: Arc<Queries>,
     number: u64,
     watch: Arc<Watch>,
+    /// It may take long to plan.
+    long: bool,
 }
 
 impl Drop for Running {
@@ -276,7 +294,7 @@ impl Running {
         &self,
         work: impl Future<Output = Result<T, Report>> + Send + 'static,
     ) -> Result<T, Report> {
-        let mut task = Task(self.queries.threads.spawn(work));
+        let mut task = Task(self.queries.threads.spawn(apart(self.long, work)));
         match (&mut task.0).await {
             Ok(done) => done,
             Err(error) if error.is_panic() => Err(panicked(&error)),

@@ -1,10 +1,10 @@
 //! A view at which the server stops again and again: the second time it is not started any more, with those above
 //! it, and everything else runs.
 //!
-//! What stops the server is what a user may meet: a damaged block of a segment that an operator needs.
+//! Nothing that is known stops the server at a view: what its operators cannot do without stops the view alone. So
+//! the note is written here that a process leaves which ends by a panic, beside the data of one that was killed.
 
 use std::fs;
-use std::path::Path;
 
 use tokio_postgres::Client;
 
@@ -13,7 +13,6 @@ use crate::server::{Server, rows};
 const DEFINITIONS: [&str; 6] = [
     "CREATE TABLE t (id BIGINT PRIMARY KEY, v BIGINT NOT NULL)",
     "CREATE MATERIALIZED VIEW sums AS SELECT v, count(*) AS n FROM t GROUP BY v",
-    // Only its state holds these values: nothing else is stored in the same block.
     "CREATE MATERIALIZED VIEW digests AS SELECT v, count(DISTINCT md5('digest of ' || id)) AS n FROM t GROUP BY v",
     "CREATE MATERIALIZED VIEW above AS SELECT sum(n) AS n FROM digests",
     "CREATE MATERIALIZED VIEW beside AS SELECT sum(n) AS n FROM sums",
@@ -31,50 +30,28 @@ async fn shown(client: &Client, sql: &str) -> Vec<Vec<String>> {
     found.into_iter().map(|row| row.into_iter().map(text).collect()).collect()
 }
 
-/// Changes a bit of the first occurrence of a text in each file.
-fn damage(directory: &Path, text: &str) -> usize {
-    let mut damaged = 0;
-    for entry in fs::read_dir(directory).expect("a directory") {
-        let path = entry.expect("an entry").path();
-        let mut bytes = fs::read(&path).expect("a file");
-        if let Some(at) = bytes.windows(text.len()).position(|window| window == text.as_bytes()) {
-            bytes[at] ^= 1;
-            fs::write(path, bytes).expect("a file");
-            damaged += 1;
-        }
-    }
-    damaged
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_view_that_stops_the_server_twice_starts_as_failed_and_its_neighbours_run() {
     let mut server = Server::new(&["--checkpoint-interval", "200ms", "--workers", "2"])
-        .expecting("panicked")
-        .expecting("a thread of the engine panicked")
         .expecting("a materialized view is not started");
     server.start().await;
     let client = server.connect().await;
     for statement in DEFINITIONS {
         run(&client, statement).await;
     }
-    let digest = shown(&client, "SELECT md5('digest of 3')").await[0][0].clone();
+    let number = "SELECT oid::bigint - 16384 FROM pg_class WHERE relname = 'digests'";
+    let stop = format!("{}\n", shown(&client, number).await[0][0]);
     drop(client);
-    // All of its state is in segments.
-    server.stop().await;
-    // Of a compressed block the first digits are there as they are.
-    let segments = server.data_dir().join("segments");
-    assert!(damage(&segments, &digest[..10]) > 0, "{digest} is in no segment");
-
-    for stops in 1..=2 {
-        if server.try_start().await.is_ok() {
-            server.ended().await;
-        }
-        assert!(server.logged("is damaged at byte"), "{}", server.log_tail(20));
-        // Whichever workers have met it: one stop is one line.
-        let noted = fs::read_to_string(server.data_dir().join("STOPS")).expect("stops are noted");
-        assert_eq!(noted.lines().count(), stops, "{noted:?}");
-    }
-    // In the third life the others run, and go on after a kill.
+    server.kill().await;
+    let note = server.data_dir().join("STOPS");
+    // Once is not enough.
+    fs::write(&note, &stop).expect("a file");
+    server.start().await;
+    assert_eq!(shown(&server.connect().await, DIGESTS).await, [["1", "2"], ["2", "1"]]);
+    server.kill().await;
+    assert_eq!(fs::read_to_string(&note).expect("it is kept"), stop);
+    fs::write(&note, stop.repeat(2)).expect("a file");
+    // The others run, and go on after a kill.
     server.start().await;
     for n in [4, 5] {
         let client = server.connect().await;

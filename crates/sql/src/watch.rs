@@ -3,7 +3,7 @@
 //! Operators of a SELECT work inside one call for as long as their inputs have something: a join of everything
 //! with everything never comes back by itself. So [`watched`] puts a node above each operator that makes more
 //! than it reads, and above what reads, which gives its thread back at each new [`Watch::turn`], and fails once the statement has
-//! been ended; and the condition of a nested loop looks at the same for each stretch of pairs.
+//! been ended; and the condition of a join looks whether it has been ended for each stretch of pairs.
 //!
 //! Invariants: 1. rows pass as they are: a watched plan gives what the plan gives. 2. who is woken again has
 //! said so itself (`poll_next` wakes before it is pending).
@@ -23,7 +23,9 @@ use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskCo
 use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::joins::utils::JoinFilter;
-use datafusion::physical_plan::joins::{NestedLoopJoinExec, NestedLoopJoinExecBuilder};
+use datafusion::physical_plan::joins::{
+    HashJoinExec, HashJoinExecBuilder, NestedLoopJoinExec, NestedLoopJoinExecBuilder,
+};
 use datafusion::physical_plan::{
     ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties,
     ReplaceChildrenOptions,
@@ -115,6 +117,13 @@ fn inner(plan: Arc<dyn ExecutionPlan>, watch: &Arc<Watch>) -> Result<Arc<dyn Exe
     let children: Vec<_> = children.map(|child| inner(child, watch)).collect::<Result<_>>()?;
     // Of what has no inputs too: some operators gather all of it before they hand anything on.
     let watches = children.len() != 1 || WATCHED.contains(&plan.name());
+    let plan = match plan.downcast_ref::<HashJoinExec>() {
+        Some(join) if join.filter().is_some() => {
+            let filter = join.filter().map(|filter| condition(filter, watch));
+            Arc::new(HashJoinExecBuilder::from(join).with_filter(filter).build()?)
+        }
+        _ => plan,
+    };
     let plan = match plan.downcast_ref::<NestedLoopJoinExec>() {
         Some(join) => nested_loop(join, children, watch)?,
         None if children.is_empty() => plan,
@@ -137,16 +146,18 @@ fn nested_loop(
     let (Some(right), Some(left)) = (children.pop(), children.pop()) else {
         return datafusion::common::internal_err!("a join has two inputs");
     };
-    let filter = join.filter().map(|filter| {
-        let condition = Arc::clone(filter.expression());
-        let condition = Arc::new(Condition { inner: condition, watch: Arc::clone(watch) });
-        JoinFilter::new(condition, filter.column_indices().to_vec(), Arc::clone(filter.schema()))
-    });
+    let filter = join.filter().map(|filter| condition(filter, watch));
     let join = NestedLoopJoinExecBuilder::new(left, right, *join.join_type())
         .with_projection_ref(join.projection().clone())
         .with_filter(filter)
         .build()?;
     Ok(Arc::new(join))
+}
+
+fn condition(filter: &JoinFilter, watch: &Arc<Watch>) -> JoinFilter {
+    let inner = Arc::clone(filter.expression());
+    let inner = Arc::new(Condition { inner, watch: Arc::clone(watch) });
+    JoinFilter::new(inner, filter.column_indices().to_vec(), Arc::clone(filter.schema()))
 }
 
 /// The node above an operator.
@@ -254,7 +265,7 @@ impl RecordBatchStream for Rows {
     }
 }
 
-/// The condition of a nested loop, which may have nothing to hand on for hours.
+/// The condition of a join, which may have nothing to hand on for hours.
 #[derive(Debug)]
 struct Condition {
     inner: Arc<dyn PhysicalExpr>,

@@ -253,7 +253,7 @@ impl Conn {
         query: &Query,
         tables: QueryTables,
     ) -> Result<RecordBatch, Report> {
-        let (running, tables) = (self.shared.queries.begin(), Arc::new(tables));
+        let (running, tables) = (self.shared.queries.begin(statement.text), Arc::new(tables));
         let asked = Asked {
             query: query.clone(),
             text: statement.text.to_owned(),

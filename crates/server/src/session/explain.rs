@@ -59,7 +59,7 @@ impl Conn {
         text: &str,
         analyze: bool,
     ) -> Result<String, Report> {
-        let running = self.shared.queries.begin();
+        let running = self.shared.queries.begin(text);
         let tables = Arc::new(QueryTables::new(self.shared.clone()));
         let (text, values) = (text.to_owned(), Some(Vec::new()));
         let asked = Asked { query, text, hints: Vec::new(), values, opened: None };

@@ -7,7 +7,6 @@
 //! Invariants: 1. a session never reads an epoch before one that it has read (`Conn::seen`).
 
 mod access;
-mod apart;
 mod backup;
 mod change;
 mod copy;
@@ -47,6 +46,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::access::Seat;
+use crate::apart::{apart, is_long};
 use crate::error::ServerError;
 use crate::shared::{Connections, OpenConnection, Shared};
 pub use millrace_pg::report_of;
@@ -171,7 +171,7 @@ impl Session for Conn {
         statement: &Text,
         hints: &[Option<DataType>],
     ) -> Result<Prepared, Report> {
-        apart::apart(&statement.text, self.prepare_statement(statement, hints)).await
+        apart(is_long(&statement.text), self.prepare_statement(statement, hints)).await
     }
 
     async fn execute(
@@ -179,7 +179,7 @@ impl Session for Conn {
         statement: &Text,
         parameters: Vec<ScalarValue>,
     ) -> Result<Outcome, Report> {
-        apart::apart(&statement.text, self.statement(&statement.text, parameters)).await
+        apart(is_long(&statement.text), self.statement(&statement.text, parameters)).await
     }
 
     async fn copied(&mut self, data: &[u8]) -> Result<Outcome, Report> {
@@ -275,8 +275,8 @@ impl Conn {
         if text.len() < LONG_BYTES {
             return parse_one(text);
         }
-        let text = text.to_owned();
-        self.shared.queries.begin().run(async move { parse_one(&text) }).await
+        let (running, text) = (self.shared.queries.begin(text), text.to_owned());
+        running.run(async move { parse_one(&text) }).await
     }
 
     async fn statement(

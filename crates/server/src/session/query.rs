@@ -50,7 +50,7 @@ impl Conn {
         text: &str,
         hints: &[Option<DataType>],
     ) -> Result<Prepared, Report> {
-        let running = self.shared.queries.begin();
+        let running = self.shared.queries.begin(text);
         let tables = Arc::new(QueryTables::new(self.shared.clone()));
         let (text, hints) = (text.to_owned(), hints.to_vec());
         let asked = Asked { query, text, hints, values: None, opened: None };
@@ -65,7 +65,7 @@ impl Conn {
         parameters: Vec<ScalarValue>,
     ) -> Result<Outcome, Report> {
         self.read_changed_tables().await?;
-        let running = self.shared.queries.begin();
+        let running = self.shared.queries.begin(text);
         let tables = Arc::new(self.tables()?);
         // The values have the types that the statement was prepared with; without them a `$1` that
         // the client declared would be guessed anew, as text.
@@ -134,7 +134,7 @@ impl Conn {
         text: &str,
         parameters: Vec<ScalarValue>,
     ) -> Result<Outcome, Report> {
-        let running = self.shared.queries.begin();
+        let running = self.shared.queries.begin(text);
         let context = self.catalog_context()?;
         let plan = self.catalog_plan(&context, text).await?;
         let plan = plan.with_param_values(parameters).map_err(|error| report_of(&error))?;

@@ -58,6 +58,8 @@ async fn everything_at_once_survives_kills_at_random_moments() {
     for statement in schema::statements(&kafka.bootstrap, &topics) {
         run(&server.connect().await, &statement).await;
     }
+    // A sink begins with the rows that are there when it first reaches its topic.
+    super::sinks::until_sent(&server.connect().await, 3).await;
     let plan = Plan::asked();
     let mut load = Load::begin(&server, &kafka, &topics, seed, &plan).await;
     let mut kills = Kills::new(seed, plan);

@@ -12,7 +12,7 @@ const ENDLESS: &[&str] = &[
     "SELECT a.x FROM generate_series(1, 200000) a(x) JOIN generate_series(1, 200000) b(y) ON a.x * 1.5 < b.y - 10000000",
     "SELECT count(*) FROM generate_series(1, 200000) a(x) LEFT JOIN generate_series(1, 200000) b(y) ON a.x > b.y + 10000000",
     "SELECT count(*) FROM generate_series(1, 1000000) a(x) JOIN generate_series(1, 1000000) b(y) ON a.x % 2 = b.y % 2 AND a.x + b.y < 0",
-    "SELECT sum(a.x * b.y) FROM generate_series(1, 1000000) a(x) JOIN generate_series(1, 1000000) b(y) ON a.x % 2 = b.y % 2",
+    "SELECT sum(a.x::bigint * b.y) FROM generate_series(1, 1000000) a(x) JOIN generate_series(1, 1000000) b(y) ON a.x % 2 = b.y % 2",
     "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT 1 FROM t) SELECT count(*) FROM t",
     "SELECT x % 7, sum(x * 1.5) FROM generate_series(1, 1000000000000) a(x) GROUP BY 1",
     "SELECT max(s) FROM (SELECT sum(x) OVER (ORDER BY x) s FROM generate_series(1, 1000000000000) a(x)) q",
