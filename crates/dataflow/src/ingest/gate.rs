@@ -136,6 +136,12 @@ struct State {
 }
 
 impl State {
+    /// True when the open time is full. While a partition has not passed the log nothing is cut, so that its
+    /// rows must come, whatever the others have brought.
+    fn has_no_room(&self) -> bool {
+        self.bytes >= self.bytes_max && self.partitions.values().all(|p| p.replay.is_empty())
+    }
+
     fn counted(&self) -> Cut {
         let partitions = self.partitions.iter().map(|(id, p)| (*id, p.cut)).collect();
         let (read_at, bytes, changed) = (self.read_at, self.bytes, self.changed);
@@ -398,7 +404,7 @@ impl Gate {
     /// Waits until there is room; false when the feed has been stopped.
     pub(crate) fn wait_for_room(&self) -> bool {
         let mut state = self.state.lock();
-        while !state.stopped && (state.paused || state.bytes >= state.bytes_max) {
+        while !state.stopped && (state.paused || state.has_no_room()) {
             self.moved.wait(&mut state);
         }
         !state.stopped

@@ -127,7 +127,11 @@ async fn a_broker_that_is_killed_under_load_costs_nothing() {
     server = server.expecting("a source cannot be reached");
     server.start().await;
     let client = server.connect().await;
-    for sql in [&create_source(&kafka, &topic), TUMBLING_VIEW, TOTALS_VIEW] {
+    // A partition whose messages are sent again after the others' is not silent: its rows are in time.
+    let source = create_source(&kafka, &topic);
+    let patient = source.replacen("WITH (", "WITH (source_idle_timeout = '1h', ", 1);
+    assert_ne!(patient, source);
+    for sql in [&patient, TUMBLING_VIEW, TOTALS_VIEW] {
         run(&client, sql).await;
     }
     for round in 0..3 {
