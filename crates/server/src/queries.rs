@@ -236,12 +236,14 @@ impl Queries {
     fn is_above(&self) -> bool {
         let resident = memory::resident();
         let Some(largest) = self.largest() else {
-            self.calm.store(resident, Ordering::Relaxed);
+            // What malloc still keeps of a statement is not what is there without them.
+            if !self.untidy.load(Ordering::Relaxed) {
+                self.calm.store(resident, Ordering::Relaxed);
+            }
             return false;
         };
-        let allowed = self.memory_limit.max(self.calm.load(Ordering::Relaxed));
-        let over = resident.saturating_sub(allowed);
-        over > (self.memory_limit / 10).max(OVER_BYTES_MIN) && largest.moved() >= over / MOVED_PARTS
+        let calm = self.calm.load(Ordering::Relaxed);
+        may_be_why(largest.moved(), (resident, calm), self.memory_limit)
     }
 
     fn end_largest(&self) {
@@ -255,6 +257,13 @@ impl Queries {
         let detail = format!("The server uses {resident} MB, its limit is {limit} MB.");
         largest.end(out_of_memory(detail));
     }
+}
+
+/// True if a statement that has moved so many bytes may be why the process is above its limit: it has more than
+/// it had without large statements, and the statement can account for it.
+fn may_be_why(moved: usize, (resident, calm): (usize, usize), limit: usize) -> bool {
+    let over = resident.saturating_sub(limit.max(calm));
+    over > (limit / 10).max(OVER_BYTES_MIN) && moved >= over / MOVED_PARTS
 }
 
 fn out_of_memory(detail: String) -> Report {
@@ -465,5 +474,39 @@ impl Stream for Rows {
 impl RecordBatchStream for Rows {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_statement_leaves_some_of_the_budget_and_gives_back_what_it_had() {
+        let budget = Arc::new(Budget::new(400 << 20));
+        let share = || -> Arc<dyn MemoryPool> {
+            let (budget, watch) = (Arc::clone(&budget), Arc::new(Watch::new(Arc::default())));
+            Arc::new(Share { budget, watch, own: AtomicUsize::new(0) })
+        };
+        let reserve = |pool: &Arc<dyn MemoryPool>| MemoryConsumer::new("rows").register(pool);
+        let (greedy, other) = (share(), share());
+        let large = reserve(&greedy);
+        large.try_grow(75 << 20).expect("three times what stays");
+        assert!(large.try_grow(1 << 20).is_err(), "a quarter stays free");
+        let small = reserve(&other);
+        small.try_grow(18 << 20).expect("there is some for others");
+        assert_eq!(budget.read().0, 93 << 20);
+        drop((large, small));
+        assert_eq!(budget.read().0, 0);
+    }
+
+    #[test]
+    fn a_statement_is_ended_for_what_it_can_have_made() {
+        const MB: usize = 1 << 20;
+        let limit = 256 * MB;
+        assert!(may_be_why(40 * MB, (300 * MB, 100 * MB), limit));
+        assert!(!may_be_why(40 * MB, (270 * MB, 100 * MB), limit), "within a tenth");
+        assert!(!may_be_why(MB, (300 * MB, 100 * MB), limit), "it has moved too little");
+        assert!(!may_be_why(40 * MB, (300 * MB, 290 * MB), limit), "it was so before");
     }
 }

@@ -499,6 +499,17 @@ mod tests {
     }
 
     #[test]
+    fn a_full_time_keeps_no_row_back_that_the_log_has() {
+        let (gate, _) = gate(vec![logged(5, 4, None)]);
+        assert!(gate.add(PartitionId(1), PartitionCut::default()));
+        let large = Decorated { partition: PartitionId(1), bytes: 1_000, ..chunk(0, 3) };
+        gate.deliver(0, &large, 0);
+        assert!(gate.is_full() && gate.wait_for_room(), "another partition reads the log");
+        gate.deliver(0, &chunk(0, 4), 0);
+        assert!(gate.state.lock().has_no_room(), "all have passed it");
+    }
+
+    #[test]
     fn rows_from_the_future_count_but_do_not_move_the_watermark() {
         let (gate, _) = gate(Vec::new());
         gate.deliver(0, &chunk(0, 200), 500);

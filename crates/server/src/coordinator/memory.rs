@@ -1,5 +1,5 @@
-//! What is done when memory is short: first operators let go of their state at the next checkpoint, then one
-//! epoch at a time and early checkpoints, then readers wait.
+//! What is done when memory is short: epochs come one at a time, checkpoints early, and at each of them operators
+//! let go of their state; above the limit readers wait.
 //!
 //! Above the limit readers are stopped until a checkpoint has written what it can; then they go on
 //! for one look, because state that has to be in memory would otherwise stop them for ever. So the

@@ -55,6 +55,19 @@ async fn records_deleted_below_the_checkpoint_are_not_missed() {
     server.stop().await;
 }
 
+/// A server that has read a thousand messages, into `totals`.
+async fn reading(kafka: &Kafka, topic: &str, seed: u64) -> (Server, Workload) {
+    let mut workload = Workload::new(seed, Mix::CLEAN);
+    let mut server = Server::new(&[]).expecting(topic);
+    server.start().await;
+    let client = server.connect().await;
+    run(&client, &create_source(kafka, topic)).await;
+    run(&client, TOTALS_VIEW).await;
+    workload.send(kafka, topic, 1_000).await;
+    until_read(&client, workload.rows()).await;
+    (server, workload)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a Kafka broker: scripts/test runs it"]
 async fn lost_records_stop_the_view_with_their_topic_partition_and_offsets() {
@@ -62,14 +75,7 @@ async fn lost_records_stop_the_view_with_their_topic_partition_and_offsets() {
     println!("MILLRACE_SEED={seed} repeats this run");
     let kafka = Kafka::of_tests();
     let topic = new_topic(&kafka, "lost", seed).await;
-    let mut workload = Workload::new(seed, Mix::CLEAN);
-    let mut server = Server::new(&[]).expecting(&topic);
-    server.start().await;
-    let client = server.connect().await;
-    run(&client, &create_source(&kafka, &topic)).await;
-    run(&client, TOTALS_VIEW).await;
-    workload.send(&kafka, &topic, 1_000).await;
-    until_read(&client, workload.rows()).await;
+    let (mut server, mut workload) = reading(&kafka, &topic, seed).await;
     let read: Vec<i64> = (0..PARTITIONS).map(|p| workload.end(p)).collect();
     server.stop().await;
 
@@ -119,14 +125,7 @@ async fn a_topic_that_ends_below_the_logged_offsets_stops_the_view() {
     println!("MILLRACE_SEED={seed} repeats this run");
     let kafka = Kafka::of_tests();
     let topic = new_topic(&kafka, "truncated", seed).await;
-    let mut workload = Workload::new(seed, Mix::CLEAN);
-    let mut server = Server::new(&[]).expecting(&topic);
-    server.start().await;
-    let client = server.connect().await;
-    run(&client, &create_source(&kafka, &topic)).await;
-    run(&client, TOTALS_VIEW).await;
-    workload.send(&kafka, &topic, 1_000).await;
-    until_read(&client, workload.rows()).await;
+    let (mut server, _) = reading(&kafka, &topic, seed).await;
     // Made anew with less than was read: the offsets that come next are those of other messages.
     server.kill().await;
     kafka.delete_topic(&topic).await.expect("the topic goes");
