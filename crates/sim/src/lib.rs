@@ -25,6 +25,8 @@ mod dashboard;
 #[cfg(test)]
 mod deep;
 #[cfg(test)]
+mod docs;
+#[cfg(test)]
 mod ended;
 #[cfg(test)]
 mod full_disk;
