@@ -16,7 +16,7 @@ use crate::config::Options as ServeOptions;
 use crate::error::ServerError;
 use crate::serve;
 use crate::session::Sessions;
-use crate::shared::{JobState, Shared};
+use crate::shared::JobState;
 use crate::shell::bar::{Bar, Progress};
 
 /// Options of the demo.
@@ -79,7 +79,7 @@ pub fn run(options: &Options) -> Result<(), ServerError> {
             }
         };
         tokio::select! {
-            shown = show(&database, &server.shared, options, address) => shown,
+            shown = show(&database, options, address) => shown,
             () = end => Ok(()),
             // Without the signal the demo runs on.
             _ = tokio::signal::ctrl_c() => Ok(()),
@@ -94,12 +94,7 @@ pub fn run(options: &Options) -> Result<(), ServerError> {
     stopped
 }
 
-async fn show(
-    database: &Sessions,
-    shared: &Shared,
-    options: &Options,
-    address: SocketAddr,
-) -> Result<(), Report> {
+async fn show(database: &Sessions, options: &Options, address: SocketAddr) -> Result<(), Report> {
     let login = Login {
         user: "root".into(),
         database: "dev".into(),
@@ -118,7 +113,7 @@ async fn show(
                fields.ts.kind = 'now')"
     );
     ask(session.as_mut(), &source).await?;
-    fill(session.as_mut(), shared).await?;
+    fill(session.as_mut(), database).await?;
     let terminal = std::io::stdout().is_terminal();
     loop {
         let batches = ask(session.as_mut(), QUERY).await?;
@@ -142,7 +137,7 @@ async fn show(
 }
 
 /// Makes the view; a bar shows how far it is filled with what the data directory held already.
-async fn fill(session: &mut dyn Session, shared: &Shared) -> Result<(), Report> {
+async fn fill(session: &mut dyn Session, database: &Sessions) -> Result<(), Report> {
     let mut bar = Bar::default();
     let made = ask(session, VIEW);
     futures::pin_mut!(made);
@@ -151,7 +146,7 @@ async fn fill(session: &mut dyn Session, shared: &Shared) -> Result<(), Report> 
             made = &mut made => break made,
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
-        let jobs = shared.board.lock().jobs.clone();
+        let jobs = database.jobs();
         if let Some(job) = jobs.iter().find(|job| job.view == NAME).filter(|_| Bar::is_possible()) {
             bar.draw(&Progress {
                 name: job.view.clone(),
