@@ -23,6 +23,7 @@ pub mod serve;
 pub mod serving;
 pub mod session;
 pub mod shared;
+pub mod shell;
 mod sinks;
 mod sources;
 mod stops;

@@ -25,6 +25,8 @@ mod dashboard;
 #[cfg(test)]
 mod deep;
 #[cfg(test)]
+mod docs;
+#[cfg(test)]
 mod ended;
 #[cfg(test)]
 mod full_disk;
@@ -42,6 +44,8 @@ mod layers;
 mod load;
 #[cfg(test)]
 mod oracle;
+#[cfg(test)]
+mod shell;
 #[cfg(test)]
 mod short;
 #[cfg(test)]
