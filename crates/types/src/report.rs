@@ -215,7 +215,7 @@ pub struct Report {
     /// What to do about it, as a sentence.
     pub hint: Option<String>,
     /// Where in what the statement worked on, for example the line of a COPY.
-    pub context: Option<String>,
+    pub context: Option<Box<str>>,
     /// Where in the statement, in characters from 1.
     pub position: Option<usize>,
 }
@@ -255,7 +255,7 @@ impl Report {
     /// The same with a line that says where in its data the statement was.
     #[must_use]
     pub fn context(mut self, context: impl Into<String>) -> Report {
-        self.context = Some(context.into());
+        self.context = Some(context.into().into_boxed_str());
         self
     }
 
