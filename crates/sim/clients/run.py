@@ -23,7 +23,7 @@ import report
 HERE = pathlib.Path(__file__).resolve().parent
 USER, PASSWORD = "app", "secret"
 # A client that is silent for so long hangs.
-PATIENCE_S = 90
+PATIENCE_S = 120
 
 
 def clients(cache):

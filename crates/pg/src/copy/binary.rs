@@ -31,7 +31,7 @@ pub fn read_binary(
     columns: &[(String, SqlType)],
 ) -> Result<Vec<ArrayRef>, Report> {
     let mut reader = Reader { rest: data, line: 0, relation, columns };
-    reader.head().map_err(|report| reader.located(report, None))?;
+    reader.head()?;
     let mut building = Building::new(columns);
     while reader.row(&mut building)? {}
     building.finish()

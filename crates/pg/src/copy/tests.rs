@@ -110,7 +110,7 @@ fn damaged_binary_data_says_where() {
         let mut data = data.clone();
         change(&mut data);
         let report = read(&data).unwrap_err();
-        (report.code, report.message, report.context.unwrap().into_string())
+        (report.code, report.message, report.context.unwrap_or_default().into_string())
     };
     let (code, message, _) = failure(&|data| data[0] = b'p');
     assert_eq!(
