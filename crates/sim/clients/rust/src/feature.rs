@@ -42,11 +42,19 @@ pub fn absent(feature: &str, note: &str) {
     tell(&json!({"feature": feature, "result": "-", "note": note}));
 }
 
+/// An error and what caused it.
+fn told(error: &dyn Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {}", told(cause)),
+        None => error.to_string(),
+    }
+}
+
 /// Runs a test; one that fails or panics has failed.
 pub async fn test(feature: &str, test: impl Future<Output = Tested>) {
     let outcome = match AssertUnwindSafe(test).catch_unwind().await {
         Ok(Ok(())) => return tell(&json!({"feature": feature, "result": "yes"})),
-        Ok(Err(error)) => error.to_string(),
+        Ok(Err(error)) => told(error.as_ref()),
         Err(panic) => panic
             .downcast_ref::<String>()
             .cloned()

@@ -65,7 +65,10 @@ fn failed<T>(result: Result<T, Error>, code: &str) -> DbError {
 
 async fn connects() -> Tested {
     let client = connect().await?;
-    assert_eq!(one::<String>(&client, "SELECT current_user::text", &[]).await?, variable("MILLRACE_USER"));
+    assert_eq!(
+        one::<String>(&client, "SELECT current_user::text", &[]).await?,
+        variable("MILLRACE_USER")
+    );
     failed(connect_as(config().password("no")).await, "28P01");
     Ok(())
 }
@@ -83,7 +86,8 @@ async fn describe() -> Tested {
     let client = connect().await?;
     let statement = client.prepare("SELECT * FROM tokio_totals WHERE n > $1 AND kind = $2").await?;
     assert_eq!(statement.params(), [Type::INT8, Type::TEXT]);
-    let columns: Vec<_> = statement.columns().iter().map(|c| (c.name(), c.type_().clone())).collect();
+    let columns: Vec<_> =
+        statement.columns().iter().map(|c| (c.name(), c.type_().clone())).collect();
     assert_eq!(columns, [("kind", Type::TEXT), ("n", Type::INT8), ("total", Type::FLOAT8)]);
     Ok(())
 }
@@ -146,9 +150,12 @@ async fn types_binary() -> Tested {
     there_and_back(&client, "integer[]", vec![Some(1_i32), None]).await?;
     there_and_back(&client, "text[]", vec![Some("a \"b\"".to_owned()), None]).await?;
     // Numbers and intervals have no type of their own in the driver.
-    let text: String = one(&client, "SELECT $1::text::numeric::text", &[&"12345678901234567890.5"]).await?;
+    let text: String =
+        one(&client, "SELECT $1::text::numeric::text", &[&"12345678901234567890.5"]).await?;
     assert_eq!(text, "12345678901234567890.5");
-    client.batch_execute("CREATE TABLE tokio_types (a int, b text, c timestamptz, d float8)").await?;
+    client
+        .batch_execute("CREATE TABLE tokio_types (a int, b text, c timestamptz, d float8)")
+        .await?;
     let insert = "INSERT INTO tokio_types VALUES ($1, $2, $3, $4)";
     client.execute(insert, &[&1_i32, &"x", &noon.and_utc(), &0.1_f64]).await?;
     let sql = "SELECT a FROM tokio_types WHERE c >= $1 AND b = $2 LIMIT $3";
@@ -185,7 +192,8 @@ async fn errors() -> Tested {
     let error = failed(client.simple_query("SELECT 1; SELECT * FROM nowhere").await, "42P01");
     assert_eq!(error.position(), Some(&ErrorPosition::Original(25)));
     client.batch_execute("INSERT INTO tokio_events VALUES (1, 'a', 1)").await?;
-    let error = failed(client.execute("INSERT INTO tokio_events VALUES (1, 'a', 1)", &[]).await, "23505");
+    let error =
+        failed(client.execute("INSERT INTO tokio_events VALUES (1, 'a', 1)", &[]).await, "23505");
     assert_eq!(error.detail(), Some("Key (id)=(1) already exists."));
     Ok(())
 }
@@ -247,18 +255,23 @@ async fn copy_in() -> Tested {
     sink.send_all(&mut lines).await?;
     let error = failed(sink.finish().await, "22P02");
     assert_eq!(error.where_(), Some("COPY tokio_events, line 2, column id: \"x\""));
-    assert_eq!(one::<i64>(&client, "SELECT n FROM tokio_totals WHERE kind = $1", &[&"copied"]).await?, 1000);
+    assert_eq!(
+        one::<i64>(&client, "SELECT n FROM tokio_totals WHERE kind = $1", &[&"copied"]).await?,
+        1000
+    );
     Ok(())
 }
 
 async fn copy_out() -> Tested {
     let client = connect().await?;
     let rows = "(SELECT id, kind, amount FROM tokio_events WHERE id IN (1000, 1001) ORDER BY id)";
-    let data: Vec<Bytes> = client.copy_out(&format!("COPY {rows} TO STDOUT")).await?.try_collect().await?;
+    let data: Vec<Bytes> =
+        client.copy_out(&format!("COPY {rows} TO STDOUT")).await?.try_collect().await?;
     assert_eq!(data.concat(), b"1000\tcopied\t250\n1001\tcopied\t\\N\n");
     let data = client.copy_out(&format!("COPY {rows} TO STDOUT (FORMAT binary)")).await?;
-    let rows: Vec<_> =
-        BinaryCopyOutStream::new(data, &[Type::INT4, Type::TEXT, Type::FLOAT8]).try_collect().await?;
+    let rows: Vec<_> = BinaryCopyOutStream::new(data, &[Type::INT4, Type::TEXT, Type::FLOAT8])
+        .try_collect()
+        .await?;
     assert_eq!(rows[1].get::<i32>(0), 1001);
     assert_eq!(rows[1].get::<Option<f64>>(2), None);
     Ok(())
@@ -359,7 +372,12 @@ async fn snippet() -> Result<(), tokio_postgres::Error> {
     client.execute(insert, &[&9001_i32, &"snippet", &2.5_f64]).await?;
     let select = "SELECT kind, n, total FROM tokio_totals WHERE kind = $1";
     for row in client.query(select, &[&"snippet"]).await? {
-        println!("{} {} {}", row.get::<_, &str>("kind"), row.get::<_, i64>("n"), row.get::<_, f64>("total"));
+        println!(
+            "{} {} {}",
+            row.get::<_, &str>("kind"),
+            row.get::<_, i64>("n"),
+            row.get::<_, f64>("total")
+        );
     }
     Ok(())
 }
