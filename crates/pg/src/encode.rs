@@ -91,7 +91,7 @@ impl Column {
     }
 
     /// True if the cell is NULL.
-    fn is_null(&self, row: usize) -> bool {
+    pub(crate) fn is_null(&self, row: usize) -> bool {
         matches!(self.values, Values::Null)
             || self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))
     }
@@ -119,7 +119,10 @@ impl Column {
     }
 
     /// Appends the text of a cell that is not NULL.
-    fn text(&self, row: usize, out: &mut BytesMut) -> Result<(), Report> {
+    ///
+    /// # Errors
+    /// As [`Column::put`].
+    pub(crate) fn text(&self, row: usize, out: &mut BytesMut) -> Result<(), Report> {
         match &self.values {
             Values::Null => {}
             Values::Boolean(array) => out.put_u8(if array.value(row) { b't' } else { b'f' }),

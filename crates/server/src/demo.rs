@@ -167,7 +167,9 @@ async fn ask(session: &mut dyn Session, text: &str) -> Result<Vec<RecordBatch>, 
         Outcome::Rows { rows, .. } => {
             rows.try_collect().await.map_err(|error| crate::session::report_of(&error))
         }
-        Outcome::Empty | Outcome::Done(_) | Outcome::CopyIn { .. } => Ok(Vec::new()),
+        Outcome::Empty | Outcome::Done(_) | Outcome::CopyIn { .. } | Outcome::CopyOut { .. } => {
+            Ok(Vec::new())
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod backup;
 mod change;
 mod copy;
 mod copy_lines;
+mod copy_to;
 mod cursors;
 mod ddl;
 mod explain;
@@ -296,7 +297,10 @@ impl Conn {
                     Outcome::Rows { schema, .. } => {
                         Ok(Prepared { parameters: Vec::new(), columns: Some(schema) })
                     }
-                    Outcome::Empty | Outcome::Done(_) | Outcome::CopyIn { .. } => Ok(none()),
+                    Outcome::Empty
+                    | Outcome::Done(_)
+                    | Outcome::CopyIn { .. }
+                    | Outcome::CopyOut { .. } => Ok(none()),
                 }
             }
             _ => Ok(none()),
@@ -351,6 +355,7 @@ impl Conn {
             Statement::CreateIndex(create) => self.create_index(*create).await?,
             Statement::CreateSink(create) => self.create_sink(*create).await?,
             Statement::Copy(copy) => return self.begin_copy(*copy),
+            Statement::CopyTo(copy) => return self.copy_to(*copy).await,
             Statement::Access(access) => self.change_access(*access).await?,
             Statement::Flush => self.flush().await?,
             Statement::Backup(path) => self.backup(path).await?,
@@ -510,7 +515,7 @@ impl Conn {
             Statement::Change(change) => change.verb,
             Statement::Copy(_) => "COPY FROM",
             Statement::CancelJob(_) => return Ok(()),
-            Statement::Query(_) => {
+            Statement::Query(_) | Statement::CopyTo(_) => {
                 settings.used();
                 return Ok(());
             }
