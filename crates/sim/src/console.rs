@@ -1,6 +1,7 @@
 //! The console and what it asks the server: every route over real HTTP, and who may not ask.
 
 mod events;
+mod page;
 mod sql;
 
 use std::net::SocketAddr;

@@ -1,4 +1,11 @@
 //! The files of the console, compressed. Written by scripts/console; do not edit.
 
 /// Name and gzip of each file.
-pub(super) const ASSETS: &[(&str, &[u8])] = &[];
+#[rustfmt::skip]
+pub(super) const ASSETS: &[(&str, &[u8])] = &[
+    ("app-HDYD5JBH.css", include_bytes!("../../console/dist/app-HDYD5JBH.css.gz")),
+    ("app-QU4JW5TV.js", include_bytes!("../../console/dist/app-QU4JW5TV.js.gz")),
+    ("editor-WOUXDEJN.js", include_bytes!("../../console/dist/editor-WOUXDEJN.js.gz")),
+    ("index.html", include_bytes!("../../console/dist/index.html.gz")),
+    ("uPlot.esm-ULJJVTMH.js", include_bytes!("../../console/dist/uPlot.esm-ULJJVTMH.js.gz")),
+];
