@@ -46,6 +46,7 @@ function App() {
     const [theme, setTheme] = useState(savedTheme);
     const [open, setOpen] = useState(null);
     const pending = useRef(0);
+    useLive();
     useEffect(() => {
         const moved = () => {
             setAt(place());
@@ -96,6 +97,7 @@ function App() {
         <>
             <a class="skip" href="#main" onClick={(e) => (e.preventDefault(), document.getElementById("main").focus())}>To the content</a>
             <Bar at={at} theme={theme} turn={turn} open={setOpen} />
+            {live.offline && <div class="away" role="alert">The server does not answer. What is shown is of {new Date(live.offline).toISOString().slice(11, 19)}; the page goes on when it is back.</div>}
             <main id="main" tabindex="-1">
                 <Page at={at} theme={theme} />
             </main>
@@ -122,12 +124,17 @@ function Page({ at, theme }) {
 function Bar({ at, theme, turn, open }) {
     useLive();
     const page = at.page === "view" ? "views" : at.page;
+    const nav = useRef();
+    useEffect(() => {
+        const here = nav.current.querySelector("[aria-current]");
+        if (here) nav.current.scrollLeft = here.offsetLeft - nav.current.offsetLeft - 60;
+    }, [page]);
     const ready = one("ready"), jobs = one("jobs", { state: "running" }) ?? 0;
     const state = live.offline ? ["bad", "✕", `no answer for ${duration((Date.now() - live.offline) / 1000)}`] : ready == null ? ["idle", "○", "asking"] : ready ? ["ok", "●", "ready"] : ["warn", "◐", "recovering"];
     return (
         <header class="bar-top">
             <a class="brand" href="#/"><svg viewBox="0 0 16 16" width="18" height="18" aria-hidden="true"><path d="M1 5q3.5-3 7 0t7 0M1 11q3.5-3 7 0t7 0" /></svg>Millrace</a>
-            <nav aria-label="Pages">
+            <nav aria-label="Pages" ref={nav}>
                 {PAGES.map((p) => (
                     <a key={p.path} href={`#/${p.path}`} aria-current={p.path === page ? "page" : undefined} title={`g ${p.key}`}>
                         {p.name}
@@ -139,7 +146,7 @@ function Bar({ at, theme, turn, open }) {
                 <span class={`status ${state[0]}`} role="status"><span aria-hidden="true">{state[1]}</span> {state[2]}</span>
                 <span class="muted epoch" title="the last sealed epoch">epoch {count(one("epoch"))}</span>
                 <button class="quiet" onClick={() => open("palette")} title="Ctrl K, or /">Go to…</button>
-                <button class="quiet" onClick={turn} title="t">theme: {theme}</button>
+                <button class="quiet" onClick={turn} title="t"><span class="wide">theme: </span>{theme}</button>
                 <button class="quiet" onClick={() => open("help")} title="?" aria-label="Keys">?</button>
             </div>
         </header>

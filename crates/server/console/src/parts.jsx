@@ -82,7 +82,7 @@ export function Table({ label, columns, rows, open, empty }) {
         <div class="scroll" tabindex="0" role="region" aria-label={label}>
             <table>
                 <thead>
-                    <tr>{columns.map((c) => <th key={c.name} scope="col" class={`${c.number ? "number" : ""} ${c.wide ? "wide" : ""}`} title={c.title}>{c.label ?? c.name}</th>)}</tr>
+                    <tr>{columns.map((c) => <th key={c.name} scope="col" class={`${c.number ? "number" : ""} ${c.wide ? "wide" : ""}`} title={c.title} aria-sort={c.sorted}>{c.label ?? c.name}</th>)}</tr>
                 </thead>
                 <tbody>
                     {rows.map((row, at) => (

@@ -3,7 +3,7 @@
 const FIGURES = /^(.+ \d+|.+): (\d+) rows in, (\d+) out(?:, state of (\d+) rows in (\d+) bytes)?, ([\d.]+) ms$/;
 const NOTES = /^(state|rows (?:final|leave)|late|key)\b/;
 
-/** The node at the root, and all nodes in order. Each: { title, detail, notes, figures, inputs, depth, id }. */
+/** The node at the root, and all nodes in order. Each: { title, detail, notes, figures, inputs, steps, depth, id }. */
 export function parsePlan(lines) {
     const nodes = [], open = [];
     for (const line of lines) {
@@ -22,15 +22,32 @@ export function parsePlan(lines) {
             continue;
         }
         const at = text.indexOf(":");
-        const node = { id: nodes.length, depth, title: at < 0 ? text : text.slice(0, at), detail: at < 0 ? "" : text.slice(at + 1).trim(), notes: [], figures: null, inputs: [] };
+        const node = { id: nodes.length, depth, title: at < 0 ? text : text.slice(0, at), detail: at < 0 ? "" : text.slice(at + 1).trim(), notes: [], figures: null, inputs: [], steps: [] };
         above?.inputs.push(node);
         nodes.push(node);
         open.push(node);
     }
-    return { root: nodes[0], nodes };
+    return merged(nodes[0], nodes);
 }
 
-export const CARD = { width: 228, height: 112, gap: 18, across: 44 };
+/** Steps without figures run with the operator below them: they stand in its card. */
+function merged(root, nodes) {
+    const gone = new Set();
+    const real = (node) => {
+        while (node.depth > 0 && !node.figures && node.inputs.length === 1 && node.title !== "Union") {
+            const [input] = node.inputs;
+            input.steps.unshift(node);
+            input.steps.unshift(...node.steps);
+            gone.add(node);
+            node = input;
+        }
+        node.inputs = node.inputs.map(real);
+        return node;
+    };
+    return { root: root && real(root), nodes: nodes.filter((n) => !gone.has(n)) };
+}
+
+export const CARD = { width: 220, height: 116, gap: 16, across: 36 };
 
 /** Places of nodes: the sources on the left, the view on the right. */
 export function layout(root) {

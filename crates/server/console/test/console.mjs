@@ -52,7 +52,7 @@ CREATE MATERIALIZED VIEW readings_1s AS SELECT window_start, id, count(*) AS n, 
 FROM TUMBLE(readings, ts, INTERVAL '1 second') GROUP BY window_start, id;
 CREATE MATERIALIZED VIEW slow_windows AS SELECT window_start, count(*) AS n FROM TUMBLE(lagging, ts, INTERVAL '2 seconds') GROUP BY window_start;
 CREATE TABLE sensors (id BIGINT PRIMARY KEY, room TEXT NOT NULL);
-INSERT INTO sensors SELECT value, 'room ' || value % 3 FROM generate_series(1, 8);
+INSERT INTO sensors SELECT x, 'room ' || (x % 3)::text FROM generate_series(1, 8) g(x);
 CREATE MATERIALIZED VIEW hottest AS SELECT room, id, value, ts FROM
   (SELECT s.room, r.id, r.value, r.ts, row_number() OVER (PARTITION BY s.room ORDER BY r.value DESC, r.ts) AS k FROM readings r JOIN sensors s ON s.id = r.id) q WHERE k <= 3;
 CREATE SOURCE bids (auction BIGINT, bidder BIGINT, price BIGINT) WITH (connector = 'nexmark', nexmark.table.type = 'Bid', nexmark.event.num = 40000000);`;

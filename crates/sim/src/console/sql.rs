@@ -8,8 +8,8 @@ use crate::server::Server;
 use crate::wait::{PATIENCE, until};
 
 /// Counts for minutes.
-const LONG: &str = "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 1000000) b \
-                    WHERE a.value + b.value < 0";
+const LONG: &str = "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b \
+                    WHERE a + b = 0";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn statements_give_rows_types_tags_and_notices() {
@@ -71,11 +71,11 @@ async fn limited(server: &Server, body: &Value) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_result_ends_at_its_limit_and_a_change_is_made_whole() {
     let mut server = started(&[]).await;
-    let body = json!({ "sql": "SELECT value FROM generate_series(1, 100000)", "limit": 3 });
+    let body = json!({ "sql": "SELECT x FROM generate_series(1, 100000) g(x)", "limit": 3 });
     let result = &limited(&server, &body).await["results"][0];
     assert_eq!((&result["truncated"], &result["tag"]), (&json!(true), &json!("SELECT 3")));
     assert_eq!(result["rows"].as_array().unwrap().len(), 3);
-    let sql = "CREATE TABLE t (id INT); INSERT INTO t SELECT value FROM generate_series(1, 50) \
+    let sql = "CREATE TABLE t (id INT); INSERT INTO t SELECT x FROM generate_series(1, 50) g(x) \
                RETURNING id; SELECT count(*) FROM t";
     let answer = limited(&server, &json!({ "sql": sql, "limit": 5 })).await;
     assert_eq!(answer["results"][1]["tag"], "INSERT 0 50", "{answer}");

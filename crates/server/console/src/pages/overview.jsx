@@ -47,7 +47,7 @@ export function Overview({ theme }) {
             <Failure error={error} />
             <div class="tiles">
                 <Tile label="Rows in" value={live.now ? rate(total("source_rows_per_second")) : "–"} note={`${short(total("source_rows_total"))} in all`} href="#/sources" />
-                <Tile label="Lag" value={live.now ? short(lag) : "–"} note={down ? `${down} source${down > 1 ? "s" : ""} away` : "rows not read yet"} tone={down ? "bad" : lag > 100000 ? "warn" : ""} href="#/sources" />
+                <Tile label="Lag" value={live.now ? short(lag) : "–"} note={down ? `${down} source${down > 1 ? "s" : ""} away` : "rows not read yet"} tone={down ? "bad" : lag > Math.max(1000, 10 * total("source_rows_per_second")) ? "warn" : ""} href="#/sources" />
                 <Tile label="Fresh within" value={duration(fresh.p99)} note={`p99 · median ${duration(fresh.p50)}`} tone={fresh.p99 > 1 ? "warn" : ""} />
                 <Tile label="Memory" value={bytes(resident)} note={<><Bar part={resident / limit} label="memory of the limit" tone={resident > limit * 0.75 ? "warn" : ""} /> of {bytes(limit)}</>} tone={resident > limit ? "bad" : ""} />
                 <Tile label="Views" value={live.now ? count(views.length) : "–"} note={failed ? `${failed} failed` : jobs.length ? `${jobs.length} being filled` : "all run"} tone={failed ? "bad" : ""} href="#/views" />

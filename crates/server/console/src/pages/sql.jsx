@@ -1,9 +1,9 @@
 // Statements: an editor that knows the tables, results as grids, errors where they are.
 import { useEffect, useRef, useState } from "preact/hooks";
-import { rows, run } from "../api.js";
+import { rows, run, useRows } from "../api.js";
 import { count, duration } from "../format.js";
 import { Grid } from "../grid.jsx";
-import { Failure } from "../parts.jsx";
+import { Bar, Failure } from "../parts.jsx";
 
 const KEPT = "millrace.sql", PAST = "millrace.past";
 const LIMITS = [100, 1000, 10000];
@@ -123,7 +123,13 @@ function Running({ since }) {
         const timer = setInterval(() => tick((n) => n + 1), 100);
         return () => clearInterval(timer);
     }, []);
-    return <span class="muted">runs for {duration((Date.now() - since) / 1000)}</span>;
+    const jobs = useRows("SELECT job, view, percent FROM millrace.jobs WHERE status = 'running'", 1000).data?.[0] ?? [];
+    return (
+        <>
+            <span class="muted">runs for {duration((Date.now() - since) / 1000)}</span>
+            {jobs.map((job) => <span key={job.job} class="nowrap">{job.view} <Bar part={(job.percent ?? 0) / 100} label={`${job.view}, filled`} /> {job.percent == null ? "…" : `${job.percent} %`}</span>)}
+        </>
+    );
 }
 
 function Result({ result, at, many }) {

@@ -11,7 +11,7 @@ export function View({ name }) {
     const text = name.replaceAll("'", "''");
     const about = useRows(
         [
-            `SELECT v.*, (SELECT count(*) FROM millrace.operators) AS n FROM millrace.views AS v WHERE view = '${text}'`,
+            `SELECT * FROM millrace.views WHERE view = '${text}'`,
             `SELECT job, view, status, percent, rows_read, rows_to_read FROM millrace.jobs WHERE view = '${text}'`,
         ],
         2000,
@@ -125,6 +125,8 @@ function Dataflow({ name }) {
     );
 }
 
+/** What runs with an operator, behind it, in its order. */
+const chained = (node) => node.steps.toReversed().map((s) => `${s.title} ${s.detail}`);
 const percent = (part) => (part == null ? "–" : `${(part * 100).toFixed(part < 0.1 ? 1 : 0)} %`);
 
 function Operator({ node, speed, style, chosen, choose, busiest }) {
@@ -132,7 +134,7 @@ function Operator({ node, speed, style, chosen, choose, busiest }) {
     return (
         <button class={`operator ${figures ? "" : "step"} ${chosen ? "chosen" : ""} ${busiest ? "busiest" : ""}`} style={style} onClick={choose} aria-pressed={chosen}>
             <span class="title"><b>{node.title}</b>{busiest && <span class="badge">busiest</span>}</span>
-            <span class="detail">{node.detail}</span>
+            <span class="detail">{[node.detail, ...chained(node)].join(" → ")}</span>
             {figures && (
                 <span class="numbers">
                     <span title="rows in, a second">→ {speed ? rate(speed.rowsIn) : "…"}</span>
@@ -151,6 +153,7 @@ function Details({ node, speed }) {
         <div class="panel">
             <h3>{node.title}</h3>
             <p>{node.detail}</p>
+            {chained(node).map((step) => <p key={step}>then {step}</p>)}
             {node.notes.map((note) => <p key={note} class="muted">{note}</p>)}
             {figures && (
                 <dl class="facts">
