@@ -28,7 +28,7 @@ const look = EditorView.theme({
     ".cm-gutters": { backgroundColor: "var(--panel)", color: "var(--muted)", border: "none" },
     ".cm-activeLine, .cm-activeLineGutter": { backgroundColor: "var(--hover)" },
     ".cm-cursor": { borderLeftColor: "var(--accent)" },
-    "&.cm-focused": { outline: "2px solid var(--accent)", outlineOffset: "-2px" },
+    "&.cm-focused": { outline: "none" },
     "&.cm-focused > .cm-scroller > .cm-selectionLayer .cm-selectionBackground, .cm-selectionBackground": { backgroundColor: "var(--selected)" },
     ".cm-tooltip": { backgroundColor: "var(--raised)", color: "var(--text)", border: "1px solid var(--line)", borderRadius: "6px" },
     ".cm-tooltip-autocomplete ul li[aria-selected]": { backgroundColor: "var(--accent)", color: "var(--on-accent)" },

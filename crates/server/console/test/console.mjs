@@ -163,6 +163,7 @@ for (const width of [1280, 375]) {
             await page.goto(`${root}/#/${path}`);
             await work();
             await fits();
+            if (path !== "sql") assert(!(await page.locator(".failure").count()), await page.locator(".failure").allInnerTexts());
             await shot(`${name.split(" ")[0]}-${look}`);
         });
         await visit("overview moves", "", async () => {
@@ -214,7 +215,7 @@ for (const width of [1280, 375]) {
             await page.getByText("SELECT 12").waitFor();
         });
         await visit("bad records and late rows are listed", "bad", async () => {
-            await page.locator("h2", { hasText: "Bad messages" }).waitFor();
+            await page.locator(".list td", { hasText: "division by zero" }).first().waitFor();
             await page.locator("h2", { hasText: /^Late rows/ }).waitFor();
         });
         await visit("jobs show how full a view is", "jobs", async () => {
@@ -289,7 +290,8 @@ await check("the overview is small and soon there", async () => {
     const drawn = await fresh.evaluate(() => Math.round(performance.now()));
     const size = [...assets.values()].reduce((all, n) => all + n, 0);
     console.log(`        ${size} bytes on the wire in ${assets.size} files; answers to keys after ${ready} ms, charts drawn after at most ${drawn} ms`);
-    assert(size < 100_000, `the overview takes ${size} bytes`);
+    // Files that are given here are not compressed.
+    assert(process.env.MILLRACE_CONSOLE_FILES || size < 100_000, `the overview takes ${size} bytes`);
     await fresh.close();
 });
 

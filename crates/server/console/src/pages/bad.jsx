@@ -8,9 +8,15 @@ const QUERIES = [
     "SELECT view, late_rows FROM millrace.views ORDER BY late_rows DESC",
     "SELECT table_name, rows, gone FROM millrace.kept_rows",
 ];
-const ERRORS = "SELECT \"time\", source, partition, \"offset\", reason, encode(raw, 'escape') AS raw FROM millrace.source_errors ORDER BY \"time\" DESC LIMIT 100";
-const LATE = "SELECT view, source, partition, \"offset\", window_end, event_time, watermark, row FROM millrace.late_rows ORDER BY watermark DESC LIMIT 100";
+const ERRORS = "SELECT \"time\", source, partition, \"offset\", reason, raw FROM millrace.source_errors ORDER BY \"time\" DESC LIMIT 50";
+const LATE = "SELECT view, source, partition, \"offset\", window_end, event_time, watermark, row FROM millrace.late_rows ORDER BY watermark DESC LIMIT 50";
 const FAILED = "SELECT * FROM millrace.view_errors LIMIT 100";
+
+/** A message's bytes, which come as hexadecimal digits, as text. */
+function message(raw) {
+    const digits = raw?.replace(/^\\x/, "").match(/../g) ?? [];
+    return new TextDecoder().decode(Uint8Array.from(digits, (d) => parseInt(d, 16)));
+}
 
 export function Bad() {
     const { data, error } = useRows(QUERIES, 2000);
@@ -41,7 +47,7 @@ export function Bad() {
             )}
             <List title="Bad messages" answer={errors} rows={bad} columns={[
                 { name: "time", show: (r) => clock(r.time) }, { name: "source" }, { name: "partition", number: true, wide: true },
-                { name: "offset", number: true, show: (r) => count(r.offset) }, { name: "reason" }, { name: "raw", label: "message", wide: true, show: (r) => <code class="clip" title={r.raw}>{r.raw}</code> },
+                { name: "offset", number: true, show: (r) => count(r.offset) }, { name: "reason" }, { name: "raw", label: "message", wide: true, show: (r) => <code class="clip" title={message(r.raw)}>{message(r.raw)}</code> },
             ]} />
             <List title="Late rows" answer={late} rows={lateRows} columns={[
                 { name: "view" }, { name: "event_time", label: "event time", show: (r) => clock(r.event_time) }, { name: "window_end", label: "window ended", show: (r) => clock(r.window_end) },
@@ -57,7 +63,7 @@ function List({ title, answer, rows, columns }) {
     if (answer.error) return <section><h2>{title}</h2><Failure error={answer.error} /></section>;
     if (!rows.length) return null;
     return (
-        <section>
+        <section class="list">
             <h2>{title} <span class="muted small">the last {rows.length}</span></h2>
             <Table label={title} rows={rows} columns={columns} />
         </section>

@@ -24,12 +24,12 @@ export function Jobs() {
                 </Empty>
             )}
             <Table label="Jobs" rows={jobs} columns={[
-                { name: "job", number: true }, { name: "view" }, { name: "status", show: (j) => <Status word={j.status} /> },
+                { name: "job", number: true, wide: true }, { name: "view" }, { name: "status", show: (j) => <Status word={j.status} /> },
                 { name: "percent", label: "filled", show: (j) => <span class="nowrap"><Bar part={(j.percent ?? 0) / 100} label={`${j.view}, filled`} tone={j.status === "failed" ? "bad" : ""} /> {j.percent == null ? "…" : `${j.percent} %`}</span> },
                 { name: "rows_read", label: "read", number: true, wide: true, show: (j) => count(j.rows_read) }, { name: "rows_to_read", label: "of", number: true, wide: true, show: (j) => count(j.rows_to_read) },
                 { name: "rows_kept", label: "kept", title: "what a crash would not lose", number: true, wide: true, show: (j) => count(j.rows_kept) },
                 { name: "error", wide: true, show: (j) => j.error ?? "" },
-                { name: "cancel", label: "", show: (j) => <button class="quiet" onClick={() => cancel(j)}>give up</button> },
+                { name: "cancel", label: "", show: (j) => <button class="quiet nowrap" onClick={() => cancel(j)}>give up</button> },
             ]} />
         </>
     );

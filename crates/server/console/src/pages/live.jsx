@@ -123,7 +123,7 @@ function LiveChart({ columns, rows, theme }) {
     return (
         <>
             <p class="choices"><Pick label="Number" name="value" from={numbers} /> <Pick label="over" name="time" from={times} /> <Pick label="a line for each" name="group" from={others} none /></p>
-            {axis.length > 0 && <Chart theme={theme} height={200} label={`${value} over ${time}${names.length > LINES ? `, the first ${LINES} of ${names.length} lines` : ""}`} data={[axis, ...shown.map((n) => axis.map((m) => lines.get(n).get(m) ?? null))]} series={shown.map((n) => ({ label: n, value: short, fill: shown.length === 1 }))} />}
+            {axis.length > 0 && <Chart theme={theme} free height={200} label={`${value} over ${time}${names.length > LINES ? `, the first ${LINES} of ${names.length} lines` : ""}`} data={[axis, ...shown.map((n) => axis.map((m) => lines.get(n).get(m) ?? null))]} series={shown.map((n) => ({ label: n, value: short, fill: shown.length === 1 }))} />}
         </>
     );
 }

@@ -50,7 +50,7 @@ export function Overview({ theme }) {
                 <Tile label="Lag" value={live.now ? short(lag) : "–"} note={down ? `${down} source${down > 1 ? "s" : ""} away` : "rows not read yet"} tone={down ? "bad" : lag > Math.max(1000, 10 * total("source_rows_per_second")) ? "warn" : ""} href="#/sources" />
                 <Tile label="Fresh within" value={duration(fresh.p99)} note={`p99 · median ${duration(fresh.p50)}`} tone={fresh.p99 > 1 ? "warn" : ""} />
                 <Tile label="Memory" value={bytes(resident)} note={<><Bar part={resident / limit} label="memory of the limit" tone={resident > limit * 0.75 ? "warn" : ""} /> of {bytes(limit)}</>} tone={resident > limit ? "bad" : ""} />
-                <Tile label="Views" value={live.now ? count(views.length) : "–"} note={failed ? `${failed} failed` : jobs.length ? `${jobs.length} being filled` : "all run"} tone={failed ? "bad" : ""} href="#/views" />
+                <Tile label="Views" value={live.now ? count(views.length) : "–"} note={failed ? `${failed} failed` : jobs.length ? `${jobs.length} being filled` : views.length ? "all run" : "none yet"} tone={failed ? "bad" : ""} href="#/views" />
                 <Tile label="Not taken" value={live.now ? short(bad + late) : "–"} note={`${short(bad)} bad · ${short(late)} late`} tone={bad + late ? "warn" : ""} href="#/bad" />
             </div>
             {data && !sources.length && !views.length && (
