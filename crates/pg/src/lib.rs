@@ -23,6 +23,7 @@ pub mod scram;
 pub mod session;
 mod settings;
 mod startup;
+pub mod text_rows;
 mod tls;
 mod types;
 mod wire;

@@ -75,6 +75,17 @@ pub enum Outcome {
 /// The verb of rows that go on until the client has enough.
 pub const ENDLESS: &str = "SUBSCRIBE";
 
+/// The command tag after so many rows.
+pub fn command_tag(verb: &str, rows: usize) -> String {
+    match verb {
+        "SELECT" | "FETCH" | "MOVE" | "COPY" | "UPDATE" | "DELETE" | "MERGE" => {
+            format!("{verb} {rows}")
+        }
+        "INSERT" => format!("INSERT 0 {rows}"),
+        verb => verb.to_owned(),
+    }
+}
+
 /// Where the transaction of a session stands, as ReadyForQuery tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transaction {

@@ -17,6 +17,8 @@ mod clients;
 #[cfg(test)]
 mod command_line;
 #[cfg(test)]
+mod console;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod damage;

@@ -14,7 +14,7 @@ use crate::copy::Writer;
 use crate::encode::{Column, Format, Zone};
 use crate::failure::Failure;
 use crate::report::report_of;
-use crate::session::ENDLESS;
+use crate::session::{ENDLESS, command_tag};
 use crate::wire::Wire;
 
 /// A result, as far as it has not been sent.
@@ -137,13 +137,7 @@ impl Rows {
 
     /// The command tag after so many rows.
     pub(crate) fn tag(&self, rows: usize) -> String {
-        match self.verb {
-            "SELECT" | "FETCH" | "MOVE" | "COPY" | "UPDATE" | "DELETE" | "MERGE" => {
-                format!("{} {rows}", self.verb)
-            }
-            "INSERT" => format!("INSERT 0 {rows}"),
-            verb => verb.to_owned(),
-        }
+        command_tag(self.verb, rows)
     }
 }
 
