@@ -6,7 +6,9 @@ mod access;
 
 use datafusion::sql::sqlparser::ast::{DataType, Expr, Query, Statement as SqlStatement};
 
-pub use access::{Access, AlterRole, Grant, GrantedOn, RoleName, RoleOptions, SecretDef, Targets};
+pub use access::{
+    Access, AlterRole, CommentOn, Grant, GrantedOn, RoleName, RoleOptions, SecretDef, Targets,
+};
 
 /// A folded name and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
