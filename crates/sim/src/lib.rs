@@ -43,6 +43,8 @@ mod load;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
+mod psql;
+#[cfg(test)]
 mod short;
 #[cfg(test)]
 mod stops;
