@@ -313,6 +313,7 @@ impl Connection {
                 self.reported[at] = value;
             }
         }
+        self.session.rests();
         let status = match self.session.transaction() {
             Transaction::Idle => TransactionStatus::Idle,
             Transaction::Open => TransactionStatus::Transaction,

@@ -190,6 +190,14 @@ pub trait Session: Send {
         Arc::default()
     }
 
+    /// The number that the client was told for the session, which `pg_backend_pid()` gives.
+    fn known_as(&mut self, process: i32) {
+        let _ = process;
+    }
+
+    /// The client has its answer, and says what comes next.
+    fn rests(&mut self) {}
+
     /// Where the transaction stands.
     fn transaction(&self) -> Transaction;
 

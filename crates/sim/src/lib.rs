@@ -47,6 +47,8 @@ mod load;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
+mod psql;
+#[cfg(test)]
 mod shell;
 #[cfg(test)]
 mod short;

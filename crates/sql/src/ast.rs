@@ -8,7 +8,9 @@ mod copy;
 use datafusion::sql::sqlparser::ast::{DataType, Expr, Query, Statement as SqlStatement};
 use millrace_types::SqlType;
 
-pub use access::{Access, AlterRole, Grant, GrantedOn, RoleName, RoleOptions, SecretDef, Targets};
+pub use access::{
+    Access, AlterRole, CommentOn, Grant, GrantedOn, RoleName, RoleOptions, SecretDef, Targets,
+};
 pub use copy::{Copy, CopyColumns, CopyFormat, CopyHeader, CopyOptions, CopyRows, CopyTo};
 
 /// A folded name and where it stands.
@@ -445,8 +447,8 @@ pub struct DeclareCursor {
 pub enum CursorRows {
     /// `SUBSCRIBE ...`
     Subscribe(Subscribe),
-    /// A query and its text.
-    Query(Box<Query>, String),
+    /// A query.
+    Query(Box<Query>),
 }
 
 /// `PREPARE name (types) AS statement`

@@ -8,7 +8,7 @@ use millrace_types::{Report, SqlState};
 
 use super::change::quoted;
 use super::show::positioned;
-use super::{Conn, is_catalog_query};
+use super::Conn;
 
 impl Conn {
     pub(super) async fn copy_to(&mut self, copy: CopyTo) -> Result<Outcome, Report> {
@@ -18,10 +18,7 @@ impl Conn {
             CopyRows::Relation { relation, columns } => {
                 self.whole(&relation, &columns).await.map_err(|report| at(report, &relation))?
             }
-            CopyRows::Query(query, own) if is_catalog_query(&query) => {
-                self.catalog_query(&own, Vec::new()).await?
-            }
-            CopyRows::Query(query, _) => self.query(*query, &text, Vec::new()).await?,
+            CopyRows::Query(query) => self.query(*query, &text, Vec::new()).await?,
             CopyRows::Subscribe(subscribe) => self.subscribe(&subscribe).await?,
         };
         let Outcome::Rows { schema, rows, verb } = outcome else {
@@ -39,9 +36,6 @@ impl Conn {
         };
         let text = format!("SELECT {shown} FROM {}", relation.name);
         match millrace_sql::parse(&text)?.pop() {
-            Some(Statement::Query(query)) if is_catalog_query(&query) => {
-                self.catalog_query(&text, Vec::new()).await
-            }
             Some(Statement::Query(query)) => self.query(*query, &text, Vec::new()).await,
             _ => Err(Report::new(SqlState::INTERNAL_ERROR, "a copy is no query")),
         }

@@ -38,8 +38,8 @@ pub enum CopyRows {
         /// Its columns in the order of the data; none: all.
         columns: Vec<Name>,
     },
-    /// The rows of a query, and its own text.
-    Query(Box<Query>, String),
+    /// The rows of a query.
+    Query(Box<Query>),
     /// The changes of a view.
     Subscribe(Box<Subscribe>),
 }

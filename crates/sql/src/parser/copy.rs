@@ -73,8 +73,8 @@ fn rows_in_brackets(cursor: &mut Cursor<'_>) -> Result<CopyRows, Report> {
         CopyRows::Subscribe(Box::new(subscribe(cursor)?))
     } else {
         let length = up_to_bracket(cursor.rest());
-        let (query, text) = cursor.query_of(length.ok_or_else(|| cursor.syntax_error())?)?;
-        CopyRows::Query(query, text)
+        let (query, _) = cursor.query_of(length.ok_or_else(|| cursor.syntax_error())?)?;
+        CopyRows::Query(query)
     };
     cursor.expect_token(&Token::RParen)?;
     Ok(rows)
