@@ -26,6 +26,7 @@ mod tables;
 mod zones;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
@@ -81,8 +82,8 @@ impl Catalog {
         let planned = planned::tables(database, &all, &statics).await?;
         let (mut pg_catalog, information_schema) = planned;
         for (name, batch) in statics {
-            if !pg_catalog.contains_key(&name) {
-                pg_catalog.insert(name, in_memory(batch)?);
+            if let Entry::Vacant(vacant) = pg_catalog.entry(name) {
+                vacant.insert(in_memory(batch)?);
             }
         }
         pg_catalog.insert("pg_timezone_names".into(), in_memory(zones::names()?)?);

@@ -138,8 +138,9 @@ async fn psql_describes_what_there_is() {
     let mut server = Server::new(&["--workers", "1"]);
     server.start().await;
     let schema = file("schema.sql");
-    let said = psql(&server, &["-q", "-v", "ON_ERROR_STOP=1", "-f", &schema.to_string_lossy()]);
-    assert_eq!(said.await, "");
+    let schema = schema.to_string_lossy();
+    let said = psql(&server, &["-q", "-v", "ON_ERROR_STOP=1", "-f", &schema]).await;
+    assert_eq!(said, "");
     let mut shown = String::new();
     for command in SHOWN {
         let is_list = command.ends_with('+');

@@ -185,6 +185,10 @@ impl Run<'_> {
                 let report = Report::unsupported("COPY FROM STDIN over HTTP");
                 return Err(report.hint("Use psql or a driver, or INSERT."));
             }
+            Outcome::CopyOut { .. } => {
+                let report = Report::unsupported("COPY TO STDOUT over HTTP");
+                return Err(report.hint("SELECT gives the rows."));
+            }
             Outcome::Rows { verb: ENDLESS, .. } => {
                 let report = Report::unsupported("SUBSCRIBE in this request");
                 return Err(report.hint("GET /api/subscribe?view=NAME sends rows as they change."));

@@ -6,9 +6,9 @@ use millrace_pg::session::{ENDLESS, Outcome};
 use millrace_sql::ast::{CopyFormat, CopyHeader, CopyOptions, CopyRows, CopyTo, Name, Statement};
 use millrace_types::{Report, SqlState};
 
+use super::Conn;
 use super::change::quoted;
 use super::show::positioned;
-use super::Conn;
 
 impl Conn {
     pub(super) async fn copy_to(&mut self, copy: CopyTo) -> Result<Outcome, Report> {

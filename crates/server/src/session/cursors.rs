@@ -83,9 +83,7 @@ impl Conn {
     ) -> Result<Prepared, Report> {
         let parameters = match declare.rows {
             CursorRows::Subscribe(_) => Vec::new(),
-            CursorRows::Query(query) => {
-                self.prepare_query(*query, text, hints).await?.parameters
-            }
+            CursorRows::Query(query) => self.prepare_query(*query, text, hints).await?.parameters,
         };
         Ok(Prepared { parameters, columns: None })
     }

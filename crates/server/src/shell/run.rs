@@ -416,7 +416,7 @@ fn filled(text: &str) -> Option<String> {
         _ => return None,
     }
     if words.next_if_eq("if").is_some() {
-        (words.next(), words.next());
+        words.nth(1);
     }
     let name = words.next()?;
     Some(name.strip_prefix("public.").unwrap_or(&name).to_owned())

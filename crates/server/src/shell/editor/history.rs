@@ -108,13 +108,13 @@ mod tests {
     #[test]
     fn the_file_keeps_lines_apart_and_secrets_out() {
         let directory = tempfile::tempdir().unwrap();
-        let file = Some(directory.path().join("history"));
-        let mut history = History { file: file.clone(), ..History::default() };
+        let file = directory.path().join("history");
+        let mut history = History { file: Some(file.clone()), ..History::default() };
         for input in ["SELECT\n'\\n';", "CREATE USER a PASSWORD 'x';", "\\x", "\\x"] {
             history.add(input);
         }
         history.save().unwrap();
-        let text = std::fs::read_to_string(file.unwrap()).unwrap();
+        let text = std::fs::read_to_string(file).unwrap();
         let read: Vec<String> = text.lines().map(unescaped).collect();
         assert_eq!(read, ["SELECT\n'\\n';", "\\x"]);
     }

@@ -103,7 +103,7 @@ impl Screen<'_> {
             text.push_str(&format!("\x1b[{}A", last - row));
         }
         text.push('\r');
-        if column % self.width > 0 {
+        if !column.is_multiple_of(self.width) {
             text.push_str(&format!("\x1b[{}C", column % self.width));
         }
         self.row = row;
