@@ -8,6 +8,7 @@ mod attempts;
 pub mod catalog;
 pub mod client;
 mod connection;
+pub mod copy;
 mod decode;
 mod encode;
 mod endpoint;

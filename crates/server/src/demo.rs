@@ -16,6 +16,8 @@ use crate::config::Options as ServeOptions;
 use crate::error::ServerError;
 use crate::serve;
 use crate::session::Sessions;
+use crate::shared::JobState;
+use crate::shell::bar::{Bar, Progress};
 
 /// Options of the demo.
 #[derive(Args, Clone, Debug)]
@@ -42,6 +44,11 @@ pub struct Options {
     #[arg(long, value_name = "SECONDS")]
     seconds: Option<u64>,
 }
+
+/// How often the bar is drawn anew.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+const NAME: &str = "readings_10s";
 
 const VIEW: &str = "CREATE MATERIALIZED VIEW IF NOT EXISTS readings_10s AS
 SELECT window_start, window_end, id, sum(value) AS total, count(*) AS n, avg(value), min(value), max(value)
@@ -143,7 +150,7 @@ async fn show(
                fields.ts.kind = 'now')"
     );
     ask(session.as_mut(), &source).await?;
-    ask(session.as_mut(), VIEW).await?;
+    fill(session.as_mut(), database).await?;
     let terminal = std::io::stdout().is_terminal();
     loop {
         let batches = ask(session.as_mut(), QUERY).await?;
@@ -168,13 +175,40 @@ async fn show(
     }
 }
 
+/// Makes the view; a bar shows how far it is filled with what the data directory held already.
+async fn fill(session: &mut dyn Session, database: &Sessions) -> Result<(), Report> {
+    let mut bar = Bar::default();
+    let made = ask(session, VIEW);
+    futures::pin_mut!(made);
+    let made = loop {
+        tokio::select! {
+            made = &mut made => break made,
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+        let jobs = database.jobs();
+        if let Some(job) = jobs.iter().find(|job| job.view == NAME).filter(|_| Bar::is_possible()) {
+            bar.draw(&Progress {
+                name: job.view.clone(),
+                queued: matches!(job.state, JobState::Queued),
+                read: job.read,
+                total: job.total,
+                percent: job.percent(),
+            });
+        }
+    };
+    bar.clear();
+    made.map(drop)
+}
+
 async fn ask(session: &mut dyn Session, text: &str) -> Result<Vec<RecordBatch>, Report> {
     let statement = Statement { text: text.into(), offset: 0 };
     match session.execute(&statement, Vec::new()).await? {
         Outcome::Rows { rows, .. } => {
             rows.try_collect().await.map_err(|error| crate::session::report_of(&error))
         }
-        Outcome::Empty | Outcome::Done(_) | Outcome::CopyIn { .. } => Ok(Vec::new()),
+        Outcome::Empty | Outcome::Done(_) | Outcome::CopyIn { .. } | Outcome::CopyOut { .. } => {
+            Ok(Vec::new())
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The `millrace` binary: `serve`, `demo`, `ready`, and what one does with data directories.
+//! The `millrace` binary: `serve`, `demo`, `sql`, `ready`, and what one does with data directories.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use millrace_server::config::{self, Options};
 use millrace_server::error::ServerError;
-use millrace_server::{demo, http, offline, private, serve};
+use millrace_server::{demo, http, offline, private, serve, shell};
 use millrace_types::STACK_BYTES;
 
 /// A streaming SQL database: Kafka in, materialized views kept up to date, Postgres clients out.
@@ -26,6 +26,8 @@ enum Command {
     Serve(Box<Options>),
     /// Make sensor readings inside the server and keep a 10-second view of them live in the terminal
     Demo(demo::Options),
+    /// Run statements from a file or the command line, or type them: a shell for a running server
+    Sql(shell::Options),
     /// Verify a data directory that no server has open: every checksum of every file
     Check {
         /// The data directory
@@ -59,13 +61,15 @@ fn main() -> ExitCode {
         // --help and --version.
         Err(error) => error.exit(),
     };
+    let done = |result: Result<(), ServerError>| result.map(|()| ExitCode::SUCCESS);
     let run = || match cli.command {
-        Command::Serve(options) => serve::run(*options),
-        Command::Demo(options) => demo::run(&options),
-        Command::Check { dir } => offline::check(&dir),
-        Command::Backup(options) => offline::backup(&options),
-        Command::Restore { backup, dir } => offline::restore(&backup, &dir),
-        Command::Ready { http } => http::ask(http),
+        Command::Serve(options) => done(serve::run(*options)),
+        Command::Demo(options) => done(demo::run(&options)),
+        Command::Sql(options) => Ok(shell::run(options)),
+        Command::Check { dir } => done(offline::check(&dir)),
+        Command::Backup(options) => done(offline::backup(&options)),
+        Command::Restore { backup, dir } => done(offline::restore(&backup, &dir)),
+        Command::Ready { http } => done(http::ask(http)),
     };
     // The catalog's plans are read here: the first thread's stack is as large as its user's limits say.
     let thread = std::thread::Builder::new().name("main".into()).stack_size(STACK_BYTES);
@@ -74,7 +78,7 @@ fn main() -> ExitCode {
         Err(error) => Err(ServerError::Thread(error)),
     });
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             serve::complain(&error);
             ExitCode::FAILURE

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use millrace_pg::client::{Login, SslMode};
 use millrace_storage::Checked;
 
 use crate::config;
@@ -64,10 +65,15 @@ pub fn backup(options: &BackupOptions) -> Result<(), ServerError> {
     let to = std::path::absolute(&options.to)?;
     let path = to.display().to_string().replace('\'', "''");
     let statement = format!("BACKUP TO '{path}'");
-    let login = millrace_pg::client::Login {
-        address: options.server,
+    let login = Login {
+        host: options.server.ip().to_string(),
+        port: options.server.port(),
         user: options.user.clone(),
+        database: "dev".into(),
         password: options.password.clone(),
+        application: "millrace backup".into(),
+        ssl: SslMode::Prefer,
+        ssl_root: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let answer = runtime.block_on(millrace_pg::client::run(&login, &statement));

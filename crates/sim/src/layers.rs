@@ -27,6 +27,8 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("rdkafka", &["connectors", "sim"]),
     ("arrow-json", &["connectors", "sim"]),
     ("pgwire", &["pg"]),
+    ("postgres-protocol", &["pg"]),
+    ("termion", &["server"]),
     ("arrow-pg", &["pg"]),
     ("datafusion-pg-catalog", &["pg"]),
     ("fjall", &["storage"]),

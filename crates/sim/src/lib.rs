@@ -27,6 +27,8 @@ mod dashboard;
 #[cfg(test)]
 mod deep;
 #[cfg(test)]
+mod docs;
+#[cfg(test)]
 mod ended;
 #[cfg(test)]
 mod full_disk;
@@ -44,6 +46,10 @@ mod layers;
 mod load;
 #[cfg(test)]
 mod oracle;
+#[cfg(test)]
+mod psql;
+#[cfg(test)]
+mod shell;
 #[cfg(test)]
 mod short;
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::time::Duration;
 use millrace_types::{ObjectId, Report, SqlState};
 use tokio::time::Instant;
 
-use super::Conn;
 use super::ddl::shutting_down;
+use super::{Conn, Sessions};
 use crate::coordinator::{Reply, Request};
 use crate::shared::{JobState, JobStatus};
 
@@ -20,6 +20,13 @@ const NOTICE_EVERY: Duration = Duration::from_secs(2);
 const SILENCE_MAX: Duration = Duration::from_secs(15);
 /// Per cent between two notices.
 const NOTICE_STEP: i64 = 10;
+
+impl Sessions {
+    /// What is being filled.
+    pub(crate) fn jobs(&self) -> Vec<JobStatus> {
+        self.shared.board.lock().jobs.clone()
+    }
+}
 
 impl Conn {
     /// Asks for a view and waits until it is filled. The client is told how far it is; when the

@@ -40,6 +40,47 @@ async fn verified(server: &Server, authority: &Path, host: &str) -> Result<Strin
     if output.status.success() { Ok(out) } else { Err(err) }
 }
 
+/// What `millrace sql` says that checks the certificate in some way.
+async fn by_shell(
+    server: &Server,
+    authority: &Path,
+    host: &str,
+    ssl: &str,
+) -> Result<String, String> {
+    let port = (*server.address().borrow()).unwrap().port();
+    let output = tokio::process::Command::new(crate::server::program("millrace"))
+        .args(["sql", "--server", &format!("{host}:{port}"), "--ssl", ssl, "--ssl-root"])
+        .arg(authority)
+        .args(["--format", "csv", "-c", "SELECT 'in' AS who"])
+        .output()
+        .await
+        .expect("the program runs");
+    let (out, err) = texts(&output);
+    if output.status.success() { Ok(out) } else { Err(err) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shell_verifies_the_certificate_as_far_as_it_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let first = authority(path, "first");
+    let (certificate, key) = (path.join("server.pem"), path.join("server.key"));
+    let arguments =
+        ["--tls-cert", certificate.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+    let mut server = Server::new(&arguments);
+    server.start().await;
+    let inside = Ok("who\nin\n".to_owned());
+    assert_eq!(by_shell(&server, &first, "localhost", "verify-full").await, inside);
+    assert_eq!(by_shell(&server, &first, "127.0.0.1", "verify-ca").await, inside);
+    assert_eq!(by_shell(&server, Path::new("none"), "127.0.0.1", "require").await, inside);
+    let other = by_shell(&server, &first, "127.0.0.1", "verify-full").await.unwrap_err();
+    assert!(other.contains("no encrypted connection"), "{other}");
+    let unknown = authority(path, "second");
+    let unknown = by_shell(&server, &unknown, "localhost", "verify-full").await.unwrap_err();
+    assert!(unknown.contains("no encrypted connection"), "{unknown}");
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn libpq_verifies_the_certificate_and_sighup_replaces_it_unless_it_is_broken() {
     let directory = tempfile::tempdir().unwrap();

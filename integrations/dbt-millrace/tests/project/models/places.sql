@@ -1,0 +1,1 @@
+SELECT place, count(*) AS sensors FROM {{ ref('sensors') }} GROUP BY place

@@ -1,0 +1,2 @@
+{{ config(materialized='view') }}
+SELECT * FROM {{ ref('places') }} WHERE place = 'roof'

@@ -1,0 +1,2 @@
+{{ config(materialized='table') }}
+SELECT place, sensors, sensors * 1.5 AS weighted FROM {{ ref('places') }}
