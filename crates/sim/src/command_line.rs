@@ -126,7 +126,7 @@ async fn the_demo_shows_windows_and_ends() {
             .await;
     assert!(shown.status.success(), "{shown:?}");
     let text = String::from_utf8(shown.stdout).unwrap();
-    for part in ["readings_10s", "window_start", "psql -h 127.0.0.1"] {
+    for part in ["readings_10s", "window_start", "psql -h 127.0.0.1", "http://127.0.0.1:"] {
         assert!(text.contains(part), "{part} is not in:\n{text}");
     }
     let last = text.rsplit("window_start").next().unwrap();

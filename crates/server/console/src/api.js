@@ -15,7 +15,7 @@ export async function run(sql, { limit, timeout, signal } = {}) {
 
 /** The rows of one statement as objects. */
 export async function rows(sql, options) {
-    const answer = await run(sql, { timeout: 15000, ...options });
+    const answer = await run(sql, { timeout: 60000, ...options });
     if (answer.error) throw answer.error;
     return objects(answer.results.at(-1));
 }
@@ -38,7 +38,7 @@ export function useRows(statements, every = 2000) {
             clearTimeout(timer);
             try {
                 if (!document.hidden) {
-                    const answer = await run(sql, { timeout: 15000, signal: control.signal });
+                    const answer = await run(sql, { timeout: 60000, signal: control.signal });
                     if (!gone) set({ data: answer.error ? null : answer.results.map(objects), error: answer.error ?? null, at: Date.now() });
                 }
             } catch (error) {

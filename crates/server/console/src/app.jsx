@@ -68,7 +68,7 @@ function App() {
     useEffect(() => {
         document.title = `${PAGES.find((p) => p.path === at.page)?.name ?? at.name ?? "Millrace"} · Millrace`;
     }, [at.page, at.name]);
-    const turn = () => setTheme(THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length]);
+    const turn = () => setTheme((now) => THEMES[(THEMES.indexOf(now) + 1) % THEMES.length]);
     useEffect(() => {
         const pressed = (e) => {
             if ((e.ctrlKey || e.metaKey) && e.key === "k") {

@@ -242,7 +242,7 @@ await check("a job is given up", async () => {
 await check("the theme can be chosen, and stays", async () => {
     await page.emulateMedia({ colorScheme: "light" });
     await page.goto(`${root}/#/`);
-    await heading("Overview");
+    await page.locator(".side .status", { hasText: "ready" }).waitFor();
     await page.keyboard.press("t");
     await page.keyboard.press("t");
     await page.waitForFunction(() => document.documentElement.dataset.theme === "dark");
