@@ -16,7 +16,7 @@ CREATE SOURCE IF NOT EXISTS readings (
 );
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS readings_10s AS
-SELECT window_start, window_end, id, avg(value) AS mean, min(value) AS low, max(value) AS high,
+SELECT window_start, window_end, id, avg(value) AS mean, sum(value) AS total, min(value) AS low, max(value) AS high,
        count(*) AS n
 FROM TUMBLE(readings, ts, INTERVAL '10 seconds')
 GROUP BY window_start, window_end, id;

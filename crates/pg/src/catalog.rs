@@ -1,259 +1,168 @@
 //! `pg_catalog` and `information_schema`: what clients ask to find out what there is.
 //!
-//! The tables that describe the user's relations are ours: SQL views ([`tables`]) over two live
-//! lists ([`live`]) that come from [`Relations`], so that every session sees the same numbers. The
-//! tables that describe PostgreSQL itself (types, functions, operators) are datafusion-pg-catalog's,
-//! and so are most of the rules that bring clients' queries into a form that DataFusion plans
-//! ([`rewrite`]).
+//! Three parts: 1. what describes this database is SQL ([`tables`], [`information_schema`]) over lists that
+//! are read anew by every query ([`live`]) and come from [`Relations`]; 2. what describes PostgreSQL itself
+//! (types, functions, operators) is datafusion-pg-catalog's ([`statics`]); 3. what a session knows of itself
+//! is made for it ([`Catalog::table`]). Queries on them go the way of all queries; only what stands in them
+//! that no other query has is written out before ([`rewrite`]).
 //!
-//! Invariants: 1. the number of a relation is the same in every session and after a restart, because
-//! it comes with the relation; 2. only catalog queries ([`is_catalog_query`]) go through
-//! [`rewrite`], which prints and parses statements anew.
+//! Invariants: 1. the number of an object is the same in every session and after a restart, because it
+//! comes with the object. 2. numbers are unsigned in Arrow, and nothing else is: so they are `oid` on the wire.
 
+mod describe;
+mod emptied;
 mod functions;
+mod information_schema;
+mod known;
 mod live;
+mod model;
+mod named;
+mod planned;
 mod privileges;
 mod rewrite;
+mod statics;
+mod subqueries;
 mod tables;
+mod zones;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
-use async_trait::async_trait;
-use datafusion::catalog::{SchemaProvider, TableFunction, TableProvider};
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use datafusion::catalog::TableProvider;
 use datafusion::common::Result as DfResult;
+use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
-use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::ScalarUDF;
-use datafusion::prelude::{SessionConfig, SessionContext};
-use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
-use datafusion_pg_catalog::pg_catalog::oid_type_planner::PgOidTypePlanner;
-use datafusion_pg_catalog::setup_pg_catalog;
 
+use functions::Shared;
 pub use functions::{Client, Settings};
-pub use rewrite::{is_catalog_query, rewrite};
+use known::Known;
+pub use model::{
+    Activity, ColumnMore, Comment, IndexOf, On, Relation, RelationKind, Relations, Role,
+};
+pub use named::class_oid;
+pub use rewrite::rewrite;
+use statics::Statics;
 
 /// The schema that users' relations are in.
 pub const PUBLIC: &str = "public";
 /// The owner of the database and its schemas.
 const OWNER: &str = "root";
+/// The schemas that are made here.
+const OURS: [&str; 2] = ["pg_catalog", "information_schema"];
 
-/// What a relation is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RelationKind {
-    /// A source; clients see a table.
-    Source,
-    /// A table.
-    Table,
-    /// A view.
-    View,
-    /// A materialized view.
-    MaterializedView,
-    /// An index.
-    Index,
-}
-
-/// A relation as clients see it.
-#[derive(Clone, Debug)]
-pub struct Relation {
-    /// Its number in `pg_class`, never another's; below 16384 for the system's own.
-    pub oid: u32,
-    /// `public` or `millrace`.
-    pub schema: String,
-    /// Its name.
-    pub name: String,
-    /// What it is.
-    pub kind: RelationKind,
-    /// The columns that users see.
-    pub columns: SchemaRef,
-    /// The SELECT of a view, the statement of an index.
-    pub definition: Option<String>,
-    /// The number of the role that owns it.
-    pub owner: u32,
-    /// What others may do, an entry each as PostgreSQL writes it; None: nothing was ever granted.
-    pub acl: Option<Vec<String>>,
-    /// Of an index: the number of what it is on, and its columns there, counted from 1.
-    pub index: Option<(u32, Vec<i16>)>,
-}
-
-/// A role as clients see it.
-#[derive(Clone, Debug)]
-pub struct Role {
-    /// Its number; 10 is root.
-    pub oid: u32,
-    /// Its name.
-    pub name: String,
-    /// It may do everything.
-    pub superuser: bool,
-    /// It has the rights of what it is a member of.
-    pub inherits: bool,
-    /// It may make roles.
-    pub creates_roles: bool,
-    /// It may come in.
-    pub login: bool,
-    /// The most sessions at a time, -1 for as many as the server has.
-    pub connections_max: i32,
-    /// Until when its password counts, microseconds since 1970.
-    pub valid_until: Option<i64>,
-    /// The numbers of the roles that it is a member of, and whether it may make others members.
-    pub member_of: Vec<(u32, bool)>,
-    /// What others may do with relations that it makes, an entry each.
-    pub defaults: Option<Vec<String>>,
-}
-
-/// What a right is on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum On {
-    /// The relation of a number.
-    Relation(u32),
-    /// The schema of users' relations.
-    Schema,
-    /// Another schema.
-    SystemSchema,
-    /// The database.
-    Database,
-}
-
-/// The relations that there are, now, and who may use them.
-pub trait Relations: fmt::Debug + Send + Sync {
-    /// All of them.
-    fn relations(&self) -> Vec<Relation>;
-
-    /// All roles.
-    fn roles(&self) -> Vec<Role>;
-
-    /// What others than its owner may do in the schema of users' relations, an entry each.
-    fn schema_acl(&self) -> Vec<String>;
-
-    /// True if a role, by its number, may do something, which is named in upper case; None if there is
-    /// no such role or relation.
-    fn allows(&self, role: u32, on: On, privilege: &str) -> Option<bool>;
-}
+/// Tables by their names.
+type Tables = BTreeMap<String, Arc<dyn TableProvider>>;
 
 /// The catalog schemas, shared by all sessions.
 #[derive(Debug)]
 pub struct Catalog {
-    relations: Arc<dyn Relations>,
-    pg_catalog: Arc<dyn SchemaProvider>,
-    information_schema: Arc<dyn SchemaProvider>,
-    functions: Vec<Arc<ScalarUDF>>,
-    table_functions: Vec<Arc<TableFunction>>,
+    shared: Arc<Shared>,
+    pg_catalog: Tables,
+    information_schema: Tables,
 }
 
 impl Catalog {
-    /// Makes the schemas over the relations of one database.
+    /// Makes the schemas over what there is in one database.
     ///
     /// # Errors
     /// The tables that come with datafusion-pg-catalog cannot be read.
     pub async fn new(database: &str, relations: Arc<dyn Relations>) -> DfResult<Catalog> {
-        let config = SessionConfig::new()
-            .with_default_catalog_and_schema(database, PUBLIC)
-            .set_str("datafusion.sql_parser.dialect", "postgres");
-        let plain = SessionContext::new_with_config(config.clone());
-        let library = SessionContext::new_with_config(config.clone());
-        setup_pg_catalog(&library, database, EmptyContextProvider).map_err(|error| *error)?;
-        let theirs = library
-            .catalog(database)
-            .and_then(|catalog| catalog.schema("pg_catalog"))
-            .ok_or_else(|| DataFusionError::Internal("pg_catalog was not installed".into()))?;
-        let views = tables::views(config, database, &relations).await?;
-        let known = plain.state();
-        let state = library.state();
-        let functions = state
-            .scalar_functions()
-            .iter()
-            .filter(|(name, _)| !known.scalar_functions().contains_key(*name))
-            .map(|(_, function)| Arc::clone(function))
-            .collect();
-        Ok(Catalog {
-            pg_catalog: Arc::new(Views { views: views.pg_catalog, below: Some(theirs) }),
-            information_schema: Arc::new(Views { views: views.information_schema, below: None }),
-            functions,
-            table_functions: state.table_functions().values().cloned().collect(),
-            relations,
-        })
-    }
-
-    /// The schema `pg_catalog` or `information_schema`, for a catalog provider of one's own.
-    pub fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
-        match name {
-            "pg_catalog" => Some(Arc::clone(&self.pg_catalog)),
-            "information_schema" => Some(Arc::clone(&self.information_schema)),
-            _ => None,
-        }
-    }
-
-    /// Adds schemas, functions and type names to a context, for the queries that [`rewrite`] gives.
-    ///
-    /// # Errors
-    /// The context's default catalog takes no schemas.
-    pub fn install(&self, context: &SessionContext, client: &Client) -> DfResult<()> {
-        let default = context.state().config_options().catalog.default_catalog.clone();
-        let catalog = context
-            .catalog(&default)
-            .ok_or_else(|| DataFusionError::Internal(format!("no catalog {default}")))?;
-        for name in ["pg_catalog", "information_schema"] {
-            if let Some(schema) = self.schema(name) {
-                catalog.register_schema(name, schema)?;
+        let Statics { tables: statics, functions } = statics::read_all(database).await?;
+        let batch = |name: &str| {
+            let missing = || DataFusionError::Internal(format!("no table {name}"));
+            statics.get(name).ok_or_else(missing)
+        };
+        let known = Known::new(batch("pg_type")?, batch("pg_proc")?)?;
+        let shared = Arc::new(Shared::new(relations, known, functions));
+        let all: Arc<dyn Relations> = Arc::clone(&shared) as Arc<dyn Relations>;
+        let planned = planned::tables(database, &all, &statics).await?;
+        let (mut pg_catalog, information_schema) = planned;
+        for (name, batch) in statics {
+            if !pg_catalog.contains_key(&name) {
+                pg_catalog.insert(name, in_memory(batch)?);
             }
         }
-        for function in &self.functions {
-            context.register_udf(function.as_ref().clone());
-        }
-        for function in self.functions(client) {
-            context.register_udf(function);
-        }
-        for function in &self.table_functions {
-            context.register_udtf(function.name(), Arc::clone(function.function()));
-        }
-        let state = context.state_ref();
-        let planned = SessionStateBuilder::new_from_existing(state.read().clone())
-            .with_type_planner(Arc::new(PgOidTypePlanner))
-            .build();
-        *state.write() = planned;
-        Ok(())
+        pg_catalog.insert("pg_timezone_names".into(), in_memory(zones::names()?)?);
+        let settings = in_memory(settings(&Vec::new())?)?;
+        pg_catalog.insert("pg_settings".into(), settings);
+        shared.set_system(&pg_catalog, &information_schema);
+        Ok(Catalog { shared, pg_catalog, information_schema })
     }
 
-    /// The functions on the session and the system that any query may call: `version()`,
-    /// `current_setting()` and the like.
+    /// A table of the catalog for one session; without a schema one of `pg_catalog`.
+    ///
+    /// # Errors
+    /// What cannot be made into a table.
+    pub fn table(
+        &self,
+        schema: Option<&str>,
+        name: &str,
+        client: &Client,
+    ) -> DfResult<Option<Arc<dyn TableProvider>>> {
+        match schema {
+            None | Some("pg_catalog") if name == "pg_settings" => {
+                in_memory(settings(&client.settings.all())?).map(Some)
+            }
+            None | Some("pg_catalog") => Ok(self.pg_catalog.get(name).cloned()),
+            Some("information_schema") => Ok(self.information_schema.get(name).cloned()),
+            Some(_) => Ok(None),
+        }
+    }
+
+    /// The functions on the session, the system and the catalog that any query may call.
     pub fn functions(&self, client: &Client) -> Vec<ScalarUDF> {
-        functions::all(client, &self.relations)
+        functions::all(client, &self.shared)
     }
 }
 
-/// A schema of views, over tables that come from elsewhere.
-#[derive(Debug)]
-struct Views {
-    views: BTreeMap<String, Arc<dyn TableProvider>>,
-    below: Option<Arc<dyn SchemaProvider>>,
+fn in_memory(batch: RecordBatch) -> DfResult<Arc<dyn TableProvider>> {
+    Ok(Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?))
 }
 
-#[async_trait]
-impl SchemaProvider for Views {
-    fn table_names(&self) -> Vec<String> {
-        let mut names: Vec<String> =
-            self.below.iter().flat_map(|below| below.table_names()).collect();
-        names.extend(self.views.keys().cloned());
-        names.sort();
-        names.dedup();
-        names
-    }
+/// The columns of `pg_settings`.
+const SETTING_COLUMNS: [&str; 15] = [
+    "name",
+    "setting",
+    "unit",
+    "category",
+    "short_desc",
+    "extra_desc",
+    "context",
+    "vartype",
+    "source",
+    "min_val",
+    "max_val",
+    "enumvals",
+    "boot_val",
+    "reset_val",
+    "sourcefile",
+];
 
-    async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
-        match (self.views.get(name), &self.below) {
-            (Some(view), _) => Ok(Some(Arc::clone(view))),
-            (None, Some(below)) => below.table(name).await,
-            (None, None) => Ok(None),
-        }
+/// `pg_settings` of a session: name, value and the value at the start of each.
+fn settings(all: &[(String, String, String)]) -> DfResult<RecordBatch> {
+    let (mut fields, mut arrays): (Vec<Field>, Vec<ArrayRef>) = (Vec::new(), Vec::new());
+    for column in SETTING_COLUMNS {
+        let value = |(name, value, start): &(String, String, String)| match column {
+            "name" => Some(name.clone()),
+            "setting" => Some(value.clone()),
+            "boot_val" | "reset_val" => Some(start.clone()),
+            "category" => Some("Millrace".to_owned()),
+            "context" => Some("user".to_owned()),
+            "vartype" => {
+                Some(if matches!(start.as_str(), "on" | "off") { "bool" } else { "string" }.into())
+            }
+            "source" => Some(if value == start { "default" } else { "session" }.into()),
+            _ => None,
+        };
+        fields.push(Field::new(column, DataType::Utf8, true));
+        arrays.push(Arc::new(all.iter().map(value).collect::<StringArray>()));
     }
-
-    fn table_exist(&self, name: &str) -> bool {
-        self.views.contains_key(name)
-            || self.below.as_ref().is_some_and(|below| below.table_exist(name))
-    }
+    fields.push(Field::new("sourceline", DataType::Int32, true));
+    arrays.push(arrow::array::new_null_array(&DataType::Int32, all.len()));
+    fields.push(Field::new("pending_restart", DataType::Boolean, true));
+    arrays.push(Arc::new(arrow::array::BooleanArray::from(vec![false; all.len()])));
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
 }
-
-#[cfg(test)]
-pub(crate) mod tests;

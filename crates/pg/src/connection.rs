@@ -1,12 +1,13 @@
 //! One connection after startup: requests in, answers out, in order.
 //!
-//! The simple protocol is here; [`extended`] has prepared statements and portals, [`rows`] the
-//! stream of a result, [`interrupt`] cancel requests and the server's end.
+//! The simple protocol is here; [`extended`] has prepared statements and portals, [`copy`] the data
+//! of COPY, [`rows`] the stream of a result, [`interrupt`] cancel requests and the server's end.
 //!
 //! Invariants: 1. after a failed message of an extended query nothing is done until its Sync;
 //! 2. every query string and every Sync is answered by exactly one ReadyForQuery, with all notices
 //! and changed settings before it; 3. no portal outlives its transaction.
 
+mod copy;
 mod extended;
 mod interrupt;
 mod rows;
@@ -17,7 +18,6 @@ use std::time::Duration;
 
 use datafusion::common::ScalarValue;
 use millrace_types::{Report, SqlState};
-use pgwire::messages::copy::CopyInResponse;
 use pgwire::messages::response::{
     CommandComplete, EmptyQueryResponse, ReadyForQuery, TransactionStatus,
 };
@@ -27,7 +27,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::encode::{Format, Zone};
 use crate::failure::Failure;
-use crate::frontend::{self, Copied, Request};
+use crate::frontend::{self, Request};
 use crate::report::{self, Severity};
 use crate::session::{ENDLESS, Login, Outcome, Session, Statement, Transaction};
 use crate::settings::REPORTED;
@@ -241,10 +241,8 @@ impl Connection {
                 self.notices(statement.offset)?;
                 self.wire.put(&CommandComplete::new(tag))?;
             }
-            Outcome::CopyIn { columns, limit } => {
-                let tag = self.copy(columns, limit).await?;
-                self.notices(statement.offset)?;
-                self.wire.put(&CommandComplete::new(tag))?;
+            outcome @ (Outcome::CopyIn { .. } | Outcome::CopyOut { .. }) => {
+                self.copy(outcome, statement.offset).await?;
             }
             Outcome::Rows { schema, rows, verb } => {
                 if verb == ENDLESS {
@@ -294,64 +292,6 @@ impl Connection {
         }
     }
 
-    /// Takes the lines of a COPY; its command tag.
-    async fn copy(&mut self, columns: usize, limit: usize) -> Result<String, Failure> {
-        let data = self.receive_copy(columns, limit).await?;
-        let outcome = tokio::select! {
-            biased;
-            failure = self.interrupts.raised() => return Err(failure),
-            error = self.wire.gone() => return Err(error.into()),
-            outcome = self.session.copied(&data) => outcome?,
-        };
-        match outcome {
-            Outcome::Done(tag) => Ok(tag),
-            _ => Err(Report::unsupported("a COPY that returns rows").into()),
-        }
-    }
-
-    /// Asks for the lines of a COPY and takes them in.
-    async fn receive_copy(&mut self, columns: usize, limit: usize) -> Result<Vec<u8>, Failure> {
-        let count = i16::try_from(columns).map_err(|_| Report::unsupported("so many columns"))?;
-        self.wire.put(&CopyInResponse::new(0, count, vec![0; columns]))?;
-        self.wire.flush().await?;
-        let mut data = Vec::new();
-        let mut too_long = false;
-        loop {
-            let frame = tokio::select! {
-                biased;
-                failure = self.interrupts.raised() => return Err(failure),
-                frame = self.wire.frame(self.message_bytes_max) => received(frame)?,
-            };
-            let Some(frame) = frame else {
-                return Err(Failure::protocol("the connection ended in a COPY".to_owned()));
-            };
-            match Request::decode(frame)? {
-                Request::Copy(Copied::Data(more)) => {
-                    too_long |= data.len() + more.len() > limit;
-                    if !too_long {
-                        data.extend_from_slice(&more);
-                    }
-                }
-                // What is too long is read to its end, so that the client hears why.
-                Request::Copy(Copied::Done) if too_long => {
-                    let message = format!("a COPY takes {} MB", limit >> 20);
-                    let report = Report::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message);
-                    return Err(report.hint("Send the rows in several of them.").into());
-                }
-                Request::Copy(Copied::Done) => return Ok(data),
-                Request::Copy(Copied::Fail(reason)) => {
-                    let message = format!("COPY from stdin failed: {reason}");
-                    return Err(Report::new(SqlState::QUERY_CANCELED, message).into());
-                }
-                Request::Flush | Request::Sync => {}
-                _ => {
-                    let message = "unexpected message type during COPY from stdin";
-                    return Err(Report::new(SqlState::PROTOCOL_VIOLATION, message).into());
-                }
-            }
-        }
-    }
-
     /// The zone that `timestamptz` is shown in as text.
     fn zone(&self) -> Zone {
         Zone::named(self.session.parameter("TimeZone").as_deref().unwrap_or("UTC"))
@@ -373,6 +313,7 @@ impl Connection {
                 self.reported[at] = value;
             }
         }
+        self.session.rests();
         let status = match self.session.transaction() {
             Transaction::Idle => TransactionStatus::Idle,
             Transaction::Open => TransactionStatus::Transaction,

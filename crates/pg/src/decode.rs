@@ -58,6 +58,22 @@ pub(crate) fn parameter(
     })
 }
 
+/// Decodes the binary form of a value.
+///
+/// # Errors
+/// Bytes that are none.
+pub(crate) fn binary_value(value: &[u8], sql: &SqlType, oid: u32) -> Result<ScalarValue, Report> {
+    binary::value(value, sql, oid)
+}
+
+/// Looks whether a text is a value of a type.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn check_text(text: &str, sql: &SqlType) -> Result<(), Report> {
+    text::value(text, sql).map(|_| ())
+}
+
 /// Names the parameter in the report on its bytes, as PostgreSQL does.
 pub(crate) fn of_parameter(mut report: Report, number: usize) -> Report {
     if report.code == SqlState::INVALID_BINARY_REPRESENTATION {

@@ -18,7 +18,7 @@ use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type,
     Int32Type, Int64Type, IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType, TimeUnit,
-    TimestampMicrosecondType,
+    TimestampMicrosecondType, UInt32Type,
 };
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use bytes::{BufMut, BytesMut};
@@ -57,6 +57,7 @@ enum Values {
     Int16(PrimitiveArray<Int16Type>),
     Int32(PrimitiveArray<Int32Type>),
     Int64(PrimitiveArray<Int64Type>),
+    Oid(PrimitiveArray<UInt32Type>),
     Float32(PrimitiveArray<Float32Type>),
     Float64(PrimitiveArray<Float64Type>),
     Decimal128(Decimal128Array, Scale),
@@ -91,7 +92,7 @@ impl Column {
     }
 
     /// True if the cell is NULL.
-    fn is_null(&self, row: usize) -> bool {
+    pub(crate) fn is_null(&self, row: usize) -> bool {
         matches!(self.values, Values::Null)
             || self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))
     }
@@ -119,13 +120,17 @@ impl Column {
     }
 
     /// Appends the text of a cell that is not NULL.
-    fn text(&self, row: usize, out: &mut BytesMut) -> Result<(), Report> {
+    ///
+    /// # Errors
+    /// As [`Column::put`].
+    pub(crate) fn text(&self, row: usize, out: &mut BytesMut) -> Result<(), Report> {
         match &self.values {
             Values::Null => {}
             Values::Boolean(array) => out.put_u8(if array.value(row) { b't' } else { b'f' }),
             Values::Int16(array) => number::integer(array.value(row), out),
             Values::Int32(array) => number::integer(array.value(row), out),
             Values::Int64(array) => number::integer(array.value(row), out),
+            Values::Oid(array) => number::integer(array.value(row), out),
             Values::Float32(array) => number::real(array.value(row), out),
             Values::Float64(array) => number::double(array.value(row), out),
             Values::Decimal128(array, scale) => number::decimal(array.value(row), *scale, out),
@@ -155,6 +160,7 @@ impl Column {
             Values::Int16(array) => out.put_i16(array.value(row)),
             Values::Int32(array) => out.put_i32(array.value(row)),
             Values::Int64(array) => out.put_i64(array.value(row)),
+            Values::Oid(array) => out.put_u32(array.value(row)),
             Values::Float32(array) => out.put_f32(array.value(row)),
             Values::Float64(array) => out.put_f64(array.value(row)),
             Values::Decimal128(array, scale) => {
@@ -191,7 +197,6 @@ fn plain(data_type: &DataType) -> Option<DataType> {
     Some(match data_type {
         DataType::Int8 | DataType::UInt8 => DataType::Int16,
         DataType::UInt16 => DataType::Int32,
-        DataType::UInt32 => DataType::Int64,
         DataType::UInt64 => DataType::Int64,
         DataType::Float16 => DataType::Float32,
         DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale) => {
@@ -234,6 +239,7 @@ fn values(array: &ArrayRef, zone: &Zone) -> Result<Values, Report> {
         DataType::Int16 => Values::Int16(array.as_primitive().clone()),
         DataType::Int32 => Values::Int32(array.as_primitive().clone()),
         DataType::Int64 => Values::Int64(array.as_primitive().clone()),
+        DataType::UInt32 => Values::Oid(array.as_primitive().clone()),
         DataType::Float32 => Values::Float32(array.as_primitive().clone()),
         DataType::Float64 => Values::Float64(array.as_primitive().clone()),
         DataType::Decimal128(_, scale) => Values::Decimal128(

@@ -8,6 +8,9 @@ use datafusion::error::DataFusionError;
 use millrace_types::{Report, SqlState, of_pattern};
 use pgwire::messages::response::{ErrorResponse, NoticeResponse};
 
+/// The message where a prepared statement would give other columns than the client knows.
+pub(crate) const CHANGED_COLUMNS: &str = "cached plan must not change result type";
+
 /// How bad a message to the client is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Severity {
@@ -44,8 +47,18 @@ fn fields(severity: &str, report: &Report, offset: usize) -> Vec<(u8, String)> {
     ];
     fields.extend(report.detail.as_deref().map(|detail| (b'D', clean(detail))));
     fields.extend(report.hint.as_deref().map(|hint| (b'H', clean(hint))));
+    fields.extend(routine(report).map(|routine| (b'R', routine.to_owned())));
+    fields.extend(report.context.as_deref().map(|context| (b'W', clean(context))));
     fields.extend(report.position.map(|position| (b'P', (position + offset).to_string())));
     fields
+}
+
+/// PostgreSQL's name for the place of an error, where drivers look at it: asyncpg and pgjdbc prepare a
+/// statement anew when it is this one, and only then.
+fn routine(report: &Report) -> Option<&'static str> {
+    let is_changed =
+        report.code == SqlState::FEATURE_NOT_SUPPORTED && report.message == CHANGED_COLUMNS;
+    is_changed.then_some("RevalidateCachedQuery")
 }
 
 /// What a client is told of an error that DataFusion gave while it ran a statement. A [`Report`]
@@ -170,6 +183,15 @@ mod tests {
         let divided = DataFusionError::ArrowError(Box::new(ArrowError::DivideByZero), None);
         assert_eq!(report_of(&divided).code, SqlState::DIVISION_BY_ZERO);
         assert_eq!(report_of(&divided).message, "division by zero");
+    }
+
+    #[test]
+    fn drivers_are_told_that_they_must_prepare_anew() {
+        let report = Report::new(SqlState::FEATURE_NOT_SUPPORTED, CHANGED_COLUMNS);
+        let message = error(Severity::Error, &report, 0);
+        assert!(message.fields.contains(&(b'R', "RevalidateCachedQuery".into())));
+        let other = error(Severity::Error, &Report::unsupported("MERGE"), 0);
+        assert!(other.fields.iter().all(|(field, _)| *field != b'R'));
     }
 
     #[test]

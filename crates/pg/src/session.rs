@@ -12,6 +12,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use millrace_types::Report;
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use crate::copy::CopyForm;
 use crate::scram::Verifier;
 
 /// One statement of a query string.
@@ -38,12 +39,25 @@ pub enum Outcome {
     Empty,
     /// It is done; the command tag, for example `CREATE MATERIALIZED VIEW`.
     Done(String),
-    /// The client is to send lines; [`Session::copied`] takes them.
+    /// The client is to send rows; [`Session::copied`] takes them.
     CopyIn {
-        /// How many values a line has.
+        /// How many values a row has.
         columns: usize,
+        /// They are in the binary format.
+        binary: bool,
         /// The most bytes that are taken.
         limit: usize,
+    },
+    /// Rows as the data of a COPY; the command tag is `COPY <count>`.
+    CopyOut {
+        /// The columns.
+        schema: SchemaRef,
+        /// The rows, as of [`Outcome::Rows`].
+        rows: SendableRecordBatchStream,
+        /// How they are written.
+        form: CopyForm,
+        /// They go on until the client has enough.
+        endless: bool,
     },
     /// Rows; the command tag is `<verb> <count>`, for example verb `SELECT`, or the verb alone where
     /// PostgreSQL counts nothing (`SHOW`, `EXPLAIN`).
@@ -60,6 +74,17 @@ pub enum Outcome {
 
 /// The verb of rows that go on until the client has enough.
 pub const ENDLESS: &str = "SUBSCRIBE";
+
+/// The command tag after so many rows.
+pub fn command_tag(verb: &str, rows: usize) -> String {
+    match verb {
+        "SELECT" | "FETCH" | "MOVE" | "COPY" | "UPDATE" | "DELETE" | "MERGE" => {
+            format!("{verb} {rows}")
+        }
+        "INSERT" => format!("INSERT 0 {rows}"),
+        verb => verb.to_owned(),
+    }
+}
 
 /// Where the transaction of a session stands, as ReadyForQuery tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,6 +189,14 @@ pub trait Session: Send {
     fn settling(&self) -> Arc<AtomicBool> {
         Arc::default()
     }
+
+    /// The number that the client was told for the session, which `pg_backend_pid()` gives.
+    fn known_as(&mut self, process: i32) {
+        let _ = process;
+    }
+
+    /// The client has its answer, and says what comes next.
+    fn rests(&mut self) {}
 
     /// Where the transaction stands.
     fn transaction(&self) -> Transaction;

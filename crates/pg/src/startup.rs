@@ -80,8 +80,9 @@ pub(crate) async fn start(
         Err(failure) => Err(failure),
     };
     match opened {
-        Ok((session, login, version, permit)) => {
+        Ok((mut session, login, version, permit)) => {
             let key = shared.keys.register(peer, version);
+            session.known_as(key.process());
             let message_bytes_max = shared.message_bytes_max;
             Ok(Some(Started { wire, session, login, key, permit, message_bytes_max }))
         }

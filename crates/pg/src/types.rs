@@ -8,6 +8,11 @@ use crate::encode::Format;
 
 /// `text`, which also stands for what has no SQL type.
 pub(crate) const TEXT: u32 = 25;
+/// `varchar`, which is kept as text.
+pub(crate) const VARCHAR: u32 = 1043;
+/// `oid`: numbers of objects, the only ones without a sign.
+const OID: u32 = 26;
+const OID_ARRAY: u32 = 1028;
 /// `record`, a struct.
 const RECORD: u32 = 2249;
 const RECORD_ARRAY: u32 = 2287;
@@ -48,6 +53,10 @@ fn numbers(sql: &SqlType) -> (u32, u32, i16) {
 /// The type's number.
 pub(crate) fn oid(data_type: &DataType) -> u32 {
     match SqlType::of_arrow(data_type) {
+        _ if *data_type == DataType::UInt32 => OID,
+        _ if matches!(data_type, DataType::List(item) if *item.data_type() == DataType::UInt32) => {
+            OID_ARRAY
+        }
         Some(sql) => numbers(&sql).0,
         None => TEXT,
     }
@@ -102,6 +111,9 @@ pub(crate) fn hint(oid: u32) -> Option<DataType> {
 
 /// Bytes of a type's values, negative if they vary.
 pub(crate) fn width(oid: u32) -> i16 {
+    if oid == OID {
+        return 4;
+    }
     sql_type(oid).map_or(-1, |sql| if numbers(&sql).0 == oid { numbers(&sql).2 } else { -1 })
 }
 

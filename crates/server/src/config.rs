@@ -74,7 +74,7 @@ pub struct Options {
     /// How the log on standard error is written [default: text]
     #[arg(long, env = "MILLRACE_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
-    /// Address for health checks and metrics over HTTP, off without it; beyond loopback it asks for a user's password
+    /// Address of the console, health checks and metrics over HTTP, for example 127.0.0.1:4568; off without it; beyond loopback it asks for a user's password
     #[arg(long, env = "MILLRACE_HTTP", value_name = "ADDRESS:PORT", value_parser = address)]
     #[serde(default, deserialize_with = "address_text")]
     pub http: Option<SocketAddr>,

@@ -25,6 +25,12 @@ pub struct Options {
     /// Address for Postgres clients
     #[arg(long, default_value = "127.0.0.1:4567", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
+    /// Address of the console [default: 127.0.0.1:4568, a free port if that is in use]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    http: Option<SocketAddr>,
+    /// Do not open the console in a browser
+    #[arg(long)]
+    no_browser: bool,
     /// Keep the data here instead of a temporary directory
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -61,11 +67,15 @@ pub fn run(options: &Options) -> Result<(), ServerError> {
     let data_dir = options.data_dir.clone().unwrap_or_else(|| temporary.clone());
     let config = ServeOptions {
         listen: Some(options.listen),
+        http: Some(options.http.unwrap_or_else(free_place)),
         data_dir: Some(data_dir),
         ..ServeOptions::default()
     };
     let server = serve::start(config.resolve()?)?;
-    let address = server.address;
+    let (address, console) = (server.address, server.http.map(|http| format!("http://{http}/")));
+    if let Some(console) = console.as_ref().filter(|_| !options.no_browser) {
+        open_browser(console);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -79,7 +89,7 @@ pub fn run(options: &Options) -> Result<(), ServerError> {
             }
         };
         tokio::select! {
-            shown = show(&database, options, address) => shown,
+            shown = show(&database, options, address, console.as_deref()) => shown,
             () = end => Ok(()),
             // Without the signal the demo runs on.
             _ = tokio::signal::ctrl_c() => Ok(()),
@@ -94,7 +104,34 @@ pub fn run(options: &Options) -> Result<(), ServerError> {
     stopped
 }
 
-async fn show(database: &Sessions, options: &Options, address: SocketAddr) -> Result<(), Report> {
+/// The console's usual address, or a free port.
+fn free_place() -> SocketAddr {
+    let usual = SocketAddr::from(([127, 0, 0, 1], 4568));
+    match std::net::TcpListener::bind(usual) {
+        Ok(_) => usual,
+        Err(_) => SocketAddr::from(([127, 0, 0, 1], 0)),
+    }
+}
+
+/// Opens the console where somebody sits before a desktop; the address is shown in any case.
+fn open_browser(address: &str) {
+    let desktop =
+        ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some());
+    if !desktop || !std::io::stdout().is_terminal() {
+        return;
+    }
+    let quiet = || std::process::Stdio::null();
+    let mut command = std::process::Command::new("xdg-open");
+    // Without xdg-open nothing opens.
+    drop(command.arg(address).stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn());
+}
+
+async fn show(
+    database: &Sessions,
+    options: &Options,
+    address: SocketAddr,
+    console: Option<&str>,
+) -> Result<(), Report> {
     let login = Login {
         user: "root".into(),
         database: "dev".into(),
@@ -123,8 +160,10 @@ async fn show(database: &Sessions, options: &Options, address: SocketAddr) -> Re
         }
         text.push_str(&format!(
             "readings_10s, kept up to date from {rate} readings a second\n\n{}\n\
-             look in:  psql -h {} -p {} dev        end: Ctrl-C\n",
+             console:  {}\n\
+             look in:  psql -h {} -p {} -U root dev        end: Ctrl-C\n",
             table(&batches),
+            console.unwrap_or("off"),
             address.ip(),
             address.port()
         ));
@@ -167,7 +206,9 @@ async fn ask(session: &mut dyn Session, text: &str) -> Result<Vec<RecordBatch>, 
         Outcome::Rows { rows, .. } => {
             rows.try_collect().await.map_err(|error| crate::session::report_of(&error))
         }
-        Outcome::Empty | Outcome::Done(_) | Outcome::CopyIn { .. } => Ok(Vec::new()),
+        Outcome::Empty | Outcome::Done(_) | Outcome::CopyIn { .. } | Outcome::CopyOut { .. } => {
+            Ok(Vec::new())
+        }
     }
 }
 

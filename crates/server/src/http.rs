@@ -1,5 +1,16 @@
-//! HTTP for machines: `/healthz`, `/readyz` and `/metrics` in Prometheus' text format. Who may ask is in
-//! [`crate::http_login`].
+//! HTTP: `/healthz`, `/readyz` and `/metrics` for machines, the console for people, and the interface that the
+//! console uses.
+//!
+//! `POST /api/sql` ([`sql`]) and `GET /api/subscribe` ([`events`]) are a session each, of the user who asks
+//! ([`crate::http_login`]); [`guard`] keeps pages of other sites from asking; [`page`] has the console's files.
+
+mod assets;
+mod events;
+mod guard;
+mod page;
+mod sql;
+
+pub(crate) use guard::{called_by_address, refusal};
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,11 +18,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::middleware;
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, post};
+use millrace_pg::session::SharedDatabase;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -20,15 +32,26 @@ use crate::http_login;
 use crate::metrics;
 use crate::shared::Shared;
 
+/// A statement over HTTP has at most so many bytes, as over the wire.
+const BODY_BYTES_MAX: usize = 16 << 20;
+
+/// What requests are answered from.
+pub(crate) struct Web {
+    pub(crate) shared: Arc<Shared>,
+    database: SharedDatabase,
+    /// True when the server ends.
+    stopped: watch::Receiver<bool>,
+}
+
 /// Serves until told to stop.
-pub async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
-    let router = Router::new()
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(figures))
-        .with_state(shared.clone())
-        .layer(middleware::from_fn_with_state(shared, http_login::check))
-        .into_make_service_with_connect_info::<SocketAddr>();
+pub async fn serve(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    database: SharedDatabase,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let web = Arc::new(Web { shared, database, stopped: stopped.clone() });
+    let router = routes(&web).into_make_service_with_connect_info::<SocketAddr>();
     let end = async move {
         // The sender is gone when the server has ended.
         drop(stopped.wait_for(|stop| *stop).await);
@@ -38,8 +61,27 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stopped: watc
     }
 }
 
-async fn ready(State(shared): State<Arc<Shared>>) -> (StatusCode, &'static str) {
-    let board = shared.board.lock();
+fn routes(web: &Arc<Web>) -> Router {
+    // Who asks here is a user, whose statements run.
+    let users = Router::new()
+        .route("/", get(page::index))
+        .route("/api/sql", post(sql::run))
+        .route("/api/subscribe", get(events::subscribe))
+        .layer(middleware::from_fn_with_state(web.clone(), http_login::user))
+        .layer(middleware::from_fn(guard::same_site))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
+    let others = Router::new()
+        .route("/assets/{name}", get(page::asset))
+        .route("/favicon.ico", get(page::icon))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(figures))
+        .layer(middleware::from_fn_with_state(web.clone(), http_login::check));
+    users.merge(others).layer(middleware::map_response(guard::with_headers)).with_state(web.clone())
+}
+
+async fn ready(State(web): State<Arc<Web>>) -> (StatusCode, &'static str) {
+    let board = web.shared.board.lock();
     match metrics::is_ready(&board) {
         true => (StatusCode::OK, "ready\n"),
         false if board.stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
@@ -50,8 +92,8 @@ async fn ready(State(shared): State<Arc<Shared>>) -> (StatusCode, &'static str) 
 /// Prometheus' text format and its version.
 const TEXT: (&str, &str) = ("content-type", "text/plain; version=0.0.4; charset=utf-8");
 
-async fn figures(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    ([TEXT], metrics::text(&shared))
+async fn figures(State(web): State<Arc<Web>>) -> impl IntoResponse {
+    ([TEXT], metrics::text(&web.shared))
 }
 
 /// How long a server may take to say whether it is ready.

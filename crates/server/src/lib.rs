@@ -22,6 +22,7 @@ pub mod queries;
 pub mod serve;
 pub mod serving;
 pub mod session;
+pub mod sessions;
 pub mod shared;
 pub mod shell;
 mod sinks;

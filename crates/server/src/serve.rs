@@ -50,6 +50,8 @@ pub fn run(options: Options) -> Result<(), ServerError> {
 pub struct Server {
     /// Where Postgres clients connect.
     pub address: SocketAddr,
+    /// Where the console is.
+    pub http: Option<SocketAddr>,
     /// What sessions see.
     pub shared: Arc<Shared>,
     runtime: tokio::runtime::Runtime,
@@ -109,13 +111,16 @@ pub fn start(config: Config) -> Result<Server, ServerError> {
         message_bytes_max: config.memory_limit / MESSAGE_PARTS,
         attempts: shared.guard.attempts.clone(),
     };
+    let mut http = None;
     if let Some(page) = page {
-        tracing::info!(address = %page.local_addr()?, "serving HTTP");
-        runtime.spawn(http::serve(page, shared.clone(), stopped.clone()));
+        let place = page.local_addr()?;
+        tracing::info!(address = %place, "serving HTTP");
+        runtime.spawn(http::serve(page, shared.clone(), database.clone(), stopped.clone()));
+        http = Some(place);
     }
     runtime.spawn(shared.queries.clone().attend());
     let listener = runtime.spawn(millrace_pg::serve(listener, database, wire, stopped));
-    Ok(Server { address, shared, runtime, statements, coordinator, stop, listener })
+    Ok(Server { address, http, shared, runtime, statements, coordinator, stop, listener })
 }
 
 /// Threads for sessions or their statements, whose plans are walked by recursion.

@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::coordinator::Message;
 use crate::metrics::Durations;
 use crate::queries::Queries;
+use crate::sessions::Sessions;
 
 /// The tables that a running view is read from.
 #[derive(Clone)]
@@ -387,6 +388,8 @@ pub struct Shared {
     pub inbox: Sender<Message>,
     /// The sessions.
     pub connections: Connections,
+    /// What they do.
+    pub sessions: Sessions,
     /// What their statements calculate.
     pub queries: Arc<Queries>,
     /// The last epoch with an acknowledged change of a table.
@@ -420,7 +423,9 @@ impl Shared {
         inbox: Sender<Message>,
     ) -> Shared {
         let Opened { store, clock, catalog } = opened;
+        let sessions = Sessions::new(clock.now());
         Shared {
+            sessions,
             config,
             store,
             clock,

@@ -1,5 +1,7 @@
 //! What client libraries do, with tokio-postgres: parameters, binary results, cancel, errors with
-//! positions. `clients/psycopg_smoke.py` does the same from Python.
+//! positions, COPY. `clients/` at the root of this crate has runners for other clients.
+
+mod copy;
 
 use std::time::Duration;
 

@@ -121,7 +121,9 @@ async fn a_password_is_asked_for_when_there_is_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_shows_windows_and_ends() {
-    let shown = millrace(&["demo", "--listen", "127.0.0.1:0", "--seconds", "6"]).await;
+    let shown =
+        millrace(&["demo", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--seconds", "6"])
+            .await;
     assert!(shown.status.success(), "{shown:?}");
     let text = String::from_utf8(shown.stdout).unwrap();
     for part in ["readings_10s", "window_start", "psql -h 127.0.0.1"] {

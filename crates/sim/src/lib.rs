@@ -17,6 +17,8 @@ mod clients;
 #[cfg(test)]
 mod command_line;
 #[cfg(test)]
+mod console;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod damage;
@@ -44,6 +46,8 @@ mod layers;
 mod load;
 #[cfg(test)]
 mod oracle;
+#[cfg(test)]
+mod psql;
 #[cfg(test)]
 mod shell;
 #[cfg(test)]

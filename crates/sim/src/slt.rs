@@ -1,7 +1,7 @@
 //! Runs the suites of `sql-tests/`: each file against a server of its own, over the wire.
 //!
 //! Results are PostgreSQL's text format. An error reads `SQLSTATE: message at position`, then
-//! DETAIL and HINT on lines of their own. A file goes on after a failure, so that one run shows
+//! DETAIL, HINT and CONTEXT on lines of their own. A file goes on after a failure, so that one run shows
 //! all of them. A line `# log: TEXT` in a file allows WARN and ERROR lines of the server that contain
 //! TEXT; others are failures. Files below `kafka/` need a broker and get these variables (after
 //! `control substitution on`): `$__KAFKA__` its address, `$__TOPIC__` and `$__TOPIC2__` names that
@@ -260,6 +260,9 @@ impl fmt::Display for Failure {
         }
         if let Some(hint) = error.hint() {
             write!(f, "\nHINT: {hint}")?;
+        }
+        if let Some(context) = error.where_() {
+            write!(f, "\nCONTEXT: {context}")?;
         }
         Ok(())
     }

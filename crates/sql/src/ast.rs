@@ -3,11 +3,15 @@
 //! Names carry their position in the text, so that the binder can point at them.
 
 mod access;
+mod copy;
 
 use datafusion::sql::sqlparser::ast::{DataType, Expr, Query, Statement as SqlStatement};
 use millrace_types::SqlType;
 
-pub use access::{Access, AlterRole, Grant, GrantedOn, RoleName, RoleOptions, SecretDef, Targets};
+pub use access::{
+    Access, AlterRole, CommentOn, Grant, GrantedOn, RoleName, RoleOptions, SecretDef, Targets,
+};
+pub use copy::{Copy, CopyColumns, CopyFormat, CopyHeader, CopyOptions, CopyRows, CopyTo};
 
 /// A folded name and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +41,8 @@ pub enum Statement {
     CreateSink(Box<CreateSink>),
     /// `COPY table FROM STDIN`
     Copy(Box<Copy>),
+    /// `COPY ... TO STDOUT`
+    CopyTo(Box<CopyTo>),
     /// `FLUSH`
     Flush,
     /// `BACKUP TO 'directory'`
@@ -144,36 +150,6 @@ pub struct TableColumnDef {
     pub not_null: bool,
     /// `DEFAULT expression`
     pub default: Option<Expression>,
-}
-
-/// `COPY table FROM STDIN`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Copy {
-    /// The table.
-    pub table: Name,
-    /// Its columns in the order of the data; none: all.
-    pub columns: Vec<Name>,
-    /// How the data is written.
-    pub options: CopyOptions,
-    /// The statement's own text.
-    pub text: String,
-}
-
-/// How the data of a COPY is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CopyOptions {
-    /// CSV; otherwise PostgreSQL's text format.
-    pub csv: bool,
-    /// Between columns.
-    pub delimiter: u8,
-    /// Stands for NULL.
-    pub null: String,
-    /// The first line holds names.
-    pub header: bool,
-    /// Around values of CSV.
-    pub quote: u8,
-    /// Before a quote inside quotes.
-    pub escape: u8,
 }
 
 /// A statement that changes the rows of a table.
@@ -471,8 +447,8 @@ pub struct DeclareCursor {
 pub enum CursorRows {
     /// `SUBSCRIBE ...`
     Subscribe(Subscribe),
-    /// A query and its text.
-    Query(Box<Query>, String),
+    /// A query.
+    Query(Box<Query>),
 }
 
 /// `PREPARE name (types) AS statement`
@@ -569,7 +545,7 @@ impl Statement {
             Statement::CreateView(_) => "CREATE VIEW",
             Statement::CreateIndex(_) => "CREATE INDEX",
             Statement::CreateSink(_) => "CREATE SINK",
-            Statement::Copy(_) => "COPY",
+            Statement::Copy(_) | Statement::CopyTo(_) => "COPY",
             Statement::Flush => "FLUSH",
             Statement::Backup(_) => "BACKUP",
             Statement::Drop(drop) => match drop.kind {

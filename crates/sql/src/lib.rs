@@ -34,7 +34,7 @@ pub use binder::{
     bind_secrets, bind_sink, bind_source, bind_table, plan_change, source_to_infer,
 };
 pub use catalog::{
-    Access, Acl, Catalog, CatalogError, Grantee, Include, IncludeKind, Index, Kind,
+    Access, Acl, Catalog, CatalogError, Commented, Grantee, Include, IncludeKind, Index, Kind,
     MaterializedView, Object, Privilege, Privileges, ROOT, ROW_ID_COLUMN, Role, RoleId, Secret,
     Sink, SinkFormat, Source, SourceColumn, SourceWatermark, Table, TableColumn, View, decode_acl,
     encode_acl, is_confidential,

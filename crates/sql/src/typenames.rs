@@ -191,16 +191,28 @@ fn cast_type(written: &DataType) -> Result<SqlType, Report> {
     column_type(written)
 }
 
+/// True for `oid`, the type of numbers of objects in the catalog. No stored column has it.
+fn is_number(written: &DataType) -> bool {
+    match written {
+        DataType::Custom(name, _) => match name.0.as_slice() {
+            [part] => part.as_ident().is_some_and(|ident| fold(ident) == "oid"),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
 /// Gives DataFusion our types: microseconds, unconstrained numeric, plain text.
 #[derive(Debug)]
 pub(crate) struct Types;
 
 impl TypePlanner for Types {
     fn plan_type_field(&self, written: &DataType) -> Result<Option<FieldRef>> {
+        if is_number(written) {
+            return Ok(Some(Arc::new(Field::new("", ArrowType::UInt32, true))));
+        }
         match cast_type(written) {
             Ok(sql_type) => Ok(Some(Arc::new(Field::new("", sql_type.arrow(), true)))),
-            // Not of ours: DataFusion may know it.
-            Err(_) if matches!(written, DataType::Regclass) => Ok(None),
             Err(report) => Err(DataFusionError::External(Box::new(report))),
         }
     }

@@ -214,6 +214,8 @@ pub struct Report {
     pub detail: Option<String>,
     /// What to do about it, as a sentence.
     pub hint: Option<String>,
+    /// Where in what the statement worked on, for example the line of a COPY.
+    pub context: Option<Box<str>>,
     /// Where in the statement, in characters from 1.
     pub position: Option<usize>,
 }
@@ -221,7 +223,14 @@ pub struct Report {
 impl Report {
     /// A report with a code and a message only.
     pub fn new(code: SqlState, message: impl Into<String>) -> Report {
-        Report { code, message: message.into(), detail: None, hint: None, position: None }
+        Report {
+            code,
+            message: message.into(),
+            detail: None,
+            hint: None,
+            context: None,
+            position: None,
+        }
     }
 
     /// The report for a construct that is not there yet.
@@ -240,6 +249,13 @@ impl Report {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Report {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same with a line that says where in its data the statement was.
+    #[must_use]
+    pub fn context(mut self, context: impl Into<String>) -> Report {
+        self.context = Some(context.into().into_boxed_str());
         self
     }
 

@@ -1,22 +1,30 @@
 //! The functions on the session, the system and the catalog that PostgreSQL has and DataFusion not.
 //!
-//! Most are constants: Millrace has no comments to tell of. Who may do what is in [`super::privileges`].
+//! Here are those on the session and constants; what objects are made of is in [`super::describe`], names and
+//! numbers of objects in [`super::named`], who may do what in [`super::privileges`].
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, StringArray};
-use arrow::datatypes::{DataType, Int64Type};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int32Array, ListArray, StringArray, StructArray,
+};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field, Fields, Int64Type};
+use datafusion::catalog::TableProvider;
 use datafusion::common::{Result as DfResult, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
     Volatility,
 };
-use millrace_types::{Report, SqlState};
+use millrace_types::{Report, SqlState, TIME_ZONE};
 
-use super::{PUBLIC, Relations};
+use super::known::Known;
+use super::live::{key_index as live_key_index, key_name};
+use super::model::{Activity, Comment, IndexOf, On, Relation, RelationKind, Role};
+use super::{PUBLIC, Relations, Tables, describe, named, privileges};
 use crate::settings;
 
 /// Whose session asks.
@@ -28,6 +36,8 @@ pub struct Client {
     pub session_user: String,
     /// The database's name.
     pub database: String,
+    /// The number of its process, as it was told.
+    pub process: i32,
     /// Its settings.
     pub settings: Arc<dyn Settings>,
 }
@@ -36,6 +46,9 @@ pub struct Client {
 pub trait Settings: fmt::Debug + Send + Sync {
     /// A setting's value; None where the session has none, then PostgreSQL's default counts.
     fn get(&self, name: &str) -> Option<String>;
+
+    /// All of them: name, value, and the value at the start.
+    fn all(&self) -> Vec<(String, String, String)>;
 
     /// Changes a setting.
     ///
@@ -105,7 +118,7 @@ pub(super) fn function(
     ScalarUDF::new_from_impl(Function { name: name.to_owned(), signature, returns, body })
 }
 
-fn constant(name: &str, value: ScalarValue) -> ScalarUDF {
+pub(super) fn constant(name: &str, value: ScalarValue) -> ScalarUDF {
     let returns = value.data_type();
     let body: Body = Arc::new(move |_, _| Ok(ColumnarValue::Scalar(value.clone())));
     function(name, Volatility::Stable, returns, body)
@@ -115,58 +128,186 @@ fn text(value: &str) -> ScalarValue {
     ScalarValue::Utf8(Some(value.to_owned()))
 }
 
+/// What functions of all sessions look into.
+#[derive(Debug)]
+pub(super) struct Shared {
+    relations: Arc<dyn Relations>,
+    pub(super) known: Known,
+    /// Functions of datafusion-pg-catalog.
+    library: Vec<ScalarUDF>,
+    /// The catalog's own tables.
+    system: OnceLock<Vec<Relation>>,
+}
+
+impl Shared {
+    pub(super) fn new(
+        relations: Arc<dyn Relations>,
+        known: Known,
+        library: Vec<ScalarUDF>,
+    ) -> Shared {
+        Shared { relations, known, library, system: OnceLock::new() }
+    }
+
+    /// Has the catalog list itself.
+    pub(super) fn set_system(&self, pg_catalog: &Tables, information_schema: &Tables) {
+        let mut free = 12_000..;
+        let schemas = [("pg_catalog", pg_catalog), ("information_schema", information_schema)];
+        let named = schemas.into_iter().flat_map(|(schema, tables)| {
+            tables.iter().map(move |(name, table)| (schema, name, table))
+        });
+        let relation = |(schema, name, table): (&str, &String, &Arc<dyn TableProvider>)| {
+            let known = (schema == "pg_catalog").then(|| named::class_oid(name)).flatten();
+            Relation {
+                oid: known.unwrap_or_else(|| free.next().unwrap_or_default()),
+                schema: schema.to_owned(),
+                name: name.clone(),
+                kind: if known.is_some() { RelationKind::Table } else { RelationKind::View },
+                columns: table.schema(),
+                more: Vec::new(),
+                key: Vec::new(),
+                definition: None,
+                depends_on: Vec::new(),
+                owner: 10,
+                acl: Some(vec!["root=arwd/root".to_owned(), "=r/root".to_owned()]),
+                index: None,
+                rows: None,
+                bytes: 0,
+            }
+        };
+        // Set once, by the catalog when it is made.
+        drop(self.system.set(named.map(relation).collect()));
+    }
+}
+
+/// The index of a table's primary key.
+fn key_index(table: &Relation) -> Relation {
+    let quoted = |at: &i16| {
+        let at = usize::try_from(*at - 1).unwrap_or_default();
+        named::quoted(table.columns.fields().get(at).map_or("", |field| field.name()))
+    };
+    let columns = table.key.iter().map(quoted).collect::<Vec<_>>().join(", ");
+    let name = key_name(&table.name);
+    let (index, on) = (named::quoted(&name), named::quoted(&table.name));
+    let at = table.key.iter().filter_map(|at| usize::try_from(at - 1).ok()).collect::<Vec<_>>();
+    Relation {
+        oid: live_key_index(table.oid),
+        name,
+        kind: RelationKind::Index,
+        columns: table.columns.project(&at).map_or_else(|_| table.columns.clone(), Arc::new),
+        more: Vec::new(),
+        key: Vec::new(),
+        definition: Some(format!(
+            "CREATE UNIQUE INDEX {index} ON {}.{on} USING btree ({columns})",
+            table.schema
+        )),
+        depends_on: Vec::new(),
+        acl: None,
+        index: Some(IndexOf { on: table.oid, columns: table.key.clone(), primary: true }),
+        bytes: 0,
+        ..table.clone()
+    }
+}
+
+impl Relations for Shared {
+    fn relations(&self) -> Vec<Relation> {
+        let mut all = self.relations.relations();
+        let keys: Vec<Relation> =
+            all.iter().filter(|one| !one.key.is_empty()).map(key_index).collect();
+        all.extend(keys);
+        all.extend(self.system.get().into_iter().flatten().cloned());
+        all
+    }
+
+    fn roles(&self) -> Vec<Role> {
+        self.relations.roles()
+    }
+
+    fn comments(&self) -> Vec<Comment> {
+        self.relations.comments()
+    }
+
+    fn activity(&self) -> Vec<Activity> {
+        self.relations.activity()
+    }
+
+    fn schema_acl(&self) -> Vec<String> {
+        self.relations.schema_acl()
+    }
+
+    fn allows(&self, role: u32, on: On, privilege: &str) -> Option<bool> {
+        self.relations.allows(role, on, privilege)
+    }
+
+    fn began(&self) -> i64 {
+        self.relations.began()
+    }
+}
+
 /// Functions that give NULL as text.
-const NULLS: [&str; 10] = [
-    "obj_description",
-    "col_description",
-    "shobj_description",
-    "pg_get_expr",
-    "pg_get_ruledef",
+const NULLS: [&str; 12] = [
     "pg_get_triggerdef",
     "pg_get_serial_sequence",
     "pg_get_functiondef",
+    "pg_get_function_sqlbody",
+    "pg_get_function_arg_default",
+    "pg_get_partkeydef",
+    "pg_get_statisticsobjdef",
+    "pg_get_statisticsobjdef_columns",
+    "pg_get_statisticsobjdef_expressions",
     "inet_server_addr",
     "inet_client_addr",
+    "pg_current_logfile",
 ];
 
-/// Functions that give an empty text.
-const EMPTY: [&str; 5] = [
-    "pg_get_function_result",
-    "pg_get_function_arguments",
-    "pg_get_function_identity_arguments",
-    "pg_tablespace_location",
-    "pg_advisory_unlock_all",
-];
+/// Functions that give an empty text: those that PostgreSQL has give nothing (`void`).
+const EMPTY: [&str; 3] =
+    ["pg_tablespace_location", "pg_advisory_unlock_all", "pg_stat_clear_snapshot"];
 
 /// Functions that give 0.
 const ZEROS: [&str; 5] = [
-    "pg_table_size",
-    "pg_indexes_size",
-    "pg_relation_size",
-    "pg_total_relation_size",
-    "pg_database_size",
+    "pg_stat_get_numscans",
+    "pg_tablespace_size",
+    "pg_stat_get_blocks_fetched",
+    "pg_stat_get_blocks_hit",
+    "pg_stat_get_dead_tuples",
 ];
 
 /// Functions that are true: everybody may call everything, and sees it.
-const TRUE: [&str; 11] = [
+const TRUE: [&str; 17] = [
     "has_function_privilege",
     "has_sequence_privilege",
     "has_type_privilege",
     "has_language_privilege",
     "has_tablespace_privilege",
+    "has_foreign_data_wrapper_privilege",
+    "has_server_privilege",
     "pg_type_is_visible",
     "pg_function_is_visible",
     "pg_collation_is_visible",
+    "pg_conversion_is_visible",
     "pg_operator_is_visible",
     "pg_opclass_is_visible",
-    "pg_relation_is_publishable",
+    "pg_opfamily_is_visible",
+    "pg_statistics_obj_is_visible",
+    "pg_ts_config_is_visible",
+    "pg_ts_dict_is_visible",
 ];
+/// More of them.
+const TRUE_TOO: [&str; 3] =
+    ["pg_ts_parser_is_visible", "pg_ts_template_is_visible", "pg_relation_is_publishable"];
 
 /// Functions that are false.
-const FALSE: [&str; 2] = ["pg_is_in_recovery", "pg_is_other_temp_schema"];
+const FALSE: [&str; 4] = [
+    "pg_is_in_recovery",
+    "pg_is_other_temp_schema",
+    "pg_is_wal_replay_paused",
+    "row_security_active",
+];
 
 /// All of them for one session.
-pub(super) fn all(client: &Client, relations: &Arc<dyn Relations>) -> Vec<ScalarUDF> {
+pub(super) fn all(client: &Client, shared: &Arc<Shared>) -> Vec<ScalarUDF> {
+    let none = ScalarValue::UInt32(Some(0));
+    let began = ScalarValue::TimestampMicrosecond(Some(shared.began()), Some(TIME_ZONE.into()));
     let mut all = vec![
         constant("version", text(&settings::version())),
         constant("current_user", text(&client.user)),
@@ -177,28 +318,81 @@ pub(super) fn all(client: &Client, relations: &Arc<dyn Relations>) -> Vec<Scalar
         constant("current_catalog", text(&client.database)),
         constant("current_schema", text(PUBLIC)),
         constant("pg_encoding_to_char", text("UTF8")),
+        constant("pg_char_to_encoding", ScalarValue::Int32(Some(6))),
         constant("pg_client_encoding", text("UTF8")),
-        constant("pg_my_temp_schema", ScalarValue::Int32(Some(0))),
+        constant("pg_my_temp_schema", none),
         constant("txid_current", ScalarValue::Int64(Some(1))),
+        constant("pg_backend_pid", ScalarValue::Int32(Some(client.process))),
+        constant("pg_postmaster_start_time", began.clone()),
+        constant("pg_conf_load_time", began),
+        constant("inet_server_port", ScalarValue::Int32(None)),
+        constant("inet_client_port", ScalarValue::Int32(None)),
+        current_schemas(),
+        expanded(),
         size_pretty(),
         current_setting(client),
         set_config(client),
-        visible(relations),
-        definition("pg_get_viewdef", relations),
-        definition("pg_get_indexdef", relations),
-        to_regclass(relations),
+        visible(shared),
     ];
-    all.extend(super::privileges::all(client, relations));
+    all.extend(shared.library.iter().cloned());
+    all.extend(describe::all(shared));
+    all.extend(named::all(shared));
+    let relations: Arc<dyn Relations> = Arc::clone(shared) as Arc<dyn Relations>;
+    all.extend(privileges::all(client, &relations));
     all.extend(NULLS.map(|name| constant(name, ScalarValue::Utf8(None))));
     all.extend(EMPTY.map(|name| constant(name, text(""))));
     all.extend(ZEROS.map(|name| constant(name, ScalarValue::Int64(Some(0)))));
     all.extend(TRUE.map(|name| constant(name, ScalarValue::Boolean(Some(true)))));
+    all.extend(TRUE_TOO.map(|name| constant(name, ScalarValue::Boolean(Some(true)))));
     all.extend(FALSE.map(|name| constant(name, ScalarValue::Boolean(Some(false)))));
     all
 }
 
+/// The list that `_pg_expandarray` gives the rows of.
+pub(super) const EXPANDED: &str = "_pg_expandarray_list";
+
+/// The elements of an array with their places, counted from 1: a list of `(x, n)`.
+fn expanded() -> ScalarUDF {
+    let fields = Fields::from(vec![
+        Field::new("x", DataType::Int16, true),
+        Field::new("n", DataType::Int32, true),
+    ]);
+    let item = DataType::Struct(fields.clone());
+    let body: Body = Arc::new(move |args, rows| {
+        let wanted = DataType::new_list(DataType::Int16, true);
+        let lists = argument(args, 0, rows, &wanted)?;
+        let lists = lists.as_list::<i32>();
+        let numbers = (0..rows).flat_map(|row| 1..=lists.value_length(row));
+        let numbers: ArrayRef = Arc::new(numbers.collect::<Int32Array>());
+        let from = usize::try_from(lists.value_offsets()[0]).unwrap_or_default();
+        let values = lists.values().slice(from, numbers.len());
+        let pairs = StructArray::try_new(fields.clone(), vec![values, numbers], None)?;
+        let offsets = OffsetBuffer::from_lengths(
+            (0..rows).map(|row| usize::try_from(lists.value_length(row)).unwrap_or_default()),
+        );
+        let field = Arc::new(Field::new_list_field(pairs.data_type().clone(), true));
+        array(ListArray::try_new(field, offsets, Arc::new(pairs), lists.nulls().cloned())?)
+    });
+    function(EXPANDED, Volatility::Immutable, DataType::new_list(item, true), body)
+}
+
+/// `current_schemas(with_implicit)`
+fn current_schemas() -> ScalarUDF {
+    let body: Body = Arc::new(|args, rows| {
+        let implicit = argument(args, 0, rows, &DataType::Boolean)?;
+        let named = |schemas: &[&str]| Some(schemas.iter().map(|one| (*one).to_owned()).collect());
+        let schemas = |implicit: Option<bool>| match implicit? {
+            true => named(&["pg_catalog", PUBLIC]),
+            false => named(&[PUBLIC]),
+        };
+        let all: Vec<Option<Vec<String>>> = implicit.as_boolean().iter().map(schemas).collect();
+        Ok(ColumnarValue::Array(privileges::list(&all)))
+    });
+    function("current_schemas", Volatility::Stable, DataType::new_list(DataType::Utf8, true), body)
+}
+
 /// An argument as an array of a type.
-fn argument(
+pub(super) fn argument(
     args: &[ColumnarValue],
     at: usize,
     rows: usize,
@@ -269,48 +463,18 @@ fn set_config(client: &Client) -> ScalarUDF {
 }
 
 /// True for relations that can be named without their schema.
-fn visible(relations: &Arc<dyn Relations>) -> ScalarUDF {
-    let relations = Arc::clone(relations);
+fn visible(shared: &Arc<Shared>) -> ScalarUDF {
+    let shared = Arc::clone(shared);
     let body: Body = Arc::new(move |args, rows| {
-        let hidden: Vec<u32> = relations
-            .relations()
-            .into_iter()
-            .filter(|relation| relation.schema != PUBLIC)
-            .map(|relation| relation.oid)
-            .collect();
-        let visible = oids(args, rows)?.into_iter().map(|oid| Some(!hidden.contains(&oid?)));
+        let relations = shared.relations();
+        let seen = |oid: u32| {
+            let found = relations.iter().find(|relation| relation.oid == oid)?;
+            Some(found.schema == PUBLIC || found.schema == "pg_catalog")
+        };
+        let visible = oids(args, rows)?.into_iter().map(|oid| seen(oid?));
         array(visible.collect::<BooleanArray>())
     });
     function("pg_table_is_visible", Volatility::Stable, DataType::Boolean, body)
-}
-
-/// What a view or an index is made of.
-fn definition(name: &'static str, relations: &Arc<dyn Relations>) -> ScalarUDF {
-    let relations = Arc::clone(relations);
-    let body: Body = Arc::new(move |args, rows| {
-        let relations = relations.relations();
-        let definition = |oid: Option<u32>| {
-            let relation = relations.iter().find(|relation| Some(relation.oid) == oid)?;
-            relation.definition.clone()
-        };
-        array(oids(args, rows)?.into_iter().map(definition).collect::<StringArray>())
-    });
-    function(name, Volatility::Stable, DataType::Utf8, body)
-}
-
-fn to_regclass(relations: &Arc<dyn Relations>) -> ScalarUDF {
-    let relations = Arc::clone(relations);
-    let body: Body = Arc::new(move |args, rows| {
-        let relations = relations.relations();
-        let find = |name: Option<&str>| {
-            let (schema, name) = name?.rsplit_once('.').unwrap_or((PUBLIC, name?));
-            let name = name.trim_matches('"');
-            let found = relations.iter().find(|one| one.name == name && one.schema == schema)?;
-            i32::try_from(found.oid).ok()
-        };
-        array(texts(args, 0, rows)?.iter().map(find).collect::<Int32Array>())
-    });
-    function("to_regclass", Volatility::Stable, DataType::Int32, body)
 }
 
 fn size_pretty() -> ScalarUDF {

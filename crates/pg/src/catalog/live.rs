@@ -1,10 +1,10 @@
-//! The lists of relations and of their columns as tables that are read anew by every query.
+//! The lists that the catalog's tables are made of, read anew by every query.
 
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Int16Array, Int32Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, Float32Array, Int16Array, Int16Builder, Int32Array, Int64Array,
+    ListBuilder, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::streaming::StreamingTable;
@@ -12,24 +12,29 @@ use datafusion::common::Result as DfResult;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
-use millrace_types::{SqlType, TIME_ZONE, timestamptz};
+use millrace_types::{SqlType, TIME_ZONE};
 
+use super::model::{Activity, ColumnMore, Relation, RelationKind, Relations, Role};
 use super::privileges::list;
-use super::{Relation, RelationKind, Relations, Role};
 use crate::types;
 
 /// Schemas and their numbers in `pg_namespace`.
-pub(super) const SCHEMAS: [(&str, i32); 4] = [
+pub(super) const SCHEMAS: [(&str, u32); 4] = [
     ("pg_catalog", 11),
     ("public", PUBLIC_OID),
     ("information_schema", 13_000),
     ("millrace", 13_001),
 ];
 /// The number of the schema of users' relations.
-pub(super) const PUBLIC_OID: i32 = 2200;
+pub(super) const PUBLIC_OID: u32 = 2200;
+
+/// What is added to the number of a key's index for that of its constraint.
+pub(super) const CONSTRAINTS: u32 = 100_000_000;
+/// What is added to the number of a view for that of its rule.
+pub(super) const RULES: u32 = 1_200_000_000;
 
 /// Makes a batch of what there is now.
-type Rows = fn(&SchemaRef, &dyn Relations) -> DfResult<RecordBatch>;
+pub(super) type Rows = fn(&dyn Relations) -> DfResult<RecordBatch>;
 
 /// A list as a table.
 #[derive(Debug)]
@@ -45,224 +50,273 @@ impl PartitionStream for Live {
     }
 
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let batch = (self.rows)(&self.schema, self.relations.as_ref());
+        let batch = (self.rows)(self.relations.as_ref());
         let stream = futures::stream::once(std::future::ready(batch));
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), stream))
     }
 }
 
-fn table(
-    fields: &[(&str, DataType)],
-    relations: &Arc<dyn Relations>,
-    rows: Rows,
-) -> DfResult<StreamingTable> {
-    let fields: Vec<Field> =
-        fields.iter().map(|(name, kind)| Field::new(*name, kind.clone(), true)).collect();
-    let schema = Arc::new(Schema::new(fields));
+/// The lists by their names.
+pub(super) const LISTS: [(&str, Rows); 8] = [
+    ("relations", relations),
+    ("columns", columns),
+    ("roles", roles),
+    ("members", members),
+    ("schemas", schemas),
+    ("comments", comments),
+    ("dependencies", dependencies),
+    ("activity", activity),
+];
+
+/// A list as a table.
+pub(super) fn table(relations: &Arc<dyn Relations>, rows: Rows) -> DfResult<StreamingTable> {
+    let schema = rows(&Nothing)?.schema();
     let live = Live { schema: Arc::clone(&schema), relations: Arc::clone(relations), rows };
     StreamingTable::try_new(schema, vec![Arc::new(live)])
 }
 
-/// One row a relation: `oid, namespace, schema, name, kind, columns, definition`.
-pub(super) fn relations(relations: &Arc<dyn Relations>) -> DfResult<StreamingTable> {
-    let fields = [
-        ("oid", DataType::Int32),
-        ("namespace", DataType::Int32),
-        ("schema", DataType::Utf8),
-        ("name", DataType::Utf8),
-        ("kind", DataType::Utf8),
-        ("columns", DataType::Int16),
-        ("definition", DataType::Utf8),
-        ("index_on", DataType::Int32),
-        ("index_keys", DataType::Utf8),
-        ("index_width", DataType::Int16),
-        ("has_index", DataType::Boolean),
-        ("owner", DataType::Int32),
-        ("owner_name", DataType::Utf8),
-        ("acl", texts()),
-    ];
-    table(&fields, relations, |schema, live| {
-        let (relations, roles) = (&live.relations(), live.roles());
-        let owner = |relation: &Relation| {
-            let found = roles.iter().find(|role| role.oid == relation.owner)?;
-            Some(found.name.clone())
-        };
-        let acl: Vec<_> = relations.iter().map(|relation| relation.acl.clone()).collect();
-        let keys = |relation: &Relation| {
-            let (_, keys) = relation.index.as_ref()?;
-            Some(keys.iter().map(i16::to_string).collect::<Vec<_>>().join(" "))
-        };
-        let on = |relation: &Relation| relation.index.as_ref().map(|(on, _)| *on);
-        let width = |relation: &Relation| i16::try_from(relation.index.as_ref()?.1.len()).ok();
-        let indexed: Vec<u32> = relations.iter().filter_map(on).collect();
-        let namespace = |relation: &Relation| {
-            SCHEMAS.iter().find(|(name, _)| *name == relation.schema).map(|(_, oid)| *oid)
-        };
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(relations.iter().map(|one| number(one.oid)).collect::<Int32Array>()),
-            Arc::new(relations.iter().map(namespace).collect::<Int32Array>()),
-            Arc::new(
-                relations.iter().map(|one| Some(one.schema.as_str())).collect::<StringArray>(),
-            ),
-            Arc::new(relations.iter().map(|one| Some(one.name.as_str())).collect::<StringArray>()),
-            Arc::new(relations.iter().map(|one| Some(letter(one.kind))).collect::<StringArray>()),
-            Arc::new(
-                relations
-                    .iter()
-                    .map(|one| i16::try_from(one.columns.fields().len()).ok())
-                    .collect::<Int16Array>(),
-            ),
-            Arc::new(
-                relations.iter().map(|one| one.definition.as_deref()).collect::<StringArray>(),
-            ),
-            Arc::new(relations.iter().map(|one| number(on(one)?)).collect::<Int32Array>()),
-            Arc::new(relations.iter().map(keys).collect::<StringArray>()),
-            Arc::new(relations.iter().map(width).collect::<Int16Array>()),
-            Arc::new(
-                relations
-                    .iter()
-                    .map(|one| Some(indexed.contains(&one.oid)))
-                    .collect::<BooleanArray>(),
-            ),
-            Arc::new(relations.iter().map(|one| number(one.owner)).collect::<Int32Array>()),
-            Arc::new(relations.iter().map(owner).collect::<StringArray>()),
-            list(&acl),
-        ];
-        Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
-    })
+/// A database without anything, whose lists have the same columns.
+#[derive(Debug)]
+struct Nothing;
+
+impl Relations for Nothing {}
+
+fn batch(columns: Vec<(&str, ArrayRef)>) -> DfResult<RecordBatch> {
+    let field =
+        |(name, array): &(&str, ArrayRef)| Field::new(*name, array.data_type().clone(), true);
+    let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
+    Ok(RecordBatch::try_new(schema, columns.into_iter().map(|(_, array)| array).collect())?)
+}
+
+fn oids(values: impl IntoIterator<Item = Option<u32>>) -> ArrayRef {
+    Arc::new(values.into_iter().collect::<UInt32Array>())
+}
+
+fn texts<S: AsRef<str>>(values: impl IntoIterator<Item = Option<S>>) -> ArrayRef {
+    Arc::new(values.into_iter().collect::<StringArray>())
+}
+
+fn flags(values: impl IntoIterator<Item = bool>) -> ArrayRef {
+    Arc::new(values.into_iter().map(Some).collect::<BooleanArray>())
+}
+
+fn smalls(values: impl IntoIterator<Item = Option<i16>>) -> ArrayRef {
+    Arc::new(values.into_iter().collect::<Int16Array>())
+}
+
+fn integers(values: impl IntoIterator<Item = Option<i32>>) -> ArrayRef {
+    Arc::new(values.into_iter().collect::<Int32Array>())
+}
+
+fn times(values: impl IntoIterator<Item = Option<i64>>) -> ArrayRef {
+    let times = values.into_iter().collect::<TimestampMicrosecondArray>();
+    Arc::new(times.with_timezone(TIME_ZONE))
+}
+
+fn small_lists<'a>(values: impl IntoIterator<Item = Option<&'a [i16]>>) -> ArrayRef {
+    let mut lists = ListBuilder::new(Int16Builder::new());
+    for value in values {
+        lists.values().append_slice(value.unwrap_or_default());
+        lists.append(value.is_some());
+    }
+    Arc::new(lists.finish())
+}
+
+/// The number of a schema.
+pub(super) fn schema_oid(name: &str) -> Option<u32> {
+    SCHEMAS.iter().find(|(known, _)| *known == name).map(|(_, oid)| *oid)
+}
+
+/// One row a relation.
+fn relations(live: &dyn Relations) -> DfResult<RecordBatch> {
+    let (all, roles) = (live.relations(), live.roles());
+    let owner = |relation: &Relation| {
+        let found = roles.iter().find(|role| role.oid == relation.owner)?;
+        Some(found.name.clone())
+    };
+    let indexed: Vec<u32> = all.iter().filter_map(|one| Some(one.index.as_ref()?.on)).collect();
+    let acl: Vec<_> = all.iter().map(|relation| relation.acl.clone()).collect();
+    let width = |one: &Relation| i16::try_from(one.index.as_ref()?.columns.len()).ok();
+    let key = |one: &Relation| (!one.key.is_empty()).then(|| key_name(&one.name));
+    let rows = all.iter().map(|one| one.rows.map_or(-1.0, |rows| rows as f32));
+    batch(vec![
+        ("oid", oids(all.iter().map(|one| Some(one.oid)))),
+        ("namespace", oids(all.iter().map(|one| schema_oid(&one.schema)))),
+        ("schema", texts(all.iter().map(|one| Some(&one.schema)))),
+        ("name", texts(all.iter().map(|one| Some(&one.name)))),
+        ("kind", texts(all.iter().map(|one| Some(letter(one.kind))))),
+        ("columns", smalls(all.iter().map(|one| i16::try_from(one.columns.fields().len()).ok()))),
+        ("definition", texts(all.iter().map(|one| one.definition.as_ref()))),
+        ("index_on", oids(all.iter().map(|one| Some(one.index.as_ref()?.on)))),
+        (
+            "index_keys",
+            small_lists(all.iter().map(|one| Some(one.index.as_ref()?.columns.as_slice()))),
+        ),
+        ("index_width", smalls(all.iter().map(width))),
+        ("is_key", flags(all.iter().map(|one| one.index.as_ref().is_some_and(|i| i.primary)))),
+        ("has_index", flags(all.iter().map(|one| indexed.contains(&one.oid)))),
+        ("key_name", texts(all.iter().map(key))),
+        ("key", small_lists(all.iter().map(|one| Some(one.key.as_slice())))),
+        ("key_index", oids(all.iter().map(|one| Some(key_index(one.oid))))),
+        ("owner", oids(all.iter().map(|one| Some(one.owner)))),
+        ("owner_name", texts(all.iter().map(owner))),
+        ("acl", list(&acl)),
+        ("takes_rows", flags(all.iter().map(|one| one.kind == RelationKind::Table))),
+        ("tuples", Arc::new(rows.map(Some).collect::<Float32Array>())),
+        ("live_rows", Arc::new(all.iter().map(|one| one.rows).collect::<Int64Array>())),
+    ])
+}
+
+/// The name of the index of a primary key.
+pub(super) fn key_name(table: &str) -> String {
+    format!("{table}_pkey")
+}
+
+/// The number of the index of a relation's primary key.
+pub(super) fn key_index(oid: u32) -> u32 {
+    1_000_000_000 + oid % 100_000_000
 }
 
 /// One row a column: where it is, its type in the forms that the catalogs want.
-pub(super) fn columns(relations: &Arc<dyn Relations>) -> DfResult<StreamingTable> {
-    let fields = [
-        ("relation", DataType::Int32),
-        ("schema", DataType::Utf8),
-        ("table_name", DataType::Utf8),
-        ("name", DataType::Utf8),
-        ("number", DataType::Int16),
-        ("nullable", DataType::Boolean),
-        ("type_oid", DataType::Int32),
-        ("modifier", DataType::Int32),
-        ("width", DataType::Int16),
-        ("type_name", DataType::Utf8),
-        ("precision", DataType::Int32),
-        ("scale", DataType::Int32),
-    ];
-    table(&fields, relations, |schema, live| {
-        let relations = &live.relations();
-        let mut all: Vec<(&Relation, usize, &Field)> = Vec::new();
-        for relation in relations {
-            let fields = relation.columns.fields().iter().enumerate();
-            all.extend(fields.map(|(at, field)| (relation, at, field.as_ref())));
+fn columns(live: &dyn Relations) -> DfResult<RecordBatch> {
+    let relations = live.relations();
+    let none = ColumnMore::default();
+    let mut all: Vec<(&Relation, usize, &Field, &ColumnMore)> = Vec::new();
+    for relation in &relations {
+        for (at, field) in relation.columns.fields().iter().enumerate() {
+            all.push((relation, at, field, relation.more.get(at).unwrap_or(&none)));
         }
-        let text = |value: fn(&(&Relation, usize, &Field)) -> String| -> ArrayRef {
-            Arc::new(all.iter().map(|one| Some(value(one))).collect::<StringArray>())
-        };
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(all.iter().map(|(one, _, _)| number(one.oid)).collect::<Int32Array>()),
-            text(|(one, _, _)| one.schema.clone()),
-            text(|(one, _, _)| one.name.clone()),
-            text(|(_, _, field)| field.name().clone()),
-            Arc::new(
-                all.iter().map(|(_, at, _)| i16::try_from(at + 1).ok()).collect::<Int16Array>(),
-            ),
-            Arc::new(
-                all.iter().map(|(.., field)| Some(field.is_nullable())).collect::<BooleanArray>(),
-            ),
-            Arc::new(
-                all.iter()
-                    .map(|(.., field)| number(types::oid(field.data_type())))
-                    .collect::<Int32Array>(),
-            ),
-            Arc::new(
-                all.iter()
-                    .map(|(.., field)| Some(types::modifier(field.data_type())))
-                    .collect::<Int32Array>(),
-            ),
-            Arc::new(
-                all.iter()
-                    .map(|(.., field)| Some(types::width(types::oid(field.data_type()))))
-                    .collect::<Int16Array>(),
-            ),
-            text(|(.., field)| match SqlType::of_arrow(field.data_type()) {
-                Some(SqlType::Numeric(_)) => "numeric".to_owned(),
-                Some(SqlType::Array(_)) => "ARRAY".to_owned(),
-                Some(SqlType::Struct(_)) => "record".to_owned(),
-                Some(sql) => sql.name(),
-                None => "record".to_owned(),
-            }),
-            Arc::new(all.iter().map(|(.., field)| Some(digits(field)?.0)).collect::<Int32Array>()),
-            Arc::new(all.iter().map(|(.., field)| Some(digits(field)?.1)).collect::<Int32Array>()),
-        ];
-        Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
-    })
+    }
+    let type_oid = |one: &(&Relation, usize, &Field, &ColumnMore)| match one.3.length {
+        Some(_) => types::VARCHAR,
+        None => types::oid(one.2.data_type()),
+    };
+    let modifier = |one: &(&Relation, usize, &Field, &ColumnMore)| match one.3.length {
+        Some(length) => i32::try_from(length + 4).ok(),
+        None => Some(types::modifier(one.2.data_type())),
+    };
+    let type_name = |one: &(&Relation, usize, &Field, &ColumnMore)| match one.3.length {
+        Some(_) => "character varying".to_owned(),
+        None => type_name(one.2.data_type()),
+    };
+    let length = |one: &(&Relation, usize, &Field, &ColumnMore)| i32::try_from(one.3.length?).ok();
+    batch(vec![
+        ("relation", oids(all.iter().map(|one| Some(one.0.oid)))),
+        ("kind", texts(all.iter().map(|one| Some(letter(one.0.kind))))),
+        ("schema", texts(all.iter().map(|one| Some(&one.0.schema)))),
+        ("table_name", texts(all.iter().map(|one| Some(&one.0.name)))),
+        ("name", texts(all.iter().map(|one| Some(one.2.name())))),
+        ("number", smalls(all.iter().map(|one| i16::try_from(one.1 + 1).ok()))),
+        ("nullable", flags(all.iter().map(|one| one.2.is_nullable()))),
+        ("type_oid", oids(all.iter().map(|one| Some(type_oid(one))))),
+        ("modifier", integers(all.iter().map(modifier))),
+        ("width", smalls(all.iter().map(|one| Some(types::width(type_oid(one)))))),
+        ("type_name", texts(all.iter().map(|one| Some(type_name(one))))),
+        ("length", integers(all.iter().map(length))),
+        ("precision", integers(all.iter().map(|one| Some(digits(one.2)?.0)))),
+        ("scale", integers(all.iter().map(|one| Some(digits(one.2)?.1)))),
+        ("default_text", texts(all.iter().map(|one| one.3.default.as_ref()))),
+        ("computed", flags(all.iter().map(|one| one.3.computed))),
+        ("is_stored", flags(all.iter().map(|one| one.0.kind == RelationKind::Table))),
+    ])
+}
+
+fn type_name(data_type: &DataType) -> String {
+    match SqlType::of_arrow(data_type) {
+        _ if *data_type == DataType::UInt32 => "oid".to_owned(),
+        Some(SqlType::Numeric(_)) => "numeric".to_owned(),
+        Some(SqlType::Array(_)) => "ARRAY".to_owned(),
+        Some(SqlType::Struct(_)) | None => "record".to_owned(),
+        Some(sql) => sql.name(),
+    }
 }
 
 /// One row a role.
-pub(super) fn roles(relations: &Arc<dyn Relations>) -> DfResult<StreamingTable> {
-    let fields = [
-        ("oid", DataType::Int32),
-        ("name", DataType::Utf8),
-        ("superuser", DataType::Boolean),
-        ("inherits", DataType::Boolean),
-        ("creates_roles", DataType::Boolean),
-        ("login", DataType::Boolean),
-        ("connections", DataType::Int32),
-        ("valid_until", timestamptz()),
-        ("defaults", texts()),
-    ];
-    table(&fields, relations, |schema, live| {
-        let roles = live.roles();
-        let flag = |value: fn(&Role) -> bool| -> ArrayRef {
-            Arc::new(roles.iter().map(|role| Some(value(role))).collect::<BooleanArray>())
-        };
-        let until = roles.iter().map(|role| role.valid_until);
-        let until = until.collect::<TimestampMicrosecondArray>().with_timezone(TIME_ZONE);
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(roles.iter().map(|role| number(role.oid)).collect::<Int32Array>()),
-            Arc::new(roles.iter().map(|role| Some(&role.name)).collect::<StringArray>()),
-            flag(|role| role.superuser),
-            flag(|role| role.inherits),
-            flag(|role| role.creates_roles),
-            flag(|role| role.login),
-            Arc::new(roles.iter().map(|role| Some(role.connections_max)).collect::<Int32Array>()),
-            Arc::new(until),
-            list(&roles.iter().map(|role| role.defaults.clone()).collect::<Vec<_>>()),
-        ];
-        Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
-    })
+fn roles(live: &dyn Relations) -> DfResult<RecordBatch> {
+    let roles = live.roles();
+    let flag = |value: fn(&Role) -> bool| flags(roles.iter().map(value));
+    batch(vec![
+        ("oid", oids(roles.iter().map(|role| Some(role.oid)))),
+        ("name", texts(roles.iter().map(|role| Some(&role.name)))),
+        ("superuser", flag(|role| role.superuser)),
+        ("inherits", flag(|role| role.inherits)),
+        ("creates_roles", flag(|role| role.creates_roles)),
+        ("login", flag(|role| role.login)),
+        ("connections", integers(roles.iter().map(|role| Some(role.connections_max)))),
+        ("valid_until", times(roles.iter().map(|role| role.valid_until))),
+        ("defaults", list(&roles.iter().map(|role| role.defaults.clone()).collect::<Vec<_>>())),
+    ])
 }
 
 /// One row a membership.
-pub(super) fn members(relations: &Arc<dyn Relations>) -> DfResult<StreamingTable> {
-    let fields =
-        [("role", DataType::Int32), ("member", DataType::Int32), ("admin", DataType::Boolean)];
-    table(&fields, relations, |schema, live| {
-        let roles = live.roles();
-        let all = roles.iter().flat_map(|role| {
-            role.member_of.iter().map(|(group, admin)| (*group, role.oid, *admin))
-        });
-        let all: Vec<(u32, u32, bool)> = all.collect();
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(all.iter().map(|one| number(one.0)).collect::<Int32Array>()),
-            Arc::new(all.iter().map(|one| number(one.1)).collect::<Int32Array>()),
-            Arc::new(all.iter().map(|one| Some(one.2)).collect::<BooleanArray>()),
-        ];
-        Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
-    })
+fn members(live: &dyn Relations) -> DfResult<RecordBatch> {
+    let roles = live.roles();
+    let all = roles
+        .iter()
+        .flat_map(|role| role.member_of.iter().map(|(group, admin)| (*group, role.oid, *admin)));
+    let all: Vec<(u32, u32, bool)> = all.collect();
+    let oid = |(group, member, _): &(u32, u32, bool)| {
+        Some(1_500_000_000 + group % 20_000 * 20_000 + member % 20_000)
+    };
+    batch(vec![
+        ("oid", oids(all.iter().map(oid))),
+        ("role", oids(all.iter().map(|one| Some(one.0)))),
+        ("member", oids(all.iter().map(|one| Some(one.1)))),
+        ("admin", flags(all.iter().map(|one| one.2))),
+    ])
 }
 
-/// One row: what is granted in the schema of users' relations.
-pub(super) fn schema_acl(relations: &Arc<dyn Relations>) -> DfResult<StreamingTable> {
-    table(&[("namespace", DataType::Int32), ("acl", texts())], relations, |schema, live| {
-        let oid: ArrayRef = Arc::new(Int32Array::from(vec![PUBLIC_OID]));
-        let acl = list(&[Some(live.schema_acl())]);
-        Ok(RecordBatch::try_new(Arc::clone(schema), vec![oid, acl])?)
-    })
+/// One row a schema.
+fn schemas(live: &dyn Relations) -> DfResult<RecordBatch> {
+    let acl = SCHEMAS.iter().map(|(_, oid)| (*oid == PUBLIC_OID).then(|| live.schema_acl()));
+    batch(vec![
+        ("oid", oids(SCHEMAS.iter().map(|(_, oid)| Some(*oid)))),
+        ("name", texts(SCHEMAS.iter().map(|(name, _)| Some(*name)))),
+        ("acl", list(&acl.collect::<Vec<_>>())),
+    ])
 }
 
-fn texts() -> DataType {
-    DataType::new_list(DataType::Utf8, true)
+/// One row a comment.
+fn comments(live: &dyn Relations) -> DfResult<RecordBatch> {
+    let all = live.comments();
+    batch(vec![
+        ("class", oids(all.iter().map(|one| Some(one.class)))),
+        ("object", oids(all.iter().map(|one| Some(one.object)))),
+        ("number", integers(all.iter().map(|one| Some(one.column)))),
+        ("comment", texts(all.iter().map(|one| Some(&one.text)))),
+    ])
+}
+
+/// One row for each relation that a view reads.
+fn dependencies(live: &dyn Relations) -> DfResult<RecordBatch> {
+    let relations = live.relations();
+    let all = relations
+        .iter()
+        .filter(|one| one.definition.is_some() && one.index.is_none())
+        .flat_map(|one| one.depends_on.iter().map(|below| (one.oid, *below)));
+    let all: Vec<(u32, u32)> = all.collect();
+    batch(vec![
+        ("view", oids(all.iter().map(|one| Some(one.0)))),
+        ("below", oids(all.iter().map(|one| Some(one.1)))),
+    ])
+}
+
+/// One row a session.
+fn activity(live: &dyn Relations) -> DfResult<RecordBatch> {
+    let all = live.activity();
+    let text = |value: fn(&Activity) -> Option<String>| texts(all.iter().map(value));
+    batch(vec![
+        ("pid", integers(all.iter().map(|one| Some(one.process)))),
+        ("role", oids(all.iter().map(|one| Some(one.role)))),
+        ("role_name", text(|one| Some(one.role_name.clone()))),
+        ("application", text(|one| Some(one.application.clone()))),
+        ("address", text(|one| one.address.clone())),
+        ("began", times(all.iter().map(|one| Some(one.began)))),
+        ("query_began", times(all.iter().map(|one| one.query_began))),
+        ("changed", times(all.iter().map(|one| Some(one.changed)))),
+        ("state", text(|one| Some(one.state.clone()))),
+        ("query", text(|one| Some(one.query.clone()))),
+    ])
 }
 
 /// Precision, in bits or digits, and scale.
@@ -270,16 +324,12 @@ fn digits(field: &Field) -> Option<(i32, i32)> {
     match SqlType::of_arrow(field.data_type())? {
         SqlType::SmallInt => Some((16, 0)),
         SqlType::Integer => Some((32, 0)),
-        SqlType::BigInt => Some((64, 0)),
+        SqlType::BigInt if *field.data_type() == DataType::Int64 => Some((64, 0)),
         SqlType::Numeric(Some((precision, scale))) => {
             Some((i32::from(precision), i32::from(scale)))
         }
         _ => None,
     }
-}
-
-fn number(oid: u32) -> Option<i32> {
-    i32::try_from(oid).ok()
 }
 
 /// The letter of `relkind`.

@@ -92,9 +92,7 @@ fn on(relations: &dyn Relations, kind: Kind, named: Result<u32, &str>) -> DfResu
             Ok(Some(On::Relation(found.oid)))
         }
         (Kind::Schema, Err(PUBLIC)) => Ok(Some(On::Schema)),
-        (Kind::Schema, Ok(number)) if i32::try_from(number) == Ok(super::live::PUBLIC_OID) => {
-            Ok(Some(On::Schema))
-        }
+        (Kind::Schema, Ok(number)) if number == super::live::PUBLIC_OID => Ok(Some(On::Schema)),
         (Kind::Schema, _) => Ok(Some(On::SystemSchema)),
         (Kind::Database, _) => Ok(Some(On::Database)),
     }

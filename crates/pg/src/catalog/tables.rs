@@ -1,78 +1,91 @@
-//! The catalog tables that describe the user's relations, as SQL over the live lists.
+//! The tables of `pg_catalog` that describe what is in this database, as SQL over the live lists.
 //!
-//! Columns and their order are PostgreSQL 16's. Numbers of objects are `integer` here, as in
-//! datafusion-pg-catalog's tables, which these are joined with.
+//! Columns and their order are PostgreSQL 16's. Columns of numbers of objects ([`OIDS`]) get their type when
+//! a view is planned.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+/// Columns of numbers of objects or of transactions, besides `oid` itself.
+pub(super) const OIDS: [&str; 64] = [
+    "relnamespace",
+    "reltype",
+    "reloftype",
+    "relowner",
+    "relam",
+    "relfilenode",
+    "reltablespace",
+    "reltoastrelid",
+    "relrewrite",
+    "relfrozenxid",
+    "relminmxid",
+    "attrelid",
+    "atttypid",
+    "attcollation",
+    "nspowner",
+    "datdba",
+    "dattablespace",
+    "datfrozenxid",
+    "datminmxid",
+    "datid",
+    "setdatabase",
+    "setrole",
+    "member",
+    "roleid",
+    "grantor",
+    "adrelid",
+    "indexrelid",
+    "indrelid",
+    "conrelid",
+    "connamespace",
+    "contypid",
+    "conindid",
+    "conparentid",
+    "confrelid",
+    "ev_class",
+    "classid",
+    "objid",
+    "refclassid",
+    "refobjid",
+    "objoid",
+    "classoid",
+    "relid",
+    "usesysid",
+    "grosysid",
+    "leader_pid_oid",
+    "backend_xid",
+    "backend_xmin",
+    "defaclrole",
+    "defaclnamespace",
+    "typnamespace",
+    "typowner",
+    "typrelid",
+    "typelem",
+    "typarray",
+    "typbasetype",
+    "typcollation",
+    "grolist_oid",
+    "umid",
+    "srvid",
+    "umuser",
+    "seqrelid",
+    "srsubid",
+    "database",
+    "relation",
+];
 
-use datafusion::catalog::TableProvider;
-use datafusion::common::Result as DfResult;
-use datafusion::prelude::{SessionConfig, SessionContext};
-
-use super::{OWNER, Relations, live};
-
-/// The views of each schema.
-pub(super) struct Views {
-    pub(super) pg_catalog: BTreeMap<String, Arc<dyn TableProvider>>,
-    pub(super) information_schema: BTreeMap<String, Arc<dyn TableProvider>>,
-}
-
-/// Plans the views once; they read the lists when they run.
-pub(super) async fn views(
-    config: SessionConfig,
-    database: &str,
-    relations: &Arc<dyn Relations>,
-) -> DfResult<Views> {
-    let context = SessionContext::new_with_config(config);
-    context.register_table("relations", Arc::new(live::relations(relations)?))?;
-    context.register_table("columns", Arc::new(live::columns(relations)?))?;
-    context.register_table("roles", Arc::new(live::roles(relations)?))?;
-    context.register_table("members", Arc::new(live::members(relations)?))?;
-    context.register_table("schema_acl", Arc::new(live::schema_acl(relations)?))?;
-    let schemas: Vec<String> =
-        live::SCHEMAS.iter().map(|(name, oid)| format!("('{name}', {oid})")).collect();
-    let variables = [
-        ("{database}", database.replace('\'', "''")),
-        ("{owner}", OWNER.to_owned()),
-        ("{schemas}", schemas.join(", ")),
-        ("{none}", "arrow_cast(NULL, 'List(Utf8)')".to_owned()),
-    ];
-    let mut views = Views { pg_catalog: BTreeMap::new(), information_schema: BTreeMap::new() };
-    for (schema, definitions) in
-        [(&mut views.pg_catalog, PG_CATALOG), (&mut views.information_schema, INFORMATION_SCHEMA)]
-    {
-        for (name, query) in definitions {
-            let mut query = (*query).to_owned();
-            for (variable, value) in &variables {
-                query = query.replace(variable, value);
-            }
-            let view = context.sql(&query).await?.into_view();
-            schema.insert((*name).to_owned(), view);
-        }
-    }
-    Ok(views)
-}
-
-/// True for a view of `pg_catalog` that is made here.
-pub(super) fn is_ours(name: &str) -> bool {
-    PG_CATALOG.iter().any(|(ours, _)| *ours == name)
-}
-
-const PG_CATALOG: &[(&str, &str)] = &[
+/// Views of `pg_catalog` and their queries.
+pub(super) const VIEWS: &[(&str, &str)] = &[
     (
         "pg_class",
-        "SELECT oid, name AS relname, namespace AS relnamespace, 0 :: int AS reltype,
-            0 :: int AS reloftype, owner AS relowner,
-            CASE kind WHEN 'v' THEN 0 :: int WHEN 'i' THEN 403 :: int ELSE 2 :: int END AS relam, oid AS relfilenode,
-            0 :: int AS reltablespace, 0 :: int AS relpages, -1 :: real AS reltuples,
-            0 :: int AS relallvisible, 0 :: int AS reltoastrelid, has_index AS relhasindex,
+        "SELECT oid, name AS relname, namespace AS relnamespace, 0 AS reltype,
+            0 AS reloftype, owner AS relowner,
+            CASE kind WHEN 'v' THEN 0 WHEN 'i' THEN 403 ELSE 2 END AS relam, oid AS relfilenode,
+            0 AS reltablespace, 0 :: int AS relpages, tuples AS reltuples,
+            0 :: int AS relallvisible, 0 AS reltoastrelid, has_index AS relhasindex,
             false AS relisshared, 'p' AS relpersistence, kind AS relkind, columns AS relnatts,
-            0 :: smallint AS relchecks, false AS relhasrules, false AS relhastriggers,
+            0 :: smallint AS relchecks, kind IN ('v', 'm') AS relhasrules, false AS relhastriggers,
             false AS relhassubclass, false AS relrowsecurity, false AS relforcerowsecurity,
-            true AS relispopulated, CASE WHEN kind = 'v' THEN 'n' ELSE 'd' END AS relreplident,
-            false AS relispartition, 0 :: int AS relrewrite, 0 :: int AS relfrozenxid,
-            0 :: int AS relminmxid, acl AS relacl, {none} AS reloptions,
+            true AS relispopulated, CASE WHEN kind IN ('v', 'i') THEN 'n' ELSE 'd' END AS relreplident,
+            false AS relispartition, 0 AS relrewrite, 0 AS relfrozenxid,
+            0 AS relminmxid, acl AS relacl, {none} AS reloptions,
             NULL :: text AS relpartbound
         FROM relations",
     ),
@@ -80,34 +93,37 @@ const PG_CATALOG: &[(&str, &str)] = &[
         "pg_attribute",
         "SELECT relation AS attrelid, name AS attname, type_oid AS atttypid, width AS attlen,
             number AS attnum, -1 :: int AS attcacheoff, modifier AS atttypmod,
-            CASE WHEN type_name = 'ARRAY' THEN 1 :: int ELSE 0 :: int END AS attndims,
-            width > 0 AS attbyval, 'i' AS attalign,
-            CASE WHEN width > 0 THEN 'p' ELSE 'x' END AS attstorage, '' AS attcompression,
-            NOT nullable AS attnotnull, false AS atthasdef, false AS atthasmissing,
-            '' AS attidentity, '' AS attgenerated, false AS attisdropped, true AS attislocal,
-            0 :: int AS attinhcount,
-            CASE WHEN type_name = 'text' THEN 100 :: int ELSE 0 :: int END AS attcollation,
-            -1 :: int AS attstattarget, {none} AS attacl, {none} AS attoptions,
+            CASE WHEN type_name = 'ARRAY' THEN 1 ELSE 0 END :: smallint AS attndims,
+            width > 0 AND width <= 8 AS attbyval, 'i' AS attalign,
+            CASE WHEN width > 0 THEN 'p' WHEN type_name = 'numeric' THEN 'm' ELSE 'x' END AS attstorage,
+            '' AS attcompression,
+            NOT nullable AS attnotnull, default_text IS NOT NULL AS atthasdef,
+            false AS atthasmissing, '' AS attidentity,
+            CASE WHEN computed THEN 's' ELSE '' END AS attgenerated, false AS attisdropped,
+            true AS attislocal, 0 :: smallint AS attinhcount,
+            CASE WHEN type_oid IN (25, 1009, 1043) THEN 100 ELSE 0 END AS attcollation,
+            -1 :: smallint AS attstattarget, {none} AS attacl, {none} AS attoptions,
             {none} AS attfdwoptions, NULL :: text AS attmissingval
         FROM columns",
     ),
     (
+        "pg_attrdef",
+        "SELECT 1300000000 + relation % 2000000 * 1000 + number AS oid, relation AS adrelid,
+            number AS adnum, default_text AS adbin
+        FROM columns WHERE default_text IS NOT NULL",
+    ),
+    (
         "pg_namespace",
-        "SELECT s.oid :: int AS oid, s.name AS nspname, 10 :: int AS nspowner, a.acl AS nspacl
-        FROM (VALUES {schemas}) AS s(name, oid) LEFT JOIN schema_acl AS a ON a.namespace = s.oid",
+        "SELECT oid, name AS nspname, 10 AS nspowner, acl AS nspacl FROM schemas",
     ),
     (
         "pg_database",
-        "SELECT 5 :: int AS oid, '{database}' AS datname, 10 :: int AS datdba, 6 :: int AS encoding,
+        "SELECT 5 AS oid, '{database}' AS datname, 10 AS datdba, 6 :: int AS encoding,
             'c' AS datlocprovider, false AS datistemplate, true AS datallowconn,
-            -1 :: int AS datconnlimit, 0 :: int AS datfrozenxid, 0 :: int AS datminmxid,
-            1663 :: int AS dattablespace, 'C.UTF-8' AS datcollate, 'C.UTF-8' AS datctype,
+            -1 :: int AS datconnlimit, 0 AS datfrozenxid, 0 AS datminmxid,
+            1663 AS dattablespace, 'C.UTF-8' AS datcollate, 'C.UTF-8' AS datctype,
             NULL :: text AS daticulocale, NULL :: text AS daticurules,
             NULL :: text AS datcollversion, {none} AS datacl",
-    ),
-    (
-        "pg_db_role_setting",
-        "SELECT 0 :: int AS setdatabase, 0 :: int AS setrole, {none} AS setconfig WHERE false",
     ),
     (
         "pg_roles",
@@ -143,27 +159,71 @@ const PG_CATALOG: &[(&str, &str)] = &[
     ),
     (
         "pg_group",
-        "SELECT name AS groname, oid AS grosysid, arrow_cast(NULL, 'List(Int32)') AS grolist
-        FROM roles WHERE NOT login",
+        "SELECT r.name AS groname, r.oid AS grosysid,
+            (SELECT array_agg(m.member) FROM members AS m WHERE m.role = r.oid) AS grolist
+        FROM roles AS r WHERE NOT r.login",
     ),
     (
         "pg_auth_members",
-        "SELECT role + member * 0 AS oid, role AS roleid, member, 10 :: int AS grantor,
-            admin AS admin_option, true AS inherit_option, true AS set_option
+        "SELECT oid, role AS roleid, member, 10 AS grantor, admin AS admin_option,
+            true AS inherit_option, true AS set_option
         FROM members",
     ),
     (
-        "pg_policy",
-        "SELECT oid, name AS polname, oid AS polrelid, 'r' AS polcmd, true AS polpermissive,
-            arrow_cast(NULL, 'List(Int32)') AS polroles, NULL :: text AS polqual,
-            NULL :: text AS polwithcheck
-        FROM relations WHERE false",
-    ),
-    (
         "pg_default_acl",
-        "SELECT oid, oid AS defaclrole, 2200 :: int AS defaclnamespace, 'r' AS defaclobjtype,
+        "SELECT oid, oid AS defaclrole, 2200 AS defaclnamespace, 'r' AS defaclobjtype,
             defaults AS defaclacl
         FROM roles WHERE defaults IS NOT NULL",
+    ),
+    (
+        "pg_description",
+        "SELECT objoid, classoid, objsubid, description FROM their_description
+            WHERE classoid IN (1255, 1247, 2617, 2601, 2615, 2607, 2612)
+        UNION ALL
+        SELECT object, class, number, comment FROM comments WHERE class NOT IN (1260, 1262)",
+    ),
+    (
+        "pg_shdescription",
+        "SELECT object AS objoid, class AS classoid, comment AS description FROM comments
+        WHERE class IN (1260, 1262)",
+    ),
+    (
+        "pg_constraint",
+        "SELECT key_index + 100000000 AS oid, key_name AS conname, namespace AS connamespace,
+            'p' AS contype, false AS condeferrable, false AS condeferred, true AS convalidated,
+            oid AS conrelid, 0 AS contypid, key_index AS conindid, 0 AS conparentid,
+            0 AS confrelid, ' ' AS confupdtype, ' ' AS confdeltype, ' ' AS confmatchtype,
+            true AS conislocal, 0 :: smallint AS coninhcount, true AS connoinherit, key AS conkey,
+            {smalls} AS confkey, {oids} AS conpfeqop, {oids} AS conppeqop, {oids} AS conffeqop,
+            {smalls} AS confdelsetcols, {oids} AS conexclop, NULL :: text AS conbin
+        FROM relations WHERE key_name IS NOT NULL",
+    ),
+    (
+        "pg_index",
+        "SELECT oid AS indexrelid, index_on AS indrelid, index_width AS indnatts,
+            index_width AS indnkeyatts, is_key AS indisunique, false AS indnullsnotdistinct,
+            is_key AS indisprimary, false AS indisexclusion, true AS indimmediate,
+            false AS indisclustered, true AS indisvalid, false AS indcheckxmin,
+            true AS indisready, true AS indislive, false AS indisreplident,
+            index_keys AS indkey, {oids} AS indcollation, {oids} AS indclass,
+            {zeros} AS indoption, NULL :: text AS indexprs, NULL :: text AS indpred
+        FROM relations WHERE kind = 'i'",
+    ),
+    (
+        "pg_rewrite",
+        "SELECT oid + 1200000000 AS oid, '_RETURN' AS rulename, oid AS ev_class, '1' AS ev_type,
+            'O' AS ev_enabled, true AS is_instead, NULL :: text AS ev_qual, definition AS ev_action
+        FROM relations WHERE kind IN ('v', 'm')",
+    ),
+    (
+        "pg_depend",
+        "SELECT 2618 AS classid, view + 1200000000 AS objid, 0 :: int AS objsubid,
+            1259 AS refclassid, below AS refobjid, 0 :: int AS refobjsubid, 'n' AS deptype
+        FROM dependencies
+        UNION ALL
+        SELECT 2618, oid + 1200000000, 0, 1259, oid, 0, 'i' FROM relations WHERE kind IN ('v', 'm')
+        UNION ALL
+        SELECT 1259, oid, 0, 1259, index_on, 0, 'a' FROM relations WHERE kind = 'i'",
     ),
     (
         "pg_tables",
@@ -190,129 +250,154 @@ const PG_CATALOG: &[(&str, &str)] = &[
         FROM relations AS i JOIN relations AS t ON t.oid = i.index_on",
     ),
     (
-        "pg_index",
-        "SELECT oid AS indexrelid, index_on AS indrelid, index_width AS indnatts,
-            index_width AS indnkeyatts, false AS indisunique, false AS indnullsnotdistinct,
-            false AS indisprimary, false AS indisexclusion, true AS indimmediate,
-            false AS indisclustered, true AS indisvalid, false AS indcheckxmin,
-            true AS indisready, true AS indislive, false AS indisreplident,
-            index_keys AS indkey, NULL :: text AS indcollation, NULL :: text AS indclass,
-            NULL :: text AS indoption, NULL :: text AS indexprs, NULL :: text AS indpred
-        FROM relations WHERE kind = 'i'",
+        "pg_stat_all_tables",
+        "SELECT oid AS relid, schema AS schemaname, name AS relname, 0 :: bigint AS seq_scan,
+            {never} AS last_seq_scan, 0 :: bigint AS seq_tup_read, 0 :: bigint AS idx_scan,
+            {never} AS last_idx_scan, 0 :: bigint AS idx_tup_fetch, 0 :: bigint AS n_tup_ins,
+            0 :: bigint AS n_tup_upd, 0 :: bigint AS n_tup_del, 0 :: bigint AS n_tup_hot_upd,
+            0 :: bigint AS n_tup_newpage_upd, coalesce(live_rows, 0) AS n_live_tup,
+            0 :: bigint AS n_dead_tup, 0 :: bigint AS n_mod_since_analyze,
+            0 :: bigint AS n_ins_since_vacuum, {never} AS last_vacuum, {never} AS last_autovacuum,
+            {never} AS last_analyze, {never} AS last_autoanalyze, 0 :: bigint AS vacuum_count,
+            0 :: bigint AS autovacuum_count, 0 :: bigint AS analyze_count,
+            0 :: bigint AS autoanalyze_count
+        FROM relations WHERE kind IN ('r', 'm')",
     ),
     (
-        "pg_stat_user_tables",
-        "SELECT oid AS relid, schema AS schemaname, name AS relname, 0 :: bigint AS seq_scan,
-            0 :: bigint AS seq_tup_read, 0 :: bigint AS idx_scan, 0 :: bigint AS idx_tup_fetch,
-            0 :: bigint AS n_tup_ins, 0 :: bigint AS n_tup_upd, 0 :: bigint AS n_tup_del,
-            0 :: bigint AS n_live_tup, 0 :: bigint AS n_dead_tup
-        FROM relations WHERE kind <> 'v' AND kind <> 'i'",
+        "pg_stat_all_indexes",
+        "SELECT t.oid AS relid, i.oid AS indexrelid, i.schema AS schemaname, t.name AS relname,
+            i.name AS indexrelname, 0 :: bigint AS idx_scan, {never} AS last_idx_scan,
+            0 :: bigint AS idx_tup_read, 0 :: bigint AS idx_tup_fetch
+        FROM relations AS i JOIN relations AS t ON t.oid = i.index_on",
+    ),
+    (
+        "pg_stat_activity",
+        "SELECT 5 AS datid, '{database}' AS datname, pid, NULL :: int AS leader_pid,
+            role AS usesysid, role_name AS usename, application AS application_name,
+            address AS client_addr, NULL :: text AS client_hostname, NULL :: int AS client_port,
+            began AS backend_start, {never} AS xact_start, query_began AS query_start,
+            changed AS state_change,
+            CASE WHEN state <> 'active' THEN 'Client' END AS wait_event_type,
+            CASE WHEN state <> 'active' THEN 'ClientRead' END AS wait_event, state,
+            NULL :: int AS backend_xid, NULL :: int AS backend_xmin, NULL :: bigint AS query_id,
+            query, 'client backend' AS backend_type
+        FROM activity",
+    ),
+    (
+        "pg_stat_database",
+        "SELECT 5 AS datid, '{database}' AS datname,
+            (SELECT count(*) :: int FROM activity) AS numbackends, 0 :: bigint AS xact_commit,
+            0 :: bigint AS xact_rollback, 0 :: bigint AS blks_read, 0 :: bigint AS blks_hit,
+            0 :: bigint AS tup_returned, 0 :: bigint AS tup_fetched, 0 :: bigint AS tup_inserted,
+            0 :: bigint AS tup_updated, 0 :: bigint AS tup_deleted, 0 :: bigint AS conflicts,
+            0 :: bigint AS temp_files, 0 :: bigint AS temp_bytes, 0 :: bigint AS deadlocks,
+            {never} AS stats_reset",
+    ),
+    (
+        "pg_stat_ssl",
+        "SELECT pid, false AS ssl, NULL :: text AS version, NULL :: text AS cipher,
+            NULL :: int AS bits, NULL :: text AS client_dn, NULL :: numeric AS client_serial,
+            NULL :: text AS issuer_dn
+        FROM activity",
+    ),
+    (
+        "pg_stat_gssapi",
+        "SELECT pid, false AS gss_authenticated, NULL :: text AS principal, false AS encrypted,
+            false AS credentials_delegated
+        FROM activity",
     ),
 ];
 
-const INFORMATION_SCHEMA: &[(&str, &str)] = &[
+/// Views that show others under a second name.
+pub(super) const ALIASES: [(&str, &str); 6] = [
+    ("pg_stat_user_tables", "pg_stat_all_tables"),
+    ("pg_stat_user_indexes", "pg_stat_all_indexes"),
+    ("pg_stat_xact_user_tables", "pg_stat_all_tables"),
+    ("pg_stat_xact_all_tables", "pg_stat_all_tables"),
+    ("pg_statio_user_tables", "pg_stat_all_tables"),
+    ("pg_statio_all_tables", "pg_stat_all_tables"),
+];
+
+/// Tables that the library lacks and that have no rows here: names and types of their columns.
+pub(super) const NO_ROWS: &[(&str, &str)] = &[
     (
-        "schemata",
-        "SELECT '{database}' AS catalog_name, s.name AS schema_name, '{owner}' AS schema_owner,
-            NULL :: text AS default_character_set_catalog,
-            NULL :: text AS default_character_set_schema,
-            NULL :: text AS default_character_set_name, NULL :: text AS sql_path
-        FROM (VALUES {schemas}) AS s(name, oid)",
+        "pg_locks",
+        "locktype text, database oid, relation oid, page int, tuple smallint, virtualxid text,
+        transactionid oid, classid oid, objid oid, objsubid smallint, virtualtransaction text,
+        pid int, mode text, granted bool, fastpath bool, waitstart timestamptz",
     ),
     (
-        "tables",
-        "SELECT '{database}' AS table_catalog, schema AS table_schema, name AS table_name,
-            CASE WHEN kind = 'v' THEN 'VIEW' ELSE 'BASE TABLE' END AS table_type,
-            NULL :: text AS self_referencing_column_name, NULL :: text AS reference_generation,
-            NULL :: text AS user_defined_type_catalog, NULL :: text AS user_defined_type_schema,
-            NULL :: text AS user_defined_type_name, 'NO' AS is_insertable_into,
-            'NO' AS is_typed, NULL :: text AS commit_action
-        FROM relations",
+        "pg_cursors",
+        "name text, statement text, is_holdable bool, is_binary bool, is_scrollable bool, creation_time timestamptz",
     ),
     (
-        "views",
-        "SELECT '{database}' AS table_catalog, schema AS table_schema, name AS table_name,
-            definition AS view_definition, 'NONE' AS check_option, 'NO' AS is_updatable,
-            'NO' AS is_insertable_into, 'NO' AS is_trigger_updatable,
-            'NO' AS is_trigger_deletable, 'NO' AS is_trigger_insertable_into
-        FROM relations WHERE kind = 'v'",
+        "pg_prepared_statements",
+        "name text, statement text, prepare_time timestamptz, parameter_types texts, result_types texts, from_sql bool, generic_plans bigint, custom_plans bigint",
     ),
     (
-        "columns",
-        "SELECT '{database}' AS table_catalog, schema AS table_schema, table_name,
-            name AS column_name, number :: int AS ordinal_position, NULL :: text AS column_default,
-            CASE WHEN nullable THEN 'YES' ELSE 'NO' END AS is_nullable, type_name AS data_type,
-            NULL :: int AS character_maximum_length,
-            CASE WHEN type_name = 'text' THEN 1073741824 :: int END AS character_octet_length,
-            CASE type_name WHEN 'real' THEN 24 :: int WHEN 'double precision' THEN 53 :: int
-                ELSE precision END AS numeric_precision,
-            CASE WHEN type_name = 'numeric' THEN 10 :: int
-                WHEN type_name IN ('smallint', 'integer', 'bigint', 'real', 'double precision')
-                THEN 2 :: int END AS numeric_precision_radix,
-            scale AS numeric_scale,
-            CASE WHEN type_name = 'date' THEN 0 :: int
-                WHEN type_name LIKE 'time%' OR type_name = 'interval' THEN 6 :: int
-                END AS datetime_precision,
-            NULL :: text AS interval_type, NULL :: int AS interval_precision,
-            NULL :: text AS character_set_catalog, NULL :: text AS character_set_schema,
-            NULL :: text AS character_set_name, NULL :: text AS collation_catalog,
-            NULL :: text AS collation_schema, NULL :: text AS collation_name,
-            NULL :: text AS domain_catalog, NULL :: text AS domain_schema,
-            NULL :: text AS domain_name, '{database}' AS udt_catalog, 'pg_catalog' AS udt_schema,
-            CASE type_oid WHEN 16 THEN 'bool' WHEN 21 THEN 'int2' WHEN 23 THEN 'int4'
-                WHEN 20 THEN 'int8' WHEN 700 THEN 'float4' WHEN 701 THEN 'float8'
-                WHEN 1083 THEN 'time' WHEN 1114 THEN 'timestamp' WHEN 1184 THEN 'timestamptz'
-                WHEN 1000 THEN '_bool' WHEN 1005 THEN '_int2' WHEN 1007 THEN '_int4'
-                WHEN 1016 THEN '_int8' WHEN 1021 THEN '_float4' WHEN 1022 THEN '_float8'
-                WHEN 1231 THEN '_numeric' WHEN 1009 THEN '_text' WHEN 1001 THEN '_bytea'
-                WHEN 1182 THEN '_date' WHEN 1183 THEN '_time' WHEN 1115 THEN '_timestamp'
-                WHEN 1185 THEN '_timestamptz' WHEN 1187 THEN '_interval'
-                ELSE type_name END AS udt_name,
-            NULL :: text AS scope_catalog, NULL :: text AS scope_schema,
-            NULL :: text AS scope_name, NULL :: int AS maximum_cardinality,
-            number :: text AS dtd_identifier, 'NO' AS is_self_referencing, 'NO' AS is_identity,
-            NULL :: text AS identity_generation, NULL :: text AS identity_start,
-            NULL :: text AS identity_increment, NULL :: text AS identity_maximum,
-            NULL :: text AS identity_minimum, 'NO' AS identity_cycle, 'NEVER' AS is_generated,
-            NULL :: text AS generation_expression, 'NO' AS is_updatable
-        FROM columns",
+        "pg_prepared_xacts",
+        "transaction oid, gid text, prepared timestamptz, owner text, database text",
     ),
     (
-        "table_constraints",
-        "SELECT '{database}' AS constraint_catalog, schema AS constraint_schema,
-            name AS constraint_name, '{database}' AS table_catalog, schema AS table_schema,
-            name AS table_name, 'PRIMARY KEY' AS constraint_type, 'NO' AS is_deferrable,
-            'NO' AS initially_deferred, 'YES' AS enforced
-        FROM relations WHERE false",
+        "pg_available_extensions",
+        "name text, default_version text, installed_version text, comment text",
     ),
     (
-        "key_column_usage",
-        "SELECT '{database}' AS constraint_catalog, schema AS constraint_schema,
-            name AS constraint_name, '{database}' AS table_catalog, schema AS table_schema,
-            table_name, name AS column_name, number :: int AS ordinal_position,
-            NULL :: int AS position_in_unique_constraint
-        FROM columns WHERE false",
+        "pg_available_extension_versions",
+        "name text, version text, installed bool, superuser bool, trusted bool, relocatable bool, schema text, requires texts, comment text",
     ),
     (
-        "constraint_column_usage",
-        "SELECT '{database}' AS table_catalog, schema AS table_schema, table_name,
-            name AS column_name, '{database}' AS constraint_catalog,
-            schema AS constraint_schema, name AS constraint_name
-        FROM columns WHERE false",
+        "pg_sequences",
+        "schemaname text, sequencename text, sequenceowner text, data_type text, start_value bigint, min_value bigint, max_value bigint, increment_by bigint, cycle bool, cache_size bigint, last_value bigint",
+    ),
+    ("pg_rules", "schemaname text, tablename text, rulename text, definition text"),
+    (
+        "pg_policies",
+        "schemaname text, tablename text, policyname text, permissive text, roles texts, cmd text, qual text, with_check text",
     ),
     (
-        "referential_constraints",
-        "SELECT '{database}' AS constraint_catalog, schema AS constraint_schema,
-            name AS constraint_name, '{database}' AS unique_constraint_catalog,
-            schema AS unique_constraint_schema, name AS unique_constraint_name,
-            'NONE' AS match_option, 'NO ACTION' AS update_rule, 'NO ACTION' AS delete_rule
-        FROM relations WHERE false",
+        "pg_stats",
+        "schemaname text, tablename text, attname text, inherited bool, null_frac float, avg_width int, n_distinct float, most_common_vals text, most_common_freqs text, histogram_bounds text, correlation float",
     ),
     (
-        "routines",
-        "SELECT '{database}' AS specific_catalog, schema AS specific_schema,
-            name AS specific_name, '{database}' AS routine_catalog, schema AS routine_schema,
-            name AS routine_name, 'FUNCTION' AS routine_type
-        FROM relations WHERE false",
+        "pg_user_mappings",
+        "umid oid, srvid oid, srvname text, umuser oid, usename text, umoptions texts",
     ),
+    (
+        "pg_publication_tables",
+        "pubname text, schemaname text, tablename text, attnames texts, rowfilter text",
+    ),
+    (
+        "pg_replication_slots",
+        "slot_name text, plugin text, slot_type text, datoid oid, database text, temporary bool, active bool, active_pid int, xmin oid, catalog_xmin oid, restart_lsn text, confirmed_flush_lsn text, wal_status text, safe_wal_size bigint, two_phase bool, conflicting bool",
+    ),
+    (
+        "pg_stat_replication",
+        "pid int, usesysid oid, usename text, application_name text, client_addr text, client_hostname text, client_port int, backend_start timestamptz, backend_xmin oid, state text, sent_lsn text, write_lsn text, flush_lsn text, replay_lsn text, sync_priority int, sync_state text, reply_time timestamptz",
+    ),
+    ("pg_stat_progress_vacuum", "pid int, datid oid, datname text, relid oid, phase text"),
+    (
+        "pg_seclabels",
+        "objoid oid, classoid oid, objsubid int, objtype text, objnamespace oid, objname text, provider text, label text",
+    ),
+    (
+        "pg_statio_user_indexes",
+        "relid oid, indexrelid oid, schemaname text, relname text, indexrelname text, idx_blks_read bigint, idx_blks_hit bigint",
+    ),
+    (
+        "pg_stat_user_functions",
+        "funcid oid, schemaname text, funcname text, calls bigint, total_time float, self_time float",
+    ),
+    ("pg_timezone_abbrevs", "abbrev text, utc_offset interval, is_dst bool"),
+    (
+        "pg_file_settings",
+        "sourcefile text, sourceline int, seqno int, name text, setting text, applied bool, error text",
+    ),
+    (
+        "pg_hba_file_rules",
+        "rule_number int, file_name text, line_number int, type text, database texts, user_name texts, address text, netmask text, auth_method text, options texts, error text",
+    ),
+    ("pg_db_role_setting", "setdatabase oid, setrole oid, setconfig texts"),
+    ("pg_parameter_acl", "oid oid, parname text, paracl texts"),
+    ("pg_shseclabel", "objoid oid, classoid oid, provider text, label text"),
 ];

@@ -14,6 +14,7 @@ use crate::decode;
 use crate::encode::Format;
 use crate::failure::Failure;
 use crate::frontend::{Bind, Request, Target};
+use crate::report::CHANGED_COLUMNS;
 use crate::session::{Outcome, Statement};
 use crate::types;
 
@@ -231,11 +232,9 @@ impl Connection {
                 self.notices(statement.offset)?;
                 self.wire.put(&CommandComplete::new(tag))?;
             }
-            Outcome::CopyIn { columns, limit } => {
+            outcome @ (Outcome::CopyIn { .. } | Outcome::CopyOut { .. }) => {
                 let offset = statement.offset;
-                let tag = self.copy(columns, limit).await?;
-                self.notices(offset)?;
-                self.wire.put(&CommandComplete::new(tag))?;
+                self.copy(outcome, offset).await?;
             }
             Outcome::Rows { schema, rows, verb } => {
                 unchanged(bound.columns.as_ref(), &schema)?;
@@ -268,8 +267,7 @@ fn unchanged(described: Option<&SchemaRef>, schema: &SchemaRef) -> Result<(), Re
         schema.fields().iter().map(|field| types::oid(field.data_type())).collect()
     };
     if described.map(oids).as_ref() != Some(&oids(schema)) {
-        let message = "cached plan must not change result type";
-        return Err(Report::new(SqlState::FEATURE_NOT_SUPPORTED, message));
+        return Err(Report::new(SqlState::FEATURE_NOT_SUPPORTED, CHANGED_COLUMNS));
     }
     Ok(())
 }

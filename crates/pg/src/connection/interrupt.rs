@@ -61,6 +61,11 @@ impl Keys {
 }
 
 impl Key {
+    /// The number of the session.
+    pub(crate) fn process(&self) -> i32 {
+        self.process
+    }
+
     /// The message that tells the client.
     pub(crate) fn message(&self) -> BackendKeyData {
         BackendKeyData::new(self.process, self.secret.clone())

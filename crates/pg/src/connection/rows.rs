@@ -10,18 +10,28 @@ use futures::StreamExt;
 use millrace_types::{Report, SqlState};
 
 use super::Interrupts;
+use crate::copy::Writer;
 use crate::encode::{Column, Format, Zone};
 use crate::failure::Failure;
 use crate::report::report_of;
-use crate::session::ENDLESS;
+use crate::session::{ENDLESS, command_tag};
 use crate::wire::Wire;
 
 /// A result, as far as it has not been sent.
 pub(crate) struct Rows {
     stream: Option<SendableRecordBatchStream>,
     verb: &'static str,
-    formats: Vec<Format>,
+    columns: usize,
+    form: Form,
     batch: Batch,
+}
+
+/// The messages that rows become.
+enum Form {
+    /// DataRow, each column in its format.
+    Data(Vec<Format>),
+    /// CopyData.
+    Copy(Writer),
 }
 
 /// The batch that is being sent.
@@ -39,7 +49,22 @@ impl Rows {
         verb: &'static str,
         formats: Vec<Format>,
     ) -> Rows {
-        Rows { stream: Some(stream), verb, formats, batch: Batch::default() }
+        let (columns, form) = (formats.len(), Form::Data(formats));
+        Rows { stream: Some(stream), verb, columns, form, batch: Batch::default() }
+    }
+
+    /// Rows that are the data of a COPY.
+    pub(crate) fn copied(stream: SendableRecordBatchStream, writer: Writer) -> Rows {
+        let (columns, form) = (stream.schema().fields().len(), Form::Copy(writer));
+        Rows { stream: Some(stream), verb: "COPY", columns, form, batch: Batch::default() }
+    }
+
+    /// Appends what a COPY has after its last row.
+    pub(crate) fn finish(&mut self, out: &mut BytesMut) -> Result<(), Report> {
+        match &mut self.form {
+            Form::Data(_) => Ok(()),
+            Form::Copy(writer) => message(b'd', out, |out| Ok(writer.end(out))),
+        }
     }
 
     /// True if they go on until the client has enough.
@@ -61,7 +86,7 @@ impl Rows {
                 break;
             }
             while self.batch.next < self.batch.rows && limit.is_none_or(|limit| sent < limit) {
-                self.batch.encode(&self.formats, wire.outgoing())?;
+                self.batch.encode(&mut self.form, wire.outgoing())?;
                 sent += 1;
                 if wire.is_full() {
                     drain(wire, interrupts).await?;
@@ -96,7 +121,7 @@ impl Rows {
             return Ok(false);
         };
         let batch = batch.map_err(|error| report_of(&error))?;
-        if batch.num_columns() != self.formats.len() {
+        if batch.num_columns() != self.columns {
             let message = "a batch has another number of columns than the result";
             return Err(Report::new(SqlState::INTERNAL_ERROR, message).into());
         }
@@ -112,13 +137,7 @@ impl Rows {
 
     /// The command tag after so many rows.
     pub(crate) fn tag(&self, rows: usize) -> String {
-        match self.verb {
-            "SELECT" | "FETCH" | "MOVE" | "COPY" | "UPDATE" | "DELETE" | "MERGE" => {
-                format!("{} {rows}", self.verb)
-            }
-            "INSERT" => format!("INSERT 0 {rows}"),
-            verb => verb.to_owned(),
-        }
+        command_tag(self.verb, rows)
     }
 }
 
@@ -135,30 +154,45 @@ async fn drain(wire: &mut Wire, interrupts: &mut Interrupts) -> Result<(), Failu
 
 impl Batch {
     /// Appends the next row; on an error the buffer is as it was.
-    fn encode(&mut self, formats: &[Format], out: &mut BytesMut) -> Result<(), Report> {
-        let start = out.len();
-        let encoded = self.encode_row(formats, out);
-        if encoded.is_err() {
-            out.truncate(start);
+    fn encode(&mut self, form: &mut Form, out: &mut BytesMut) -> Result<(), Report> {
+        let row = self.next;
+        match form {
+            Form::Data(formats) => message(b'D', out, |out| {
+                // The number of columns was checked when they were described.
+                out.put_i16(i16::try_from(self.columns.len()).unwrap_or(i16::MAX));
+                for (column, format) in self.columns.iter().zip(formats) {
+                    column.put(row, *format, out)?;
+                }
+                Ok(true)
+            })?,
+            Form::Copy(writer) => message(b'd', out, |out| {
+                writer.row(&self.columns, row, out)?;
+                Ok(true)
+            })?,
         }
-        encoded
-    }
-
-    fn encode_row(&mut self, formats: &[Format], out: &mut BytesMut) -> Result<(), Report> {
-        let start = out.len();
-        out.put_u8(b'D');
-        out.put_u32(0);
-        // The number of columns was checked when they were described.
-        out.put_i16(i16::try_from(self.columns.len()).unwrap_or(i16::MAX));
-        for (column, format) in self.columns.iter().zip(formats) {
-            column.put(self.next, *format, out)?;
-        }
-        let length = out.len() - start - 1;
-        let length = i32::try_from(length).map_err(|_| {
-            Report::new(SqlState::STATEMENT_TOO_COMPLEX, "row is too large for a message")
-        })?;
-        out[start + 1..start + 5].copy_from_slice(&length.to_be_bytes());
         self.next += 1;
         Ok(())
     }
+}
+
+/// Appends a message whose body `write` appends; nothing if it says that there is none, or fails.
+pub(super) fn message(
+    kind: u8,
+    out: &mut BytesMut,
+    write: impl FnOnce(&mut BytesMut) -> Result<bool, Report>,
+) -> Result<(), Report> {
+    let start = out.len();
+    out.put_u8(kind);
+    out.put_u32(0);
+    let written = write(out).and_then(|written| {
+        let length = i32::try_from(out.len() - start - 1).map_err(|_| {
+            Report::new(SqlState::STATEMENT_TOO_COMPLEX, "row is too large for a message")
+        })?;
+        out[start + 1..start + 5].copy_from_slice(&length.to_be_bytes());
+        Ok(written)
+    });
+    if !matches!(written, Ok(true)) {
+        out.truncate(start);
+    }
+    written.map(|_| ())
 }

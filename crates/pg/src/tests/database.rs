@@ -1,4 +1,4 @@
-//! A database for tests: DataFusion's own SELECT, the catalog, and a few statements that misbehave.
+//! A database for tests: DataFusion's own SELECT, the functions of the catalog, and a few statements that misbehave.
 //!
 //! `SET x = y`, `BEGIN`, `START`, `COMMIT`, `ROLLBACK`; `NOTE` gives a notice; `HANG` never finishes planning;
 //! `STALL` gives one row and no more; `ENDLESS` never stops; `HALF` gives a row and then fails.
@@ -24,7 +24,7 @@ use futures::stream::{self, BoxStream};
 use millrace_types::{Report, SqlState};
 use tokio::sync::Notify;
 
-use crate::catalog::{Catalog, Client, PUBLIC, Settings, is_catalog_query, rewrite};
+use crate::catalog::{Catalog, Client, PUBLIC, Relations, Settings};
 use crate::report_of;
 use crate::scram::Verifier;
 use crate::session::{
@@ -73,7 +73,7 @@ impl Drop for Guard {
 impl TestDatabase {
     pub(super) async fn new() -> TestDatabase {
         TestDatabase {
-            catalog: Catalog::new("dev", Arc::new(crate::catalog::tests::Three)).await.unwrap(),
+            catalog: Catalog::new("dev", Arc::new(Nothing)).await.unwrap(),
             password: None,
             dropped: Arc::default(),
             logins: Mutex::default(),
@@ -97,9 +97,12 @@ impl Database for TestDatabase {
             user: login.user.clone(),
             session_user: login.user.clone(),
             database: login.database.clone(),
+            process: 1,
             settings: settings.clone(),
         };
-        self.catalog.install(&context, &client).map_err(|error| report_of(&error))?;
+        for function in self.catalog.functions(&client) {
+            context.register_udf(function);
+        }
         self.logins.lock().unwrap().push(login);
         Ok(Box::new(TestSession {
             context,
@@ -121,12 +124,22 @@ impl Database for TestDatabase {
     }
 }
 
+/// A catalog without anything.
+#[derive(Debug)]
+struct Nothing;
+
+impl Relations for Nothing {}
+
 #[derive(Debug, Default)]
 struct TestSettings(Mutex<BTreeMap<String, String>>);
 
 impl Settings for TestSettings {
     fn get(&self, name: &str) -> Option<String> {
         self.0.lock().unwrap().get(name).cloned()
+    }
+
+    fn all(&self) -> Vec<(String, String, String)> {
+        Vec::new()
     }
 
     fn set(&self, name: &str, value: &str) -> Result<(), Report> {
@@ -156,12 +169,9 @@ impl TestSession {
         }
         let parsed = Parser::parse_sql(&PostgreSqlDialect {}, &statement.text)
             .map_err(|error| Report::new(SqlState::SYNTAX_ERROR, error.to_string()))?;
-        let Some(mut parsed) = parsed.into_iter().next() else {
+        let Some(parsed) = parsed.into_iter().next() else {
             return Err(Report::new(SqlState::SYNTAX_ERROR, "no statement"));
         };
-        if is_catalog_query(&parsed) {
-            parsed = rewrite(&statement.text)?;
-        }
         let statement = DfStatement::Statement(Box::new(parsed));
         state.statement_to_plan(statement).await.map_err(|error| report_of(&error))
     }

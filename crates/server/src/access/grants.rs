@@ -142,7 +142,11 @@ impl Change {
 }
 
 /// The object of a name and a kind; `TABLE` fits all that have rows.
-fn relation(catalog: &Catalog, kind: ObjectKind, name: &Name) -> Result<Arc<Object>, Report> {
+pub(super) fn relation(
+    catalog: &Catalog,
+    kind: ObjectKind,
+    name: &Name,
+) -> Result<Arc<Object>, Report> {
     let at = |report: Report| Report { position: name.position, ..report };
     let Some(object) = catalog.find(&name.name) else {
         let message = format!("relation \"{}\" does not exist", name.name);

@@ -9,6 +9,7 @@
 //! Invariants: 1. a name that nobody has is answered as one with another password is, unless nobody needs
 //! a password from there. 2. the rules in use are those of a file that was read whole.
 
+pub(crate) mod comments;
 pub(crate) mod grants;
 pub(crate) mod roles;
 mod rules;

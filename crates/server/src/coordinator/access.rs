@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use millrace_sql::{
-    Access, Catalog, Kind, Object, Role, RoleId, Secret, Source, decode_acl, encode_acl,
+    Access, Catalog, Commented, Kind, Object, Role, RoleId, Secret, Source, decode_acl, encode_acl,
 };
 use millrace_storage::{Commit, Op, Pair, Store};
 use millrace_types::{ObjectId, Report, SqlState};
@@ -21,6 +21,8 @@ use crate::shared::JobStatus;
 const ROLE_PREFIX: &[u8] = b"role/";
 /// Keys of secrets begin with this.
 const SECRET_PREFIX: &[u8] = b"secret/";
+/// Keys of comments begin with this.
+const COMMENT_PREFIX: &[u8] = b"comment/";
 /// The key of who may make objects.
 const SCHEMA_KEY: &[u8] = b"schema/public";
 /// The key of what salts of names that nobody has follow from.
@@ -104,6 +106,16 @@ impl Draft {
         self.catalog.remove_secret(id);
     }
 
+    /// Keeps a comment, or takes it away.
+    pub fn put_comment(&mut self, on: Commented, text: Option<String>) {
+        let key = [COMMENT_PREFIX, &on.key()].concat();
+        self.ops.push(match &text {
+            Some(text) => Op::Put(key, text.clone().into_bytes()),
+            None => Op::Delete(key),
+        });
+        self.catalog.put_comment(on, text);
+    }
+
     /// Changes who may make objects.
     pub fn set_schema(&mut self, schema: Access) {
         self.ops.push(Op::Put(SCHEMA_KEY.to_vec(), encode_acl(&schema)));
@@ -130,6 +142,13 @@ pub(super) fn load(pairs: &[Pair], catalog: &mut Catalog) -> Result<(), ServerEr
     }
     for (_, bytes) in below(SECRET_PREFIX) {
         catalog.put_secret(Secret::decode(bytes).map_err(damaged)?);
+    }
+    for (key, bytes) in below(COMMENT_PREFIX) {
+        let damaged = |what: &str| ServerError::Catalog(format!("damaged comment: {what}"));
+        let on = key.get(COMMENT_PREFIX.len()..).and_then(Commented::of_key);
+        let text = String::from_utf8(bytes.clone());
+        let text = text.map_err(|_| damaged("its text"))?;
+        catalog.put_comment(on.ok_or_else(|| damaged("its key"))?, Some(text));
     }
     if let Some((_, bytes)) = below(SCHEMA_KEY).next() {
         catalog.set_schema(decode_acl(bytes).map_err(damaged)?);

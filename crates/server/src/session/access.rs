@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::Conn;
 use crate::access::roles::{Memberships, Wanted};
-use crate::access::{grants, roles, secrets};
+use crate::access::{comments, grants, roles, secrets};
 use crate::coordinator::{Draft, Request};
 
 impl Conn {
@@ -59,6 +59,10 @@ impl Conn {
             }
             Access::Reassign(from, to) => {
                 self.change_rights(move |draft| grants::reassign(draft, who, &from, &to).map(none))
+                    .await
+            }
+            Access::Comment(on, text) => {
+                self.change_rights(move |draft| comments::comment(draft, who, &on, text).map(none))
                     .await
             }
             Access::CreateSecret(wanted) => {

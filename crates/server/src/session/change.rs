@@ -194,6 +194,7 @@ impl Conn {
     /// The tables of a query, with what this transaction has changed.
     pub(super) fn tables(&self) -> Result<QueryTables, Report> {
         let mut tables = QueryTables::new(self.shared.clone());
+        tables = tables.seeing(&self.catalog_schemas, self.client());
         if let Some((name, rows)) = &self.given {
             tables = tables.with(name, rows.clone())?;
         }

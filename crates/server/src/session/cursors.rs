@@ -21,7 +21,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use super::show::positioned;
-use super::{Conn, is_catalog_query, report_of};
+use super::{Conn, report_of};
 
 /// A declared cursor.
 pub(super) struct OpenCursor {
@@ -57,17 +57,13 @@ impl Conn {
         let endless = matches!(declare.rows, CursorRows::Subscribe(_));
         let (schema, stream) = match declare.rows {
             CursorRows::Subscribe(subscribe) => self.subscription(&subscribe).await?,
-            CursorRows::Query(..) if !in_transaction && !held => {
+            CursorRows::Query(_) if !in_transaction && !held => {
                 let message = "DECLARE CURSOR can only be used in transaction blocks";
                 let report = Report::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, message);
                 return Err(report.hint("BEGIN one, or declare it WITH HOLD."));
             }
-            CursorRows::Query(query, own) => {
-                // Not the text that the positions of the query count in: a catalog query is read anew.
-                let outcome = match is_catalog_query(&query) {
-                    true => self.catalog_query(&own, parameters).await?,
-                    false => self.query(*query, text, parameters).await?,
-                };
+            CursorRows::Query(query) => {
+                let outcome = self.query(*query, text, parameters).await?;
                 let Outcome::Rows { schema, rows, .. } = outcome else { return Ok(()) };
                 (schema, rows)
             }
@@ -87,10 +83,7 @@ impl Conn {
     ) -> Result<Prepared, Report> {
         let parameters = match declare.rows {
             CursorRows::Subscribe(_) => Vec::new(),
-            CursorRows::Query(query, own) if is_catalog_query(&query) => {
-                self.prepare_catalog_query(&own, hints).await?.parameters
-            }
-            CursorRows::Query(query, _) => {
+            CursorRows::Query(query) => {
                 self.prepare_query(*query, text, hints).await?.parameters
             }
         };

@@ -12,6 +12,7 @@ mod backup;
 mod change;
 mod copy;
 mod copy_lines;
+mod copy_to;
 mod cursors;
 mod ddl;
 mod explain;
@@ -38,12 +39,12 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
+use datafusion::logical_expr::ScalarUDF;
 use millrace_pg::session::{
     Authentication, Database, Login, Outcome, Prepared, Session, Statement as Text, Transaction,
 };
 use millrace_sql::RoleId;
 use millrace_sql::ast::{self, Statement};
-use millrace_sql::sqlparser::{self, ast::Query};
 use millrace_types::{Epoch, ObjectId, Report, SqlState};
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -51,6 +52,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::access::Seat;
 use crate::apart::{apart, is_long};
 use crate::error::ServerError;
+use crate::sessions::OpenSession;
 use crate::shared::{Connections, OpenConnection, Shared};
 pub use millrace_pg::report_of;
 use settings::SharedSettings;
@@ -113,6 +115,9 @@ impl Database for Sessions {
             prepared: BTreeMap::new(),
             deallocated: Vec::new(),
             settling: Arc::default(),
+            process: 0,
+            functions: Mutex::default(),
+            activity: OpenSession::open(&self.shared, user, login.peer),
             news,
             news_out: Some(news_out),
         };
@@ -165,6 +170,12 @@ struct Conn {
     deallocated: Vec<String>,
     /// Its changes are being made durable.
     settling: Arc<AtomicBool>,
+    /// Its number, as the client was told.
+    process: i32,
+    /// The functions of the catalog, and the role that they were made for.
+    functions: Mutex<Option<(String, Vec<Arc<ScalarUDF>>)>>,
+    /// What it does, for who asks.
+    activity: OpenSession,
     /// Notices that are sent while a statement runs.
     news: UnboundedSender<Report>,
     /// Where they come out; the connection takes it.
@@ -191,6 +202,8 @@ impl Session for Conn {
         statement: &Text,
         parameters: Vec<ScalarValue>,
     ) -> Result<Outcome, Report> {
+        let application = self.settings.lock().get("application_name").unwrap_or_default();
+        self.activity.begin(&statement.text, application);
         apart(is_long(&statement.text), self.statement(&statement.text, parameters)).await
     }
 
@@ -251,6 +264,19 @@ impl Session for Conn {
         self.transaction
     }
 
+    fn known_as(&mut self, process: i32) {
+        self.process = process;
+        self.activity.known_as(process);
+    }
+
+    fn rests(&mut self) {
+        self.activity.rest(match self.transaction {
+            Transaction::Idle => "idle",
+            Transaction::Open => "idle in transaction",
+            Transaction::Failed => "idle in transaction (aborted)",
+        });
+    }
+
     fn parameter(&self, name: &str) -> Option<String> {
         if matches!(name, "is_superuser" | "session_authorization") {
             self.identify();
@@ -280,9 +306,6 @@ impl Conn {
         let none = || Prepared { parameters: Vec::new(), columns: None };
         let Some(parsed) = self.parsed(&statement.text).await? else { return Ok(none()) };
         match parsed {
-            Statement::Query(query) if is_catalog_query(&query) => {
-                self.prepare_catalog_query(&statement.text, hints).await
-            }
             Statement::Query(query) => self.prepare_query(*query, &statement.text, hints).await,
             Statement::Change(change) => self.prepare_change(&change, hints),
             Statement::Subscribe(subscribe) => self.prepare_subscribe(&subscribe),
@@ -296,7 +319,10 @@ impl Conn {
                     Outcome::Rows { schema, .. } => {
                         Ok(Prepared { parameters: Vec::new(), columns: Some(schema) })
                     }
-                    Outcome::Empty | Outcome::Done(_) | Outcome::CopyIn { .. } => Ok(none()),
+                    Outcome::Empty
+                    | Outcome::Done(_)
+                    | Outcome::CopyIn { .. }
+                    | Outcome::CopyOut { .. } => Ok(none()),
                 }
             }
             _ => Ok(none()),
@@ -351,6 +377,7 @@ impl Conn {
             Statement::CreateIndex(create) => self.create_index(*create).await?,
             Statement::CreateSink(create) => self.create_sink(*create).await?,
             Statement::Copy(copy) => return self.begin_copy(*copy),
+            Statement::CopyTo(copy) => return self.copy_to(*copy).await,
             Statement::Access(access) => self.change_access(*access).await?,
             Statement::Flush => self.flush().await?,
             Statement::Backup(path) => self.backup(path).await?,
@@ -360,9 +387,6 @@ impl Conn {
             Statement::Show(show) => return self.show(&show),
             Statement::Describe(name) => return self.describe(&name, "DESCRIBE"),
             Statement::Explain(explain) => return self.explain(explain, text).await,
-            Statement::Query(query) if is_catalog_query(&query) => {
-                return self.catalog_query(text, parameters).await;
-            }
             Statement::Query(query) => return self.query(*query, text, parameters).await,
             Statement::Subscribe(subscribe) => return self.subscribe(&subscribe).await,
             Statement::Declare(declare) => self.declare(*declare, text, parameters).await?,
@@ -510,7 +534,7 @@ impl Conn {
             Statement::Change(change) => change.verb,
             Statement::Copy(_) => "COPY FROM",
             Statement::CancelJob(_) => return Ok(()),
-            Statement::Query(_) => {
+            Statement::Query(_) | Statement::CopyTo(_) => {
                 settings.used();
                 return Ok(());
             }
@@ -554,13 +578,6 @@ impl Conn {
     fn notice(&mut self, message: String) {
         self.notices.push(Report::new(SqlState::SUCCESSFUL_COMPLETION, message));
     }
-}
-
-/// True for a query that asks what there is, not for rows of views.
-fn is_catalog_query(query: &Query) -> bool {
-    millrace_pg::catalog::is_catalog_query(&sqlparser::ast::Statement::Query(Box::new(
-        query.clone(),
-    )))
 }
 
 fn ends_transaction(statement: &Statement) -> bool {

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::LogicalPlan;
-use datafusion::prelude::SessionContext;
+use datafusion::logical_expr::ScalarUDF;
 use millrace_pg::catalog::Client;
 use millrace_pg::session::{Outcome, Prepared};
 use millrace_sql::sqlparser::ast::Query;
@@ -14,12 +13,13 @@ use millrace_sql::{Binder, Bound, Parameters, Settings, session_state};
 use millrace_types::{ObjectId, Report, SqlState};
 
 use super::tables::QueryTables;
-use super::{Conn, DATABASE, report_of};
+use super::{Conn, DATABASE};
 use crate::queries::Running;
 
 impl Conn {
-    fn client(&self) -> Client {
+    pub(super) fn client(&self) -> Client {
         Client {
+            process: self.process,
             user: self.role().map(|role| role.name.clone()).unwrap_or_default(),
             session_user: self.user_name(),
             database: DATABASE.to_owned(),
@@ -27,19 +27,31 @@ impl Conn {
         }
     }
 
+    /// The functions of the catalog, made anew when another role counts.
+    fn functions(&self) -> Vec<Arc<ScalarUDF>> {
+        let client = self.client();
+        let mut made = self.functions.lock();
+        match &*made {
+            Some((user, functions)) if *user == client.user => functions.clone(),
+            _ => {
+                let functions = self.catalog_schemas.functions(&client).into_iter();
+                let functions: Vec<_> = functions.map(Arc::new).collect();
+                *made = Some((client.user, functions.clone()));
+                functions
+            }
+        }
+    }
+
     pub(super) fn state(&self) -> SessionState {
         let mut state = session_state(&Settings::default());
         let now = chrono::DateTime::from_timestamp_micros(self.shared.clock.now());
         state.execution_props_mut().query_execution_start_time = now;
-        for function in self.catalog_schemas.functions(&self.client()) {
+        for function in self.functions() {
             // A function of DataFusion's own wins over one of pg_catalog.
             if state.scalar_functions().contains_key(function.name()) {
                 continue;
             }
-            drop(datafusion::execution::FunctionRegistry::register_udf(
-                &mut state,
-                Arc::new(function),
-            ));
+            drop(datafusion::execution::FunctionRegistry::register_udf(&mut state, function));
         }
         state
     }
@@ -51,7 +63,8 @@ impl Conn {
         hints: &[Option<DataType>],
     ) -> Result<Prepared, Report> {
         let running = self.shared.queries.begin(text);
-        let tables = Arc::new(QueryTables::new(self.shared.clone()));
+        let tables = QueryTables::new(self.shared.clone());
+        let tables = Arc::new(tables.seeing(&self.catalog_schemas, self.client()));
         let (text, hints) = (text.to_owned(), hints.to_vec());
         let asked = Asked { query, text, hints, values: None, opened: None };
         let (bound, _) = bound(&running, &tables, self.state(), asked).await?;
@@ -95,52 +108,6 @@ impl Conn {
         let rows = running.rows(state, plan).await?;
         Ok(Outcome::Rows { schema, rows, verb: "SELECT" })
     }
-
-    fn catalog_context(&self) -> Result<SessionContext, Report> {
-        let context = SessionContext::new_with_state(self.state());
-        self.catalog_schemas.install(&context, &self.client()).map_err(|e| report_of(&e))?;
-        Ok(context)
-    }
-
-    pub(super) async fn prepare_catalog_query(
-        &mut self,
-        text: &str,
-        hints: &[Option<DataType>],
-    ) -> Result<Prepared, Report> {
-        let plan = self.catalog_plan(&self.catalog_context()?, text).await?;
-        let found = plan.get_parameter_types().map_err(|error| report_of(&error))?;
-        let mut parameters = Vec::new();
-        while let Some(found) = found.get(&format!("${}", parameters.len() + 1)) {
-            let hint = hints.get(parameters.len()).cloned().flatten();
-            parameters.push(hint.or_else(|| found.clone()).unwrap_or(DataType::Utf8));
-        }
-        let columns = Some(Arc::new(plan.schema().as_arrow().clone()));
-        Ok(Prepared { parameters, columns })
-    }
-
-    async fn catalog_plan(
-        &self,
-        context: &SessionContext,
-        text: &str,
-    ) -> Result<LogicalPlan, Report> {
-        let statement = millrace_pg::catalog::rewrite(text)?;
-        let statement = datafusion::sql::parser::Statement::Statement(Box::new(statement));
-        context.state().statement_to_plan(statement).await.map_err(|error| report_of(&error))
-    }
-
-    pub(super) async fn catalog_query(
-        &mut self,
-        text: &str,
-        parameters: Vec<ScalarValue>,
-    ) -> Result<Outcome, Report> {
-        let running = self.shared.queries.begin(text);
-        let context = self.catalog_context()?;
-        let plan = self.catalog_plan(&context, text).await?;
-        let plan = plan.with_param_values(parameters).map_err(|error| report_of(&error))?;
-        let schema = Arc::new(plan.schema().as_arrow().clone());
-        let rows = running.rows(context.state(), plan).await?;
-        Ok(Outcome::Rows { schema, rows, verb: "SELECT" })
-    }
 }
 
 /// The type of a value, if it has one.
@@ -169,7 +136,8 @@ pub(super) async fn bound(
 ) -> Result<(Bound, SessionState), Report> {
     let tables = Arc::clone(tables);
     let bind = async move {
-        let Asked { query, text, hints, values, opened } = asked;
+        let Asked { mut query, text, hints, values, opened } = asked;
+        millrace_pg::catalog::rewrite(&mut query);
         let parameters = match &values {
             Some(values) => Parameters::values(&hints, values),
             None => Parameters::typed(&hints),

@@ -1,21 +1,29 @@
 //! The relations that clients' catalog queries list.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
-use millrace_pg::catalog::{On, Relation, RelationKind, Relations, Role};
+use millrace_pg::catalog::{
+    Activity, ColumnMore, Comment, IndexOf, On, Relation, RelationKind, Relations, Role, class_oid,
+};
 use millrace_sql::{
-    Access, Catalog, Grantee, Kind, Object, Privilege, Privileges, RoleId, SYSTEM_SCHEMA,
+    Access, Catalog, Commented, Grantee, Kind, Object, Privilege, Privileges, RoleId,
+    SYSTEM_SCHEMA, SourceColumn, TableColumn,
 };
 use millrace_types::ObjectId;
 
 use super::change::quoted;
 use crate::serving::{system_names, system_table};
-use crate::shared::Shared;
+use crate::shared::{Shared, ViewStatus};
 
 /// Numbers of users' relations begin here, as in PostgreSQL.
 const FIRST_USER_OID: u32 = 16_384;
+/// The number of the schema of users' relations.
+const PUBLIC_OID: u32 = 2200;
+/// The number of the database.
+const DATABASE_OID: u32 = 5;
 /// Numbers of the server's own tables begin here.
 const FIRST_SYSTEM_OID: u32 = 15_000;
 
@@ -31,37 +39,9 @@ impl fmt::Debug for CatalogRelations {
 impl Relations for CatalogRelations {
     fn relations(&self) -> Vec<Relation> {
         let catalog = self.0.catalog();
-        let mut all: Vec<Relation> = catalog
-            .objects()
-            .filter(|object| !matches!(object.kind, Kind::Sink(_)))
-            .map(|object| Relation {
-                oid: FIRST_USER_OID + object.id.0,
-                schema: object.server_name().map_or("public", |_| SYSTEM_SCHEMA).into(),
-                name: object.server_name().unwrap_or(&object.name).to_owned(),
-                kind: match object.kind {
-                    Kind::Source(_) => RelationKind::Source,
-                    Kind::Table(_) => RelationKind::Table,
-                    Kind::View(_) => RelationKind::View,
-                    Kind::MaterializedView(_) => RelationKind::MaterializedView,
-                    Kind::Index(_) => RelationKind::Index,
-                    // They are filtered out above.
-                    Kind::Sink(_) => RelationKind::Table,
-                },
-                columns: match &object.kind {
-                    Kind::Index(index) => Arc::new(
-                        object
-                            .full_schema()
-                            .project(&index.columns)
-                            .unwrap_or_else(|_| Schema::empty()),
-                    ),
-                    _ => object.visible_schema(),
-                },
-                definition: definition(&catalog, object),
-                owner: role_oid(object.access.owner),
-                acl: acl(&catalog, &object.access, Privileges::RELATION.into_iter().collect()),
-                index: index_of(&object.kind),
-            })
-            .collect();
+        let sizes = Sizes::of(&self.0);
+        let relation = |object: &Arc<Object>| relation(&catalog, object, &sizes);
+        let mut all: Vec<Relation> = catalog.objects().filter_map(relation).collect();
         for (oid, name) in (FIRST_SYSTEM_OID..).zip(system_names()) {
             // A table that cannot be read now is left out of the list.
             if let Ok(Some(table)) = system_table(&self.0, name) {
@@ -71,10 +51,15 @@ impl Relations for CatalogRelations {
                     name: (*name).into(),
                     kind: RelationKind::Table,
                     columns: table.schema(),
+                    more: Vec::new(),
+                    key: Vec::new(),
                     definition: None,
+                    depends_on: Vec::new(),
                     owner: ROOT_OID,
                     acl: None,
                     index: None,
+                    rows: None,
+                    bytes: 0,
                 });
             }
         }
@@ -102,6 +87,38 @@ impl Relations for CatalogRelations {
             member_of: role.member_of.iter().map(|(id, admin)| (role_oid(*id), *admin)).collect(),
         };
         catalog.roles().map(role).collect()
+    }
+
+    fn comments(&self) -> Vec<Comment> {
+        let catalog = self.0.catalog();
+        let class = |name| class_oid(name).unwrap_or_default();
+        let comment = |(on, text): (Commented, &str)| {
+            let (class, object, column) = match on {
+                Commented::Object(id) => (class("pg_class"), oid(catalog.get(id)?.id), 0),
+                Commented::Column(id, column) => {
+                    let column = i32::try_from(column).unwrap_or_default();
+                    (class("pg_class"), oid(catalog.get(id)?.id), column)
+                }
+                Commented::Role(id) => {
+                    let role = catalog.roles().find(|role| role.id == id)?;
+                    (class("pg_authid"), role_oid(role.id), 0)
+                }
+                Commented::Schema => (class("pg_namespace"), PUBLIC_OID, 0),
+                Commented::Database => (class("pg_database"), DATABASE_OID, 0),
+            };
+            Some(Comment { class, object, column, text: text.to_owned() })
+        };
+        catalog.comments().filter_map(comment).collect()
+    }
+
+    fn activity(&self) -> Vec<Activity> {
+        let catalog = self.0.catalog();
+        let name = |id: RoleId| crate::access::name_of(&catalog, id);
+        self.0.sessions.read(|role| (role_oid(role), name(role)))
+    }
+
+    fn began(&self) -> i64 {
+        self.0.sessions.began
     }
 
     fn schema_acl(&self) -> Vec<String> {
@@ -166,11 +183,103 @@ fn acl(catalog: &Catalog, access: &Access, all: Privileges) -> Option<Vec<String
     Some(entries)
 }
 
-/// What an index is on, and its columns there.
-fn index_of(kind: &Kind) -> Option<(u32, Vec<i16>)> {
-    let Kind::Index(index) = kind else { return None };
-    let columns = index.columns.iter().map(|column| i16::try_from(column + 1).unwrap_or_default());
-    Some((FIRST_USER_OID + index.on.0, columns.collect()))
+/// What is stored of views and tables: rows, and bytes in memory and of operators' state.
+struct Sizes(BTreeMap<ObjectId, (i64, i64)>);
+
+impl Sizes {
+    fn of(shared: &Shared) -> Sizes {
+        let views = shared.board.lock().views.clone();
+        let size = |(id, status): (ObjectId, ViewStatus)| {
+            let content = &status.tables.content;
+            // None in the moment in which a checkpoint passes the epoch by.
+            let snapshot = content.snapshot(status.upper.epoch().previous()).ok()?;
+            let bytes = content.bytes().saturating_add(status.state_bytes);
+            let rows = snapshot.rows_upper_bound().cast_signed();
+            Some((id, (rows, i64::try_from(bytes).unwrap_or(i64::MAX))))
+        };
+        Sizes(views.into_iter().filter_map(size).collect())
+    }
+}
+
+/// An object as clients see it; sinks they don't.
+fn relation(catalog: &Catalog, object: &Object, sizes: &Sizes) -> Option<Relation> {
+    let kind = match object.kind {
+        Kind::Source(_) => RelationKind::Source,
+        Kind::Table(_) => RelationKind::Table,
+        Kind::View(_) => RelationKind::View,
+        Kind::MaterializedView(_) => RelationKind::MaterializedView,
+        Kind::Index(_) => RelationKind::Index,
+        Kind::Sink(_) => return None,
+    };
+    let columns = match &object.kind {
+        Kind::Index(index) => {
+            let columns = object.full_schema().project(&index.columns);
+            Arc::new(columns.unwrap_or_else(|_| Schema::empty()))
+        }
+        _ => object.visible_schema(),
+    };
+    let size = sizes.0.get(&object.id);
+    Some(Relation {
+        oid: oid(object.id),
+        schema: object.server_name().map_or("public", |_| SYSTEM_SCHEMA).into(),
+        name: object.server_name().unwrap_or(&object.name).to_owned(),
+        kind,
+        columns,
+        more: more(&object.kind),
+        key: match &object.kind {
+            Kind::Table(table) => places(&table.key),
+            _ => Vec::new(),
+        },
+        definition: definition(catalog, object),
+        depends_on: match &object.kind {
+            Kind::View(view) => view.depends_on.iter().copied().map(oid).collect(),
+            Kind::MaterializedView(view) => view.depends_on.iter().copied().map(oid).collect(),
+            _ => Vec::new(),
+        },
+        owner: role_oid(object.access.owner),
+        acl: acl(catalog, &object.access, Privileges::RELATION.into_iter().collect()),
+        index: match &object.kind {
+            Kind::Index(index) => {
+                Some(IndexOf { on: oid(index.on), columns: places(&index.columns), primary: false })
+            }
+            _ => None,
+        },
+        rows: size.map(|(rows, _)| *rows),
+        bytes: size.map_or(0, |(_, bytes)| *bytes),
+    })
+}
+
+/// The number of an object in `pg_class`.
+fn oid(id: ObjectId) -> u32 {
+    FIRST_USER_OID + id.0
+}
+
+/// Columns as `pg_index` counts them.
+fn places(columns: &[usize]) -> Vec<i16> {
+    columns.iter().map(|column| i16::try_from(column + 1).unwrap_or_default()).collect()
+}
+
+/// Defaults, computed columns and lengths.
+fn more(kind: &Kind) -> Vec<ColumnMore> {
+    match kind {
+        Kind::Table(table) => {
+            let more = |column: &TableColumn| ColumnMore {
+                default: column.default.clone(),
+                computed: false,
+                length: column.length,
+            };
+            table.columns.iter().map(more).collect()
+        }
+        Kind::Source(source) => {
+            let more = |column: &SourceColumn| ColumnMore {
+                default: column.computed.clone(),
+                computed: column.computed.is_some(),
+                length: None,
+            };
+            source.columns.iter().map(more).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// The query of a view, or the statement of an index as PostgreSQL writes it.

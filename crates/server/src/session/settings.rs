@@ -98,6 +98,14 @@ impl millrace_pg::catalog::Settings for SharedSettings {
         self.lock().get(name).ok()
     }
 
+    fn all(&self) -> Vec<(String, String, String)> {
+        let settings = self.lock();
+        let row = |(name, start, _): &(&'static str, &str, Kind)| {
+            ((*name).to_owned(), settings.value(name, start), (*start).to_owned())
+        };
+        SETTINGS.iter().map(row).collect()
+    }
+
     fn set(&self, name: &str, value: &str) -> Result<(), Report> {
         self.lock().set(name, &[value.to_owned()])
     }

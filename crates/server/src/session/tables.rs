@@ -12,6 +12,7 @@ use datafusion::common::TableReference;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::logical_expr::{LogicalPlan, TableSource};
+use millrace_pg::catalog::{Catalog as Schemas, Client};
 use millrace_sql::{CHANGED, Catalog, Kind, SYSTEM_SCHEMA, TableLookup};
 use millrace_storage::{Points, Scan, Snapshot};
 use millrace_types::{Epoch, ObjectId, Report, SqlState};
@@ -40,19 +41,28 @@ pub(super) struct QueryTables {
     given: BTreeMap<String, Arc<dyn TableProvider>>,
     /// Of a table only the rows with some keys are asked for.
     asked: Option<(ObjectId, Arc<Points>)>,
+    /// The catalog as a session sees it.
+    schemas: Option<(Arc<Schemas>, Client)>,
 }
 
 impl QueryTables {
     pub(super) fn new(shared: Arc<Shared>) -> QueryTables {
         let catalog = shared.catalog();
         let (views, failed, of_all_views, given) = Default::default();
-        QueryTables { shared, catalog, views, failed, of_all_views, given, asked: None }
+        let (asked, schemas) = (None, None);
+        QueryTables { shared, catalog, views, failed, of_all_views, given, asked, schemas }
     }
 
     /// The same, for a query that needs of a table the rows with some keys alone, if it names the table
     /// once: see [`QueryTables::bound`].
     pub(super) fn asking(mut self, table: ObjectId, keys: Points) -> QueryTables {
         self.asked = Some((table, Arc::new(keys)));
+        self
+    }
+
+    /// The same, in which a session sees the catalog too.
+    pub(super) fn seeing(mut self, schemas: &Arc<Schemas>, client: Client) -> QueryTables {
+        self.schemas = Some((Arc::clone(schemas), client));
         self
     }
 
@@ -127,10 +137,23 @@ impl QueryTables {
             let name = format!("{SYSTEM_SCHEMA}.{}", reference.table());
             return self.open_object(&name);
         }
-        if reference.schema().is_some_and(|schema| schema != "public") {
-            return Ok(None);
+        if let Some(schema) = reference.schema().filter(|schema| *schema != "public") {
+            return self.open_of_catalog(Some(schema), reference.table());
         }
-        self.open_object(reference.table())
+        match self.open_object(reference.table())? {
+            // As PostgreSQL looks into `pg_catalog` by itself.
+            None if reference.schema().is_none() => self.open_of_catalog(None, reference.table()),
+            found => Ok(found),
+        }
+    }
+
+    fn open_of_catalog(
+        &self,
+        schema: Option<&str>,
+        name: &str,
+    ) -> Result<Option<Arc<dyn TableProvider>>, Report> {
+        let Some((schemas, client)) = &self.schemas else { return Ok(None) };
+        schemas.table(schema, name, client).map_err(|error| super::report_of(&error))
     }
 
     fn open_object(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, Report> {

@@ -52,6 +52,8 @@ pub enum Access {
     },
     /// `REASSIGN OWNED BY role, ... TO role`
     Reassign(Vec<RoleName>, RoleName),
+    /// `COMMENT ON kind name IS 'text'`; None: there is to be none.
+    Comment(CommentOn, Option<String>),
     /// `CREATE SECRET name AS 'value'`
     CreateSecret(SecretDef),
     /// `DROP SECRET name, ...`
@@ -61,6 +63,21 @@ pub enum Access {
         /// It is no error if one is missing.
         if_exists: bool,
     },
+}
+
+/// What a comment is on.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CommentOn {
+    /// An object of a kind; `TABLE` stands for all that have rows.
+    Object(ObjectKind, Name),
+    /// A table, and a column of it.
+    Column(Name, Name),
+    /// A role.
+    Role(Name),
+    /// A schema.
+    Schema(Name),
+    /// A database.
+    Database(Name),
 }
 
 /// A role as statements name it.
@@ -193,6 +210,7 @@ impl Access {
                 ObjectKind::Sink => "ALTER SINK",
             },
             Access::Reassign(..) => "REASSIGN OWNED",
+            Access::Comment(..) => "COMMENT",
             Access::CreateSecret(_) => "CREATE SECRET",
             Access::DropSecret { .. } => "DROP SECRET",
         }

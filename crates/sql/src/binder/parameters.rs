@@ -7,7 +7,7 @@
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ParamValues, Result as DfResult, ScalarValue};
-use datafusion::logical_expr::expr::{Cast, Placeholder};
+use datafusion::logical_expr::expr::{Cast, Placeholder, ScalarFunction};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::sql::sqlparser::ast::Query;
 use millrace_types::{Report, SqlState};
@@ -15,7 +15,7 @@ use millrace_types::{Report, SqlState};
 use super::context::Context;
 use super::plan_query;
 use crate::error::report_in;
-use crate::functions::type_name;
+use crate::functions::{SERIES, type_name};
 
 /// What is known of the parameters of a statement.
 #[derive(Clone, Copy, Debug, Default)]
@@ -116,6 +116,9 @@ fn inferred(plan: &LogicalPlan) -> DfResult<Vec<(usize, Option<DataType>)>> {
                             found.push((at, Some(DataType::new_list(of, true))));
                         }
                     }
+                    Expr::ScalarFunction(call) if call.name() == SERIES => {
+                        found.extend(bounds(call, &schema));
+                    }
                     Expr::Placeholder(Placeholder { id, field }) => {
                         let typed = field.as_ref().map(|f| f.data_type()).cloned();
                         let typed = typed.filter(|t| !t.is_null());
@@ -130,6 +133,18 @@ fn inferred(plan: &LogicalPlan) -> DfResult<Vec<(usize, Option<DataType>)>> {
     })?;
     found.sort_by_key(|(at, _)| *at);
     Ok(found)
+}
+
+/// The parameters of a series, with the types that its other bounds give them.
+fn bounds(call: &ScalarFunction, schema: &DFSchema) -> Vec<(usize, Option<DataType>)> {
+    let given: DfResult<Vec<DataType>> = call
+        .args
+        .iter()
+        .map(|arg| if open(arg).is_some() { Ok(DataType::Null) } else { arg.get_type(schema) })
+        .collect();
+    let wanted = given.and_then(|given| call.func.coerce_types(&given)).unwrap_or_default();
+    let wanted = call.args.iter().zip(wanted).filter(|(_, wanted)| !wanted.is_null());
+    wanted.filter_map(|(arg, wanted)| Some((open(arg)?, Some(wanted)))).collect()
 }
 
 /// The number of a parameter that has no type yet.

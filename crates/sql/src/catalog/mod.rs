@@ -8,6 +8,7 @@
 //! always there.
 
 mod codec;
+mod comment;
 mod object;
 mod rights;
 mod role;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use millrace_types::ObjectId;
 
 pub use codec::{CatalogError, decode_acl, encode_acl};
+pub use comment::Commented;
 pub(crate) use object::visible;
 pub use object::{
     Include, IncludeKind, Index, Kind, MaterializedView, Object, ROW_ID_COLUMN, Sink, SinkFormat,
@@ -41,6 +43,7 @@ pub struct Catalog {
     secrets: BTreeMap<ObjectId, Arc<Secret>>,
     /// Who may make objects.
     schema: Access,
+    comments: BTreeMap<Commented, String>,
 }
 
 impl Default for Catalog {
@@ -53,6 +56,7 @@ impl Default for Catalog {
             roles: BTreeMap::from([(root.id, Arc::new(root))]),
             secrets: BTreeMap::new(),
             schema: Access::default(),
+            comments: BTreeMap::new(),
         }
     }
 }
@@ -186,6 +190,19 @@ impl Catalog {
     /// Takes a secret away.
     pub fn remove_secret(&mut self, id: ObjectId) {
         self.secrets.remove(&id);
+    }
+
+    /// Keeps a comment, or takes it away.
+    pub fn put_comment(&mut self, on: Commented, text: Option<String>) {
+        match text {
+            Some(text) => self.comments.insert(on, text),
+            None => self.comments.remove(&on),
+        };
+    }
+
+    /// All comments, those on what has gone too.
+    pub fn comments(&self) -> impl Iterator<Item = (Commented, &str)> {
+        self.comments.iter().map(|(on, text)| (*on, text.as_str()))
     }
 
     /// Whose the schema `public` is, and who may make objects in it.

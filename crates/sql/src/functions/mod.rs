@@ -329,6 +329,7 @@ fn no_function(name: &str, types: &[DataType]) -> DataFusionError {
 pub(crate) fn type_name(data_type: &DataType) -> String {
     match data_type {
         DataType::Null => "unknown".to_owned(),
+        DataType::UInt32 => "oid".to_owned(),
         other => SqlType::of_arrow(other).map_or_else(|| other.to_string(), |known| known.name()),
     }
 }

@@ -47,8 +47,11 @@ pub(super) fn with_select(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> 
 }
 
 fn begins_query(before: Option<&Token>, first: Option<&Token>) -> bool {
-    let inserts = first.is_some_and(|first| is_word(first, "INSERT"));
+    let begins = |word: &str| first.is_some_and(|first| is_word(first, word));
+    let inserts = begins("INSERT");
     match before {
+        // In a query it is the name of a column: `x AS table`.
+        Some(word) if is_word(word, "AS") && (begins("SELECT") || begins("WITH")) => false,
         None | Some(Token::LParen) => true,
         Some(Token::RParen) => inserts,
         Some(word) if BEFORE.iter().any(|known| is_word(word, known)) => true,

@@ -1,104 +1,105 @@
-//! `COPY table [(columns)] FROM STDIN [WITH (options)]`, and the options as older clients write them.
+//! `COPY table [(columns)] FROM STDIN`, `COPY table [(columns)] | (query) TO STDOUT`.
+//!
+//! The options, in both their spellings, are in [`options`].
 
-use datafusion::sql::sqlparser::tokenizer::Token;
-use millrace_types::{Report, SqlState};
+mod options;
+
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+use millrace_types::Report;
 
 use super::cursor::Cursor;
-use crate::ast::{Copy, CopyOptions, Statement};
+use super::subscribe::subscribe;
+use crate::ast::{Copy, CopyRows, CopyTo, Name, Statement};
+use options::Direction;
 
 pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
     let text = cursor.statement_text();
     cursor.expect(&["COPY"])?;
-    if *cursor.peek() == Token::LParen {
-        return Err(unsupported(cursor, "COPY of a query"));
+    // Before 7.3 the format stood here, and some tools still write it so.
+    let binary = cursor.is(&["BINARY"]) && cursor.word(1).is_some_and(|word| word != "FROM");
+    if binary {
+        cursor.next();
     }
-    let table = cursor.object_name()?;
+    if *cursor.peek() == Token::LParen {
+        let rows = rows_in_brackets(cursor)?;
+        return copy_to(cursor, rows, binary, text);
+    }
+    let position = cursor.here();
+    let name = cursor.full_name()?;
+    let relation = Name { name: name.to_string(), position };
     let columns = cursor.optional_names()?;
     if cursor.is(&["TO"]) {
-        return Err(unsupported(cursor, "COPY TO"));
+        return copy_to(cursor, CopyRows::Relation { relation, columns }, binary, text);
     }
+    let table = crate::names::object_name(&name, cursor.text)?;
     cursor.expect(&["FROM"])?;
     if !cursor.take(&["STDIN"]) {
-        return Err(unsupported(cursor, "COPY from a file or a program"));
+        return Err(of_server(cursor, "COPY from a file or a program", "FROM STDIN"));
     }
-    let given = options(cursor)?;
-    let options = settle(&given)?;
+    let options = options::parse(cursor, Direction::From, binary)?;
+    if cursor.is(&["WHERE"]) {
+        let report = Report::unsupported("COPY FROM with WHERE");
+        let report = report.hint("Copy into a table of its own and INSERT ... SELECT from there.");
+        return Err(Report { position: cursor.here(), ..report });
+    }
     Ok(Statement::Copy(Box::new(Copy { table, columns, options, text })))
 }
 
-fn unsupported(cursor: &Cursor<'_>, what: &str) -> Report {
+fn copy_to(
+    cursor: &mut Cursor<'_>,
+    rows: CopyRows,
+    binary: bool,
+    text: String,
+) -> Result<Statement, Report> {
+    cursor.expect(&["TO"])?;
+    if !cursor.take(&["STDOUT"]) {
+        return Err(of_server(cursor, "COPY to a file or a program", "TO STDOUT"));
+    }
+    let options = options::parse(cursor, Direction::To, binary)?;
+    Ok(Statement::CopyTo(Box::new(CopyTo { rows, options, text })))
+}
+
+/// `( query )`, `( SUBSCRIBE ... )`
+fn rows_in_brackets(cursor: &mut Cursor<'_>) -> Result<CopyRows, Report> {
+    cursor.expect_token(&Token::LParen)?;
+    for word in ["INSERT", "UPDATE", "DELETE", "MERGE"] {
+        if cursor.is(&[word]) {
+            let report = Report::unsupported("COPY of a statement that changes rows");
+            let report = report.hint("Run it by itself: RETURNING gives its rows.");
+            return Err(Report { position: cursor.here(), ..report });
+        }
+    }
+    let rows = if cursor.is(&["SUBSCRIBE"]) {
+        CopyRows::Subscribe(Box::new(subscribe(cursor)?))
+    } else {
+        let length = up_to_bracket(cursor.rest());
+        let (query, _) = cursor.query_of(length.ok_or_else(|| cursor.syntax_error())?)?;
+        CopyRows::Query(query)
+    };
+    cursor.expect_token(&Token::RParen)?;
+    Ok(rows)
+}
+
+/// The number of tokens before the bracket that closes what is open.
+fn up_to_bracket(tokens: &[TokenWithSpan]) -> Option<usize> {
+    let mut depth = 0_usize;
+    for (at, token) in tokens.iter().enumerate() {
+        match token.token {
+            Token::LParen => depth += 1,
+            Token::RParen if depth == 0 => return Some(at),
+            Token::RParen => depth -= 1,
+            _ => {}
+        }
+    }
+    None
+}
+
+fn of_server(cursor: &Cursor<'_>, what: &str, instead: &str) -> Report {
+    if !matches!(cursor.peek(), Token::SingleQuotedString(_)) && !cursor.is(&["PROGRAM"]) {
+        return cursor.syntax_error();
+    }
     let report = Report { position: cursor.here(), ..Report::unsupported(what) };
-    report.hint("COPY table FROM STDIN is there (\\copy in psql); read with SELECT.")
-}
-
-/// Names in upper case with their values; a name alone is true.
-fn options(cursor: &mut Cursor<'_>) -> Result<Vec<(String, String)>, Report> {
-    let mut found = Vec::new();
-    cursor.take(&["WITH"]);
-    if cursor.take_token(&Token::LParen) {
-        loop {
-            let name = cursor.identifier()?.name.to_uppercase();
-            let value = match cursor.peek() {
-                Token::Comma | Token::RParen => "true".to_owned(),
-                _ => cursor.option_value()?,
-            };
-            found.push((name, value));
-            if !cursor.take_token(&Token::Comma) {
-                break;
-            }
-        }
-        cursor.expect_token(&Token::RParen)?;
-        return Ok(found);
-    }
-    while !cursor.at_end() {
-        let name = cursor.identifier()?.name.to_uppercase();
-        match name.as_str() {
-            "CSV" | "BINARY" => found.push(("FORMAT".to_owned(), name.to_lowercase())),
-            "HEADER" => found.push((name, "true".to_owned())),
-            _ => {
-                cursor.take(&["AS"]);
-                found.push((name, cursor.option_value()?));
-            }
-        }
-    }
-    Ok(found)
-}
-
-fn settle(given: &[(String, String)]) -> Result<CopyOptions, Report> {
-    let of = |wanted: &str| given.iter().find(|(name, _)| name == wanted).map(|(_, v)| v.as_str());
-    let known = ["FORMAT", "DELIMITER", "NULL", "HEADER", "QUOTE", "ESCAPE", "ENCODING"];
-    if let Some((name, _)) = given.iter().find(|(name, _)| !known.contains(&name.as_str())) {
-        let message = format!("option \"{}\" not recognized", name.to_lowercase());
-        return Err(Report::new(SqlState::SYNTAX_ERROR, message));
-    }
-    let csv = match of("FORMAT").map(str::to_lowercase).as_deref() {
-        None | Some("text") => false,
-        Some("csv") => true,
-        Some("binary") => {
-            return Err(Report::unsupported("COPY in binary").hint("Write FORMAT text or csv."));
-        }
-        Some(other) => {
-            let message = format!("COPY format \"{other}\" not recognized");
-            return Err(Report::new(SqlState::INVALID_PARAMETER_VALUE, message));
-        }
-    };
-    let byte = |name: &str, default: u8| -> Result<u8, Report> {
-        let Some(text) = of(name) else { return Ok(default) };
-        let ([byte], true) = (text.as_bytes(), csv || name == "DELIMITER") else {
-            let lower = name.to_lowercase();
-            let message = format!("COPY {lower} must be a single one-byte character");
-            return Err(Report::unsupported(message));
-        };
-        Ok(*byte)
-    };
-    let quote = byte("QUOTE", b'"')?;
-    let header = of("HEADER").is_some_and(|on| matches!(on, "true" | "on" | "1" | "match"));
-    Ok(CopyOptions {
-        csv,
-        delimiter: byte("DELIMITER", if csv { b',' } else { b'\t' })?,
-        null: of("NULL").unwrap_or(if csv { "" } else { "\\N" }).to_owned(),
-        header,
-        quote,
-        escape: byte("ESCAPE", quote)?,
-    })
+    report.hint(format!(
+        "The server reads and writes no files of its machine: COPY ... {instead}, or \\copy in psql."
+    ))
 }

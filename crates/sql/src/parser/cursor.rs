@@ -150,7 +150,8 @@ impl<'a> Cursor<'a> {
         names::object_name(&name, self.text)
     }
 
-    fn full_name(&mut self) -> Result<ObjectName, Report> {
+    /// A name with what stands before it.
+    pub(super) fn full_name(&mut self) -> Result<ObjectName, Report> {
         self.ask(|parser| parser.parse_object_name(false))
     }
 

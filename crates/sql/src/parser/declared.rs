@@ -37,8 +37,7 @@ pub(super) fn declare(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
     let rows = if cursor.word(0).as_deref() == Some("SUBSCRIBE") {
         CursorRows::Subscribe(subscribe(cursor)?)
     } else {
-        let text = cursor.rest_text();
-        CursorRows::Query(cursor.query_to_end()?, text)
+        CursorRows::Query(cursor.query_to_end()?)
     };
     Ok(Statement::Declare(Box::new(DeclareCursor { name, hold, rows })))
 }

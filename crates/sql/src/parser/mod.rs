@@ -10,6 +10,7 @@ mod alter;
 mod asof;
 mod backup;
 mod bare_table;
+mod comment;
 mod copy;
 mod create_source;
 mod cursor;
@@ -177,6 +178,7 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
             None => alter::parse(cursor),
         },
         "REASSIGN" => role::reassign(cursor),
+        "COMMENT" if comment::is_kept(cursor) => comment::parse(cursor),
         "FLUSH" => {
             cursor.next();
             Ok(Statement::Flush)

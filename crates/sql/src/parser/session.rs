@@ -44,6 +44,7 @@ fn accepted(first: &str, cursor: &mut Cursor<'_>) -> Option<Session> {
     let tag = match first {
         "LISTEN" => "LISTEN",
         "UNLISTEN" => "UNLISTEN",
+        // On what keeps none: types, functions, extensions.
         "COMMENT" => "COMMENT",
         "ANALYZE" => "ANALYZE",
         "VACUUM" => "VACUUM",

@@ -11,6 +11,7 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
     Ok(Statement::Subscribe(Box::new(subscribe(cursor)?)))
 }
 
+/// The statement without what may follow it.
 pub(super) fn subscribe(cursor: &mut Cursor<'_>) -> Result<Subscribe, Report> {
     cursor.expect(&["SUBSCRIBE"])?;
     cursor.take(&["TO"]);

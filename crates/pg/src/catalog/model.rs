@@ -1,0 +1,191 @@
+//! What the catalog is told of a database: relations, roles, comments, sessions.
+
+use std::fmt;
+
+use arrow::datatypes::SchemaRef;
+
+/// What a relation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RelationKind {
+    /// A source; clients see a table that takes no rows.
+    Source,
+    /// A table.
+    Table,
+    /// A view.
+    View,
+    /// A materialized view.
+    MaterializedView,
+    /// An index.
+    Index,
+}
+
+/// A relation as clients see it.
+#[derive(Clone, Debug)]
+pub struct Relation {
+    /// Its number in `pg_class`, never another's; below 16384 for the system's own.
+    pub oid: u32,
+    /// `public`, `millrace` or a schema of the catalog.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: RelationKind,
+    /// The columns that users see.
+    pub columns: SchemaRef,
+    /// What else is known of its columns, in their order; nothing of those behind.
+    pub more: Vec<ColumnMore>,
+    /// The columns of its primary key, counted from 1.
+    pub key: Vec<i16>,
+    /// The SELECT of a view, the statement of an index.
+    pub definition: Option<String>,
+    /// The numbers of the relations that a view reads.
+    pub depends_on: Vec<u32>,
+    /// The number of the role that owns it.
+    pub owner: u32,
+    /// What others may do, an entry each as PostgreSQL writes it; None: nothing was ever granted.
+    pub acl: Option<Vec<String>>,
+    /// What an index is on.
+    pub index: Option<IndexOf>,
+    /// About how many rows it has, if that is known.
+    pub rows: Option<i64>,
+    /// Bytes that it takes.
+    pub bytes: i64,
+}
+
+/// What an index is on.
+#[derive(Clone, Debug)]
+pub struct IndexOf {
+    /// The number of the relation.
+    pub on: u32,
+    /// Its columns there, counted from 1.
+    pub columns: Vec<i16>,
+    /// It is that of the primary key.
+    pub primary: bool,
+}
+
+/// What Arrow's field does not say of a column.
+#[derive(Clone, Debug, Default)]
+pub struct ColumnMore {
+    /// The expression of its default, or that computes it.
+    pub default: Option<String>,
+    /// It is computed from other columns.
+    pub computed: bool,
+    /// The most characters, of a `varchar(n)`.
+    pub length: Option<u32>,
+}
+
+/// A role as clients see it.
+#[derive(Clone, Debug)]
+pub struct Role {
+    /// Its number; 10 is root.
+    pub oid: u32,
+    /// Its name.
+    pub name: String,
+    /// It may do everything.
+    pub superuser: bool,
+    /// It has the rights of what it is a member of.
+    pub inherits: bool,
+    /// It may make roles.
+    pub creates_roles: bool,
+    /// It may come in.
+    pub login: bool,
+    /// The most sessions at a time, -1 for as many as the server has.
+    pub connections_max: i32,
+    /// Until when its password counts, microseconds since 1970.
+    pub valid_until: Option<i64>,
+    /// The numbers of the roles that it is a member of, and whether it may make others members.
+    pub member_of: Vec<(u32, bool)>,
+    /// What others may do with relations that it makes, an entry each.
+    pub defaults: Option<Vec<String>>,
+}
+
+/// A comment.
+#[derive(Clone, Debug)]
+pub struct Comment {
+    /// The number of the catalog that the object is in: 1259 for `pg_class`.
+    pub class: u32,
+    /// The object's number.
+    pub object: u32,
+    /// A column of it, counted from 1; 0 for itself.
+    pub column: i32,
+    /// What was said.
+    pub text: String,
+}
+
+/// A session, as `pg_stat_activity` tells of it.
+#[derive(Clone, Debug)]
+pub struct Activity {
+    /// Its number, as the client was told.
+    pub process: i32,
+    /// The number of the role that came in.
+    pub role: u32,
+    /// Its name.
+    pub role_name: String,
+    /// What the client calls itself.
+    pub application: String,
+    /// Where it comes from.
+    pub address: Option<String>,
+    /// When it came, microseconds since 1970.
+    pub began: i64,
+    /// When its last statement began.
+    pub query_began: Option<i64>,
+    /// When its state changed.
+    pub changed: i64,
+    /// `active`, `idle`, `idle in transaction`.
+    pub state: String,
+    /// Its last statement.
+    pub query: String,
+}
+
+/// What a right is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum On {
+    /// The relation of a number.
+    Relation(u32),
+    /// The schema of users' relations.
+    Schema,
+    /// Another schema.
+    SystemSchema,
+    /// The database.
+    Database,
+}
+
+/// What there is, now, and who may use it.
+pub trait Relations: fmt::Debug + Send + Sync {
+    /// All relations.
+    fn relations(&self) -> Vec<Relation> {
+        Vec::new()
+    }
+
+    /// All roles.
+    fn roles(&self) -> Vec<Role> {
+        Vec::new()
+    }
+
+    /// All comments.
+    fn comments(&self) -> Vec<Comment> {
+        Vec::new()
+    }
+
+    /// All sessions.
+    fn activity(&self) -> Vec<Activity> {
+        Vec::new()
+    }
+
+    /// What others than its owner may do in the schema of users' relations, an entry each.
+    fn schema_acl(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// True if a role, by its number, may do something, which is named in upper case; None if there is
+    /// no such role or relation.
+    fn allows(&self, role: u32, on: On, privilege: &str) -> Option<bool> {
+        let _ = (role, on, privilege);
+        None
+    }
+
+    /// When the server began, microseconds since 1970.
+    fn began(&self) -> i64 {
+        0
+    }
+}

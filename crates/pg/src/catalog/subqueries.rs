@@ -1,0 +1,261 @@
+//! Subqueries as clients write them over the catalog, in the forms that the planner knows.
+//!
+//! 1. `(SELECT x)` is x, `ARRAY(SELECT x)` is `ARRAY[x]`, `ARRAY(SELECT f(x) FROM unnest(list) x)` is
+//!    `array_transform(list, x -> f(x))`. 2. What a scalar subquery asks of outer rows alone is asked outside:
+//!    `CASE WHEN condition THEN (SELECT ...) END`. 3. Where a row inside has the outer value by an equality, its
+//!    own column stands for the outer one in the other conditions.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::ops::ControlFlow;
+use std::sync::OnceLock;
+
+use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
+use datafusion::sql::sqlparser::ast::{
+    Array, BinaryOperator, CaseWhen, Expr, FunctionArguments, Ident, LambdaFunction,
+    LambdaFunctionParameter, LambdaSyntax, OneOrManyWithParens, Query, Select, SelectItem, SetExpr,
+    TableFactor, Visit, VisitMut, Visitor, VisitorMut,
+};
+
+use super::emptied::aggregates;
+use super::rewrite::{call, catalog_table, factors, folded, parts};
+
+/// What stands for an expression; None for itself.
+pub(super) fn simpler(expr: &mut Expr) -> Option<Expr> {
+    match expr {
+        Expr::Function(function) => {
+            let FunctionArguments::Subquery(query) = &function.args else { return None };
+            (parts(&function.name) == ["array"]).then(|| of_array(query)).flatten()
+        }
+        Expr::Subquery(query) => {
+            if let Some((select, value)) = alone(query)
+                && select.from.is_empty()
+                && !aggregates(select)
+            {
+                return Some(Expr::Nested(Box::new(value.clone())));
+            }
+            let condition = outer_condition(query)?;
+            Some(case(condition, expr.clone()))
+        }
+        _ => None,
+    }
+}
+
+/// The select of a query and its only value, if it has no other clauses than FROM.
+fn alone(query: &Query) -> Option<(&Select, &Expr)> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let [SelectItem::UnnamedExpr(value) | SelectItem::ExprWithAlias { expr: value, .. }] =
+        select.projection.as_slice()
+    else {
+        return None;
+    };
+    let is_plain = query.with.is_none()
+        && query.order_by.is_none()
+        && query.limit_clause.is_none()
+        && query.fetch.is_none()
+        && select.selection.is_none()
+        && select.having.is_none()
+        && select.distinct.is_none();
+    is_plain.then_some((select, value))
+}
+
+fn of_array(query: &Query) -> Option<Expr> {
+    let (select, value) = alone(query)?;
+    if select.from.is_empty() {
+        return Some(Expr::Array(Array { elem: vec![value.clone()], named: true }));
+    }
+    let [from] = select.from.as_slice() else { return None };
+    if !from.joins.is_empty() {
+        return None;
+    }
+    let (list, name) = unnested(&from.relation)?;
+    let parameter = LambdaFunctionParameter { name, data_type: None };
+    let each = Expr::Lambda(LambdaFunction {
+        params: OneOrManyWithParens::One(parameter),
+        body: Box::new(value.clone()),
+        syntax: LambdaSyntax::Arrow,
+    });
+    Some(call("array_transform", vec![list, each]))
+}
+
+/// The list and the name of its elements, of `unnest(list) name` and `unnest(list) AS t(name)`.
+fn unnested(factor: &TableFactor) -> Option<(Expr, Ident)> {
+    use datafusion::sql::sqlparser::ast::{FunctionArg, FunctionArgExpr};
+    let (list, alias) = match factor {
+        TableFactor::UNNEST { alias, array_exprs, with_ordinality: false, .. } => {
+            let [list] = array_exprs.as_slice() else { return None };
+            (list.clone(), alias)
+        }
+        TableFactor::Table { name, args: Some(args), alias, with_ordinality: false, .. } => {
+            let [FunctionArg::Unnamed(FunctionArgExpr::Expr(list))] = args.args.as_slice() else {
+                return None;
+            };
+            (parts(name).last()? == "unnest").then_some((list.clone(), alias))?
+        }
+        TableFactor::Function { name, args, alias, with_ordinality: false, .. } => {
+            let [FunctionArg::Unnamed(FunctionArgExpr::Expr(list))] = args.as_slice() else {
+                return None;
+            };
+            (parts(name).last()? == "unnest").then_some((list.clone(), alias))?
+        }
+        _ => return None,
+    };
+    let alias = alias.as_ref()?;
+    let name = match alias.columns.as_slice() {
+        [] => alias.name.clone(),
+        [column] => column.name.clone(),
+        _ => return None,
+    };
+    Some((list, name))
+}
+
+/// `SELECT item`
+pub(super) fn select(item: SelectItem) -> Query {
+    static EMPTY: OnceLock<Query> = OnceLock::new();
+    let mut query = EMPTY.get_or_init(empty).clone();
+    if let SetExpr::Select(select) = query.body.as_mut() {
+        select.projection = vec![item];
+    }
+    query
+}
+
+fn empty() -> Query {
+    let dialect = datafusion::sql::sqlparser::dialect::PostgreSqlDialect {};
+    let parser = datafusion::sql::sqlparser::parser::Parser::new(&dialect);
+    let query = parser.try_with_sql("SELECT 1").and_then(|mut parser| parser.parse_query());
+    *query.expect("this text is a query")
+}
+
+fn case(condition: Expr, result: Expr) -> Expr {
+    Expr::Case {
+        case_token: AttachedToken::empty(),
+        end_token: AttachedToken::empty(),
+        operand: None,
+        conditions: vec![CaseWhen { condition, result }],
+        else_result: None,
+    }
+}
+
+/// Takes the conditions on outer rows alone out of a scalar subquery over the catalog, and puts its own
+/// columns where outer ones equal them.
+fn outer_condition(query: &mut Query) -> Option<Expr> {
+    let SetExpr::Select(select) = query.body.as_mut() else { return None };
+    let inner = names(select)?;
+    let selection = select.selection.take()?;
+    let mut conditions = Vec::new();
+    split(selection, &mut conditions);
+    let equal: Vec<(Vec<Ident>, Vec<Ident>)> =
+        conditions.iter().filter_map(|condition| equality(condition, &inner)).collect();
+    for condition in &mut conditions {
+        if equality(condition, &inner).is_none() {
+            let ControlFlow::Continue(()) = VisitMut::visit(condition, &mut Replacing(&equal));
+        }
+    }
+    let may_move = !aggregates(select);
+    let (outside, inside): (Vec<Expr>, Vec<Expr>) =
+        conditions.into_iter().partition(|one| may_move && is_outer(one, &inner));
+    select.selection = inside.into_iter().reduce(and);
+    outside.into_iter().reduce(and)
+}
+
+fn and(left: Expr, right: Expr) -> Expr {
+    Expr::BinaryOp { left: Box::new(left), op: BinaryOperator::And, right: Box::new(right) }
+}
+
+/// The names of the tables of a select that reads the catalog.
+fn names(select: &Select) -> Option<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    let mut reads_catalog = false;
+    for factor in factors(select) {
+        let TableFactor::Table { name, alias, args: None, .. } = factor else { return None };
+        reads_catalog |= catalog_table(name).is_some();
+        match alias {
+            Some(alias) => names.insert(folded(&alias.name)),
+            None => names.insert(parts(name).pop()?),
+        };
+    }
+    reads_catalog.then_some(names)
+}
+
+fn split(condition: Expr, into: &mut Vec<Expr>) {
+    match condition {
+        Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
+            split(*left, into);
+            split(*right, into);
+        }
+        Expr::Nested(inner) if matches!(*inner, Expr::BinaryOp { op: BinaryOperator::And, .. }) => {
+            split(*inner, into);
+        }
+        other => into.push(other),
+    }
+}
+
+/// `inner.x = outer.y`: both paths.
+fn equality(condition: &Expr, inner: &BTreeSet<String>) -> Option<(Vec<Ident>, Vec<Ident>)> {
+    let Expr::BinaryOp { left, op: BinaryOperator::Eq, right } = condition else { return None };
+    let (Expr::CompoundIdentifier(left), Expr::CompoundIdentifier(right)) =
+        (left.as_ref(), right.as_ref())
+    else {
+        return None;
+    };
+    let is_inner =
+        |path: &[Ident]| path.first().is_some_and(|table| inner.contains(&folded(table)));
+    match (is_inner(left), is_inner(right)) {
+        (true, false) => Some((left.clone(), right.clone())),
+        (false, true) => Some((right.clone(), left.clone())),
+        _ => None,
+    }
+}
+
+/// Puts inner columns where outer ones equal them.
+struct Replacing<'a>(&'a [(Vec<Ident>, Vec<Ident>)]);
+
+impl VisitorMut for Replacing<'_> {
+    type Break = Infallible;
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Infallible> {
+        if let Expr::CompoundIdentifier(path) = expr {
+            let same = |outer: &[Ident]| outer.iter().map(folded).eq(path.iter().map(folded));
+            if let Some((inner, _)) = self.0.iter().find(|(_, outer)| same(outer)) {
+                *path = inner.clone();
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// True for a condition that names outer columns and nothing else.
+fn is_outer(condition: &Expr, inner: &BTreeSet<String>) -> bool {
+    let mut paths = Paths { inner, outer: 0, others: 0 };
+    let ControlFlow::Continue(()) = condition.visit(&mut paths);
+    paths.outer > 0 && paths.others == 0
+}
+
+/// Counts names of outer columns, and what else may depend on inner rows.
+struct Paths<'a> {
+    inner: &'a BTreeSet<String>,
+    outer: usize,
+    others: usize,
+}
+
+impl Visitor for Paths<'_> {
+    type Break = Infallible;
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Infallible> {
+        match expr {
+            Expr::CompoundIdentifier(path) if path.len() == 2 => {
+                match self.inner.contains(&folded(&path[0])) {
+                    true => self.others += 1,
+                    false => self.outer += 1,
+                }
+            }
+            Expr::Identifier(_)
+            | Expr::CompoundIdentifier(_)
+            | Expr::Subquery(_)
+            | Expr::Exists { .. }
+            | Expr::InSubquery { .. } => self.others += 1,
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}

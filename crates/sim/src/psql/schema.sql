@@ -1,0 +1,15 @@
+CREATE TABLE accounts (id INT PRIMARY KEY, owner TEXT NOT NULL, balance NUMERIC(12, 2) DEFAULT 0, tags TEXT[], nick VARCHAR(20), made TIMESTAMPTZ);
+CREATE TABLE lines (bill BIGINT, line INT, "Odd Name" DATE, amount DOUBLE PRECISION, PRIMARY KEY (line, bill));
+CREATE SOURCE ticks (id BIGINT, half DOUBLE PRECISION AS id / 2.0::double precision, ts TIMESTAMPTZ, WATERMARK FOR ts AS ts - INTERVAL '1 second') WITH (connector = 'datagen', rows.per.second = 10, fields.ts.kind = 'now');
+CREATE VIEW rich AS SELECT id, owner FROM accounts WHERE balance > 100;
+CREATE MATERIALIZED VIEW by_owner AS SELECT owner, sum(balance) AS total, count(*) AS n FROM accounts GROUP BY owner;
+CREATE INDEX by_total ON by_owner (total, owner);
+CREATE INDEX accounts_owner ON accounts (owner);
+CREATE ROLE readers;
+CREATE USER ann PASSWORD 'secretsecret' IN ROLE readers CONNECTION LIMIT 3;
+GRANT SELECT ON accounts TO readers;
+COMMENT ON TABLE accounts IS 'who owes what';
+COMMENT ON COLUMN accounts.nick IS 'what friends say';
+COMMENT ON MATERIALIZED VIEW by_owner IS 'one row an owner';
+COMMENT ON ROLE ann IS 'the first user';
+COMMENT ON DATABASE dev IS 'the only one';
