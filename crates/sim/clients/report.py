@@ -61,9 +61,10 @@ def table(results):
             told = results[client][feature]
             cell = told["result"]
             if told.get("note"):
-                if told["note"] not in notes:
-                    notes.append(told["note"])
-                cell += f" ({notes.index(told['note']) + 1})"
+                note = told["note"][:160].replace("|", "\\|")
+                if note not in notes:
+                    notes.append(note)
+                cell += f" ({notes.index(note) + 1})"
             cells.append(cell)
         out.append(f"| {words} | " + " | ".join(cells) + " |")
     out.append("")
