@@ -268,6 +268,18 @@ impl Connection {
         statement: &Statement,
         values: Vec<ScalarValue>,
     ) -> Result<Outcome, Failure> {
+        let outcome = self.await_outcome(statement, values).await?;
+        for name in self.session.deallocated() {
+            self.statements.remove(&name);
+        }
+        Ok(outcome)
+    }
+
+    async fn await_outcome(
+        &mut self,
+        statement: &Statement,
+        values: Vec<ScalarValue>,
+    ) -> Result<Outcome, Failure> {
         let mut running = self.session.execute(statement, values);
         loop {
             let notice = tokio::select! {

@@ -110,6 +110,30 @@ pub trait Session: Send {
     /// What is wrong with the data.
     async fn copied(&mut self, data: &[u8]) -> Result<Outcome, Report>;
 
+    /// The client has prepared a statement under a name.
+    ///
+    /// # Errors
+    /// The name is taken.
+    fn keep(
+        &mut self,
+        name: &str,
+        statement: &Statement,
+        parameters: &[DataType],
+    ) -> Result<(), Report> {
+        let _ = (name, statement, parameters);
+        Ok(())
+    }
+
+    /// The client has let go of the prepared statement of a name.
+    fn forget(&mut self, name: &str) {
+        let _ = name;
+    }
+
+    /// Names of prepared statements that statements have let go of since the last call.
+    fn deallocated(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Is called when a statement has failed: by an error of [`Session::prepare`] or
     /// [`Session::execute`], by an error in its rows, or because the client cancelled it, which drops
     /// the future or the rows. An open transaction fails with it.

@@ -196,6 +196,8 @@ fn checkpoints(page: &mut Page, shared: &Shared, board: &Board, now: i64) {
         let age = seconds((now - board.checkpoint_at).max(0));
         page.one("checkpoint_age_seconds", Type::Gauge, "Since the last checkpoint.", age);
     }
+    let help = "How long a checkpoint kept a worker from other work, the longest of all workers.";
+    page.durations("checkpoint_hand_over_seconds", help, &board.figures.hand_overs);
     let help = "What writing and committing a checkpoint took.";
     page.durations("checkpoint_duration_seconds", help, &board.figures.checkpoints);
     let (last, bytes) = (board.figures.checkpoint_bytes, counters.segment_bytes);

@@ -264,6 +264,8 @@ pub struct BoardFigures {
     pub epochs: Durations,
     /// The records of epochs.
     pub seals: Durations,
+    /// For a checkpoint, how long the worker that took longest handed over and did nothing else.
+    pub hand_overs: Durations,
     /// Writing and committing checkpoints.
     pub checkpoints: Durations,
     /// Bytes of the last checkpoint.

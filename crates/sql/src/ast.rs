@@ -5,6 +5,7 @@
 mod access;
 
 use datafusion::sql::sqlparser::ast::{DataType, Expr, Query, Statement as SqlStatement};
+use millrace_types::SqlType;
 
 pub use access::{
     Access, AlterRole, CommentOn, Grant, GrantedOn, RoleName, RoleOptions, SecretDef, Targets,
@@ -60,10 +61,14 @@ pub enum Statement {
     Access(Box<Access>),
     /// `SUBSCRIBE`
     Subscribe(Box<Subscribe>),
-    /// `DECLARE name CURSOR FOR SUBSCRIBE`
+    /// `DECLARE name CURSOR FOR`
     Declare(Box<DeclareCursor>),
-    /// `FETCH`
+    /// `FETCH`, `MOVE`
     Fetch(Box<Fetch>),
+    /// `PREPARE name AS`
+    Prepare(Box<PrepareStatement>),
+    /// `EXECUTE name`
+    Execute(Box<ExecuteStatement>),
     /// What concerns the session or its transaction only.
     Session(Session),
 }
@@ -452,22 +457,57 @@ pub struct Subscribe {
     pub as_of: Option<u64>,
 }
 
-/// `DECLARE name CURSOR FOR SUBSCRIBE ...`
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// `DECLARE name CURSOR FOR ...`
+#[derive(Clone, Debug, PartialEq)]
 pub struct DeclareCursor {
     /// The new cursor.
     pub name: Name,
+    /// `WITH HOLD`: it outlives its transaction.
+    pub hold: bool,
     /// What it gives.
-    pub subscribe: Subscribe,
+    pub rows: CursorRows,
 }
 
-/// `FETCH ... FROM name`
+/// What a cursor gives.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CursorRows {
+    /// `SUBSCRIBE ...`
+    Subscribe(Subscribe),
+    /// A query and its text.
+    Query(Box<Query>, String),
+}
+
+/// `PREPARE name (types) AS statement`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrepareStatement {
+    /// The new statement.
+    pub name: Name,
+    /// The types of its first parameters.
+    pub types: Vec<SqlType>,
+    /// The statement.
+    pub text: String,
+    /// Characters before its text.
+    pub offset: usize,
+}
+
+/// `EXECUTE name (arguments)`
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExecuteStatement {
+    /// A prepared statement.
+    pub name: Name,
+    /// The values of its parameters.
+    pub arguments: Vec<Expression>,
+}
+
+/// `FETCH ... FROM name`, `MOVE ...`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetch {
     /// The cursor.
     pub name: Name,
     /// How many rows at most; None: all that are there.
     pub count: Option<u64>,
+    /// `MOVE`: the rows are passed over.
+    pub passes_over: bool,
     /// How long it waits for the first row, as written.
     pub timeout: Option<OptionItem>,
 }
@@ -554,7 +594,10 @@ impl Statement {
             Statement::Access(access) => access.tag(),
             Statement::Subscribe(_) => "SUBSCRIBE",
             Statement::Declare(_) => "DECLARE CURSOR",
+            Statement::Fetch(fetch) if fetch.passes_over => "MOVE",
             Statement::Fetch(_) => "FETCH",
+            Statement::Prepare(_) => "PREPARE",
+            Statement::Execute(_) => "EXECUTE",
             Statement::Session(session) => session.tag(),
         }
     }

@@ -42,6 +42,11 @@ const SLICE: Duration = Duration::from_secs(1);
 /// After so many slices with every broker refusing, waiting on is useless.
 const REFUSED_MAX: u32 = 3;
 
+/// After an answer that will be another one in a moment.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Pauses until a topic that no broker knows is not there: of a new one they hear one after the other.
+const UNKNOWN_MAX: u32 = 10;
+
 /// Messages that are looked at to find columns, at most and at once, and waits without one.
 const SAMPLE: i64 = 1_000;
 const BATCH: usize = 256;
@@ -141,21 +146,24 @@ impl Kafka {
     fn partitions(&self, timeout: Duration) -> Result<Vec<i32>, SourceError> {
         let Settings { topic, brokers, .. } = &*self.settings;
         let mut left = timeout;
-        let mut refused = 0;
+        let (mut refused, mut unknown) = (0, 0);
         loop {
             let slice = left.min(SLICE);
-            left -= slice;
             let answer = self.consumer.fetch_metadata(Some(topic), slice);
             listen(&self.consumer);
             let found =
                 answer.as_ref().ok().and_then(|m| m.topics().iter().find(|t| t.name() == &**topic));
-            match found.map(|found| (found.error().map(RDKafkaErrorCode::from), found)) {
+            let found = found.map(|found| (found.error().map(RDKafkaErrorCode::from), found));
+            left = left.saturating_sub(if found.is_some() { PAUSE } else { slice });
+            match found {
                 Some((None, found)) if !found.partitions().is_empty() => {
                     let mut ids: Vec<_> = found.partitions().iter().map(|p| p.id()).collect();
                     ids.sort_unstable();
                     return Ok(ids);
                 }
-                Some((Some(RDKafkaErrorCode::UnknownTopicOrPartition), _)) => {
+                Some((Some(RDKafkaErrorCode::UnknownTopicOrPartition), _))
+                    if left.is_zero() || unknown == UNKNOWN_MAX =>
+                {
                     return Err(SourceError::Unreachable(format!(
                         "topic \"{topic}\" does not exist in Kafka at {brokers}"
                     )));
@@ -166,7 +174,10 @@ impl Kafka {
                         "topic \"{topic}\" in Kafka at {brokers} cannot be read: {code}"
                     )));
                 }
-                Some(_) => {}
+                Some(_) => {
+                    unknown += 1;
+                    self.pause();
+                }
                 None => refused += u32::from(self.consumer.context().trouble().is_some()),
             }
             if left.is_zero() || refused >= REFUSED_MAX {
@@ -179,15 +190,39 @@ impl Kafka {
     }
 
     fn extent(&self, partition: i32, timeout: Duration) -> Result<Extent, SourceError> {
-        let ends = self.consumer.fetch_watermarks(&self.settings.topic, partition, timeout);
-        listen(&self.consumer);
-        match ends {
-            Ok((first, end)) => Ok(Extent { partition: PartitionId(partition), first, end }),
-            Err(error) => {
+        use RDKafkaErrorCode as Code;
+        let mut left = timeout;
+        loop {
+            let ends = self.consumer.fetch_watermarks(&self.settings.topic, partition, left);
+            listen(&self.consumer);
+            left = left.saturating_sub(PAUSE);
+            let error = match ends {
+                Ok((first, end)) => {
+                    return Ok(Extent { partition: PartitionId(partition), first, end });
+                }
+                Err(error) => error,
+            };
+            // As the broker of a partition that was made, or has moved, this instant answers.
+            let moves = matches!(
+                error.rdkafka_error_code(),
+                Some(
+                    Code::NotLeaderForPartition
+                        | Code::LeaderNotAvailable
+                        | Code::UnknownTopicOrPartition
+                )
+            );
+            if !moves || left.is_zero() {
                 let reason = self.consumer.context().trouble().unwrap_or_else(|| error.to_string());
-                Err(self.settings.unreachable(&reason))
+                return Err(self.settings.unreachable(&reason));
             }
+            self.pause();
         }
+    }
+
+    /// Lets a moment pass, in which the client hears of new leaders.
+    fn pause(&self) {
+        // There are no messages in this queue.
+        drop(self.consumer.poll(PAUSE));
     }
 
     /// The first offset of each partition whose message is not older than `millis`.

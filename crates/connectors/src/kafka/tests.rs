@@ -276,6 +276,17 @@ fn a_topic_that_is_not_there_is_named() {
 }
 
 #[test]
+#[ignore = "needs a Kafka broker: scripts/test runs it"]
+fn a_topic_that_was_made_this_instant_is_read() {
+    // A broker that has much to do hears of a topic after it has been answered for.
+    for nth in 0..30 {
+        let broker = Broker::with_topic(&format!("instant_{nth}"), 4);
+        let spans = broker.source(&[], &[]).start(SOON).unwrap();
+        assert_eq!(spans.len(), 4);
+    }
+}
+
+#[test]
 fn a_broker_that_is_not_there_is_named_within_ten_seconds() {
     // A port that was free a moment ago.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

@@ -99,6 +99,8 @@ pub(super) struct Dataflow {
 pub(super) struct Handed {
     pub(super) stages: usize,
     pub(super) bytes: usize,
+    /// Microseconds in which the worker did nothing else.
+    pub(super) took_us: i64,
 }
 
 impl Dataflow {
@@ -161,8 +163,8 @@ impl Dataflow {
         }
         for mark in due {
             self.marks.borrow_mut().retain(|at| *at != mark);
-            let Handed { bytes, .. } = handed.remove(&mark).unwrap_or_default();
-            events(Event::HandedOver { view, worker, mark, bytes });
+            let Handed { bytes, took_us, .. } = handed.remove(&mark).unwrap_or_default();
+            events(Event::HandedOver { view, worker, mark, bytes, took_us });
         }
     }
 }

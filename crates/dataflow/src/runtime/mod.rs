@@ -179,6 +179,8 @@ pub enum Event {
         mark: Ts,
         /// Bytes that the operators hold.
         bytes: usize,
+        /// Microseconds in which the worker did nothing else.
+        took_us: i64,
     },
     /// State that an operator of a view needs is damaged: nothing more of the view is published, until it
     /// is taken away.

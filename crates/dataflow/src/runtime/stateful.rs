@@ -180,6 +180,7 @@ impl Stateful {
     }
 
     fn hand_over(&mut self, mark: Ts) -> Result<(), Error> {
+        let begin = (self.cells.shared.clock)();
         // State of closed windows need not be written.
         self.operator.settle(&self.cells.context(mark))?;
         let short = self.cells.shared.is_short();
@@ -190,6 +191,7 @@ impl Stateful {
         at.stages += 1;
         let bytes = self.operator.bytes();
         at.bytes += bytes;
+        at.took_us += (self.cells.shared.clock)() - begin;
         self.counters.holds(bytes);
         self.handed_over = Some(mark);
         Ok(())

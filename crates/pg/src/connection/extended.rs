@@ -95,6 +95,11 @@ impl Connection {
                 self.prepare(statement, types).await.map_err(|failure| (failure, offset))?
             }
         };
+        if let Some(statement) = prepared.statement.as_ref().filter(|_| !name.is_empty()) {
+            let types: Vec<DataType> =
+                prepared.parameters.iter().map(|(_, wanted)| wanted.clone()).collect();
+            self.session.keep(&name, statement, &types).map_err(whole)?;
+        }
         self.statements.insert(name, prepared);
         self.wire.put(&ParseComplete::new()).map_err(|error| (error.into(), 0))
     }
@@ -242,7 +247,10 @@ impl Connection {
 
     fn close(&mut self, target: &Target) -> Result<(), Failure> {
         match target {
-            Target::Statement(name) => drop(self.statements.remove(name)),
+            Target::Statement(name) => {
+                self.statements.remove(name);
+                self.session.forget(name);
+            }
             Target::Portal(name) => drop(self.portals.remove(name)),
         }
         Ok(self.wire.put(&CloseComplete::new())?)

@@ -101,6 +101,8 @@ struct Pending {
     members: BTreeSet<ObjectId>,
     waiting: BTreeSet<(ObjectId, usize)>,
     bytes: BTreeMap<ObjectId, usize>,
+    /// By worker, how long it has handed over and did nothing else, microseconds.
+    took_us: BTreeMap<usize, i64>,
 }
 
 /// See the module's documentation.
@@ -213,6 +215,7 @@ impl Checkpoints {
                 members: BTreeSet::new(),
                 waiting: BTreeSet::new(),
                 bytes: BTreeMap::new(),
+                took_us: BTreeMap::new(),
             });
         }
     }
@@ -317,12 +320,19 @@ impl Coordinator {
 
     /// A worker has handed the state of a view over. What comes for a checkpoint that the view has left
     /// waits in its tables for the next one that it takes part in.
-    pub(super) fn handed_over(&mut self, view: ObjectId, worker: usize, mark: Ts, bytes: usize) {
+    pub(super) fn handed_over(
+        &mut self,
+        view: ObjectId,
+        worker: usize,
+        mark: Ts,
+        (bytes, took_us): (usize, i64),
+    ) {
         let pending = self.checkpoints.pending.as_mut().filter(|p| p.epoch.ts() == mark);
         if let Some(pending) = pending
             && pending.waiting.remove(&(view, worker))
         {
             *pending.bytes.entry(view).or_default() += bytes;
+            *pending.took_us.entry(worker).or_default() += took_us;
         }
     }
 
@@ -408,7 +418,7 @@ impl Coordinator {
             self.checkpoints.attached.iter().filter(|attached| reads_views(&attached.object));
         ops.extend(later.map(|attached| forget_place(attached.view)));
         then.catalog = catalog;
-        self.post_state_bytes(&pending.bytes);
+        self.post_hand_over(&pending);
         self.checkpoints.last_record = Some(pending.record);
         let drop_tables = std::mem::take(&mut self.checkpoints.orphans);
         let short = self.is_short();
@@ -416,9 +426,12 @@ impl Coordinator {
         self.checkpoints.submit(Job { epoch, flush, drop_tables, riding, ops, then, short })
     }
 
-    fn post_state_bytes(&self, bytes: &BTreeMap<ObjectId, usize>) {
+    fn post_hand_over(&self, pending: &Pending) {
+        let longest_us = pending.took_us.values().max().copied().unwrap_or(0);
+        tracing::debug!(epoch = %pending.epoch, longest_us, "operators have handed over");
         let mut board = self.shared.board.lock();
-        for (view, bytes) in bytes {
+        board.figures.hand_overs.add(longest_us);
+        for (view, bytes) in &pending.bytes {
             if let Some(status) = board.views.get_mut(view) {
                 status.state_bytes = *bytes;
             }

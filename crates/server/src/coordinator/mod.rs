@@ -300,8 +300,8 @@ impl Coordinator {
                     found.turns[worker] = at;
                 }
             }
-            Event::HandedOver { view, worker, mark, bytes } => {
-                self.handed_over(view, worker, mark, bytes);
+            Event::HandedOver { view, worker, mark, bytes, took_us } => {
+                self.handed_over(view, worker, mark, (bytes, took_us));
             }
             Event::Damaged { view, reason } => self.fail_damaged(view, &reason),
             Event::Unpublished { view, worker } => self.unpublished(view, worker),

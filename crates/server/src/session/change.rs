@@ -265,7 +265,7 @@ impl Conn {
         let (bound, state) = bound(&running, &tables, self.state(), asked).await?;
         self.check_reads(&bound, statement.trusted.then_some(statement.table))?;
         tables.bound(&bound.plan)?;
-        if let Some(epoch) = tables.pin(self.seen).await?
+        if let Some(epoch) = tables.pin(self.seen, None).await?
             && let Some((_, report)) = tables.view_errors(epoch)?
         {
             return Err(report);

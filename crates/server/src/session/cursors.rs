@@ -1,25 +1,27 @@
-//! Cursors over subscriptions: DECLARE, FETCH, CLOSE.
+//! Cursors over queries and subscriptions: DECLARE, FETCH, MOVE, CLOSE.
 //!
-//! A cursor lives until CLOSE, or the end of the transaction in which it was declared. FETCH gives what
-//! is there; it waits for a first row as long as its timeout says.
+//! A cursor lives until CLOSE, or the end of the transaction in which it was declared; WITH HOLD, it goes
+//! only if that is rolled back. One over a query shows the epoch in which it was declared, and the rows
+//! are made as they are fetched. Of a subscription FETCH gives what is there; it waits for a first row as
+//! long as its timeout says.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
-use datafusion::common::Result as Fetched;
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::{Result as Fetched, ScalarValue};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 use millrace_pg::session::{Outcome, Prepared, Transaction};
-use millrace_sql::ast::{DeclareCursor, Fetch, Name, OptionItem};
+use millrace_sql::ast::{CursorRows, DeclareCursor, Fetch, Name, OptionItem};
 use millrace_types::{Report, SqlState};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
-use super::Conn;
 use super::show::positioned;
+use super::{Conn, report_of};
 
 /// A declared cursor.
 pub(super) struct OpenCursor {
@@ -27,6 +29,10 @@ pub(super) struct OpenCursor {
     rows: Arc<Mutex<Rest>>,
     /// It was declared in the open transaction, and goes with it.
     in_transaction: bool,
+    /// It goes only if the transaction is rolled back.
+    held: bool,
+    /// It is a subscription's.
+    endless: bool,
 }
 
 /// What has not been fetched.
@@ -36,17 +42,52 @@ struct Rest {
 }
 
 impl Conn {
-    pub(super) async fn declare(&mut self, declare: &DeclareCursor) -> Result<(), Report> {
+    pub(super) async fn declare(
+        &mut self,
+        declare: DeclareCursor,
+        text: &str,
+        parameters: Vec<ScalarValue>,
+    ) -> Result<(), Report> {
         let name = &declare.name;
         if self.cursors.contains_key(&name.name) {
             let message = format!("cursor \"{}\" already exists", name.name);
             return Err(positioned(Report::new(SqlState::DUPLICATE_CURSOR, message), name));
         }
-        let (schema, stream) = self.subscription(&declare.subscribe).await?;
+        let (in_transaction, held) = (self.transaction == Transaction::Open, declare.hold);
+        let endless = matches!(declare.rows, CursorRows::Subscribe(_));
+        let (schema, stream) = match declare.rows {
+            CursorRows::Subscribe(subscribe) => self.subscription(&subscribe).await?,
+            CursorRows::Query(..) if !in_transaction && !held => {
+                let message = "DECLARE CURSOR can only be used in transaction blocks";
+                let report = Report::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, message);
+                return Err(report.hint("BEGIN one, or declare it WITH HOLD."));
+            }
+            CursorRows::Query(query, _) => {
+                let outcome = self.query(*query, text, parameters).await?;
+                let Outcome::Rows { schema, rows, .. } = outcome else { return Ok(()) };
+                (schema, rows)
+            }
+        };
         let rows = Arc::new(Mutex::new(Rest { stream, batch: None }));
-        let in_transaction = self.transaction == Transaction::Open;
-        self.cursors.insert(name.name.clone(), OpenCursor { schema, rows, in_transaction });
+        let cursor = OpenCursor { schema, rows, in_transaction, held, endless };
+        self.cursors.insert(name.name.clone(), cursor);
         Ok(())
+    }
+
+    /// The parameters of a query that a cursor is to be declared for.
+    pub(super) async fn prepare_declare(
+        &mut self,
+        declare: DeclareCursor,
+        text: &str,
+        hints: &[Option<DataType>],
+    ) -> Result<Prepared, Report> {
+        let parameters = match declare.rows {
+            CursorRows::Subscribe(_) => Vec::new(),
+            CursorRows::Query(query, _) => {
+                self.prepare_query(*query, text, hints).await?.parameters
+            }
+        };
+        Ok(Prepared { parameters, columns: None })
     }
 
     fn cursor(&self, name: &Name) -> Result<&OpenCursor, Report> {
@@ -54,25 +95,38 @@ impl Conn {
     }
 
     pub(super) fn prepare_fetch(&self, fetch: &Fetch) -> Result<Prepared, Report> {
-        let columns = Some(self.cursor(&fetch.name)?.schema.clone());
+        let schema = self.cursor(&fetch.name)?.schema.clone();
+        let columns = (!fetch.passes_over).then_some(schema);
         Ok(Prepared { parameters: Vec::new(), columns })
     }
 
-    pub(super) fn fetch(&self, fetch: &Fetch) -> Result<Outcome, Report> {
+    pub(super) async fn fetch(&self, fetch: &Fetch) -> Result<Outcome, Report> {
         let cursor = self.cursor(&fetch.name)?;
-        let timeout = fetch.timeout.as_ref().map(timeout).transpose()?.unwrap_or_default();
+        let timeout = fetch.timeout.as_ref().map(timeout).transpose()?;
         let left = fetch.count.map(|count| usize::try_from(count).unwrap_or(usize::MAX));
-        let until = Instant::now() + timeout;
+        let endless = cursor.endless;
+        let until = match timeout {
+            Some(timeout) => Some(Instant::now() + timeout),
+            None => endless.then(Instant::now),
+        };
         let state = (cursor.rows.clone(), left.unwrap_or(usize::MAX), until);
-        let stream = futures::stream::unfold(state, |(rows, left, until)| async move {
+        let stream = futures::stream::unfold(state, move |(rows, left, until)| async move {
             let batch = next(&rows, left, until).await?;
             let taken = batch.as_ref().map_or(0, RecordBatch::num_rows);
             // With a first row there is nothing to wait for any more.
-            Some((batch, (rows, left - taken, Instant::now())))
+            let until = if endless { Some(Instant::now()) } else { until };
+            Some((batch, (rows, left - taken, until)))
         });
         let schema = cursor.schema.clone();
-        let rows = Box::pin(RecordBatchStreamAdapter::new(schema.clone(), stream));
-        Ok(Outcome::Rows { schema, rows, verb: "FETCH" })
+        let mut rows = Box::pin(RecordBatchStreamAdapter::new(schema.clone(), stream));
+        if !fetch.passes_over {
+            return Ok(Outcome::Rows { schema, rows, verb: "FETCH" });
+        }
+        let mut passed = 0;
+        while let Some(batch) = rows.next().await {
+            passed += batch.map_err(|error| report_of(&error))?.num_rows();
+        }
+        Ok(Outcome::Done(format!("MOVE {passed}")))
     }
 
     pub(super) fn close_cursor(&mut self, name: Option<&str>) -> Result<(), Report> {
@@ -84,23 +138,35 @@ impl Conn {
     }
 
     /// The transaction has ended.
-    pub(super) fn close_its_cursors(&mut self) {
-        self.cursors.retain(|_, cursor| !cursor.in_transaction);
+    pub(super) fn close_its_cursors(&mut self, committed: bool) {
+        self.cursors.retain(|_, cursor| !cursor.in_transaction || (cursor.held && committed));
+        self.cursors.values_mut().for_each(|cursor| cursor.in_transaction = false);
     }
 }
 
-/// The next rows, `left` at most; None if there are none by then.
-async fn next(rows: &Mutex<Rest>, left: usize, until: Instant) -> Option<Fetched<RecordBatch>> {
+/// The next rows, `left` at most; None if there are none by then, or at the end.
+async fn next(
+    rows: &Mutex<Rest>,
+    left: usize,
+    until: Option<Instant>,
+) -> Option<Fetched<RecordBatch>> {
     if left == 0 {
         return None;
     }
     let mut rest = rows.lock().await;
     let batch = match rest.batch.take() {
         Some(batch) => batch,
-        None => match timeout_at(until, rest.stream.next()).await.ok()?? {
-            Ok(batch) => batch,
-            Err(error) => return Some(Err(error)),
-        },
+        None => {
+            let next = rest.stream.next();
+            let next = match until {
+                Some(until) => timeout_at(until, next).await.ok()?,
+                None => next.await,
+            };
+            match next? {
+                Ok(batch) => batch,
+                Err(error) => return Some(Err(error)),
+            }
+        }
     };
     if batch.num_rows() <= left {
         return Some(Ok(batch));

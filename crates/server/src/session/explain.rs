@@ -65,7 +65,7 @@ impl Conn {
         let asked = Asked { query, text, hints: Vec::new(), values, opened: None };
         let (bound, state) = bound(&running, &tables, self.state(), asked).await?;
         self.check_reads(&bound, None)?;
-        tables.pin(self.seen).await?;
+        self.pin(&tables).await?;
         let (physical, state) = running.plan(state, bound.plan).await?;
         if !analyze {
             return Ok(queries::planned(physical.as_ref()));

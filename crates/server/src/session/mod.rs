@@ -4,7 +4,8 @@
 //! module of its kind. What a transaction changes in tables takes effect at COMMIT; all other
 //! statements take effect one by one.
 //!
-//! Invariants: 1. a session never reads an epoch before one that it has read (`Conn::seen`).
+//! Invariants: 1. a session never reads an epoch before one that it has read (`Conn::seen`), but for the
+//! moment of a read-only transaction.
 
 mod access;
 mod backup;
@@ -16,6 +17,8 @@ mod ddl;
 mod explain;
 mod flush;
 mod jobs;
+mod moment;
+mod prepared;
 mod query;
 mod relations;
 mod rights;
@@ -102,11 +105,14 @@ impl Database for Sessions {
             transaction: Transaction::Idle,
             seen: Epoch::default(),
             uncommitted: Uncommitted::default(),
+            moment: moment::Moment::default(),
             defined: false,
             copying: None,
             given: None,
             explained: Arc::default(),
             cursors: BTreeMap::new(),
+            prepared: BTreeMap::new(),
+            deallocated: Vec::new(),
             settling: Arc::default(),
             process: 0,
             functions: Mutex::default(),
@@ -145,6 +151,8 @@ struct Conn {
     /// The last epoch that this session has read.
     seen: Epoch,
     uncommitted: Uncommitted,
+    /// What the open transaction reads, if it only reads.
+    moment: moment::Moment,
     /// Objects were created or dropped in the open transaction.
     defined: bool,
     /// A COPY that waits for its data.
@@ -155,6 +163,10 @@ struct Conn {
     explained: Arc<Mutex<Option<Vec<String>>>>,
     /// Cursors by name.
     cursors: BTreeMap<String, cursors::OpenCursor>,
+    /// Prepared statements by name, those of the protocol too.
+    prepared: BTreeMap<String, prepared::PreparedStatement>,
+    /// Those of the protocol that DEALLOCATE has named since the connection asked.
+    deallocated: Vec<String>,
     /// Its changes are being made durable.
     settling: Arc<AtomicBool>,
     /// Its number, as the client was told.
@@ -196,6 +208,23 @@ impl Session for Conn {
 
     async fn copied(&mut self, data: &[u8]) -> Result<Outcome, Report> {
         self.finish_copy(data).await
+    }
+
+    fn keep(
+        &mut self,
+        name: &str,
+        statement: &Text,
+        parameters: &[DataType],
+    ) -> Result<(), Report> {
+        self.keep_prepared(name, statement, parameters)
+    }
+
+    fn forget(&mut self, name: &str) {
+        self.prepared.remove(name);
+    }
+
+    fn deallocated(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.deallocated)
     }
 
     fn failed(&mut self) {
@@ -280,6 +309,10 @@ impl Conn {
             Statement::Change(change) => self.prepare_change(&change, hints),
             Statement::Subscribe(subscribe) => self.prepare_subscribe(&subscribe),
             Statement::Fetch(fetch) => self.prepare_fetch(&fetch),
+            Statement::Declare(declare) => {
+                self.prepare_declare(*declare, &statement.text, hints).await
+            }
+            Statement::Execute(execute) => self.prepare_execute(&execute.name).await,
             Statement::Show(_) | Statement::Describe(_) | Statement::Explain(_) => {
                 match self.run(parsed, &statement.text, Vec::new()).await? {
                     Outcome::Rows { schema, .. } => {
@@ -351,8 +384,12 @@ impl Conn {
             Statement::Explain(explain) => return self.explain(explain, text).await,
             Statement::Query(query) => return self.query(*query, text, parameters).await,
             Statement::Subscribe(subscribe) => return self.subscribe(&subscribe).await,
-            Statement::Declare(declare) => self.declare(&declare).await?,
-            Statement::Fetch(fetch) => return self.fetch(&fetch),
+            Statement::Declare(declare) => self.declare(*declare, text, parameters).await?,
+            Statement::Fetch(fetch) => return self.fetch(&fetch).await,
+            Statement::Prepare(prepare) => Box::pin(self.prepare_named(&prepare)).await?,
+            Statement::Execute(execute) => {
+                return self.execute_named(&execute.name, &execute.arguments).await;
+            }
             Statement::Session(session) => return self.session(session, tag).await,
         }
         if defines && self.transaction == Transaction::Open {
@@ -377,6 +414,7 @@ impl Conn {
                     settings.reset(Some("role"))?;
                     drop(settings);
                     self.cursors.clear();
+                    self.deallocate(None)?;
                 }
                 done = format!("DISCARD {what}");
             }
@@ -393,8 +431,9 @@ impl Conn {
             }
             S::Commit => {
                 let failed = self.transaction == Transaction::Failed;
+                self.moment.pass();
                 self.transaction = Transaction::Idle;
-                self.close_its_cursors();
+                self.close_its_cursors(!failed);
                 self.settings.lock().end(!failed);
                 if failed {
                     done = "ROLLBACK".to_owned();
@@ -405,8 +444,9 @@ impl Conn {
                 }
             }
             S::Rollback => {
+                self.moment.pass();
                 self.transaction = Transaction::Idle;
-                self.close_its_cursors();
+                self.close_its_cursors(false);
                 self.settings.lock().end(false);
                 self.roll_back();
             }
@@ -424,7 +464,8 @@ impl Conn {
                 self.transaction = Transaction::Open;
             }
             S::Close(name) => self.close_cursor(name.as_deref())?,
-            S::Deallocate(_) | S::Accepted("UNLISTEN") => {}
+            S::Deallocate(name) => self.deallocate(name.as_deref())?,
+            S::Accepted("UNLISTEN") => {}
             // Drivers say UNLISTEN by themselves; the others somebody has written.
             S::Accepted(tag) => self.notice(format!("{tag} has no effect")),
         }

@@ -87,8 +87,7 @@ impl Conn {
         let asked = Asked { query, text, hints, values, opened: None };
         let (bound, state) = bound(&running, &tables, self.state(), asked).await?;
         self.check_reads(&bound, None)?;
-        if let Some(epoch) = tables.pin(self.seen).await? {
-            self.seen = epoch;
+        if let Some(epoch) = self.pin(&tables).await? {
             if let Some(report) = tables.stopped_source() {
                 if self.settings.lock().get("view_errors")? != "warn" {
                     return Err(report);

@@ -14,10 +14,11 @@ use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::logical_expr::{LogicalPlan, TableSource};
 use millrace_pg::catalog::{Catalog as Schemas, Client};
 use millrace_sql::{CHANGED, Catalog, Kind, SYSTEM_SCHEMA, TableLookup};
-use millrace_storage::{Points, Scan};
+use millrace_storage::{Points, Scan, Snapshot};
 use millrace_types::{Epoch, ObjectId, Report, SqlState};
 use parking_lot::Mutex;
 
+use super::moment::{Moment, not_there_then, snapshots};
 use crate::coordinator::built_source;
 use crate::serving::{LATE_ROWS, TopicProvider, ViewProvider, is_of_views, system_table};
 use crate::shared::{Shared, ViewStatus};
@@ -180,14 +181,24 @@ impl QueryTables {
         }
     }
 
-    /// Waits until all views of the query may be read, and pins them to one epoch, at least `seen`;
-    /// that epoch, if there are views.
-    pub(super) async fn pin(&self, seen: Epoch) -> Result<Option<Epoch>, Report> {
+    /// Waits until all views of the query may be read, and pins them to one epoch, at least `seen`, or
+    /// to a moment, which is taken if it has not been; that epoch, if there are views.
+    pub(super) async fn pin(
+        &self,
+        seen: Epoch,
+        mut moment: Option<&mut Moment>,
+    ) -> Result<Option<Epoch>, Report> {
         let mut ids: Vec<ObjectId> = self.views.lock().keys().copied().collect();
         ids.extend(self.indexes(&ids));
         let all = self.of_all_views.load(Ordering::Relaxed);
         if ids.is_empty() && !all {
             return Ok(None);
+        }
+        if let Some(moment) = moment.as_deref()
+            && let Some(epoch) = moment.epoch()
+        {
+            self.pin_then(&ids, moment)?;
+            return Ok(Some(epoch));
         }
         // What any session was told to be there is there.
         let seen = seen.max(self.shared.last_change());
@@ -202,7 +213,7 @@ impl QueryTables {
             }
             if !waits
                 && let Some((epoch, statuses)) = self.readable(&ids, seen)?
-                && self.pin_to(epoch, &statuses)?
+                && self.pin_to(epoch, &statuses, moment.as_deref_mut())?
             {
                 return Ok(Some(epoch));
             }
@@ -238,15 +249,39 @@ impl QueryTables {
         &self,
         epoch: Epoch,
         statuses: &BTreeMap<ObjectId, ViewStatus>,
+        moment: Option<&mut Moment>,
     ) -> Result<bool, Report> {
-        let mut snapshots = Vec::new();
-        for (id, status) in statuses {
-            match status.tables.content.snapshot(epoch) {
-                Ok(snapshot) => snapshots.push((*id, snapshot)),
-                Err(millrace_storage::Error::TooOld { .. }) => return Ok(false),
-                Err(error) => return Err(error.report()),
+        let Some(own) = snapshots(epoch, statuses.iter())? else { return Ok(false) };
+        if let Some(moment) = moment {
+            let views = self.shared.board.lock().views.clone();
+            let Some(mut all) = snapshots(epoch, views.iter())? else { return Ok(false) };
+            all.extend(own.iter().map(|(id, snapshot)| (*id, snapshot.clone())));
+            moment.take(epoch, all);
+        }
+        self.pin_all(own);
+        Ok(true)
+    }
+
+    /// Pins views and indexes to what they held at a moment.
+    fn pin_then(&self, ids: &[ObjectId], moment: &Moment) -> Result<(), Report> {
+        let mut then = BTreeMap::new();
+        for id in ids {
+            let object = self.catalog.get(*id);
+            match (moment.of(*id), object) {
+                (Some(snapshot), _) => drop(then.insert(*id, snapshot)),
+                // An index that came later is not needed.
+                (None, Some(object)) if matches!(object.kind, Kind::Index(_)) => {}
+                (None, object) => {
+                    let name = object.map(|object| object.name.clone()).unwrap_or_default();
+                    return Err(not_there_then(&name));
+                }
             }
         }
+        self.pin_all(then);
+        Ok(())
+    }
+
+    fn pin_all(&self, snapshots: BTreeMap<ObjectId, Snapshot>) {
         let views = self.views.lock();
         for (id, snapshot) in snapshots {
             match self.catalog.get(id).map(|object| (&object.kind, &object.name)) {
@@ -262,7 +297,6 @@ impl QueryTables {
                 }
             }
         }
-        Ok(true)
     }
 
     /// The indexes on some tables and views, without those that have stopped.

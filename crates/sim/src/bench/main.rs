@@ -6,6 +6,7 @@
 
 mod fan_out;
 mod freshness;
+mod lookups;
 mod many;
 mod nexmark;
 mod process;
@@ -122,6 +123,8 @@ enum Measure {
     Nexmark(nexmark::Nexmark),
     /// TPC-H's queries over tables whose rows come and go, without a broker
     Tpch(tpch::Tpch),
+    /// Look-ups by key, connecting, a million rows to psql, without a broker
+    Lookups(lookups::Lookups),
     /// Many small views on one source, without a broker
     ManyViews(many::Many),
     /// One row that joins with very many, without a broker
@@ -165,6 +168,7 @@ async fn run(arguments: &Arguments) -> Result<Report, Failure> {
         Measure::Nexmark(nexmark) => nexmark::measure(&alone, nexmark).await,
         Measure::Tpch(tpch) => tpch::measure(&alone, tpch).await,
         Measure::FanOut(fan) => fan_out::measure(&alone, fan).await,
+        Measure::Lookups(lookups) => lookups::measure(&alone, lookups).await,
         Measure::ManyViews(many) => many::measure(&alone, many).await,
         Measure::Decode { messages } => sensor::decode(*messages).await,
         measure => over_kafka(&Setting { broker: broker()?, ..alone }, measure).await,

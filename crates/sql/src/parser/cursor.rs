@@ -217,6 +217,15 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// The text of the tokens not yet taken.
+    pub(super) fn rest_text(&self) -> String {
+        let mut words =
+            self.rest().iter().filter(|token| !matches!(token.token, Token::Whitespace(_)));
+        let Some(first) = words.next() else { return String::new() };
+        let last = words.next_back().unwrap_or(first);
+        self.text.between(first.span, last.span).to_owned()
+    }
+
     /// A query that takes all tokens left.
     pub(super) fn query_to_end(&mut self) -> Result<Box<Query>, Report> {
         let query = self.ask(Parser::parse_query)?;

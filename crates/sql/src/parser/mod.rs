@@ -14,6 +14,7 @@ mod comment;
 mod copy;
 mod create_source;
 mod cursor;
+mod declared;
 mod dialect;
 mod drop;
 mod explain;
@@ -25,6 +26,7 @@ mod job;
 mod limits;
 mod listed;
 mod mask;
+mod prepared;
 mod role;
 mod secret;
 mod session;
@@ -188,8 +190,10 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
         "DESCRIBE" | "DESC" => show::describe(cursor),
         "EXPLAIN" => explain::parse(cursor),
         "SUBSCRIBE" => subscribe::parse(cursor),
-        "DECLARE" => subscribe::declare(cursor),
-        "FETCH" => subscribe::fetch(cursor),
+        "DECLARE" => declared::declare(cursor),
+        "FETCH" | "MOVE" => declared::fetch(cursor),
+        "PREPARE" => prepared::prepare(cursor),
+        "EXECUTE" => prepared::execute(cursor),
         _ => match session::parse(&first, cursor)? {
             Some(session) => Ok(Statement::Session(session)),
             None => Err(unsupported::report(cursor)),

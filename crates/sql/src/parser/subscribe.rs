@@ -1,18 +1,17 @@
-//! `SUBSCRIBE [TO] name [AS OF epoch] [WITH (snapshot = ..., progress = ...)]`, and cursors over it:
-//! `DECLARE`, `FETCH`.
+//! `SUBSCRIBE [TO] name [AS OF epoch] [WITH (snapshot = ..., progress = ...)]`
 
 use datafusion::sql::sqlparser::tokenizer::Token;
 use millrace_types::Report;
 
 use super::cursor::Cursor;
-use crate::ast::{DeclareCursor, Fetch, OptionItem, Statement, Subscribe};
+use crate::ast::{OptionItem, Statement, Subscribe};
 use crate::binder::{invalid_option, unknown_option};
 
 pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
     Ok(Statement::Subscribe(Box::new(subscribe(cursor)?)))
 }
 
-fn subscribe(cursor: &mut Cursor<'_>) -> Result<Subscribe, Report> {
+pub(super) fn subscribe(cursor: &mut Cursor<'_>) -> Result<Subscribe, Report> {
     cursor.expect(&["SUBSCRIBE"])?;
     cursor.take(&["TO"]);
     if *cursor.peek() == Token::LParen {
@@ -53,7 +52,7 @@ fn flag(item: &OptionItem) -> Result<bool, Report> {
 }
 
 /// A number from 0.
-fn number(cursor: &mut Cursor<'_>) -> Result<u64, Report> {
+pub(super) fn number(cursor: &mut Cursor<'_>) -> Result<u64, Report> {
     let parsed = match cursor.peek() {
         Token::Number(digits, _) => digits.parse().ok(),
         _ => None,
@@ -61,61 +60,4 @@ fn number(cursor: &mut Cursor<'_>) -> Result<u64, Report> {
     let number = parsed.ok_or_else(|| cursor.syntax_error())?;
     cursor.next();
     Ok(number)
-}
-
-/// `DECLARE name [NO SCROLL] CURSOR [WITHOUT HOLD] FOR SUBSCRIBE ...`
-pub(super) fn declare(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
-    cursor.expect(&["DECLARE"])?;
-    let name = cursor.identifier()?;
-    cursor.take(&["NO", "SCROLL"]);
-    cursor.expect(&["CURSOR"])?;
-    if !cursor.take(&["WITH", "HOLD"]) {
-        cursor.take(&["WITHOUT", "HOLD"]);
-    }
-    cursor.expect(&["FOR"])?;
-    if cursor.word(0).as_deref() != Some("SUBSCRIBE") {
-        let report = Report::unsupported("a cursor for anything but SUBSCRIBE");
-        let report = Report { position: cursor.here(), ..report };
-        return Err(report.hint("The rows of a SELECT are sent as they come; read them directly."));
-    }
-    let subscribe = subscribe(cursor)?;
-    Ok(Statement::Declare(Box::new(DeclareCursor { name, subscribe })))
-}
-
-/// `FETCH [FORWARD] [NEXT | n | ALL] [FROM | IN] name [WITH (timeout = '1s')]`
-pub(super) fn fetch(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
-    cursor.expect(&["FETCH"])?;
-    for word in ["PRIOR", "FIRST", "LAST", "ABSOLUTE", "RELATIVE", "BACKWARD"] {
-        if cursor.is(&[word]) {
-            let report = Report::unsupported(format!("FETCH {word}"));
-            let report = Report { position: cursor.here(), ..report };
-            return Err(report.hint("A subscription only goes forward: FETCH n, FETCH ALL."));
-        }
-    }
-    let forward = cursor.take(&["FORWARD"]);
-    let count = match cursor.peek().clone() {
-        Token::Number(..) => Some(number(cursor)?),
-        _ if cursor.take(&["ALL"]) => None,
-        _ => {
-            cursor.take(&["NEXT"]);
-            Some(1)
-        }
-    };
-    if !cursor.take(&["FROM"]) {
-        cursor.take(&["IN"]);
-    }
-    let name = match forward || !cursor.at_end() {
-        true => cursor.identifier()?,
-        false => return Err(cursor.syntax_error()),
-    };
-    let mut fetch = Fetch { name, count, timeout: None };
-    if cursor.take(&["WITH"]) {
-        for item in cursor.options()? {
-            match item.name.name.as_str() {
-                "timeout" => fetch.timeout = Some(item),
-                _ => return Err(unknown_option(&item, &["timeout"])),
-            }
-        }
-    }
-    Ok(Statement::Fetch(Box::new(fetch)))
 }

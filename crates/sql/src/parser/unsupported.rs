@@ -9,9 +9,6 @@ use super::cursor::Cursor;
 const KNOWN: &[(&[&str], &str, &str)] = &[
     (&["MERGE"], "MERGE", STREAM),
     (&["TRUNCATE"], "TRUNCATE", STREAM),
-    (&["MOVE"], "MOVE", POLL),
-    (&["PREPARE"], "PREPARE", "Prepare statements with the extended query protocol."),
-    (&["EXECUTE"], "EXECUTE", "Prepare statements with the extended query protocol."),
     (&["ALTER", "SYSTEM"], "ALTER SYSTEM", "Options are given when the server starts."),
     (&["ALTER"], "ALTER", "Drop the object and create it anew."),
     (&["REFRESH"], "REFRESH MATERIALIZED VIEW", "A materialized view is always up to date."),

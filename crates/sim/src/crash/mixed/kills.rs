@@ -91,8 +91,11 @@ impl Kills {
         let how = self.end(server).await;
         let ended_us = wait::now_micros();
         let early = self.end_while_starting(server).await;
-        let (workers, limit) =
-            (self.random.random_range(1..=4), LIMITS[self.random.random_range(0..2)]);
+        let (workers, small) = (self.random.random_range(1..=4), self.random.random_bool(0.5));
+        // The last one is asked for everything at once.
+        let small = small && self.done + 1 < self.plan.rounds;
+        let limit = LIMITS[usize::from(!small)];
+        seen.small.store(small, Ordering::SeqCst);
         server.set("--workers", &workers.to_string());
         server.set("--memory-limit", limit);
         server.start().await;
@@ -173,10 +176,12 @@ impl Kills {
 fn line(seen: &Seen) -> String {
     let at = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::SeqCst);
     format!(
-        "{} readings, {} changes acknowledged, {} views compared, {} answers, {} audits, {} views came and went",
+        "{} readings, {} changes acknowledged, {} views compared ({} too large), {} answers, {} audits, {} views came \
+         and went",
         at(&seen.readings),
         at(&seen.acknowledged),
         at(&seen.compared),
+        at(&seen.refused),
         at(&seen.answers),
         at(&seen.audits),
         at(&seen.churned)

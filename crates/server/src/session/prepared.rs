@@ -1,0 +1,149 @@
+//! Prepared statements: PREPARE, EXECUTE, DEALLOCATE.
+//!
+//! Those of SQL and those of the protocol have their names in common, as in PostgreSQL: EXECUTE runs either,
+//! DEALLOCATE lets go of either. A statement is planned each time it runs.
+
+use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+use futures::StreamExt;
+use millrace_pg::session::{Outcome, Prepared, Statement as Text};
+use millrace_sql::ast::{Expression, Name, PrepareStatement, Statement};
+use millrace_types::{Report, SqlState, SqlType};
+
+use super::show::positioned;
+use super::{Conn, parse_one, report_of};
+
+/// A statement that waits for values.
+#[derive(Clone)]
+pub(super) struct PreparedStatement {
+    text: Text,
+    parameters: Vec<DataType>,
+    /// The connection has it too.
+    by_protocol: bool,
+}
+
+impl Conn {
+    pub(super) async fn prepare_named(&mut self, prepare: &PrepareStatement) -> Result<(), Report> {
+        let name = &prepare.name;
+        self.check_unused(&name.name).map_err(|report| positioned(report, name))?;
+        let text = Text { text: prepare.text.clone(), offset: prepare.offset };
+        let hints: Vec<_> = prepare.types.iter().map(|known| Some(known.arrow())).collect();
+        let known = self.prepare_statement(&text, &hints).await;
+        let mut parameters = known.map_err(|report| within(report, &text))?.parameters;
+        // Types of parameters that do not occur.
+        parameters.extend(hints.into_iter().skip(parameters.len()).flatten());
+        let statement = PreparedStatement { text, parameters, by_protocol: false };
+        self.prepared.insert(name.name.clone(), statement);
+        Ok(())
+    }
+
+    /// A statement that the protocol has prepared.
+    pub(super) fn keep_prepared(
+        &mut self,
+        name: &str,
+        statement: &Text,
+        parameters: &[DataType],
+    ) -> Result<(), Report> {
+        self.check_unused(name)?;
+        let (text, parameters) = (statement.clone(), parameters.to_vec());
+        let statement = PreparedStatement { text, parameters, by_protocol: true };
+        self.prepared.insert(name.to_owned(), statement);
+        Ok(())
+    }
+
+    fn check_unused(&self, name: &str) -> Result<(), Report> {
+        match self.prepared.contains_key(name) {
+            false => Ok(()),
+            true => {
+                let message = format!("prepared statement \"{name}\" already exists");
+                Err(Report::new(SqlState::DUPLICATE_PREPARED_STATEMENT, message))
+            }
+        }
+    }
+
+    fn named(&self, name: &Name) -> Result<PreparedStatement, Report> {
+        let found = self.prepared.get(&name.name).cloned();
+        found.ok_or_else(|| positioned(missing(&name.name), name))
+    }
+
+    /// What is known of an EXECUTE before it runs.
+    pub(super) async fn prepare_execute(&mut self, name: &Name) -> Result<Prepared, Report> {
+        let PreparedStatement { text, parameters, .. } = self.named(name)?;
+        let hints: Vec<_> = parameters.into_iter().map(Some).collect();
+        let known = Box::pin(self.prepare_statement(&text, &hints)).await?;
+        Ok(Prepared { parameters: Vec::new(), columns: known.columns })
+    }
+
+    pub(super) async fn execute_named(
+        &mut self,
+        name: &Name,
+        arguments: &[Expression],
+    ) -> Result<Outcome, Report> {
+        let PreparedStatement { text, parameters, .. } = self.named(name)?;
+        let (given, wanted) = (arguments.len(), parameters.len());
+        if given != wanted {
+            let message =
+                format!("wrong number of parameters for prepared statement \"{}\"", name.name);
+            let detail = format!("Expected {wanted} parameters but got {given}.");
+            let report = Report::new(SqlState::SYNTAX_ERROR, message).detail(detail);
+            return Err(positioned(report, name));
+        }
+        let values = self.values_of(arguments, &parameters).await?;
+        let outcome = Box::pin(self.statement(&text.text, values)).await;
+        // Its positions count in a text that is not the one that was sent.
+        outcome.map_err(|report| Report { position: None, ..report })
+    }
+
+    /// Constants as values of some types.
+    async fn values_of(
+        &mut self,
+        arguments: &[Expression],
+        types: &[DataType],
+    ) -> Result<Vec<ScalarValue>, Report> {
+        let mut values = Vec::with_capacity(types.len());
+        for (argument, wanted) in arguments.iter().zip(types) {
+            let pointed = |report: Report| Report { position: argument.position, ..report };
+            let name = SqlType::of_arrow(wanted).unwrap_or(SqlType::Text).name();
+            let sql = format!("SELECT CAST(({}) AS {name})", argument.text);
+            let value = self.value(&sql).await.map_err(pointed)?;
+            values.push(value.cast_to(wanted).map_err(|error| pointed(report_of(&error)))?);
+        }
+        Ok(values)
+    }
+
+    /// The one value of a query without tables.
+    async fn value(&mut self, sql: &str) -> Result<ScalarValue, Report> {
+        let constant = || Report::unsupported("an EXECUTE with anything but constants");
+        let Some(Statement::Query(query)) = parse_one(sql)? else { return Err(constant()) };
+        let Outcome::Rows { mut rows, .. } = self.query(*query, sql, Vec::new()).await? else {
+            return Err(constant());
+        };
+        let batch = rows.next().await.ok_or_else(constant)?;
+        let batch = batch.map_err(|error| report_of(&error))?;
+        ScalarValue::try_from_array(batch.column(0), 0).map_err(|error| report_of(&error))
+    }
+
+    /// `DEALLOCATE name`, or all of them.
+    pub(super) fn deallocate(&mut self, name: Option<&str>) -> Result<(), Report> {
+        let gone = match name {
+            None => std::mem::take(&mut self.prepared),
+            Some(name) => {
+                let gone = self.prepared.remove_entry(name).ok_or_else(|| missing(name))?;
+                std::iter::once(gone).collect()
+            }
+        };
+        let by_protocol = gone.into_iter().filter(|(_, statement)| statement.by_protocol);
+        self.deallocated.extend(by_protocol.map(|(name, _)| name));
+        Ok(())
+    }
+}
+
+/// An error of a statement that begins further on in the text.
+fn within(report: Report, text: &Text) -> Report {
+    Report { position: report.position.map(|position| position + text.offset), ..report }
+}
+
+fn missing(name: &str) -> Report {
+    let message = format!("prepared statement \"{name}\" does not exist");
+    Report::new(SqlState::INVALID_SQL_STATEMENT_NAME, message)
+}
