@@ -9,6 +9,7 @@
 //! Invariants: 1. the number of an object is the same in every session and after a restart, because it
 //! comes with the object. 2. numbers are unsigned in Arrow, and nothing else is: so they are `oid` on the wire.
 
+mod activity;
 mod describe;
 mod emptied;
 mod functions;
@@ -89,6 +90,8 @@ impl Catalog {
         pg_catalog.insert("pg_timezone_names".into(), in_memory(zones::names()?)?);
         let settings = in_memory(settings(&Vec::new())?)?;
         pg_catalog.insert("pg_settings".into(), settings);
+        let activity = in_memory(activity::table(shared.as_ref(), None)?)?;
+        pg_catalog.insert("pg_stat_activity".into(), activity);
         shared.set_system(&pg_catalog, &information_schema);
         Ok(Catalog { shared, pg_catalog, information_schema })
     }
@@ -106,6 +109,9 @@ impl Catalog {
         match schema {
             None | Some("pg_catalog") if name == "pg_settings" => {
                 in_memory(settings(&client.settings.all())?).map(Some)
+            }
+            None | Some("pg_catalog") if name == "pg_stat_activity" => {
+                in_memory(activity::table(self.shared.as_ref(), Some(client))?).map(Some)
             }
             None | Some("pg_catalog") => Ok(self.pg_catalog.get(name).cloned()),
             Some("information_schema") => Ok(self.information_schema.get(name).cloned()),

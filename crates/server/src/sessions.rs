@@ -104,8 +104,7 @@ impl OpenSession {
     /// A statement begins.
     pub fn begin(&self, query: &str, application: String) {
         let now = self.shared.clock.now();
-        let end = query.floor_char_boundary(QUERY_BYTES_MAX);
-        let query = query[..end].to_owned();
+        let query = shown(query);
         self.change(|entry| {
             (entry.state, entry.query, entry.application) = ("active", query, application);
             (entry.query_began, entry.changed) = (Some(now), now);
@@ -123,8 +122,43 @@ impl OpenSession {
     }
 }
 
+/// As much of a statement as is shown: passwords and secrets are nobody's to read.
+fn shown(query: &str) -> String {
+    let begin = cut(query).to_ascii_uppercase();
+    let first = begin.split_whitespace().next().unwrap_or_default();
+    if begin.contains("PASSWORD") || begin.contains("SECRET") {
+        return format!("{first} ...");
+    }
+    match first {
+        "CREATE" | "ALTER" => cut(&millrace_sql::masked(query)).to_owned(),
+        _ => cut(query).to_owned(),
+    }
+}
+
+fn cut(query: &str) -> &str {
+    &query[..query.floor_char_boundary(QUERY_BYTES_MAX)]
+}
+
 impl Drop for OpenSession {
     fn drop(&mut self) {
         self.shared.sessions.open.lock().remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_show_no_passwords_and_no_secrets() {
+        for (query, wanted) in [
+            ("CREATE USER a PASSWORD 'x'", "CREATE ..."),
+            ("create/**/user a password 'x'", "CREATE/**/USER ..."),
+            ("CREATE SECRET s AS 'x'", "CREATE ..."),
+            ("SELECT 1", "SELECT 1"),
+        ] {
+            assert_eq!(shown(query), wanted);
+        }
+        assert_eq!(shown(&"ä".repeat(2000)).len(), QUERY_BYTES_MAX);
     }
 }

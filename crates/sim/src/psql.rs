@@ -170,7 +170,7 @@ fn compare(shown: &str) {
         std::fs::write(&expected, shown).expect("the golden file can be written");
         return;
     }
-    let wanted = std::fs::read_to_string(&expected).unwrap_or_default();
+    let wanted = std::fs::read_to_string(&expected).expect("REWRITE=1 writes the golden file");
     let differs = shown.lines().zip(wanted.lines()).find(|(shown, wanted)| shown != wanted);
     assert!(shown == wanted, "{differs:?}\n{shown}");
 }

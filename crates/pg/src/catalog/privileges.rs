@@ -12,7 +12,7 @@ use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility};
 use millrace_types::{Report, SqlState};
 
 use super::functions::{Body, Client, array, function, oids, texts};
-use super::{On, PUBLIC, Relations, Role};
+use super::{On, PUBLIC, Relations, Role, named};
 
 /// All of them for one session.
 pub(super) fn all(client: &Client, relations: &Arc<dyn Relations>) -> Vec<ScalarUDF> {
@@ -83,10 +83,8 @@ fn on(relations: &dyn Relations, kind: Kind, named: Result<u32, &str>) -> DfResu
     match (kind, named) {
         (Kind::Relation, Ok(number)) => Ok(Some(On::Relation(number))),
         (Kind::Relation, Err(text)) => {
-            let (schema, name) = text.rsplit_once('.').unwrap_or((PUBLIC, text));
-            let name = name.trim_matches('"');
             let all = relations.relations();
-            let found = all.iter().find(|one| one.name == name && one.schema == schema);
+            let found = named::find(&all, text);
             let missing = || format!("relation \"{text}\" does not exist");
             let found = found.ok_or_else(|| refused(SqlState::UNDEFINED_TABLE, missing()))?;
             Ok(Some(On::Relation(found.oid)))

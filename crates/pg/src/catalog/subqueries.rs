@@ -151,7 +151,7 @@ fn outer_condition(query: &mut Query) -> Option<Expr> {
             let ControlFlow::Continue(()) = VisitMut::visit(condition, &mut Replacing(&equal));
         }
     }
-    let may_move = !aggregates(select);
+    let may_move = !aggregates(select) && select.having.is_none();
     let (outside, inside): (Vec<Expr>, Vec<Expr>) =
         conditions.into_iter().partition(|one| may_move && is_outer(one, &inner));
     select.selection = inside.into_iter().reduce(and);

@@ -271,19 +271,6 @@ pub(super) const VIEWS: &[(&str, &str)] = &[
         FROM relations AS i JOIN relations AS t ON t.oid = i.index_on",
     ),
     (
-        "pg_stat_activity",
-        "SELECT 5 AS datid, '{database}' AS datname, pid, NULL :: int AS leader_pid,
-            role AS usesysid, role_name AS usename, application AS application_name,
-            address AS client_addr, NULL :: text AS client_hostname, NULL :: int AS client_port,
-            began AS backend_start, {never} AS xact_start, query_began AS query_start,
-            changed AS state_change,
-            CASE WHEN state <> 'active' THEN 'Client' END AS wait_event_type,
-            CASE WHEN state <> 'active' THEN 'ClientRead' END AS wait_event, state,
-            NULL :: int AS backend_xid, NULL :: int AS backend_xmin, NULL :: bigint AS query_id,
-            query, 'client backend' AS backend_type
-        FROM activity",
-    ),
-    (
         "pg_stat_database",
         "SELECT 5 AS datid, '{database}' AS datname,
             (SELECT count(*) :: int FROM activity) AS numbackends, 0 :: bigint AS xact_commit,
