@@ -149,6 +149,12 @@ pub trait Session: Send {
         Ok(())
     }
 
+    /// The columns of the cursor of a name, if there is one; to a client it is a portal.
+    fn cursor(&self, name: &str) -> Option<SchemaRef> {
+        let _ = name;
+        None
+    }
+
     /// The client has let go of the prepared statement of a name.
     fn forget(&mut self, name: &str) {
         let _ = name;

@@ -75,10 +75,10 @@ const SHOWN: [&str; 61] = [
 ];
 
 /// Commands that list much of PostgreSQL's own: they give rows and no error.
-const LONG: [&str; 21] = [
+const LONG: [&str; 20] = [
     "\\dC",
-    "\\do",
-    "\\da",
+    "\\doS",
+    "\\daS",
     "\\dS",
     "\\dAc",
     "\\dAf",
@@ -88,12 +88,11 @@ const LONG: [&str; 21] = [
     "\\dFd",
     "\\dFp",
     "\\dFt",
-    "\\dc",
-    "\\dO",
+    "\\dcS",
+    "\\dOS",
     "\\dT *",
     "\\df *",
     "\\dconfig *",
-    "\\dd *",
     "\\db+",
     "\\dA+",
     "\\d pg_catalog.pg_class",

@@ -318,6 +318,7 @@ pub(super) fn all(client: &Client, shared: &Arc<Shared>) -> Vec<ScalarUDF> {
         constant("current_catalog", text(&client.database)),
         constant("current_schema", text(PUBLIC)),
         constant("pg_encoding_to_char", text("UTF8")),
+        constant("getdatabaseencoding", text("UTF8")),
         constant("pg_char_to_encoding", ScalarValue::Int32(Some(6))),
         constant("pg_client_encoding", text("UTF8")),
         constant("pg_my_temp_schema", none),

@@ -159,6 +159,12 @@ impl Connection {
                 self.wire.put(&ParameterDescription::new(oids))?;
                 (&prepared.columns, [Format::Text].as_slice())
             }
+            Target::Portal(name) if !self.portals.contains_key(name) => {
+                // A cursor that a statement has declared.
+                let schema = self.session.cursor(name).ok_or_else(|| unknown_portal(name))?;
+                self.wire.put(&types::describe(&schema, &[Format::Text])?)?;
+                return Ok(());
+            }
             Target::Portal(name) => {
                 let portal = self.portals.get(name).ok_or_else(|| unknown_portal(name))?;
                 (&portal.bound.columns, portal.bound.formats.as_slice())

@@ -35,6 +35,12 @@ pub(super) struct OpenCursor {
     endless: bool,
 }
 
+impl OpenCursor {
+    pub(super) fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+}
+
 /// What has not been fetched.
 struct Rest {
     stream: SendableRecordBatchStream,

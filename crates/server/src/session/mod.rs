@@ -36,7 +36,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, SchemaRef};
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::ScalarUDF;
@@ -54,6 +54,7 @@ use crate::apart::{apart, is_long};
 use crate::error::ServerError;
 use crate::sessions::OpenSession;
 use crate::shared::{Connections, OpenConnection, Shared};
+use cursors::OpenCursor;
 pub use millrace_pg::report_of;
 use settings::SharedSettings;
 use transaction::Uncommitted;
@@ -127,6 +128,7 @@ impl Database for Sessions {
                 tracing::debug!(name, %report, "startup parameter ignored");
             }
         }
+        conn.settings.lock().settle();
         conn.identify();
         Ok(Box::new(conn))
     }
@@ -163,7 +165,7 @@ struct Conn {
     /// EXPLAIN ANALYZE of a statement that changes a table: the plans that were run.
     explained: Arc<Mutex<Option<Vec<String>>>>,
     /// Cursors by name.
-    cursors: BTreeMap<String, cursors::OpenCursor>,
+    cursors: BTreeMap<String, OpenCursor>,
     /// Prepared statements by name, those of the protocol too.
     prepared: BTreeMap<String, prepared::PreparedStatement>,
     /// Those of the protocol that DEALLOCATE has named since the connection asked.
@@ -218,6 +220,10 @@ impl Session for Conn {
         parameters: &[DataType],
     ) -> Result<(), Report> {
         self.keep_prepared(name, statement, parameters)
+    }
+
+    fn cursor(&self, name: &str) -> Option<SchemaRef> {
+        self.cursors.get(name).map(OpenCursor::schema)
     }
 
     fn forget(&mut self, name: &str) {

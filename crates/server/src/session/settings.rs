@@ -39,6 +39,7 @@ const SETTINGS: &[(&str, &str, Kind)] = &[
     ("jit", "off", Kind::Text),
     ("lock_timeout", "0", Kind::Duration),
     ("max_identifier_length", "63", Kind::Fixed),
+    ("max_index_keys", "32", Kind::Fixed),
     ("role", "none", Kind::Text),
     ("row_security", "on", Kind::Text),
     ("search_path", "\"$user\", public", Kind::Text),
@@ -66,6 +67,8 @@ const DEFAULT_READ_ONLY: &str = "default_transaction_read_only";
 #[derive(Clone, Debug, Default)]
 pub(super) struct SessionSettings {
     changed: BTreeMap<&'static str, String>,
+    /// What the client asked for when it came in: RESET goes back to it.
+    initial: BTreeMap<&'static str, String>,
     transaction: Option<Begun>,
     /// The user's name, and whether they are a superuser.
     identity: Option<(String, bool)>,
@@ -159,11 +162,16 @@ impl SessionSettings {
             }
             _ => {}
         }
-        match self.changed.get(name) {
+        match self.changed.get(name).or_else(|| self.initial.get(name)) {
             Some(value) => value.clone(),
             None if name == READ_ONLY => self.value(DEFAULT_READ_ONLY, default),
             None => default.to_owned(),
         }
+    }
+
+    /// What has been set so far is what the session begins with.
+    pub(super) fn settle(&mut self) {
+        self.initial = std::mem::take(&mut self.changed);
     }
 
     /// Whose settings these are.

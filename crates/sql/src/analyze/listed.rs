@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::{EmptyRelation, Expr, LogicalPlan, Projection, Union, Values};
 
@@ -18,20 +18,25 @@ pub(crate) fn rows_apart(plan: LogicalPlan) -> Result<LogicalPlan> {
 }
 
 fn asks(values: &Values) -> Result<bool> {
-    let mut found = false;
     for expr in values.values.iter().flatten() {
-        expr.apply(|part| {
-            found |= matches!(
-                part,
-                Expr::ScalarSubquery(_)
-                    | Expr::Exists(_)
-                    | Expr::InSubquery(_)
-                    | Expr::SetComparison(_)
-            );
-            Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-        })?;
+        if has_subquery(expr)? {
+            return Ok(true);
+        }
     }
-    Ok(found)
+    Ok(false)
+}
+
+/// True if a part of an expression is a query.
+pub(super) fn has_subquery(expr: &Expr) -> Result<bool> {
+    expr.exists(|part| {
+        Ok(matches!(
+            part,
+            Expr::ScalarSubquery(_)
+                | Expr::Exists(_)
+                | Expr::InSubquery(_)
+                | Expr::SetComparison(_)
+        ))
+    })
 }
 
 fn apart(values: &Values) -> Result<LogicalPlan> {

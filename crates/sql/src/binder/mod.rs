@@ -64,7 +64,7 @@ pub use table_def::bind_table;
 pub use view::BoundView;
 
 use crate::analyze::{
-    as_counts, as_values, lifted, rows_apart, with_orders, with_sorted, with_ties,
+    as_counts, as_values, lifted, orders_apart, rows_apart, with_orders, with_sorted, with_ties,
 };
 use crate::ast::Name;
 use crate::catalog::Catalog;
@@ -138,6 +138,7 @@ impl<'a> Binder<'a> {
         let options = self.state.config_options();
         let analyzed = crate::analyze::check_casts(plan)
             .and_then(rows_apart)
+            .and_then(orders_apart)
             .and_then(with_sorted)
             .and_then(with_ties)
             .and_then(as_counts)
