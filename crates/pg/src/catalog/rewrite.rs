@@ -187,14 +187,16 @@ impl Rewriter {
 /// `LIKE 'a/_b' ESCAPE '/'` as `LIKE 'a\_b'`, which is the escape that the planner knows.
 fn with_backslash(pattern: &mut Expr, escape: &mut Option<ValueWithSpan>) {
     let Some(ValueWithSpan { value: Value::SingleQuotedString(mark), .. }) = escape else { return };
-    let Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }) = pattern else {
-        return;
-    };
     let mut marks = mark.chars();
     let (Some(mark), None) = (marks.next(), marks.next()) else { return };
     if mark == '\\' {
         return;
     }
+    let Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }) = pattern else {
+        *pattern = calculated(std::mem::replace(pattern, null()), mark);
+        *escape = None;
+        return;
+    };
     let (mut written, mut escaped) = (String::new(), false);
     for c in text.chars() {
         match c {
@@ -211,6 +213,18 @@ fn with_backslash(pattern: &mut Expr, escape: &mut Option<ValueWithSpan>) {
         }
     }
     (*text, *escape) = (written, None);
+}
+
+/// The same of a pattern that is not known yet: a mark that is meant as such is put aside meanwhile.
+fn calculated(pattern: Expr, mark: char) -> Expr {
+    let (mark, aside) = (mark.to_string(), "\u{1}");
+    let twice = mark.repeat(2);
+    let steps = [("\\", "\\\\"), (&twice, aside), (&mark, "\\"), (aside, &mark)];
+    let quoted =
+        |text: &str| Expr::Value(Value::SingleQuotedString(text.to_owned()).with_empty_span());
+    steps.into_iter().fold(pattern, |pattern, (from, to)| {
+        call("replace", vec![pattern, quoted(from), quoted(to)])
+    })
 }
 
 /// Reserved words that are calls without parentheses.

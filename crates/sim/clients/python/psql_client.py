@@ -56,7 +56,11 @@ def objects():
 
 def describe():
     same(good("\\d psql_events"), "id|integer||not null|\nkind|text||not null|\namount|double precision|||")
-    out = good("\\d+ psql_totals")
+    # What stands below a table is shown with its names only.
+    below = ("-P", "tuples_only=off")
+    out = good("\\d psql_events", *below)
+    assert 'Indexes:\n    "psql_events_pkey" PRIMARY KEY, btree (id)' in out, out
+    out = good("\\d+ psql_totals", *below)
     assert "n|bigint|" in out and "View definition:" in out and "count(*)" in out, out
     same(good("SELECT id, kind, amount FROM psql_events WHERE id = 1 \\gdesc"), "id|integer\nkind|text\namount|double precision")
 
