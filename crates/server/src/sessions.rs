@@ -129,9 +129,10 @@ fn shown(query: &str) -> String {
     if begin.contains("PASSWORD") || begin.contains("SECRET") {
         return format!("{first} ...");
     }
-    match first {
-        "CREATE" | "ALTER" => cut(&millrace_sql::masked(query)).to_owned(),
-        _ => cut(query).to_owned(),
+    // A comment may follow at once.
+    match first.starts_with("CREATE") || first.starts_with("ALTER") {
+        true => cut(&millrace_sql::masked(query)).to_owned(),
+        false => cut(query).to_owned(),
     }
 }
 

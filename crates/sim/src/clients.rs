@@ -121,3 +121,17 @@ async fn a_running_query_can_be_cancelled() {
     drop(client);
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_is_explained_happens_once() {
+    let mut server = Server::new(&["--workers", "1"]);
+    server.start().await;
+    let client = server.connect().await;
+    client.batch_execute("CREATE TABLE t (n BIGINT); INSERT INTO t VALUES (1)").await.unwrap();
+    let explain = client.prepare("EXPLAIN ANALYZE UPDATE t SET n = n + 1").await.unwrap();
+    let n = async || client.query_one("SELECT n FROM t", &[]).await.unwrap().get::<_, i64>(0);
+    assert_eq!(n().await, 1, "it is not run for its columns");
+    assert!(!client.query(&explain, &[]).await.unwrap().is_empty());
+    assert_eq!(n().await, 2);
+    server.stop().await;
+}

@@ -427,7 +427,11 @@ fn current_setting(client: &Client) -> ScalarUDF {
     let body: Body = Arc::new(move |args, rows| {
         let names = texts(args, 0, rows)?;
         let missing_ok = match args.get(1) {
-            Some(_) => argument(args, 1, rows, &DataType::Boolean)?.as_boolean().value(0),
+            Some(_) => {
+                let ok = argument(args, 1, rows, &DataType::Boolean)?;
+                let ok = ok.as_boolean();
+                !ok.is_empty() && ok.is_valid(0) && ok.value(0)
+            }
             None => false,
         };
         let value = |name: &str| match settings.get(name) {

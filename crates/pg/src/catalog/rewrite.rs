@@ -4,6 +4,7 @@
 //! Nothing here looks at whole queries: each rule replaces one construct by one that means the same. A query
 //! without such constructs stays as it is.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::ops::ControlFlow;
 
@@ -56,6 +57,8 @@ pub fn rewrite(query: &mut Query) {
 #[derive(Default)]
 struct Rewriter {
     scopes: Vec<Vec<(String, String)>>,
+    /// Names that `WITH` has given.
+    own: BTreeSet<String>,
 }
 
 pub(super) fn folded(ident: &Ident) -> String {
@@ -92,13 +95,19 @@ impl VisitorMut for Rewriter {
         let named = factors(select).filter_map(|factor| match factor {
             TableFactor::Table { name, alias, args: None, .. } => {
                 let table = catalog_table(name)?;
+                if self.own.contains(&table) && name.0.len() == 1 {
+                    return None;
+                }
                 let alias = alias.as_ref().map(|alias| folded(&alias.name));
                 Some((alias.unwrap_or_else(|| table.clone()), table))
             }
             _ => None,
         });
-        self.scopes.push(named.collect());
-        emptied::without_subqueries(select);
+        let named = named.collect();
+        self.scopes.push(named);
+        if self.reads_catalog() {
+            emptied::without_subqueries(select);
+        }
         for item in &mut select.projection {
             name_cast(item);
         }
@@ -117,7 +126,16 @@ impl VisitorMut for Rewriter {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Infallible> {
+        let with = query.with.iter().flat_map(|with| &with.cte_tables);
+        self.own.extend(with.map(|cte| folded(&cte.alias.name)));
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Infallible> {
+        if !self.reads_catalog() {
+            return ControlFlow::Continue(());
+        }
         if let Expr::Case { conditions, .. } = expr {
             emptied::without_dead_branches(conditions);
         }
@@ -136,6 +154,11 @@ impl VisitorMut for Rewriter {
 }
 
 impl Rewriter {
+    /// True inside of a query over the catalog. What the planner does not know of others it refuses.
+    fn reads_catalog(&self) -> bool {
+        self.scopes.iter().any(|scope| !scope.is_empty())
+    }
+
     /// What stands for an expression; None for itself.
     fn rewritten(&self, expr: &mut Expr) -> Option<Expr> {
         match expr {
@@ -219,7 +242,20 @@ fn with_backslash(pattern: &mut Expr, escape: &mut Option<ValueWithSpan>) {
 fn calculated(pattern: Expr, mark: char) -> Expr {
     let (mark, aside) = (mark.to_string(), "\u{1}");
     let twice = mark.repeat(2);
-    let steps = [("\\", "\\\\"), (&twice, aside), (&mark, "\\"), (aside, &mark)];
+    let before_backslash = format!("{mark}\\");
+    // A wildcard that is meant as such.
+    let back = match mark.as_str() {
+        "%" | "_" => format!("\\{mark}"),
+        _ => mark.clone(),
+    };
+    let steps = [
+        (twice.as_str(), aside),
+        (&before_backslash, "\u{2}"),
+        ("\\", "\\\\"),
+        (&mark, "\\"),
+        (aside, &back),
+        ("\u{2}", "\\\\"),
+    ];
     let quoted =
         |text: &str| Expr::Value(Value::SingleQuotedString(text.to_owned()).with_empty_span());
     steps.into_iter().fold(pattern, |pattern, (from, to)| {

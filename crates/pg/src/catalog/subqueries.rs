@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    Array, BinaryOperator, CaseWhen, Expr, FunctionArguments, Ident, LambdaFunction,
+    Array, BinaryOperator, CaseWhen, Expr, FunctionArguments, GroupByExpr, Ident, LambdaFunction,
     LambdaFunctionParameter, LambdaSyntax, OneOrManyWithParens, Query, Select, SelectItem, SetExpr,
     TableFactor, Visit, VisitMut, Visitor, VisitorMut,
 };
@@ -55,12 +55,17 @@ fn alone(query: &Query) -> Option<(&Select, &Expr)> {
         && query.fetch.is_none()
         && select.selection.is_none()
         && select.having.is_none()
+        && matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty())
+        && select.qualify.is_none()
         && select.distinct.is_none();
     is_plain.then_some((select, value))
 }
 
 fn of_array(query: &Query) -> Option<Expr> {
     let (select, value) = alone(query)?;
+    if aggregates(select) {
+        return None;
+    }
     if select.from.is_empty() {
         return Some(Expr::Array(Array { elem: vec![value.clone()], named: true }));
     }

@@ -67,9 +67,12 @@ async fn scram(
 ) -> Result<(), ClientError> {
     let password = password(login)?;
     let offered: Vec<&str> = body.mechanisms().collect()?;
+    let encrypted = endpoint.is_some();
     let bound = endpoint.filter(|_| offered.contains(&METHOD_BOUND));
     let (method, binding) = match bound {
         Some(endpoint) => (METHOD_BOUND, ChannelBinding::tls_server_end_point(endpoint)),
+        // A server that can bind sees that somebody has taken its offer away.
+        None if offered.contains(&METHOD) && encrypted => (METHOD, ChannelBinding::unrequested()),
         None if offered.contains(&METHOD) => (METHOD, ChannelBinding::unsupported()),
         None => return Err(ClientError::Protocol(format!("no login by {}", offered.join(", ")))),
     };

@@ -235,16 +235,19 @@ impl Connection {
                 return Ok(message);
             }
             self.incoming.reserve(64 << 10);
-            if self.stream.read_buf(&mut self.incoming).await? == 0 {
+            if self.stream.read_buf(&mut self.incoming).await.map_err(lost)? == 0 {
                 return Err(ClientError::Lost);
             }
         }
     }
 
     async fn flush(&mut self) -> Result<(), ClientError> {
-        self.stream.write_all(&self.outgoing).await?;
+        let sent = match self.stream.write_all(&self.outgoing).await {
+            Ok(()) => self.stream.flush().await,
+            failed => failed,
+        };
         self.outgoing.clear();
-        Ok(self.stream.flush().await?)
+        sent.map_err(lost)
     }
 
     /// Runs statements to their end; gives the rows of all of them as texts.
@@ -290,6 +293,14 @@ impl Canceller {
         // The server closes when it has taken it.
         while opened.stream.read_buf(&mut request).await.is_ok_and(|bytes| bytes > 0) {}
         Ok(())
+    }
+}
+
+/// A pipe that breaks is a reader of results that has gone; this is the server.
+fn lost(error: io::Error) -> ClientError {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => ClientError::Lost,
+        _ => ClientError::Io(error),
     }
 }
 

@@ -95,8 +95,15 @@ fn chain(
     login: &Login,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Option<Arc<WebPkiServerVerifier>>, ClientError> {
-    if !matches!(login.ssl, SslMode::VerifyCa | SslMode::VerifyFull) {
+    // As libpq has it: whoever names authorities wants them to be looked at.
+    let verifies = matches!(login.ssl, SslMode::VerifyCa | SslMode::VerifyFull);
+    if !verifies && login.ssl_root.is_none() {
         return Ok(None);
+    }
+    // Anybody can have a certificate of theirs, for a name of their own.
+    if login.ssl_root.as_deref() == Some("system") && login.ssl != SslMode::VerifyFull {
+        let message = "the authorities of the system say something of a name only: verify-full";
+        return Err(ClientError::Tls(message.into()));
     }
     let file = match login.ssl_root.as_deref() {
         Some("system") => SYSTEM_ROOTS.into_iter().find(|file| Path::new(file).exists()),
@@ -145,7 +152,7 @@ impl ServerCertVerifier for Verifier {
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }
             ))
         );
-        match other_name && self.login == SslMode::VerifyCa {
+        match other_name && self.login != SslMode::VerifyFull {
             true => Ok(ServerCertVerified::assertion()),
             false => verified,
         }

@@ -78,16 +78,23 @@ export function parseMetrics(text) {
  */
 export function follow(view, { begin, moment, failed, waiting }) {
     const source = new EventSource(`/api/subscribe?view=${encodeURIComponent(view)}`);
+    // What has come of an epoch that is not complete yet, and its size.
     let content = new Map(), pending = [], bytes = 0;
+    const tooLarge = () => {
+        source.close();
+        pending = [];
+        failed({ message: "The view is too large to be followed here.", hint: "Follow a view with fewer rows." });
+    };
     source.addEventListener("begin", (event) => {
         const told = JSON.parse(event.data);
-        pending = [];
+        [pending, bytes] = [[], 0];
         if (told.snapshot) content = new Map();
         begin(told.columns);
     });
     source.addEventListener("rows", (event) => {
         pending.push(JSON.parse(event.data));
         bytes += event.data.length;
+        if (bytes > 64 << 20) tooLarge();
     });
     source.addEventListener("progress", (event) => {
         let changes = 0;
@@ -99,12 +106,9 @@ export function follow(view, { begin, moment, failed, waiting }) {
                 if (now === 0) content.delete(key);
                 else content.set(key, { row, weight: now });
             }
-        pending = [];
+        [pending, bytes] = [[], 0];
         moment(content, JSON.parse(event.data).epoch, changes);
-        if (bytes > 64 << 20 || content.size > 200_000) {
-            source.close();
-            failed({ message: "The view is too large to be followed here.", hint: "Follow a view with fewer rows." });
-        }
+        if (content.size > 200_000) tooLarge();
     });
     source.addEventListener("failure", (event) => {
         source.close();

@@ -40,6 +40,7 @@ export function duration(s) {
 /** A timestamptz as the server writes it, in milliseconds since 1970. */
 export const millis = (text) => {
     if (!text) return NaN;
+    if (/^\d{4}-\d\d-\d\d$/.test(text)) return Date.parse(text);
     const iso = text.replace(" ", "T");
     return Date.parse(/[+-]\d\d$/.test(iso) ? `${iso}:00` : /Z|[+-]\d\d:\d\d$/.test(iso) ? iso : `${iso}Z`);
 };

@@ -35,7 +35,7 @@ pub(super) async fn with_headers(mut response: Response) -> Response {
 
 /// Refuses what comes from another site.
 pub(super) async fn same_site(request: Request, next: Next) -> Response {
-    match foreign(request.method(), request.headers()) {
+    match foreign(request.method(), request.uri().path(), request.headers()) {
         None => next.run(request).await,
         Some(why) => refusal(why),
     }
@@ -46,9 +46,11 @@ pub(crate) fn refusal(why: &str) -> Response {
 }
 
 /// Why a request is not of the console or a program, but of another page.
-fn foreign(method: &Method, headers: &HeaderMap) -> Option<&'static str> {
+fn foreign(method: &Method, path: &str, headers: &HeaderMap) -> Option<&'static str> {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let follows_a_link = method == Method::GET && text("sec-fetch-mode") == Some("navigate");
+    // Links lead to the page alone; a frame of another page must not begin a subscription.
+    let is_page = method == Method::GET && path == "/";
+    let follows_a_link = is_page && text("sec-fetch-mode") == Some("navigate");
     let from_here = matches!(text("sec-fetch-site"), None | Some("same-origin" | "none"));
     if !from_here && !follows_a_link {
         return Some("the request comes from a page of another site");
@@ -92,7 +94,7 @@ mod tests {
         let json = ("content-type", "application/json");
         let host = ("host", "127.0.0.1:4568");
         let post = |more: &[(&'static str, &'static str)]| {
-            foreign(&Method::POST, &headers(&[&[json, host], more].concat())).is_none()
+            foreign(&Method::POST, "/api/sql", &headers(&[&[json, host], more].concat())).is_none()
         };
         assert!(post(&[]));
         assert!(post(&[("origin", "http://127.0.0.1:4568"), ("sec-fetch-site", "same-origin")]));
@@ -102,13 +104,14 @@ mod tests {
         assert!(!post(&[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors")]));
         assert!(!post(&[("sec-fetch-site", "same-site")]));
         let form = headers(&[("content-type", "text/plain"), host]);
-        assert!(foreign(&Method::POST, &form).is_some());
+        assert!(foreign(&Method::POST, "/api/sql", &form).is_some());
         let link =
             headers(&[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate"), host]);
-        assert!(foreign(&Method::GET, &link).is_none());
+        assert!(foreign(&Method::GET, "/", &link).is_none());
+        assert!(foreign(&Method::GET, "/api/subscribe", &link).is_some());
         let image =
             headers(&[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors"), host]);
-        assert!(foreign(&Method::GET, &image).is_some());
+        assert!(foreign(&Method::GET, "/", &image).is_some());
     }
 
     #[test]

@@ -33,6 +33,8 @@ const ROWS: usize = 1_000;
 const ROWS_MAX: usize = 100_000;
 /// Bytes of the values of a result at most.
 const BYTES_MAX: usize = 32 << 20;
+/// Statements of a request.
+const STATEMENTS_MAX: usize = 10_000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -128,6 +130,8 @@ struct Run<'a> {
     web: &'a Web,
     limit: usize,
     timeout: Option<Duration>,
+    /// Bytes of rows that are held for the answer.
+    held: usize,
     ends: Ends,
 }
 
@@ -141,11 +145,15 @@ impl Run<'_> {
         let ends =
             Ends { stopped: web.stopped.clone(), settling: session.settling(), deadline: None };
         let limit = limit.unwrap_or(ROWS).min(ROWS_MAX);
-        Run { session, web, limit, timeout: timeout_ms.map(Duration::from_millis), ends }
+        Run { session, web, limit, timeout: timeout_ms.map(Duration::from_millis), held: 0, ends }
     }
 
     async fn all(&mut self, text: &str, results: &mut Vec<Given>) -> Result<(), Told> {
         let statements = self.session.split(text).map_err(|report| Told::new(report, 0))?;
+        if statements.len() > STATEMENTS_MAX {
+            let message = format!("a request may have {STATEMENTS_MAX} statements");
+            return Err(Told::new(Report::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message), 0));
+        }
         for statement in statements.iter().filter(|statement| !statement.text.is_empty()) {
             let begun = self.web.shared.clock.now();
             let failed = |report| Told::new(report, statement.offset);
@@ -210,7 +218,8 @@ impl Run<'_> {
         given: &mut Given,
     ) -> Result<usize, Report> {
         let text = TextRows::of(self.session.as_ref());
-        let (mut bytes, mut count, limit) = (0, 0, self.limit);
+        let (mut count, limit) = (0, self.limit);
+        let held = &mut self.held;
         let changes = matches!(verb, "INSERT" | "UPDATE" | "DELETE" | "MERGE");
         let next = async |ends: &mut Ends, rows: &mut SendableRecordBatchStream| {
             let next = async { rows.next().await.transpose().map_err(|error| report_of(&error)) };
@@ -218,8 +227,10 @@ impl Run<'_> {
         };
         while let Some(batch) = next(&mut self.ends, &mut rows).await? {
             text.each(&batch, |row| {
-                bytes += row.iter().flatten().map(String::len).sum::<usize>();
-                given.truncated |= given.rows.len() == limit || bytes > BYTES_MAX;
+                let cells = row.iter().map(|cell| cell.as_ref().map_or(0, String::len));
+                let bytes = cells.sum::<usize>() + size_of_val(row.as_slice());
+                given.truncated |= given.rows.len() == limit || *held + bytes > BYTES_MAX;
+                *held += if given.truncated { 0 } else { bytes };
                 if !given.truncated {
                     given.rows.push(row);
                 }

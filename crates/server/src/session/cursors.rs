@@ -29,6 +29,8 @@ pub(super) struct OpenCursor {
     rows: Arc<Mutex<Rest>>,
     /// It was declared in the open transaction, and goes with it.
     in_transaction: bool,
+    /// Savepoints that were there when it was declared.
+    savepoints: usize,
     /// It goes only if the transaction is rolled back.
     held: bool,
     /// It is a subscription's.
@@ -39,11 +41,22 @@ impl OpenCursor {
     pub(super) fn schema(&self) -> SchemaRef {
         self.schema.clone()
     }
+
+    /// True if it was declared in the open transaction after so many savepoints and one more.
+    pub(super) fn is_after(&self, savepoints: usize) -> bool {
+        self.in_transaction && self.savepoints > savepoints
+    }
+
+    /// The savepoints after so many have gone, and not what was done after them.
+    pub(super) fn belong_to(&mut self, savepoints: usize) {
+        self.savepoints = self.savepoints.min(savepoints);
+    }
 }
 
 /// What has not been fetched.
 struct Rest {
-    stream: SendableRecordBatchStream,
+    /// None once it has ended.
+    stream: Option<SendableRecordBatchStream>,
     batch: Option<RecordBatch>,
 }
 
@@ -74,8 +87,9 @@ impl Conn {
                 (schema, rows)
             }
         };
-        let rows = Arc::new(Mutex::new(Rest { stream, batch: None }));
-        let cursor = OpenCursor { schema, rows, in_transaction, held, endless };
+        let rows = Arc::new(Mutex::new(Rest { stream: Some(stream), batch: None }));
+        let savepoints = self.uncommitted.savepoints();
+        let cursor = OpenCursor { schema, rows, in_transaction, savepoints, held, endless };
         self.cursors.insert(name.name.clone(), cursor);
         Ok(())
     }
@@ -161,14 +175,17 @@ async fn next(
     let batch = match rest.batch.take() {
         Some(batch) => batch,
         None => {
-            let next = rest.stream.next();
+            let next = rest.stream.as_mut()?.next();
             let next = match until {
                 Some(until) => timeout_at(until, next).await.ok()?,
                 None => next.await,
             };
-            match next? {
-                Ok(batch) => batch,
-                Err(error) => return Some(Err(error)),
+            match next {
+                Some(Ok(batch)) => batch,
+                ended => {
+                    rest.stream = None;
+                    return ended;
+                }
             }
         }
     };

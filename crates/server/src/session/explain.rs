@@ -16,7 +16,6 @@ use parking_lot::Mutex;
 use super::query::{Asked, bound};
 use super::rows::text_rows;
 use super::show::{positioned, timestamp};
-use super::tables::QueryTables;
 use super::{Conn, report_of};
 use crate::queries;
 
@@ -60,7 +59,8 @@ impl Conn {
         analyze: bool,
     ) -> Result<String, Report> {
         let running = self.shared.queries.begin(text);
-        let tables = Arc::new(QueryTables::new(self.shared.clone()));
+        self.read_changed_tables().await?;
+        let tables = Arc::new(self.tables()?);
         let (text, values) = (text.to_owned(), Some(Vec::new()));
         let asked = Asked { query, text, hints: Vec::new(), values, opened: None };
         let (bound, state) = bound(&running, &tables, self.state(), asked).await?;
@@ -163,7 +163,7 @@ impl Drop for Watched {
     }
 }
 
-fn query_plan(lines: &str) -> Outcome {
+pub(super) fn query_plan(lines: &str) -> Outcome {
     let rows = lines.lines().map(|line| vec![Some(line.to_owned())]).collect();
     text_rows("EXPLAIN", &["QUERY PLAN"], rows)
 }

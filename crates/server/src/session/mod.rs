@@ -320,7 +320,14 @@ impl Conn {
                 self.prepare_declare(*declare, &statement.text, hints).await
             }
             Statement::Execute(execute) => self.prepare_execute(&execute.name).await,
-            Statement::Show(_) | Statement::Describe(_) | Statement::Explain(_) => {
+            // It is not run for its columns: with ANALYZE it may change tables.
+            Statement::Explain(_) => match explain::query_plan("") {
+                Outcome::Rows { schema, .. } => {
+                    Ok(Prepared { parameters: Vec::new(), columns: Some(schema) })
+                }
+                _ => Ok(none()),
+            },
+            Statement::Show(_) | Statement::Describe(_) => {
                 match self.run(parsed, &statement.text, Vec::new()).await? {
                     Outcome::Rows { schema, .. } => {
                         Ok(Prepared { parameters: Vec::new(), columns: Some(schema) })
@@ -461,19 +468,7 @@ impl Conn {
                 self.settings.lock().end(false);
                 self.roll_back();
             }
-            S::Savepoint(name) => {
-                self.in_transaction("SAVEPOINT")?;
-                self.uncommitted.savepoint(name);
-            }
-            S::Release(name) => {
-                self.in_transaction("RELEASE SAVEPOINT")?;
-                self.uncommitted.release(&name)?;
-            }
-            S::RollbackTo(name) => {
-                self.in_transaction("ROLLBACK TO SAVEPOINT")?;
-                self.uncommitted.rollback_to(&name)?;
-                self.transaction = Transaction::Open;
-            }
+            S::Savepoint(_) | S::Release(_) | S::RollbackTo(_) => self.savepoint(statement)?,
             S::Close(name) => self.close_cursor(name.as_deref())?,
             S::Deallocate(name) => self.deallocate(name.as_deref())?,
             S::Accepted("UNLISTEN") => {}
@@ -481,6 +476,30 @@ impl Conn {
             S::Accepted(tag) => self.notice(format!("{tag} has no effect")),
         }
         Ok(Outcome::Done(done))
+    }
+
+    /// Makes, forgets or goes back to a savepoint.
+    fn savepoint(&mut self, statement: ast::Session) -> Result<(), Report> {
+        use ast::Session as S;
+        match statement {
+            S::Savepoint(name) => {
+                self.in_transaction("SAVEPOINT")?;
+                self.uncommitted.savepoint(name);
+            }
+            S::Release(name) => {
+                self.in_transaction("RELEASE SAVEPOINT")?;
+                let at = self.uncommitted.release(&name)?;
+                self.cursors.values_mut().for_each(|cursor| cursor.belong_to(at));
+            }
+            S::RollbackTo(name) => {
+                self.in_transaction("ROLLBACK TO SAVEPOINT")?;
+                let at = self.uncommitted.rollback_to(&name)?;
+                self.cursors.retain(|_, cursor| !cursor.is_after(at));
+                self.transaction = Transaction::Open;
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// `SET`

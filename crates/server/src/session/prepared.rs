@@ -66,11 +66,25 @@ impl Conn {
         found.ok_or_else(|| positioned(missing(&name.name), name))
     }
 
+    /// The statement of a name that EXECUTE may run: not another EXECUTE, and so on.
+    fn executable(&self, name: &Name) -> Result<PreparedStatement, Report> {
+        let found = self.named(name)?;
+        match found.text.text.get(..7).is_some_and(|word| word.eq_ignore_ascii_case("EXECUTE")) {
+            true => {
+                let report = Report::unsupported("EXECUTE of a statement that is an EXECUTE");
+                Err(positioned(report, name))
+            }
+            false => Ok(found),
+        }
+    }
+
     /// What is known of an EXECUTE before it runs.
     pub(super) async fn prepare_execute(&mut self, name: &Name) -> Result<Prepared, Report> {
-        let PreparedStatement { text, parameters, .. } = self.named(name)?;
+        let PreparedStatement { text, parameters, .. } = self.executable(name)?;
         let hints: Vec<_> = parameters.into_iter().map(Some).collect();
-        let known = Box::pin(self.prepare_statement(&text, &hints)).await?;
+        let known = Box::pin(self.prepare_statement(&text, &hints)).await;
+        // Its positions count in a text that is not the one that was sent.
+        let known = known.map_err(|report| Report { position: None, ..report })?;
         Ok(Prepared { parameters: Vec::new(), columns: known.columns })
     }
 
@@ -79,7 +93,7 @@ impl Conn {
         name: &Name,
         arguments: &[Expression],
     ) -> Result<Outcome, Report> {
-        let PreparedStatement { text, parameters, .. } = self.named(name)?;
+        let PreparedStatement { text, parameters, .. } = self.executable(name)?;
         let (given, wanted) = (arguments.len(), parameters.len());
         if given != wanted {
             let message =

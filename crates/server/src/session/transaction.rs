@@ -163,25 +163,30 @@ impl Uncommitted {
         self.savepoints.push((name, self.tables.clone()));
     }
 
-    /// Back to a savepoint, which stays.
+    /// How many savepoints there are.
+    pub(super) fn savepoints(&self) -> usize {
+        self.savepoints.len()
+    }
+
+    /// Back to a savepoint, which stays; how many there are before it.
     ///
     /// # Errors
     /// There is none of this name.
-    pub(super) fn rollback_to(&mut self, name: &str) -> Result<(), Report> {
+    pub(super) fn rollback_to(&mut self, name: &str) -> Result<usize, Report> {
         let at = self.place(name)?;
         self.savepoints.truncate(at + 1);
         self.tables = self.savepoints[at].1.clone();
-        Ok(())
+        Ok(at)
     }
 
-    /// Forgets a savepoint and those after it.
+    /// Forgets a savepoint and those after it; how many there are still.
     ///
     /// # Errors
     /// There is none of this name.
-    pub(super) fn release(&mut self, name: &str) -> Result<(), Report> {
+    pub(super) fn release(&mut self, name: &str) -> Result<usize, Report> {
         let at = self.place(name)?;
         self.savepoints.truncate(at);
-        Ok(())
+        Ok(at)
     }
 
     fn place(&self, name: &str) -> Result<usize, Report> {

@@ -134,8 +134,21 @@ impl Printer {
 
     /// A row's cells, NULL as it is to be shown.
     fn shown(&self, row: &[Option<String>]) -> Vec<String> {
-        row.iter().map(|cell| cell.clone().unwrap_or_else(|| self.null.clone())).collect()
+        row.iter().map(|cell| cell.as_deref().map_or_else(|| self.null.clone(), harmless)).collect()
     }
+}
+
+/// What a terminal would obey is shown and not done.
+pub(super) fn harmless(text: &str) -> String {
+    if !text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
+        return text.to_owned();
+    }
+    let shown = |c: char| match c {
+        '\n' | '\t' => c.to_string(),
+        c if c.is_control() => format!("\\x{:02X}", u32::from(c)),
+        c => c.to_string(),
+    };
+    text.chars().map(shown).collect()
 }
 
 #[cfg(test)]

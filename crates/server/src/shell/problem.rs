@@ -3,6 +3,8 @@
 use millrace_pg::client::Told;
 use unicode_width::UnicodeWidthStr;
 
+use super::print::harmless;
+
 /// The longest part of a line that is shown.
 const SHOWN_MAX: usize = 76;
 /// How much of it stands before the caret.
@@ -30,7 +32,8 @@ pub(crate) fn text(told: &Told, statement: &str) -> String {
             text.push_str(&format!("{label}:  {more}\n"));
         }
     }
-    text
+    // It may quote a value.
+    harmless(&text)
 }
 
 /// `LINE 2: SELECT x` and a caret; nothing for a position beyond the statement.

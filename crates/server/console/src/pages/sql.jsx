@@ -5,6 +5,8 @@ import { count, duration } from "../format.js";
 import { Grid } from "../grid.jsx";
 import { Bar, Failure } from "../parts.jsx";
 
+/** Passwords are kept nowhere. */
+const isSecret = (text) => /password|secret/i.test(text);
 const KEPT = "millrace.sql", PAST = "millrace.past";
 const LIMITS = [100, 1000, 10000];
 const load = (name, other) => {
@@ -52,7 +54,7 @@ export function Sql({ query }) {
             setAnswer({ ...found, took: Date.now() - begun });
             if (found.error?.position) editor.current.point([...editor.current.text().slice(0, from)].length + found.error.position - 1);
             if (!found.error) {
-                setPast((old) => {
+                if (!isSecret(text)) setPast((old) => {
                     const now = [text, ...old.filter((t) => t !== text)].slice(0, 30);
                     keep(PAST, now);
                     return now;
@@ -74,7 +76,7 @@ export function Sql({ query }) {
             editor.current = createEditor(host.current, query.q ?? load(KEPT, "SELECT * FROM millrace.views;"), {
                 run: () => go(),
                 leave: () => document.getElementById("main").focus(),
-                changed: (text) => keep(KEPT, text),
+                changed: (text) => keep(KEPT, isSecret(text) ? "" : text),
             });
             host.current.setAttribute("data-ready", "");
             editor.current.focus();

@@ -86,6 +86,10 @@ CREATE VIEW {{ this }} AS
 {% materialization table, adapter='millrace' %}
   {%- set target = this.incorporate(type='table') -%}
   {%- set existing = adapter.current_kind(this) -%}
+  {%- if existing is not none and existing != 'table' and not should_full_refresh() -%}
+    {% do exceptions.raise_compiler_error(this ~ " is a " ~ adapter.keyword(existing) | lower
+        ~ ", not a table. `dbt run --full-refresh` drops it, with what stands on it, and makes it anew.") %}
+  {%- endif -%}
   {{ run_hooks(pre_hooks, inside_transaction=False) }}
   {%- if existing is not none and (existing != 'table' or should_full_refresh()) -%}
     {% do adapter.drop_relation(this.incorporate(type=existing)) %}
@@ -93,6 +97,8 @@ CREATE VIEW {{ this }} AS
   {%- endif -%}
   {%- if existing is none -%}
     {%- set shape = make_intermediate_relation(this).incorporate(type='view') -%}
+    {# One that a run has left behind. #}
+    {% do adapter.drop_relation(shape) %}
     {% call statement('shape', auto_begin=False) %} CREATE VIEW {{ shape }} AS {{ sql }} {% endcall %}
     {%- set columns = adapter.described_columns(shape) -%}
     {% do adapter.drop_relation(shape) %}
