@@ -43,14 +43,15 @@ async fn verified(server: &Server, authority: &Path, host: &str) -> Result<Strin
 /// What `millrace sql` says that checks the certificate in some way.
 async fn by_shell(
     server: &Server,
-    authority: &Path,
+    authority: Option<&Path>,
     host: &str,
     ssl: &str,
 ) -> Result<String, String> {
     let port = (*server.address().borrow()).unwrap().port();
+    let root = authority.into_iter().flat_map(|path| ["--ssl-root".as_ref(), path.as_os_str()]);
     let output = tokio::process::Command::new(crate::server::program("millrace"))
-        .args(["sql", "--server", &format!("{host}:{port}"), "--ssl", ssl, "--ssl-root"])
-        .arg(authority)
+        .args(["sql", "--server", &format!("{host}:{port}"), "--ssl", ssl])
+        .args(root)
         .args(["--format", "csv", "-c", "SELECT 'in' AS who"])
         .output()
         .await
@@ -70,14 +71,21 @@ async fn the_shell_verifies_the_certificate_as_far_as_it_is_told() {
     let mut server = Server::new(&arguments);
     server.start().await;
     let inside = Ok("who\nin\n".to_owned());
-    assert_eq!(by_shell(&server, &first, "localhost", "verify-full").await, inside);
-    assert_eq!(by_shell(&server, &first, "127.0.0.1", "verify-ca").await, inside);
-    assert_eq!(by_shell(&server, Path::new("none"), "127.0.0.1", "require").await, inside);
-    let other = by_shell(&server, &first, "127.0.0.1", "verify-full").await.unwrap_err();
+    assert_eq!(by_shell(&server, Some(&first), "localhost", "verify-full").await, inside);
+    assert_eq!(by_shell(&server, Some(&first), "127.0.0.1", "verify-ca").await, inside);
+    assert_eq!(by_shell(&server, None, "127.0.0.1", "require").await, inside);
+    assert_eq!(by_shell(&server, Some(&first), "127.0.0.1", "require").await, inside);
+    let other = by_shell(&server, Some(&first), "127.0.0.1", "verify-full").await.unwrap_err();
     assert!(other.contains("no encrypted connection"), "{other}");
     let unknown = authority(path, "second");
-    let unknown = by_shell(&server, &unknown, "localhost", "verify-full").await.unwrap_err();
-    assert!(unknown.contains("no encrypted connection"), "{unknown}");
+    // Authorities that are named are looked at in every mode.
+    for ssl in ["verify-full", "verify-ca", "require", "prefer"] {
+        let unknown = by_shell(&server, Some(&unknown), "localhost", ssl).await.unwrap_err();
+        assert!(unknown.contains("no encrypted connection"), "{ssl}: {unknown}");
+    }
+    let system = Some(Path::new("system"));
+    let anybody = by_shell(&server, system, "localhost", "verify-ca").await.unwrap_err();
+    assert!(anybody.contains("verify-full"), "{anybody}");
     server.stop().await;
 }
 
