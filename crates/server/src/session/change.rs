@@ -92,20 +92,24 @@ impl Conn {
         hints: &[Option<DataType>],
     ) -> Result<Prepared, Report> {
         let plan = plan_change(&self.shared.catalog(), change)?;
-        let mut queries = vec![(&plan.query, QueryTables::new(self.shared.clone()))];
+        let fresh =
+            || QueryTables::new(self.shared.clone()).seeing(&self.catalog_schemas, self.client());
+        let mut queries = vec![(&plan.query, fresh())];
         if let Conflict::Update(query) = &plan.conflict {
             let rows = RecordBatch::new_empty(plan.table.visible_schema());
-            queries.push((query, QueryTables::new(self.shared.clone()).with(EXCLUDED, rows)?));
+            queries.push((query, fresh().with(EXCLUDED, rows)?));
         }
         let state = self.state();
         let (mut parameters, mut columns) = (Vec::new(), None);
         if let Some(query) = &plan.returning {
             let rows = RecordBatch::new_empty(plan.table.visible_schema());
-            queries.push((query, QueryTables::new(self.shared.clone()).with(CHANGED, rows)?));
+            queries.push((query, fresh().with(CHANGED, rows)?));
         }
         for (query, tables) in queries {
             let binder = Binder::new(tables.catalog(), &tables, &state).opening(plan.table.id);
-            let bound = binder.bind_query(query, &change.text, &Parameters::typed(hints));
+            let mut query = query.clone();
+            millrace_pg::catalog::rewrite(&mut query);
+            let bound = binder.bind_query(&query, &change.text, &Parameters::typed(hints));
             tables.failure()?;
             let bound = bound?;
             // Each query types the parameters that it uses; the first that does decides.
