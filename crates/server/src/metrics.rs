@@ -131,6 +131,10 @@ pub(crate) fn text(shared: &Shared) -> String {
     let (open, opened) = shared.connections.read();
     page.one("connections", Type::Gauge, "Sessions that are open.", size(open));
     page.one("connections_total", Type::Counter, "Sessions since the start.", float(opened));
+    let (begun, looked_up) = shared.queries.counts();
+    page.one("queries_total", Type::Counter, "Queries that were planned or run.", float(begun));
+    let help = "Queries that were look-ups of a key and needed no plan.";
+    page.one("lookups_total", Type::Counter, help, float(looked_up));
     let board = shared.board.lock();
     let ready = if is_ready(&board) { 1.0 } else { 0.0 };
     page.one("ready", Type::Gauge, "1 when the log has been read again.", ready);

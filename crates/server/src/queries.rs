@@ -71,6 +71,7 @@ pub struct Queries {
     turns: Arc<AtomicU64>,
     running: Mutex<BTreeMap<u64, Arc<Watch>>>,
     next: AtomicU64,
+    looked_up: AtomicU64,
     begun: Notify,
     /// A large statement has ended: malloc keeps what it has freed.
     untidy: AtomicBool,
@@ -180,6 +181,7 @@ impl Queries {
             turns: Arc::default(),
             running: Mutex::default(),
             next: AtomicU64::default(),
+            looked_up: AtomicU64::default(),
             begun: Notify::new(),
             untidy: AtomicBool::default(),
             memory_limit,
@@ -199,6 +201,11 @@ impl Queries {
     /// Bytes that statements have reserved, and may.
     pub fn memory(&self) -> (usize, usize) {
         self.budget.read()
+    }
+
+    /// How many statements have begun, and how many of them were look-ups of a key.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.next.load(Ordering::Relaxed), self.looked_up.load(Ordering::Relaxed))
     }
 
     /// Counts turns while statements run, and looks after memory. It never ends.
@@ -363,6 +370,11 @@ impl Running {
             Arc::clone(&self.watch),
         )));
         Ok(Box::pin(Rows { schema, batches, task: Some(task), _running: self }))
+    }
+
+    /// It has gone the short way: see `session/lookup.rs`.
+    pub fn was_a_lookup(&self) {
+        self.queries.looked_up.fetch_add(1, Ordering::Relaxed);
     }
 
     fn pool(&self) -> Arc<dyn MemoryPool> {

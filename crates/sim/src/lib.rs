@@ -45,6 +45,8 @@ mod layers;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
+mod lookups;
+#[cfg(test)]
 mod oracle;
 #[cfg(test)]
 mod psql;

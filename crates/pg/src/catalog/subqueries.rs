@@ -1,9 +1,8 @@
 //! Subqueries as clients write them over the catalog, in the forms that the planner knows.
 //!
-//! 1. `(SELECT x)` is x, `ARRAY(SELECT x)` is `ARRAY[x]`, `ARRAY(SELECT f(x) FROM unnest(list) x)` is
-//!    `array_transform(list, x -> f(x))`. 2. What a scalar subquery asks of outer rows alone is asked outside:
+//! 1. `(SELECT x)` is x, `ARRAY(SELECT x)` is `ARRAY[x]`. 2. What a scalar subquery asks of outer rows alone is asked outside:
 //!    `CASE WHEN condition THEN (SELECT ...) END`. 3. Where a row inside has the outer value by an equality, its
-//!    own column stands for the outer one in the other conditions.
+//!    own column stands for the outer one in the other conditions. `ARRAY(SELECT ... FROM ...)` is the binder's.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -12,20 +11,24 @@ use std::sync::OnceLock;
 
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    Array, BinaryOperator, CaseWhen, Expr, FunctionArguments, GroupByExpr, Ident, LambdaFunction,
-    LambdaFunctionParameter, LambdaSyntax, OneOrManyWithParens, Query, Select, SelectItem, SetExpr,
-    TableFactor, Visit, VisitMut, Visitor, VisitorMut,
+    Array, BinaryOperator, CaseWhen, Expr, FunctionArguments, GroupByExpr, Ident, Query, Select,
+    SelectItem, SetExpr, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use super::emptied::aggregates;
-use super::rewrite::{call, catalog_table, factors, folded, parts};
+use super::rewrite::{catalog_table, factors, folded, parts};
 
 /// What stands for an expression; None for itself.
 pub(super) fn simpler(expr: &mut Expr) -> Option<Expr> {
     match expr {
         Expr::Function(function) => {
             let FunctionArguments::Subquery(query) = &function.args else { return None };
-            (parts(&function.name) == ["array"]).then(|| of_array(query)).flatten()
+            let (select, value) = alone(query)?;
+            let is_one = parts(&function.name) == ["array"]
+                && select.from.is_empty()
+                && !aggregates(select)
+                && !gives_rows(value);
+            is_one.then(|| Expr::Array(Array { elem: vec![value.clone()], named: true }))
         }
         Expr::Subquery(query) => {
             if let Some((select, value)) = alone(query)
@@ -39,6 +42,13 @@ pub(super) fn simpler(expr: &mut Expr) -> Option<Expr> {
         }
         _ => None,
     }
+}
+
+/// True for a call that gives any number of rows.
+fn gives_rows(value: &Expr) -> bool {
+    let rows = ["unnest", "generate_series", "generate_subscripts", "_pg_expandarray"];
+    let Expr::Function(function) = value else { return false };
+    parts(&function.name).last().is_some_and(|name| rows.contains(&name.as_str()))
 }
 
 /// The select of a query and its only value, if it has no other clauses than FROM.
@@ -59,59 +69,6 @@ fn alone(query: &Query) -> Option<(&Select, &Expr)> {
         && select.qualify.is_none()
         && select.distinct.is_none();
     is_plain.then_some((select, value))
-}
-
-fn of_array(query: &Query) -> Option<Expr> {
-    let (select, value) = alone(query)?;
-    if aggregates(select) {
-        return None;
-    }
-    if select.from.is_empty() {
-        return Some(Expr::Array(Array { elem: vec![value.clone()], named: true }));
-    }
-    let [from] = select.from.as_slice() else { return None };
-    if !from.joins.is_empty() {
-        return None;
-    }
-    let (list, name) = unnested(&from.relation)?;
-    let parameter = LambdaFunctionParameter { name, data_type: None };
-    let each = Expr::Lambda(LambdaFunction {
-        params: OneOrManyWithParens::One(parameter),
-        body: Box::new(value.clone()),
-        syntax: LambdaSyntax::Arrow,
-    });
-    Some(call("array_transform", vec![list, each]))
-}
-
-/// The list and the name of its elements, of `unnest(list) name` and `unnest(list) AS t(name)`.
-fn unnested(factor: &TableFactor) -> Option<(Expr, Ident)> {
-    use datafusion::sql::sqlparser::ast::{FunctionArg, FunctionArgExpr};
-    let (list, alias) = match factor {
-        TableFactor::UNNEST { alias, array_exprs, with_ordinality: false, .. } => {
-            let [list] = array_exprs.as_slice() else { return None };
-            (list.clone(), alias)
-        }
-        TableFactor::Table { name, args: Some(args), alias, with_ordinality: false, .. } => {
-            let [FunctionArg::Unnamed(FunctionArgExpr::Expr(list))] = args.args.as_slice() else {
-                return None;
-            };
-            (parts(name).last()? == "unnest").then_some((list.clone(), alias))?
-        }
-        TableFactor::Function { name, args, alias, with_ordinality: false, .. } => {
-            let [FunctionArg::Unnamed(FunctionArgExpr::Expr(list))] = args.as_slice() else {
-                return None;
-            };
-            (parts(name).last()? == "unnest").then_some((list.clone(), alias))?
-        }
-        _ => return None,
-    };
-    let alias = alias.as_ref()?;
-    let name = match alias.columns.as_slice() {
-        [] => alias.name.clone(),
-        [column] => column.name.clone(),
-        _ => return None,
-    };
-    Some((list, name))
 }
 
 /// `SELECT item`

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -17,7 +18,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use millrace_storage::{ColumnRange, Points, Scan, Snapshot};
 use parking_lot::Mutex;
 
-use super::values::{Values, collect_values, points};
+use super::values::{Values, collect_values, is_exact, points};
 use super::view_scan::{Names, ViewScan};
 
 /// See the module's documentation.
@@ -52,6 +53,35 @@ impl ViewProvider {
     /// Adds an index that may be read instead.
     pub fn pin_index(&self, name: String, snapshot: Snapshot) {
         self.indexes.lock().push((name, Arc::new(snapshot)));
+    }
+
+    /// What is read for the rows of one key, of which these columns are wanted; None if the values are not those
+    /// of the key's columns, all of them and no others.
+    ///
+    /// # Errors
+    /// Types that cannot be a key.
+    pub fn one_key(
+        &self,
+        values: &Values,
+        columns: Vec<usize>,
+    ) -> Result<Option<(Arc<Snapshot>, Scan)>> {
+        let Some(snapshot) = self.snapshot.get() else { return Ok(None) };
+        let sort = snapshot.sort();
+        let is_bound = |column: &usize| {
+            values.contains_key(column) && is_exact(self.schema.field(*column).data_type())
+        };
+        if values.len() != sort.len() || !sort.iter().all(is_bound) || self.asked.lock().is_some() {
+            return Ok(None);
+        }
+        let points = points(sort, values)?.map(Arc::new);
+        let range = |(column, value): (&usize, &ArrayRef)| ColumnRange {
+            column: *column,
+            min: Some(Arc::clone(value)),
+            max: Some(Arc::clone(value)),
+        };
+        let ranges = values.iter().map(range).collect();
+        let scan = Scan { columns: Some(columns), ranges, points, after: None };
+        Ok(Some((Arc::clone(snapshot), scan)))
     }
 
     /// What is read, with the name of the index if it is one: where the most of the leading columns

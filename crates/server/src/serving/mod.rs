@@ -14,3 +14,4 @@ pub use content::ViewProvider;
 pub use snapshot::SnapshotConnector;
 pub use system::{LATE_ROWS, is_of_views, status_reason, status_word, system_names, system_table};
 pub use topic::TopicProvider;
+pub use values::Values;

@@ -17,7 +17,7 @@ use millrace_storage::Points;
 use super::content::{column_of, literal_of};
 
 /// By column, the values that it may have.
-pub(super) type Values = BTreeMap<usize, ArrayRef>;
+pub type Values = BTreeMap<usize, ArrayRef>;
 
 /// Keys that are looked up at most; a condition with more of them is a range.
 const KEYS_MAX: usize = 100_000;
@@ -84,7 +84,7 @@ fn add(
 }
 
 /// True of types whose equal values are one key.
-fn is_exact(data_type: &DataType) -> bool {
+pub(super) fn is_exact(data_type: &DataType) -> bool {
     let decimal = matches!(data_type, DataType::Decimal128(..) | DataType::Decimal256(..));
     let text = matches!(data_type, DataType::Utf8 | DataType::Binary | DataType::Boolean);
     let time = matches!(data_type, DataType::Timestamp(..) | DataType::Time64(_));

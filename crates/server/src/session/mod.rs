@@ -18,6 +18,7 @@ mod ddl;
 mod explain;
 mod flush;
 mod jobs;
+mod lookup;
 mod moment;
 mod prepared;
 mod query;
@@ -114,6 +115,7 @@ impl Database for Sessions {
             explained: Arc::default(),
             cursors: BTreeMap::new(),
             prepared: BTreeMap::new(),
+            lookups: lookup::Prepared::default(),
             deallocated: Vec::new(),
             settling: Arc::default(),
             process: 0,
@@ -168,6 +170,7 @@ struct Conn {
     cursors: BTreeMap<String, OpenCursor>,
     /// Prepared statements by name, those of the protocol too.
     prepared: BTreeMap<String, prepared::PreparedStatement>,
+    lookups: lookup::Prepared,
     /// Those of the protocol that DEALLOCATE has named since the connection asked.
     deallocated: Vec<String>,
     /// Its changes are being made durable.

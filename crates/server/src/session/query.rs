@@ -12,6 +12,7 @@ use millrace_sql::sqlparser::ast::Query;
 use millrace_sql::{Binder, Bound, Parameters, Settings, session_state};
 use millrace_types::{ObjectId, Report, SqlState};
 
+use super::lookup::Reading;
 use super::tables::QueryTables;
 use super::{Conn, DATABASE};
 use crate::queries::Running;
@@ -65,9 +66,10 @@ impl Conn {
         let running = self.shared.queries.begin(text);
         let tables = QueryTables::new(self.shared.clone());
         let tables = Arc::new(tables.seeing(&self.catalog_schemas, self.client()));
-        let (text, hints) = (text.to_owned(), hints.to_vec());
-        let asked = Asked { query, text, hints, values: None, opened: None };
+        let (kept, hints) = (text, hints.to_vec());
+        let asked = Asked { query, text: text.to_owned(), hints, values: None, opened: None };
         let (bound, _) = bound(&running, &tables, self.state(), asked).await?;
+        self.lookups.keep(tables.catalog(), kept, &bound);
         Ok(Prepared { parameters: bound.parameters, columns: Some(bound.columns) })
     }
 
@@ -79,6 +81,9 @@ impl Conn {
     ) -> Result<Outcome, Report> {
         self.read_changed_tables().await?;
         let running = self.shared.queries.begin(text);
+        if let Some(outcome) = self.look_up(&running, text, &parameters).await? {
+            return Ok(outcome);
+        }
         let tables = Arc::new(self.tables()?);
         // The values have the types that the statement was prepared with; without them a `$1` that
         // the client declared would be guessed anew, as text.
@@ -87,26 +92,34 @@ impl Conn {
         let asked = Asked { query, text, hints, values, opened: None };
         let (bound, state) = bound(&running, &tables, self.state(), asked).await?;
         self.check_reads(&bound, None)?;
-        if let Some(epoch) = self.pin(&tables).await? {
-            if let Some(report) = tables.stopped_source() {
-                if self.settings.lock().get("view_errors")? != "warn" {
-                    return Err(report);
-                }
-                self.warn(SqlState::WARNING, &report.to_string());
-            }
-            if let Some((count, report)) = tables.view_errors(epoch)? {
-                let mode = self.settings.lock().get("view_errors")?;
-                if mode != "warn" {
-                    return Err(report);
-                }
-                let missing = if count == 1 { "1 row is" } else { &format!("{count} rows are") };
-                let message = format!("{missing} missing because of an error: {report}");
-                self.warn(SqlState::WARNING, &message);
-            }
+        self.pin_well(&tables).await?;
+        if let Some(reading) = Reading::of(&bound, &tables, &[])? {
+            return reading.outcome(&running).await;
         }
         let (plan, schema) = (bound.plan, bound.columns);
         let rows = running.rows(state, plan).await?;
         Ok(Outcome::Rows { schema, rows, verb: "SELECT" })
+    }
+
+    /// Pins a query to an epoch, and looks whether its views show all that they should.
+    pub(super) async fn pin_well(&mut self, tables: &QueryTables) -> Result<(), Report> {
+        let Some(epoch) = self.pin(tables).await? else { return Ok(()) };
+        if let Some(report) = tables.stopped_source() {
+            if self.settings.lock().get("view_errors")? != "warn" {
+                return Err(report);
+            }
+            self.warn(SqlState::WARNING, &report.to_string());
+        }
+        if let Some((count, report)) = tables.view_errors(epoch)? {
+            let mode = self.settings.lock().get("view_errors")?;
+            if mode != "warn" {
+                return Err(report);
+            }
+            let missing = if count == 1 { "1 row is" } else { &format!("{count} rows are") };
+            let message = format!("{missing} missing because of an error: {report}");
+            self.warn(SqlState::WARNING, &message);
+        }
+        Ok(())
     }
 }
 

@@ -105,13 +105,28 @@ impl QueryTables {
         Ok(())
     }
 
-    pub(super) fn catalog(&self) -> &Catalog {
+    pub(super) fn catalog(&self) -> &Arc<Catalog> {
         &self.catalog
     }
 
     /// A table that could not be opened while the query was bound.
     pub(super) fn failure(&self) -> Result<(), Report> {
         self.failed.lock().take().map_or(Ok(()), Err)
+    }
+
+    /// What a view or table of the catalog is read from, if the name stands for it.
+    pub(super) fn view(&self, id: ObjectId, name: &str) -> Option<Arc<ViewProvider>> {
+        let is_it = self.catalog.get(id).is_some_and(|object| object.name == name);
+        let found = self.views.lock().get(&id).cloned();
+        found.filter(|_| is_it && !self.given.contains_key(name))
+    }
+
+    /// Opens what a query reads that was bound before.
+    pub(super) fn open_again(&self, ids: &[ObjectId]) -> Result<(), Report> {
+        for object in ids.iter().filter_map(|id| self.catalog.get(*id)) {
+            self.open(&TableReference::bare(object.name.as_str()))?;
+        }
+        Ok(())
     }
 
     fn open(&self, reference: &TableReference) -> Result<Option<Arc<dyn TableProvider>>, Report> {

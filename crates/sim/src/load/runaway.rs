@@ -78,6 +78,9 @@ async fn ctrl_c_ends_a_statement_while_as_many_others_run_as_there_are_threads()
     let mut running = Vec::new();
     for endless in ENDLESS {
         let mut raw = Raw::open(&server).await;
+        // Two change one table: the second waits until its turn to be cancelled comes.
+        raw.ask("SET lock_timeout = '1h'").await;
+        assert_eq!(raw.refusal().await, None);
         raw.ask(endless).await;
         running.push(raw);
     }

@@ -96,7 +96,9 @@ async fn at_a_terminal_statements_are_edited_completed_cancelled_and_remembered(
     terminal.shows("42").await;
     terminal.press("\\q\r").await;
     let ended = tokio::time::timeout(wait::PATIENCE, terminal.child.wait()).await;
-    assert!(ended.expect("\\q ends it").unwrap().success());
+    let ended = ended.expect("\\q ends it").unwrap();
+    let shown = terminal.shown.lock().unwrap().clone();
+    assert!(ended.success(), "{ended}: {shown:?}");
     let history = std::fs::read_to_string(server.data_dir().join(".millrace_history")).unwrap();
     assert!(history.contains("SELECT count(*)\\nFROM readings ;"), "{history}");
     server.stop().await;
