@@ -10,6 +10,7 @@
 
 mod conformance;
 mod fjall;
+mod sealed;
 mod sled;
 
 pub use conformance::check_conformance;

@@ -370,6 +370,11 @@ pub(super) fn internal(message: &str) -> Found {
     if let Some(found) = undefined_function(message).or_else(|| undefined_operator(message)) {
         return found;
     }
+    if let Some((left, rest)) = between(message, "Failed to coerce types ", " and ")
+        && let Some((right, _)) = rest.split_once(" in BETWEEN expression")
+    {
+        return no_operator(&shown_type(left), ">=", &shown_type(right)).into();
+    }
     if message.contains(NO_SUBQUERY) {
         return plain(SqlState::FEATURE_NOT_SUPPORTED, SUBQUERY);
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use crate::error::{Error, Result};
-use crate::meta::{MetaStore, Op, Pair, single_keys};
+use crate::meta::{MetaStore, Op, Pair, sealed, single_keys};
 
 const CACHE_BYTES: u64 = 4 << 20;
 const JOURNAL_BYTES_MAX: u64 = 64 << 20;
@@ -24,8 +24,9 @@ impl FjallStore {
     /// Opens the store in a directory of its own, creating it if it is not there.
     ///
     /// # Errors
-    /// [`Error::Meta`] with fjall's reason.
+    /// [`Error::Damaged`] for a file that is not as it was written, [`Error::Meta`] with fjall's reason.
     pub fn open(dir: &Path) -> Result<FjallStore> {
+        sealed::verify(dir)?;
         let database = Database::builder(dir)
             .cache_size(CACHE_BYTES)
             .max_journaling_size(JOURNAL_BYTES_MAX)
@@ -35,6 +36,12 @@ impl FjallStore {
         let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES_MAX);
         let keys = database.keyspace("millrace", options).map_err(read_error)?;
         Ok(FjallStore { database, keys })
+    }
+
+    /// Writes what is in memory to tables.
+    #[cfg(test)]
+    pub(super) fn write_tables(&self) {
+        self.keys.rotate_memtable_and_wait().unwrap();
     }
 }
 
