@@ -15,6 +15,7 @@ mod bounded;
 mod bytes;
 mod calendar;
 mod cast;
+mod chain;
 mod checked;
 mod date_bin;
 mod date_part;
