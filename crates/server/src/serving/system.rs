@@ -250,6 +250,8 @@ fn operators(shared: &Shared) -> Result<RecordBatch> {
         ("state_bytes", counts(rows.iter().map(|r| r.2.work.state_bytes))),
         ("state_rows_touched", counts(rows.iter().map(|r| r.2.work.touched))),
         ("busy_us", counts(rows.iter().map(|r| r.2.work.busy_us))),
+        ("behind_us", counts(rows.iter().map(|r| r.2.work.behind_us))),
+        ("rows_waiting", counts(rows.iter().map(|r| r.2.work.rows_waiting))),
     ])
 }
 
