@@ -312,6 +312,8 @@ fn settings(shared: &Shared) -> Result<RecordBatch> {
         ("hba-file", shown(config.hba_file.as_ref())),
         ("tls-cert", shown(config.tls.as_ref().map(|(certificate, _)| certificate))),
         ("http", config.http.map(|http| http.to_string()).unwrap_or_default()),
+        ("http-connections", config.http_connections.to_string()),
+        ("http-timeout", format!("{:?}", config.http_timeout)),
     ];
     batch(vec![
         ("name", text(rows.iter().map(|(name, _)| Some(*name)))),
