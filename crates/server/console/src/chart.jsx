@@ -32,7 +32,7 @@ export function Chart({ data, series, height = 150, label, theme, binary, free }
                 cursor: { points: { size: 6 }, y: false },
                 legend: { show: false },
                 padding: [8, 24, 0, 0],
-                scales: { x: { time: false, range: (_, low, high) => (low == null ? [0, 60] : [Math.min(low, high - 30), high]) }, y: { range: (_, low, high) => (low == null ? [0, 1] : free ? [low - (high - low || 1) * 0.1, high + (high - low || 1) * 0.1] : [Math.min(0, low), high <= 0 ? 1 : high * 1.1]) } },
+                scales: { x: { time: false, range: (_, low, high) => (low == null ? [0, 60] : [Math.min(low, high - 30), high]) }, y: { range: (_, low, high) => (low == null ? [0, 1] : free ? [low - (high - low || 1) * 0.1, high + (high - low || 1) * 0.1] : [Math.min(0, low), high <= 0 ? 10 : high * 1.1]) } },
                 axes: [{ ...axis, space: 76, size: 24, incrs: [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400], values: (_, ticks) => ticks.map(time) }, { ...axis, size: 58, space: 28, ...(binary ? { incrs: BINARY } : {}), values: (_, ticks) => ticks.map(format) }],
                 series: [
                     {},

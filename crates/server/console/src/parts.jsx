@@ -33,11 +33,11 @@ export function Bar({ part, label, tone }) {
     );
 }
 
-export function Failure({ error }) {
+export function Failure({ error, title }) {
     if (!error) return null;
     return (
         <div class="failure" role="alert">
-            <p><b>{error.code ? `${error.code} ` : ""}</b>{error.message}</p>
+            <p>{title}<b>{error.code ? `${error.code} ` : ""}</b>{error.message}</p>
             {error.detail && <p>{error.detail}</p>}
             {error.hint && <p class="hint">{error.hint}</p>}
         </div>

@@ -1,6 +1,6 @@
 // EXPLAIN ANALYZE MATERIALIZED VIEW as a tree: what the view's dataflow page draws.
 
-const FIGURES = /^(.+ \d+|.+): (\d+) rows in, (\d+) out(?:, state of (\d+) rows in (\d+) bytes)?, ([\d.]+) ms$/;
+const FIGURES = /^(.+ \d+|.+): (\d+) rows in, (\d+) out(?:, state of (\d+) rows in (\d+) bytes)?, ([\d.]+) ms(?:, behind for ([\d.]+) ms)?(?:, (\d+) rows wait)?$/;
 const NOTES = /^(state|rows (?:final|leave)|late|key)\b/;
 
 /** The node at the root, and all nodes in order. Each: { title, detail, notes, figures, inputs, steps, depth, id }. */
@@ -13,8 +13,11 @@ export function parsePlan(lines) {
         const above = open.at(-1);
         const figures = text.match(FIGURES);
         if (figures && above) {
-            const [, name, rowsIn, rowsOut, stateRows, stateBytes, ms] = figures;
-            above.figures = { name, rowsIn: +rowsIn, rowsOut: +rowsOut, stateRows: stateRows == null ? null : +stateRows, stateBytes: stateBytes == null ? null : +stateBytes, ms: +ms };
+            const [, name, rowsIn, rowsOut, stateRows, stateBytes, ms, behind, waiting] = figures;
+            above.figures = {
+                name, rowsIn: +rowsIn, rowsOut: +rowsOut, stateRows: stateRows == null ? null : +stateRows, stateBytes: stateBytes == null ? null : +stateBytes,
+                ms: +ms, behind: +(behind ?? 0), waiting: +(waiting ?? 0),
+            };
             continue;
         }
         if ((NOTES.test(text) || !/^[A-Z]/.test(text)) && above) {
@@ -47,7 +50,7 @@ function merged(root, nodes) {
     return { root: root && real(root), nodes: nodes.filter((n) => !gone.has(n)) };
 }
 
-export const CARD = { width: 220, height: 116, gap: 16, across: 36 };
+export const CARD = { width: 232, height: 134, gap: 16, across: 36 };
 
 /** Places of nodes: the sources on the left, the view on the right. */
 export function layout(root) {

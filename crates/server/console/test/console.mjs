@@ -295,6 +295,44 @@ await check("the overview is small and soon there", async () => {
     await fresh.close();
 });
 
+await check("names that are long fit, and an error names its statement", async () => {
+    const name = "a_very_long_name_of_a_materialized_view_that_somebody_made_by_a_script";
+    await sql(`CREATE TABLE d (id INT PRIMARY KEY, x INT); INSERT INTO d VALUES (1, 0), (2, 5); CREATE MATERIALIZED VIEW ${name} AS SELECT id, 10 / x AS q FROM d`);
+    await page.setViewportSize({ width: 375, height: 760 });
+    for (const path of ["", "views", `view/${name}`, "live/readings_1s", "live/nosuch"]) {
+        await page.goto(`${root}/#/${path}`);
+        await page.reload();
+        await page.locator("main td a, main .operator, main select").first().waitFor();
+        await fits();
+    }
+    await page.goto(`${root}/#/view/${name}`);
+    await page.locator(".failure", { hasText: "22012 division by zero, in 1 row of this view" }).waitFor();
+    await shot("failing-375-light");
+    await page.goto(`${root}/#/sql?q=${encodeURIComponent(`SELECT 1; SELECT * FROM ${name}`)}`);
+    await page.locator(".editor[data-ready]").waitFor();
+    await page.getByRole("button", { name: /Run/ }).click();
+    await page.locator(".failure", { hasText: /Statement 2, .*22012/ }).waitFor();
+});
+
+await check("the operator that holds others up stands out, and arrows lead to it", async () => {
+    await page.setViewportSize({ width: 1280, height: 860 });
+    await sql(`CREATE TABLE a (id INT PRIMARY KEY, k INT); CREATE TABLE b (id INT PRIMARY KEY, k INT);
+CREATE MATERIALIZED VIEW pairs AS SELECT x.id % 3 AS g, count(*) AS n FROM (SELECT id, max(k) AS k FROM a GROUP BY id) x JOIN b ON x.k = b.k WHERE (x.id + b.id) % 100 = 0 GROUP BY x.id % 3;
+INSERT INTO a SELECT x, 1 FROM generate_series(1, 20000) g(x); INSERT INTO b SELECT x, 1 FROM generate_series(1, 20000) g(x)`);
+    await page.goto(`${root}/#/view/pairs`);
+    await page.locator(".operator.slowest", { hasText: "Join" }).getByText("holds others up").waitFor();
+    await page.locator(".notice", { hasText: /Join holds the others up: behind [\d.]+ % of the time, [\d,]+ rows wait for it/ }).waitFor();
+    assert((await page.locator(".operator.slowest").count()) === 1, "one operator holds the others up");
+    await page.locator(".operator", { hasText: "Changes of b" }).focus();
+    await page.keyboard.press("ArrowRight");
+    await page.keyboard.press("Enter");
+    await page.locator(".operator.slowest.chosen", { hasText: "Join" }).waitFor();
+    await page.locator(".panel dt", { hasText: "behind" }).waitFor();
+    await shot("behind-1280-light");
+    await page.emulateMedia({ colorScheme: "dark" });
+    await shot("behind-1280-dark");
+});
+
 await check("a server that goes is told, and one that comes back is used", async () => {
     await page.setViewportSize({ width: 1280, height: 860 });
     await page.goto(`${root}/#/`);

@@ -42,7 +42,7 @@ const REFUSALS_MAX: usize = 64;
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// What is sent to them.
 const REFUSAL: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n\
-    content-length: 29\r\nretry-after: 1\r\nconnection: close\r\n\r\nall connections are in use now\n";
+    content-length: 31\r\nretry-after: 1\r\nconnection: close\r\n\r\nall connections are in use now\n";
 /// Log lines of one kind come at most so often.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
 /// A body may take the timeout once for each so many bytes.

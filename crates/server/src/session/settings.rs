@@ -49,6 +49,7 @@ const SETTINGS: &[(&str, &str, Kind)] = &[
     ("session_authorization", "root", Kind::Fixed),
     ("standard_conforming_strings", "on", Kind::OneOf(&["on", "true", "1"])),
     ("statement_timeout", "0", Kind::Duration),
+    ("superuser_reserved_connections", "3", Kind::Fixed),
     ("synchronous_commit", "on", Kind::Text),
     ("TimeZone", "UTC", Kind::OneOf(&["utc", "gmt", "etc/utc", "z", "+00:00", "0", "default"])),
     ("transaction_isolation", "read committed", Kind::Text),

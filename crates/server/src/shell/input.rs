@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read};
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use tokio::io::unix::AsyncFd;
 pub(super) struct Input {
     file: Arc<File>,
     reader: Rc<RefCell<BufReader<Arc<File>>>>,
+    is_terminal: bool,
 }
 
 impl Input {
@@ -28,7 +29,8 @@ impl Input {
     pub(super) fn standard() -> io::Result<Input> {
         let file = Arc::new(File::from(io::stdin().as_fd().try_clone_to_owned()?));
         let reader = Rc::new(RefCell::new(BufReader::new(Arc::clone(&file))));
-        Ok(Input { file, reader })
+        let is_terminal = file.is_terminal();
+        Ok(Input { file, reader, is_terminal })
     }
 
     /// The next line with its end; None at the end. Who stops waiting loses what has come of the line.
@@ -50,14 +52,19 @@ impl Input {
         line.map(Some).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 
-    /// Takes what has been read of a line; true at its end.
+    /// Takes what has been read of a line; true at its end. What was pasted while the editor read keys has the
+    /// key Enter at the ends of its lines.
     fn take(&self, line: &mut Vec<u8>) -> bool {
         let mut reader = self.reader.borrow_mut();
         let held = reader.buffer();
-        let end = held.iter().position(|byte| *byte == b'\n');
+        let is_end = |byte: &u8| *byte == b'\n' || (self.is_terminal && *byte == b'\r');
+        let end = held.iter().position(is_end);
         let count = end.map_or(held.len(), |at| at + 1);
         line.extend_from_slice(&held[..count]);
         reader.consume(count);
+        if let Some(last) = line.last_mut().filter(|last| **last == b'\r' && end.is_some()) {
+            *last = b'\n';
+        }
         end.is_some()
     }
 

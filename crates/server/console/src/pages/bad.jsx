@@ -47,7 +47,9 @@ export function Bad() {
             )}
             <List title="Bad messages" answer={errors} rows={bad} columns={[
                 { name: "time", show: (r) => clock(r.time) }, { name: "source" }, { name: "partition", number: true, wide: true },
-                { name: "offset", number: true, show: (r) => count(r.offset) }, { name: "reason" }, { name: "raw", label: "message", wide: true, show: (r) => <code class="clip" title={message(r.raw)}>{message(r.raw)}</code> },
+                { name: "offset", number: true, show: (r) => count(r.offset) }, { name: "reason" },
+                // A source that makes rows by itself has no messages.
+                ...(bad.some((r) => r.raw) ? [{ name: "raw", label: "message", wide: true, show: (r) => <code class="clip" title={message(r.raw)}>{message(r.raw)}</code> }] : []),
             ]} />
             <List title="Late rows" answer={late} rows={lateRows} columns={[
                 { name: "view" }, { name: "event_time", label: "event time", show: (r) => clock(r.event_time) }, { name: "window_end", label: "window ended", show: (r) => clock(r.window_end) },
@@ -61,10 +63,11 @@ export function Bad() {
 
 function List({ title, answer, rows, columns }) {
     if (answer.error) return <section><h2>{title}</h2><Failure error={answer.error} /></section>;
+    if (!answer.data) return <section><h2>{title}</h2><p class="muted">asking; this waits while views are behind…</p></section>;
     if (!rows.length) return null;
     return (
         <section class="list">
-            <h2>{title} <span class="muted small">the last {rows.length}</span></h2>
+            <h2>{title} <span class="muted small">{rows.length === 1 ? "one" : `the last ${rows.length}`}</span></h2>
             <Table label={title} rows={rows} columns={columns} />
         </section>
     );

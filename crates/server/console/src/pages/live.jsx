@@ -26,14 +26,17 @@ export function Live({ name, theme }) {
             )}
             {views.length > 0 && (
                 <p class="choices">
-                    <label>View <select value={view} onChange={(e) => (location.hash = `#/live/${encodeURIComponent(e.target.value)}`)}>{views.map((v) => <option key={v}>{v}</option>)}</select></label>
-                    <a href={`#/view/${encodeURIComponent(view)}`}>its dataflow</a>
+                    <label>View <select value={view} onChange={(e) => (location.hash = `#/live/${encodeURIComponent(e.target.value)}`)}>{!views.includes(view) && <option>{view}</option>}{views.map((v) => <option key={v}>{v}</option>)}</select></label>
+                    {views.includes(view) && <a href={`#/view/${encodeURIComponent(view)}`}>its dataflow</a>}
                 </p>
             )}
             {view && <Followed key={view} view={view} theme={theme} />}
         </>
     );
 }
+
+/** Rows of one time by their other columns. */
+const inOrder = (a, b) => a.join("\n").localeCompare(b.join("\n"), "en", { numeric: true });
 
 function Followed({ view, theme }) {
     const [columns, setColumns] = useState(null);
@@ -75,7 +78,7 @@ function Followed({ view, theme }) {
     }, [view]);
     if (!columns) return <><Failure error={error} />{!error && <p class="wait">waiting for {view}…</p>}</>;
     const time = columns.findIndex(isTime);
-    const rows = time < 0 ? state.rows : [...state.rows].sort((a, b) => (a[time] < b[time] ? 1 : a[time] > b[time] ? -1 : 0));
+    const rows = time < 0 ? state.rows : [...state.rows].sort((a, b) => (a[time] < b[time] ? 1 : a[time] > b[time] ? -1 : inOrder(a, b)));
     return (
         <>
             <Failure error={error} />
@@ -83,8 +86,9 @@ function Followed({ view, theme }) {
                 {waiting ? "the line was cut, coming back…" : <>epoch {count(state.epoch)} · {count(state.size)} rows · {short(changes.current)} changes seen</>}{" "}
                 <button class="quiet" aria-pressed={still} onClick={() => setStill(!still)}>{still ? "go on" : "hold"}</button>
             </p>
-            <LiveChart columns={columns} rows={state.rows} theme={theme} />
-            <Grid columns={columns} rows={rows.slice(0, SHOWN)} label={`Rows of ${view}`} />
+            {state.rows.length > 0 && <LiveChart columns={columns} rows={state.rows} theme={theme} />}
+            {state.epoch != null && !state.rows.length && <p class="muted">The view has no rows now; they come here as soon as there are some. Its columns: {columns.map((c) => c.name).join(", ")}.</p>}
+            {rows.length > 0 && <Grid columns={columns} rows={rows.slice(0, SHOWN)} label={`Rows of ${view}`} />}
             {rows.length > SHOWN && <p class="muted small">The first {SHOWN} of {count(rows.length)} rows{time >= 0 ? `, newest ${columns[time].name} first` : ""}.</p>}
         </>
     );

@@ -32,6 +32,20 @@ export function freshness(epochs) {
     return { at: done.map((e) => millis(e.sealed_at) / 1000), took, p50: quantile(took, 0.5), p99: quantile(took, 0.99) };
 }
 
+const BEHIND = "SELECT view, operator, sum(rows_waiting) AS n FROM millrace.operators WHERE rows_waiting > 0 GROUP BY view, operator ORDER BY n DESC LIMIT 1";
+
+/** Which operator the sources wait for, while they wait for results. */
+export function HeldUp() {
+    const { data } = useRows(BEHIND, 2000);
+    const [found] = data?.[0] ?? [], inFlight = one("epochs_in_flight") ?? 0;
+    if (!found || inFlight < 4) return null;
+    return (
+        <p class="notice" role="status">
+            {count(inFlight)} epochs wait for <b>{found.operator}</b> of <a href={`#/view/${encodeURIComponent(found.view)}`}>{found.view}</a>, where {count(found.n)} rows wait.
+        </p>
+    );
+}
+
 export function Overview({ theme }) {
     useLive();
     const { data, error } = useRows(QUERIES, 2000);
@@ -45,6 +59,7 @@ export function Overview({ theme }) {
         <>
             <h1>Overview</h1>
             <Failure error={error} />
+            <HeldUp />
             <div class="tiles">
                 <Tile label="Rows in" value={live.now ? rate(total("source_rows_per_second")) : "–"} note={`${short(total("source_rows_total"))} in all`} href="#/sources" />
                 <Tile label="Lag" value={live.now ? short(lag) : "–"} note={down ? `${down} source${down > 1 ? "s" : ""} away` : "rows not read yet"} tone={down ? "bad" : lag > Math.max(1000, 10 * total("source_rows_per_second")) ? "warn" : ""} href="#/sources" />

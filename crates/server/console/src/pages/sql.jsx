@@ -112,8 +112,8 @@ export function Sql({ query }) {
                 <span class="muted small">What is selected runs alone. A run is a session of its own.</span>
             </p>
             <div class="results" aria-live="polite">
-                {answer?.results.map((result, at) => <Result key={at} result={result} at={at} many={answer.results.length > 1} />)}
-                <Failure error={answer?.error} />
+                {answer?.results.map((result, at) => <Result key={at} result={result} at={at} many={answer.results.length + !!answer.error > 1} />)}
+                <Failure error={answer?.error} title={answer?.results.length > 0 && `Statement ${answer.results.length + 1}, where the run ended: `} />
             </div>
         </>
     );
