@@ -19,7 +19,7 @@ pub(crate) const REPORTED: [(&str, &str); 14] = [
 ];
 
 /// Others that drivers and tools read.
-const OTHERS: [(&str, &str); 18] = [
+const OTHERS: [(&str, &str); 19] = [
     ("server_version_num", "160006"),
     ("search_path", "\"$user\", public"),
     ("bytea_output", "hex"),
@@ -34,6 +34,7 @@ const OTHERS: [(&str, &str); 18] = [
     ("max_identifier_length", "63"),
     ("max_index_keys", "32"),
     ("max_connections", "1000"),
+    ("superuser_reserved_connections", "3"),
     ("lc_collate", "C.UTF-8"),
     ("lc_ctype", "C.UTF-8"),
     ("jit", "off"),

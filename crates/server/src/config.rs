@@ -14,6 +14,9 @@ use crate::log::LogFormat;
 /// How long bad messages and late rows are kept, by default: 30 days.
 const KEPT_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// What a client over HTTP may take, by default.
+const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Which store keeps catalog, epoch log and manifests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -78,6 +81,13 @@ pub struct Options {
     #[arg(long, env = "MILLRACE_HTTP", value_name = "ADDRESS:PORT", value_parser = address)]
     #[serde(default, deserialize_with = "address_text")]
     pub http: Option<SocketAddr>,
+    /// Connections over HTTP at a time; who asks nothing makes room for others [default: 256]
+    #[arg(long, env = "MILLRACE_HTTP_CONNECTIONS", value_name = "N")]
+    pub http_connections: Option<usize>,
+    /// How long a client over HTTP may take for a request, rest between two, or take nothing of an answer [default: 30s]
+    #[arg(long, env = "MILLRACE_HTTP_TIMEOUT", value_name = "DURATION", value_parser = duration)]
+    #[serde(default, deserialize_with = "duration_text")]
+    pub http_timeout: Option<Duration>,
     /// Password of the user root (SCRAM-SHA-256), in place of one that ALTER USER has set
     #[arg(long, env = "MILLRACE_PASSWORD", hide_env_values = true, value_name = "PASSWORD")]
     pub password: Option<String>,
@@ -128,6 +138,10 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Address for HTTP.
     pub http: Option<SocketAddr>,
+    /// Connections over HTTP at a time, at least 4.
+    pub http_connections: usize,
+    /// How long a client over HTTP may say nothing, or take nothing.
+    pub http_timeout: Duration,
     /// Password of root.
     pub password: Option<Concealed>,
     /// Users without a password come in from beyond loopback, too.
@@ -176,6 +190,7 @@ impl Options {
             Some(path) => read(path)?,
             None => Options::default(),
         };
+        let (http_connections, http_timeout) = self.http_limits(&file)?;
         let listen = self.listen.or(file.listen).unwrap_or(([127, 0, 0, 1], 4567).into());
         // An empty password would let anybody in.
         let password = self.password.or(file.password).filter(|password| !password.is_empty());
@@ -218,12 +233,29 @@ impl Options {
             kept_age: self.kept_age.or(file.kept_age).unwrap_or(KEPT_AGE),
             log_format: self.log_format.or(file.log_format).unwrap_or_default(),
             http,
+            http_connections,
+            http_timeout,
             password: password.map(Concealed::new),
             insecure,
             hba_file: self.hba_file.or(file.hba_file),
             max_connections,
             tls,
         })
+    }
+}
+
+impl Options {
+    /// How many connections there may be over HTTP, and how long they may take.
+    fn http_limits(&self, file: &Options) -> Result<(usize, Duration), ConfigError> {
+        let connections = self.http_connections.or(file.http_connections).unwrap_or(256);
+        if !(4..=100_000).contains(&connections) {
+            return Err(ConfigError::Value("http-connections must be 4 to 100000".into()));
+        }
+        let timeout = self.http_timeout.or(file.http_timeout).unwrap_or(HTTP_TIMEOUT);
+        if !(Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&timeout) {
+            return Err(ConfigError::Value("http-timeout must be 100ms to 1h".into()));
+        }
+        Ok((connections, timeout))
     }
 }
 

@@ -2,14 +2,17 @@
 //! console uses.
 //!
 //! `POST /api/sql` ([`sql`]) and `GET /api/subscribe` ([`events`]) are a session each, of the user who asks
-//! ([`crate::http_login`]); [`guard`] keeps pages of other sites from asking; [`page`] has the console's files.
+//! ([`crate::http_login`]); [`guard`] keeps pages of other sites from asking; [`page`] has the console's files;
+//! [`connections`] bounds connections and what they may take.
 
 mod assets;
+mod connections;
 mod events;
 mod guard;
 mod page;
 mod sql;
 
+use self::connections::Limits;
 pub(crate) use guard::{called_by_address, refusal};
 
 use std::io::{Read, Write};
@@ -48,17 +51,12 @@ pub async fn serve(
     listener: TcpListener,
     shared: Arc<Shared>,
     database: SharedDatabase,
-    mut stopped: watch::Receiver<bool>,
+    stopped: watch::Receiver<bool>,
 ) {
     let web = Arc::new(Web { shared, database, stopped: stopped.clone() });
-    let router = routes(&web).into_make_service_with_connect_info::<SocketAddr>();
-    let end = async move {
-        // The sender is gone when the server has ended.
-        drop(stopped.wait_for(|stop| *stop).await);
-    };
-    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(end).await {
-        tracing::error!(%error, "HTTP has ended");
-    }
+    let config = &web.shared.config;
+    let limits = Limits { connections_max: config.http_connections, timeout: config.http_timeout };
+    connections::serve(listener, routes(&web), limits, stopped).await;
 }
 
 fn routes(web: &Arc<Web>) -> Router {

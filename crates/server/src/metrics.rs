@@ -1,6 +1,7 @@
 //! What `/metrics` says, in Prometheus' text format: counters end in `_total`, units are seconds and
 //! bytes, each name has its HELP and TYPE.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::memory;
@@ -145,6 +146,7 @@ pub(crate) fn text(shared: &Shared) -> String {
     sources(&mut page, shared, &board);
     partitions(&mut page, shared, &board);
     views(&mut page, shared, &board);
+    operators(&mut page, shared, &board);
     not_taken(&mut page, &board);
     jobs(&mut page, &board);
     page.0
@@ -302,6 +304,27 @@ fn views(page: &mut Page, shared: &Shared, board: &Board) {
     let failed = all.iter().filter(|(_, view, _)| !running(view)).count();
     page.one("views_failed", Gauge, "Views that have stopped.", size(failed));
     page.one("views", Gauge, "Views, tables and indexes.", size(all.len()));
+}
+
+/// Operators that others had to wait for.
+fn operators(page: &mut Page, shared: &Shared, board: &Board) {
+    let catalog = shared.catalog();
+    let mut behind: BTreeMap<(String, String), u64> = BTreeMap::new();
+    for (id, status) in &board.views {
+        let (Some(object), Some(figures)) = (catalog.get(*id), &status.figures) else { continue };
+        for figure in figures.read() {
+            if figure.work.behind_us > 0 {
+                let key = (object.name.clone(), figure.name);
+                *behind.entry(key).or_default() += figure.work.behind_us;
+            }
+        }
+    }
+    let lines = behind.iter().map(|((view, operator), us)| {
+        let labels = vec![("view", view.as_str()), ("operator", operator.as_str())];
+        (labels, float(*us) / 1e6)
+    });
+    let help = "Time in which an operator had work left over, of all workers; without those that never had.";
+    page.family("operator_behind_seconds_total", Type::Counter, help, lines);
 }
 
 fn not_taken(page: &mut Page, board: &Board) {

@@ -1,5 +1,6 @@
 //! The console and what it asks the server: every route over real HTTP, and who may not ask.
 
+mod connections;
 mod events;
 mod page;
 mod sql;

@@ -13,6 +13,8 @@ pub mod wait;
 #[cfg(test)]
 mod access;
 #[cfg(test)]
+mod behind;
+#[cfg(test)]
 mod clients;
 #[cfg(test)]
 mod command_line;

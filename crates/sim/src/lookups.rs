@@ -11,8 +11,11 @@ use crate::server::{Server, rows};
 /// Rounds of changes and look-ups.
 const ROUNDS: usize = 24;
 
-/// Tables, each with its key columns, their types as `PREPARE` is told them, and values that such a column may have.
-const TABLES: [(&str, &[(&str, &str, &[&str])]); 7] = [
+/// A column, its type as `PREPARE` is told it, values that it may have.
+type Column = (&'static str, &'static str, &'static [&'static str]);
+
+/// Tables, each with the columns of its key.
+const TABLES: [(&str, &[Column]); 7] = [
     ("wide", &[("k", "bigint", &["1", "2", "-3", "40000000000", "NULL"])]),
     ("wide", &[("k", "smallint", &["1", "2", "-3", "77", "NULL"])]),
     ("pairs", &[("a", "int", &["1", "2", "NULL"]), ("b", "text", &["'x'", "'X'", "'é'", "''"])]),
@@ -81,7 +84,8 @@ fn change(random: &mut StdRng) -> String {
         }
         1 => format!("UPDATE {table} SET v = {text} WHERE v < {text}"),
         _ => {
-            (names.push("v"), values.push(&text));
+            names.push("v");
+            values.push(&text);
             let upsert = if table == "facts" { "" } else { " ON CONFLICT DO NOTHING" };
             format!(
                 "INSERT INTO {table} ({}) VALUES ({}){upsert}",

@@ -189,6 +189,39 @@ async fn ctrl_c_ends_a_subscription_and_cancels_a_statement() {
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_gives_up_a_copy_whose_data_do_not_come() {
+    let mut server = server().await;
+    let client = server.connect().await;
+    client.batch_execute("CREATE TABLE t (id INT)").await.unwrap();
+    for (arguments, script) in
+        [(&["-c", "COPY t FROM STDIN"][..], ""), (&[][..], "COPY t FROM STDIN;\n")]
+    {
+        let mut command = shell(&server, arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // It stays open, and the second line has no end.
+        let mut data = child.stdin.take().unwrap();
+        data.write_all(format!("{script}1\n2").as_bytes()).await.unwrap();
+        let active =
+            "SELECT pid FROM pg_stat_activity WHERE query LIKE 'COPY%' AND state = 'active'";
+        wait::until("the COPY has begun", wait::PATIENCE, || async {
+            client.query_opt(active, &[]).await.unwrap()
+        })
+        .await;
+        interrupt(child.id().unwrap()).await;
+        let output = tokio::time::timeout(wait::PATIENCE, child.wait_with_output()).await;
+        let output = output.expect("it ends at once").unwrap();
+        assert_eq!(output.status.code(), Some(130), "{output:?}");
+        let said = texts(&output).1;
+        assert!(said.contains("57014: COPY from stdin failed: canceled by user"), "{said}");
+        drop(data);
+    }
+    let rows: i64 = client.query_one("SELECT count(*) FROM t", &[]).await.unwrap().get(0);
+    assert_eq!(rows, 0);
+    server.stop().await;
+}
+
 async fn interrupt(process: u32) {
     let sent = Command::new("kill").args(["-INT", &process.to_string()]).status().await;
     assert!(sent.is_ok_and(|status| status.success()), "SIGINT is sent");

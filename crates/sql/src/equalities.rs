@@ -6,34 +6,16 @@
 use datafusion::common::Result;
 use datafusion::common::tree_node::Transformed;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
 /// See the head of the file. The last of the rules: the others make equalities of conditions.
-#[derive(Debug)]
-pub(crate) struct SingleEqualities;
-
-impl OptimizerRule for SingleEqualities {
-    fn name(&self) -> &'static str {
-        "single_equalities"
-    }
-
-    fn apply_order(&self) -> Option<ApplyOrder> {
-        Some(ApplyOrder::TopDown)
-    }
-
-    fn rewrite(
-        &self,
-        plan: LogicalPlan,
-        _: &dyn OptimizerConfig,
-    ) -> Result<Transformed<LogicalPlan>> {
-        let LogicalPlan::Join(mut join) = plan else { return Ok(Transformed::no(plan)) };
-        let mut once = Vec::with_capacity(join.on.len());
-        for pair in std::mem::take(&mut join.on) {
-            if !once.contains(&pair) {
-                once.push(pair);
-            }
+pub(crate) fn single_equalities(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let LogicalPlan::Join(mut join) = plan else { return Ok(Transformed::no(plan)) };
+    let mut once = Vec::with_capacity(join.on.len());
+    for pair in std::mem::take(&mut join.on) {
+        if !once.contains(&pair) {
+            once.push(pair);
         }
-        join.on = once;
-        Ok(Transformed::yes(LogicalPlan::Join(join)))
     }
+    join.on = once;
+    Ok(Transformed::yes(LogicalPlan::Join(join)))
 }

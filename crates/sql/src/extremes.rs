@@ -8,35 +8,16 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     AggregateUDF, Expr, ExprSchemable, LogicalPlan, WindowFunctionDefinition,
 };
-use datafusion::optimizer::optimizer::ApplyOrder;
-use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
 use crate::functions;
 
 /// Puts our function in the place of DataFusion's; the name that every rule knows the result by stays.
-#[derive(Debug)]
-pub(crate) struct FloatExtremes;
-
-impl OptimizerRule for FloatExtremes {
-    fn name(&self) -> &str {
-        "float_extremes"
+pub(crate) fn float_extremes(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    if !matches!(plan, LogicalPlan::Aggregate(_) | LogicalPlan::Window(_)) {
+        return Ok(Transformed::no(plan));
     }
-
-    fn apply_order(&self) -> Option<ApplyOrder> {
-        Some(ApplyOrder::BottomUp)
-    }
-
-    fn rewrite(
-        &self,
-        plan: LogicalPlan,
-        _: &dyn OptimizerConfig,
-    ) -> Result<Transformed<LogicalPlan>> {
-        if !matches!(plan, LogicalPlan::Aggregate(_) | LogicalPlan::Window(_)) {
-            return Ok(Transformed::no(plan));
-        }
-        let schema = merge_schema(&plan.inputs());
-        plan.map_expressions(|expr| expr.transform_up(|part| Ok(replaced(part, &schema))))
-    }
+    let schema = merge_schema(&plan.inputs());
+    plan.map_expressions(|expr| expr.transform_up(|part| Ok(replaced(part, &schema))))
 }
 
 fn replaced(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {

@@ -6,13 +6,7 @@ use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::{Expr, LogicalPlan, Window, WindowFunctionDefinition};
-use datafusion::optimizer::optimizer::ApplyOrder;
-use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 use millrace_plan::sliding;
-
-/// Puts a function that slides in the place of each that may not.
-#[derive(Debug)]
-pub(crate) struct SlidingFrames;
 
 /// The name that every rule knows the result by stays.
 fn slid(call: &WindowFunction) -> Option<WindowFunction> {
@@ -21,42 +15,29 @@ fn slid(call: &WindowFunction) -> Option<WindowFunction> {
     (fun != call.fun).then(|| WindowFunction { fun, params: call.params.clone() })
 }
 
-impl OptimizerRule for SlidingFrames {
-    fn name(&self) -> &str {
-        "sliding_frames"
-    }
-
-    fn apply_order(&self) -> Option<ApplyOrder> {
-        Some(ApplyOrder::BottomUp)
-    }
-
-    fn rewrite(
-        &self,
-        plan: LogicalPlan,
-        _: &dyn OptimizerConfig,
-    ) -> Result<Transformed<LogicalPlan>> {
-        let LogicalPlan::Window(window) = plan else { return Ok(Transformed::no(plan)) };
-        let mut changed = false;
-        let calls = window.window_expr.iter().map(|expr| {
-            let replaced = expr.clone().transform_up(|part| match &part {
-                Expr::WindowFunction(call) => match slid(call) {
-                    Some(call) => {
-                        changed = true;
-                        Ok(Transformed::yes(Expr::WindowFunction(Box::new(call))))
-                    }
-                    None => Ok(Transformed::no(part)),
-                },
-                _ => Ok(Transformed::no(part)),
-            });
-            Ok(replaced?.data)
+/// See the module.
+pub(crate) fn sliding_frames(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let LogicalPlan::Window(window) = plan else { return Ok(Transformed::no(plan)) };
+    let mut changed = false;
+    let calls = window.window_expr.iter().map(|expr| {
+        let replaced = expr.clone().transform_up(|part| match &part {
+            Expr::WindowFunction(call) => match slid(call) {
+                Some(call) => {
+                    changed = true;
+                    Ok(Transformed::yes(Expr::WindowFunction(Box::new(call))))
+                }
+                None => Ok(Transformed::no(part)),
+            },
+            _ => Ok(Transformed::no(part)),
         });
-        let calls = calls.collect::<Result<Vec<Expr>>>()?;
-        match changed {
-            true => {
-                let window = Window::try_new(calls, Arc::clone(&window.input))?;
-                Ok(Transformed::yes(LogicalPlan::Window(window)))
-            }
-            false => Ok(Transformed::no(LogicalPlan::Window(window))),
+        Ok(replaced?.data)
+    });
+    let calls = calls.collect::<Result<Vec<Expr>>>()?;
+    match changed {
+        true => {
+            let window = Window::try_new(calls, Arc::clone(&window.input))?;
+            Ok(Transformed::yes(LogicalPlan::Window(window)))
         }
+        false => Ok(Transformed::no(LogicalPlan::Window(window))),
     }
 }

@@ -1,7 +1,7 @@
 //! ASOF joins in logical plans: a node of our own.
 //!
 //! The stream planner keeps it as it is. A plan that is executed has windows in its place
-//! ([`WithoutAsOf`]): each left row is joined with all right rows that it could take, and the first of
+//! ([`without_asof`]): each left row is joined with all right rows that it could take, and the first of
 //! them in the order of the times stays.
 //!
 //! Invariants: 1. of right rows with one time the first in the order of their columns is taken, ascending,
@@ -20,8 +20,6 @@ use datafusion::logical_expr::{
     BinaryExpr, Expr, Extension, LogicalPlan, LogicalPlanBuilder, Operator,
     UserDefinedLogicalNodeCore, WindowFrame, WindowFunctionDefinition, lit,
 };
-use datafusion::optimizer::optimizer::ApplyOrder;
-use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
 /// The number of a left row.
 const LEFT: &str = "\u{0}left";
@@ -223,29 +221,12 @@ impl UserDefinedLogicalNodeCore for AsOfJoin {
     }
 }
 
-/// Puts what can be executed in the place of ASOF joins.
-#[derive(Debug)]
-pub(crate) struct WithoutAsOf;
-
-impl OptimizerRule for WithoutAsOf {
-    fn name(&self) -> &str {
-        "without_asof"
+/// Puts what can be executed in the place of an ASOF join.
+pub(crate) fn without_asof(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    if let LogicalPlan::Extension(extension) = &plan
+        && let Some(join) = extension.node.as_any().downcast_ref::<AsOfJoin>()
+    {
+        return join.lowered().map(Transformed::yes);
     }
-
-    fn apply_order(&self) -> Option<ApplyOrder> {
-        Some(ApplyOrder::BottomUp)
-    }
-
-    fn rewrite(
-        &self,
-        plan: LogicalPlan,
-        _: &dyn OptimizerConfig,
-    ) -> Result<Transformed<LogicalPlan>> {
-        if let LogicalPlan::Extension(extension) = &plan
-            && let Some(join) = extension.node.as_any().downcast_ref::<AsOfJoin>()
-        {
-            return join.lowered().map(Transformed::yes);
-        }
-        Ok(Transformed::no(plan))
-    }
+    Ok(Transformed::no(plan))
 }

@@ -13,41 +13,22 @@ use datafusion::logical_expr::expr::{AggregateFunction, Sort as Order};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
-use datafusion::optimizer::optimizer::ApplyOrder;
-use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
 use crate::functions;
 
 /// See the module.
-#[derive(Debug)]
-pub(crate) struct OwnOrders;
-
-impl OptimizerRule for OwnOrders {
-    fn name(&self) -> &str {
-        "own_orders"
+pub(crate) fn own_orders(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let LogicalPlan::Aggregate(aggregate) = &plan else { return Ok(Transformed::no(plan)) };
+    if !differ(&aggregate.aggr_expr)? {
+        return Ok(Transformed::no(plan));
     }
-
-    fn apply_order(&self) -> Option<ApplyOrder> {
-        Some(ApplyOrder::BottomUp)
-    }
-
-    fn rewrite(
-        &self,
-        plan: LogicalPlan,
-        _: &dyn OptimizerConfig,
-    ) -> Result<Transformed<LogicalPlan>> {
-        let LogicalPlan::Aggregate(aggregate) = &plan else { return Ok(Transformed::no(plan)) };
-        if !differ(&aggregate.aggr_expr)? {
-            return Ok(Transformed::no(plan));
-        }
-        let schema = Arc::clone(aggregate.input.schema());
-        let names = NamePreserver::new(&plan);
-        plan.map_expressions(|expr| {
-            let name = names.save(&expr);
-            let changed = expr.transform_up(|part| Ok(sorted(part, &schema)))?;
-            Ok(changed.update_data(|expr| name.restore(expr)))
-        })
-    }
+    let schema = Arc::clone(aggregate.input.schema());
+    let names = NamePreserver::new(&plan);
+    plan.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let changed = expr.transform_up(|part| Ok(sorted(part, &schema)))?;
+        Ok(changed.update_data(|expr| name.restore(expr)))
+    })
 }
 
 /// True if two calls ask for different orders.

@@ -2,25 +2,29 @@
 //!
 //! One session is built at the first use and cloned after that: the functions are shared.
 
+use std::fmt;
 use std::sync::{Arc, LazyLock};
 
+use datafusion::common::Result;
 use datafusion::common::config::Dialect;
+use datafusion::common::tree_node::Transformed;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::optimizer::{Optimizer, OptimizerRule};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::optimizer::{ApplyOrder, Optimizer, OptimizerConfig, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 use millrace_types::TIME_ZONE;
 
 use crate::analyze;
-use crate::equalities::SingleEqualities;
-use crate::extremes::FloatExtremes;
-use crate::frames::SlidingFrames;
+use crate::equalities::single_equalities;
+use crate::extremes::float_extremes;
+use crate::frames::sliding_frames;
 use crate::functions;
 use crate::guard::Guard;
 use crate::names::{DATABASE, SCHEMA};
-use crate::nearest::WithoutAsOf;
-use crate::orders::OwnOrders;
+use crate::nearest::without_asof;
+use crate::orders::own_orders;
 use crate::shared_parts::SharedParts;
 use crate::typenames::Types;
 use crate::windows::PlainWindows;
@@ -40,6 +44,8 @@ impl Default for Settings {
     }
 }
 
+type SharedRule = Arc<dyn OptimizerRule + Send + Sync>;
+
 static BASE: LazyLock<SessionState> = LazyLock::new(base);
 
 /// A session that can be changed without changing others.
@@ -55,6 +61,40 @@ pub fn session_state(settings: &Settings) -> SessionState {
 /// The session with default settings, shared.
 pub(crate) fn shared() -> &'static SessionState {
     &BASE
+}
+
+/// A rule that looks at each node by itself, those below first.
+struct Rewrite {
+    name: &'static str,
+    node: fn(LogicalPlan) -> Result<Transformed<LogicalPlan>>,
+}
+
+impl fmt::Debug for Rewrite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl OptimizerRule for Rewrite {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        Some(ApplyOrder::BottomUp)
+    }
+
+    fn rewrite(
+        &self,
+        plan: LogicalPlan,
+        _: &dyn OptimizerConfig,
+    ) -> Result<Transformed<LogicalPlan>> {
+        (self.node)(plan)
+    }
+}
+
+fn shared_rule(rule: impl OptimizerRule + Send + Sync + 'static) -> SharedRule {
+    Arc::new(rule)
 }
 
 /// Rules of DataFusion's optimizer that are left out.
@@ -75,19 +115,20 @@ fn base() -> SessionState {
         .with_physical_optimizer_rules(physical_rules())
         .with_physical_optimizer_rule(Arc::new(Guard));
     let rules = Optimizer::new().rules.into_iter().filter(|rule| !WITHOUT.contains(&rule.name()));
-    let shared: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(SharedParts::new());
+    let shared = shared_rule(SharedParts::new());
     let rules = rules.map(|rule| match rule.name() == shared.name() {
         true => Arc::clone(&shared),
         false => rule,
     });
-    let own: [Arc<dyn OptimizerRule + Send + Sync>; 4] = [
-        Arc::new(WithoutAsOf),
-        Arc::new(FloatExtremes),
-        Arc::new(OwnOrders),
-        Arc::new(SlidingFrames),
+    let own = [
+        Rewrite { name: "without_asof", node: without_asof },
+        Rewrite { name: "float_extremes", node: float_extremes },
+        Rewrite { name: "own_orders", node: own_orders },
+        Rewrite { name: "sliding_frames", node: sliding_frames },
     ];
-    let last: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(SingleEqualities);
-    builder = builder.with_optimizer_rules(own.into_iter().chain(rules).chain([last]).collect());
+    let last = [Rewrite { name: "single_equalities", node: single_equalities }];
+    let rules = own.into_iter().map(shared_rule).chain(rules).chain(last.map(shared_rule));
+    builder = builder.with_optimizer_rules(rules.collect());
     builder.expr_planners().get_or_insert_default().insert(0, Arc::new(analyze::Operators));
     builder.scalar_functions().get_or_insert_default().extend(functions::scalar_functions());
     builder.aggregate_functions().get_or_insert_default().extend(functions::aggregate_functions());

@@ -19,7 +19,7 @@ use timely::dataflow::operators::{ActivateCapability, Concatenate};
 use timely::dataflow::{Scope, Stream};
 use timely::worker::Worker;
 
-use super::figures::Counters;
+use super::figures::{Behind, Counters};
 use super::history::History;
 use super::leaf::LeafInput;
 use super::packet::Packet;
@@ -280,6 +280,7 @@ fn stateful_stages(spec: &Install, shared: &Shared, cells: &Cells) -> Result<Vec
             cells: cells.clone(),
             counters,
             measured: None,
+            behind: Behind::default(),
         });
         first_table += count;
     }
@@ -316,6 +317,7 @@ fn build<'scope>(
             columns: leaf.columns.clone(),
             chain: chain.clone(),
             waiting: VecDeque::new(),
+            waiting_rows: 0,
             waiting_bytes: 0,
             upto: spec.start,
             route: route_of(graph, Upstream::Leaf(at)),
@@ -323,6 +325,7 @@ fn build<'scope>(
             handle,
             capability,
             counters: spec.figures.counters(Upstream::Leaf(at), shared.worker),
+            behind: Behind::default(),
             clock: Arc::clone(&shared.clock),
         });
     }

@@ -12,6 +12,9 @@ use millrace_plan::Upstream;
 use crate::graph::Graph;
 use crate::operator::Operator;
 
+/// A turn that takes so long keeps the others waiting, whether or not work is left.
+const LONG_TURN_US: i64 = 100_000;
+
 /// The counters of a view's operators.
 #[derive(Debug)]
 pub struct Figures {
@@ -27,6 +30,8 @@ pub(super) struct Counters {
     rows_in: AtomicU64,
     rows_out: AtomicU64,
     busy_us: AtomicU64,
+    behind_us: AtomicU64,
+    rows_waiting: AtomicU64,
     state_rows: AtomicU64,
     state_bytes: AtomicU64,
     touched: AtomicU64,
@@ -41,6 +46,12 @@ pub struct Work {
     pub rows_out: u64,
     /// Microseconds of work.
     pub busy_us: u64,
+    /// Microseconds in which it had not done what it could: from the begin of a turn that left work over,
+    /// or was long, to the end of the one that left none. What others wait for, then, is this operator.
+    pub behind_us: u64,
+    /// Rows that have come, for which nothing is missing, and whose results have not left: as of the end
+    /// of its last turn.
+    pub rows_waiting: u64,
     /// Rows of state in memory.
     pub state_rows: u64,
     /// Bytes of state and scratch in memory, as of a second ago at most while rows come.
@@ -60,6 +71,24 @@ pub struct Figure {
     pub worker: usize,
     /// What it did there.
     pub work: Work,
+}
+
+/// Says how long an operator is behind, from the times of its turns alone.
+#[derive(Debug, Default)]
+pub(super) struct Behind {
+    /// Up to when that is counted, while the last turn has left work over.
+    counted: Option<i64>,
+}
+
+impl Behind {
+    /// A turn has ended: the microseconds that it adds. A turn that was long counts by itself: while it lasted
+    /// nobody else had one.
+    pub(super) fn turn(&mut self, begin: i64, end: i64, is_left: bool) -> i64 {
+        let from =
+            self.counted.take().or((is_left || end - begin >= LONG_TURN_US).then_some(begin));
+        self.counted = is_left.then_some(end);
+        from.map_or(0, |from| (end - from).max(0))
+    }
 }
 
 impl Figures {
@@ -109,6 +138,8 @@ impl Work {
         self.rows_in += other.rows_in;
         self.rows_out += other.rows_out;
         self.busy_us += other.busy_us;
+        self.behind_us += other.behind_us;
+        self.rows_waiting += other.rows_waiting;
         self.state_rows += other.state_rows;
         self.state_bytes += other.state_bytes;
         self.touched += other.touched;
@@ -122,6 +153,8 @@ impl Counters {
             rows_in: at(&self.rows_in),
             rows_out: at(&self.rows_out),
             busy_us: at(&self.busy_us),
+            behind_us: at(&self.behind_us),
+            rows_waiting: at(&self.rows_waiting),
             state_rows: at(&self.state_rows),
             state_bytes: at(&self.state_bytes),
             touched: at(&self.touched),
@@ -138,6 +171,13 @@ impl Counters {
         self.busy_us.fetch_add(u64::try_from(busy_us).unwrap_or(0), Ordering::Relaxed);
     }
 
+    /// The end of a turn: what it added to the time behind, and the rows that it left over.
+    pub(super) fn left(&self, behind_us: i64, rows_waiting: usize) {
+        self.behind_us.fetch_add(u64::try_from(behind_us).unwrap_or(0), Ordering::Relaxed);
+        let rows = u64::try_from(rows_waiting).unwrap_or(u64::MAX);
+        self.rows_waiting.store(rows, Ordering::Relaxed);
+    }
+
     /// What an operator keeps now.
     pub(super) fn keeps(&self, operator: &dyn Operator) {
         let rows = u64::try_from(operator.rows()).unwrap_or(u64::MAX);
@@ -148,5 +188,22 @@ impl Counters {
     /// The bytes of what an operator keeps.
     pub(super) fn holds(&self, bytes: usize) {
         self.state_bytes.store(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operator_is_behind_from_the_turn_that_left_work_to_the_one_that_left_none() {
+        let mut behind = Behind::default();
+        assert_eq!(behind.turn(0, 900, false), 0);
+        assert_eq!(behind.turn(1_000, 3_000, true), 2_000);
+        // Others had their turns in between.
+        assert_eq!(behind.turn(7_000, 9_000, true), 6_000);
+        assert_eq!(behind.turn(9_500, 10_000, false), 1_000);
+        assert_eq!(behind.turn(20_000, 21_000, false), 0);
+        assert_eq!(behind.turn(30_000, 30_000 + LONG_TURN_US, false), LONG_TURN_US);
     }
 }

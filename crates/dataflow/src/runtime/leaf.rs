@@ -18,7 +18,7 @@ use timely::dataflow::operators::ActivateCapability;
 use timely::dataflow::operators::core::unordered_input::UnorderedHandle;
 
 use super::build::{Packets, routed};
-use super::figures::Counters;
+use super::figures::{Behind, Counters};
 use super::packet::Packet;
 use super::publish::Side;
 use super::worker::Shared;
@@ -46,7 +46,8 @@ pub(super) struct LeafInput {
     pub(super) chain: Runner,
     /// Rows that wait for their turn, with their bytes in memory.
     pub(super) waiting: VecDeque<(Context, Delta, usize)>,
-    /// The bytes of all of them.
+    /// How many they are, and the bytes of all of them.
+    pub(super) waiting_rows: usize,
     pub(super) waiting_bytes: usize,
     /// No rows below it will come.
     pub(super) upto: Ts,
@@ -55,6 +56,8 @@ pub(super) struct LeafInput {
     pub(super) handle: UnorderedHandle<u64, Packets>,
     pub(super) capability: ActivateCapability<u64>,
     pub(super) counters: Arc<Counters>,
+    /// How long rows have waited.
+    pub(super) behind: Behind,
     pub(super) clock: Clock,
 }
 
@@ -75,6 +78,7 @@ impl LeafInput {
             let length = most.min(rows.len() - from);
             let (part, weights) = (rows.rows.slice(from, length), rows.weights.slice(from, length));
             let part = Delta { rows: part, weights, dest: 0 };
+            self.waiting_rows += length;
             self.waiting.push_back((context.clone(), part, bytes));
             self.waiting_bytes += bytes;
         }
@@ -85,6 +89,7 @@ impl LeafInput {
     /// Lets some of the rows pass that wait. True if there are others.
     pub(super) fn let_pass(&mut self, side: &mut Side) -> Result<bool, Error> {
         let Some((context, rows, bytes)) = self.waiting.pop_front() else { return Ok(false) };
+        self.waiting_rows -= rows.len();
         self.waiting_bytes -= bytes;
         self.counters.holds(self.waiting_bytes);
         self.pass(&rows, &context, side)?;
@@ -103,7 +108,10 @@ impl LeafInput {
             side.turn_away(context.ts, LateRows { late, rows: found });
         }
         side.add(context.ts, out);
-        self.counters.passed(rows.len(), left, (self.clock)() - begin);
+        let end = (self.clock)();
+        self.counters.passed(rows.len(), left, end - begin);
+        let behind_us = self.behind.turn(begin, end, self.waiting_rows > 0);
+        self.counters.left(behind_us, self.waiting_rows);
         Ok(())
     }
 

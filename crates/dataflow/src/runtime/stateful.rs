@@ -3,7 +3,8 @@
 //! Rows are absorbed as they come, many at a time but not without end: other dataflows have their
 //! turns in between. A time is finished when the frontier has passed it. What the
 //! operator did is counted here ([`Counters`]): the clock is asked twice for each batch of work, and
-//! not at all when there is none.
+//! not at all when there is none. It is behind while it leaves work over that it could do
+//! ([`Behind`](super::figures::Behind)).
 //!
 //! Invariants: 1. a capability is held for each time that was absorbed until it is finished, so
 //! nothing downstream takes that time for complete. 2. a mark is handed over after its time is
@@ -20,7 +21,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, Stream};
 
 use super::build::{Cells, Packets, frontier_of, routed};
-use super::figures::Counters;
+use super::figures::{Behind, Counters};
 use super::packet::Packet;
 use super::state::State;
 use super::worker::fatal;
@@ -46,7 +47,7 @@ pub(super) struct Stateful {
     /// Rows that have come and are not absorbed yet: the port, their time.
     pub(super) waiting: VecDeque<(usize, Ts, Delta)>,
     /// Times that rows have come of and that are not finished.
-    pub(super) pending: BTreeMap<Ts, Capability<u64>>,
+    pub(super) pending: BTreeMap<Ts, Pending>,
     /// The first time, at which it is finished even without rows if it asks for that.
     pub(super) start: Ts,
     /// It may owe output at a time without rows.
@@ -61,6 +62,21 @@ pub(super) struct Stateful {
     pub(super) counters: Arc<Counters>,
     /// When its bytes were counted last.
     pub(super) measured: Option<i64>,
+    /// How long it has had work left over.
+    pub(super) behind: Behind,
+}
+
+/// A time that is not finished.
+pub(super) struct Pending {
+    capability: Capability<u64>,
+    /// Rows of it that are absorbed.
+    rows: usize,
+}
+
+impl Pending {
+    fn new(capability: Capability<u64>) -> Pending {
+        Pending { capability, rows: 0 }
+    }
 }
 
 /// What was done in one go.
@@ -80,6 +96,9 @@ impl Stateful {
             && let Some((port, ts, delta)) = self.waiting.pop_front()
         {
             done.rows_in += delta.len();
+            if let Some(pending) = self.pending.get_mut(&ts) {
+                pending.rows += delta.len();
+            }
             let context = match context.take() {
                 Some(same) if same.ts == ts => context.insert(same),
                 _ => context.insert(self.cells.context(ts)),
@@ -105,12 +124,12 @@ impl Stateful {
                 self.hand_over(marks.remove(0))?;
             }
             done.finished = true;
-            let capability = self.pending.remove(&ts).expect("it has just been found");
+            let pending = self.pending.remove(&ts).expect("it has just been found");
             let changelog = !self.is_last || self.cells.followed.get();
             let context = Context { changelog, ..self.cells.context(ts) };
             let mut out = Output::default();
             if let Err(error) = self.operator.finish(&context, &mut out) {
-                self.pending.insert(ts, capability);
+                self.pending.insert(ts, pending);
                 return Err(error);
             }
             for delta in std::mem::take(&mut out.deltas) {
@@ -120,13 +139,13 @@ impl Stateful {
                 }
                 done.rows_out += delta.len();
                 for part in routed(delta, self.route.as_deref(), context.workers)? {
-                    give(&capability, part);
+                    give(&pending.capability, part);
                 }
             }
             self.cells.side.borrow_mut().add(ts, out);
             if self.operator.has_more() {
                 // The rest comes when the other operators have had their turns.
-                self.pending.insert(ts, capability);
+                self.pending.insert(ts, pending);
                 return Ok(true);
             }
         }
@@ -151,7 +170,7 @@ impl Stateful {
             let ts = self.looked.ts();
             self.looked = self.looked.next();
             if self.operator.is_due(&self.cells.context(ts)) {
-                self.pending.insert(ts, idle.delayed(&ts.0));
+                self.pending.insert(ts, Pending::new(idle.delayed(&ts.0)));
                 return Some(ts);
             }
         }
@@ -197,13 +216,23 @@ impl Stateful {
         Ok(())
     }
 
-    /// Counts what was done since `begin`.
-    fn note(&mut self, begin: i64, done: &Done) {
+    /// Rows that wait though nothing is missing for them: those not absorbed, and those of times below the
+    /// inputs' frontier.
+    fn left_over(&self, complete: Ts) -> usize {
+        let finished = self.pending.range(..complete).map(|(_, pending)| pending.rows);
+        self.waiting.iter().map(|(_, _, delta)| delta.len()).chain(finished).sum()
+    }
+
+    /// Counts what was done since `begin`; `left` says below which time the inputs are complete, if work is
+    /// left over.
+    fn note(&mut self, begin: i64, done: &Done, left: Option<Ts>) {
         if done.rows_in == 0 && !done.finished {
             return;
         }
         let now = (self.cells.shared.clock)();
         self.counters.passed(done.rows_in, done.rows_out, now - begin);
+        let behind_us = self.behind.turn(begin, now, left.is_some());
+        self.counters.left(behind_us, left.map_or(0, |complete| self.left_over(complete)));
         self.counters.keeps(self.operator.as_ref());
         if self.measured.is_none_or(|at| now - at >= MEASURE_EVERY_US) {
             self.measured = Some(now);
@@ -230,7 +259,7 @@ pub(super) fn stateful<'scope>(
     builder.build(move |mut capabilities| {
         let first = capabilities.pop().expect("one output has one capability");
         if stage.operator.wants_start() {
-            stage.pending.insert(stage.start, first.delayed(&stage.start.0));
+            stage.pending.insert(stage.start, Pending::new(first.delayed(&stage.start.0)));
         }
         stage.idle = stage.keeps_time.then_some(first);
         move |frontiers| {
@@ -241,7 +270,8 @@ pub(super) fn stateful<'scope>(
             for (port, input) in inputs.iter_mut().enumerate() {
                 input.for_each(|capability, packets| {
                     let ts = Ts(*capability.time());
-                    stage.pending.entry(ts).or_insert_with(|| capability.retain(0));
+                    let new = || Pending::new(capability.retain(0));
+                    stage.pending.entry(ts).or_insert_with(new);
                     stage.waiting.extend(packets.drain(..).map(|packet| (port, ts, packet.0)));
                 });
             }
@@ -251,8 +281,9 @@ pub(super) fn stateful<'scope>(
             }
             let absorbed = stage.absorb(&mut done);
             let ports = frontiers.iter().map(|port| frontier_of(port.frontier().first()));
-            let frontier = ports.chain(stage.waiting.iter().map(|(_, ts, _)| *ts));
-            let frontier = frontier.min().unwrap_or(Ts(u64::MAX));
+            let complete = ports.min().unwrap_or(Ts(u64::MAX));
+            let waiting = stage.waiting.iter().map(|(_, ts, _)| *ts).min();
+            let frontier = waiting.map_or(complete, |ts| ts.min(complete));
             let mut output = output.activate();
             let ran = stage.run(frontier, &mut done, |capability, delta| {
                 output.session(capability).give(Packet(delta));
@@ -264,7 +295,7 @@ pub(super) fn stateful<'scope>(
                 Ok(false) => {}
                 Err(error) => fatal(&error),
             }
-            stage.note(begin, &done);
+            stage.note(begin, &done, more.then_some(complete));
         }
     });
     result

@@ -216,6 +216,9 @@ impl Guard {
         let full = |message: String| Err(Report::new(SqlState::TOO_MANY_CONNECTIONS, message));
         let mut sessions = self.sessions.lock();
         let all: usize = sessions.values().sum();
+        if all >= self.connections_max {
+            return full("sorry, too many clients already".to_owned());
+        }
         if !role.superuser && all + RESERVED >= self.connections_max {
             let message = "remaining connection slots are reserved for superusers";
             return full(message.to_owned());

@@ -11,11 +11,16 @@ use millrace_dataflow::ingest::Gate;
 use millrace_types::Epoch;
 
 use super::Coordinator;
+use crate::memory;
 
 /// The longest time that readers wait for a checkpoint, microseconds.
 const WAIT_US: i64 = 5_000_000;
 /// The shortest time that they read between two waits, microseconds.
 const READ_US: i64 = 500_000;
+
+/// The shortest time between two looks for memory that malloc keeps, where the last one was worth it, and where it
+/// was not, microseconds.
+const TIDY_US: [i64; 2] = [500_000, 5_000_000];
 
 /// What a checkpoint takes for a moment, bytes: what it hands over is in memory twice.
 const ROOM: usize = 768 << 20;
@@ -33,6 +38,8 @@ pub(super) struct Shortage {
     waiting: Option<(i64, Epoch)>,
     resumed_at: i64,
     told: bool,
+    /// When malloc is asked again at the earliest.
+    tidy_at: i64,
 }
 
 impl Shortage {
@@ -43,6 +50,22 @@ impl Shortage {
 }
 
 impl Coordinator {
+    /// Looks at what the process uses. Close to the limit malloc gives back what it has kept of what was freed: with ten
+    /// million keys at 512 MB that was 190 MB of 490.
+    pub(super) fn look_at_memory(&mut self, now: i64) {
+        self.resident = memory::resident();
+        let limit = self.shared.config.memory_limit;
+        if self.resident <= limit - limit / 8 || now < self.shortage.tidy_at {
+            return;
+        }
+        let before = self.resident;
+        memory::give_back();
+        self.resident = memory::resident();
+        let [soon, late] = TIDY_US;
+        let worth_it = before.saturating_sub(self.resident) > limit / 16;
+        self.shortage.tidy_at = now + if worth_it { soon } else { late };
+    }
+
     /// True when memory is short: one epoch at a time, and checkpoints as soon as they can be.
     pub(super) fn under_pressure(&self) -> bool {
         self.staged > self.shared.config.memory_limit / 3 || self.is_short()

@@ -22,7 +22,6 @@ use millrace_types::{ObjectId, PartitionId, Ts};
 
 use super::watermark::{self, Rule};
 use super::{BuiltSource, Coordinator, Message};
-use crate::memory;
 use crate::shared::{PartitionStatus, SourceStatus};
 
 /// Bytes that an epoch may hold before readers wait for the cut.
@@ -278,7 +277,7 @@ impl Coordinator {
             return;
         }
         self.last_post_at = now;
-        self.resident = memory::resident();
+        self.look_at_memory(now);
         self.runtime.set_short(self.is_short());
         self.count_staged();
         let posted: Vec<_> =

@@ -10,8 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::body::Bytes;
-use axum::extract::{Extension, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, http::header};
@@ -25,6 +24,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Web;
+use super::connections::body_in_time;
 use crate::session::report_of;
 
 /// Rows of a result, where the request names no limit.
@@ -107,8 +107,12 @@ impl Told {
 pub(super) async fn run(
     State(web): State<Arc<Web>>,
     Extension(login): Extension<Login>,
-    body: Bytes,
+    request: Request,
 ) -> Response {
+    let body = match body_in_time(request, web.shared.config.http_timeout).await {
+        Ok(body) => body,
+        Err(response) => return response,
+    };
     let asked: Asked = match serde_json::from_slice(&body) {
         Ok(asked) => asked,
         Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),

@@ -250,6 +250,8 @@ fn operators(shared: &Shared) -> Result<RecordBatch> {
         ("state_bytes", counts(rows.iter().map(|r| r.2.work.state_bytes))),
         ("state_rows_touched", counts(rows.iter().map(|r| r.2.work.touched))),
         ("busy_us", counts(rows.iter().map(|r| r.2.work.busy_us))),
+        ("behind_us", counts(rows.iter().map(|r| r.2.work.behind_us))),
+        ("rows_waiting", counts(rows.iter().map(|r| r.2.work.rows_waiting))),
     ])
 }
 
@@ -310,6 +312,8 @@ fn settings(shared: &Shared) -> Result<RecordBatch> {
         ("hba-file", shown(config.hba_file.as_ref())),
         ("tls-cert", shown(config.tls.as_ref().map(|(certificate, _)| certificate))),
         ("http", config.http.map(|http| http.to_string()).unwrap_or_default()),
+        ("http-connections", config.http_connections.to_string()),
+        ("http-timeout", format!("{:?}", config.http_timeout)),
     ];
     batch(vec![
         ("name", text(rows.iter().map(|(name, _)| Some(*name)))),

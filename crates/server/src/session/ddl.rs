@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use millrace_connectors::datagen::Anchor;
 use millrace_sql::ast::{self, Name, ObjectKind, OptionItem};
+use millrace_sql::sqlparser::ast::{Distinct, Query, SetExpr};
 use millrace_sql::{Access, Kind, MaterializedView, Object, Privilege, Source};
 use millrace_types::{ObjectId, Report, SqlState, SqlType, TableId};
 use tokio::sync::oneshot;
@@ -188,6 +189,7 @@ impl Conn {
         if create.query.order_by.is_some()
             && create.query.limit_clause.is_none()
             && create.query.fetch.is_none()
+            && !keeps_first(&create.query)
         {
             let order = "ORDER BY has no effect: a materialized view has no order";
             self.notice(format!("{order}, the SELECT that reads it has"));
@@ -390,4 +392,10 @@ pub(super) async fn blocking<T: Send + 'static>(
         Ok(result) => result.map_err(|error| error.report()),
         Err(error) => Err(Report::new(SqlState::INTERNAL_ERROR, error.to_string())),
     }
+}
+
+/// True for `SELECT DISTINCT ON`, whose ORDER BY says which rows stay.
+fn keeps_first(query: &Query) -> bool {
+    let SetExpr::Select(select) = query.body.as_ref() else { return false };
+    matches!(select.distinct, Some(Distinct::On(_)))
 }

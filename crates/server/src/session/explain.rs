@@ -172,14 +172,22 @@ fn name_of(catalog: &Catalog, id: ObjectId) -> String {
     catalog.get(id).map_or_else(|| id.to_string(), |object| object.name.clone())
 }
 
-/// `aggregate 0: 1000 rows in, 10 out, state of 10 rows in 2048 bytes, 1.204 ms`
+/// `aggregate 0: 1000 rows in, 10 out, state of 10 rows in 2048 bytes, 1.204 ms`; of one that others had
+/// to wait for also `, behind for 0.512 ms`, and `, 20 rows wait` while they do.
 fn work_line(name: &str, work: &Work, keeps_state: bool) -> String {
     let mut line = format!("{name}: {} rows in, {} out", work.rows_in, work.rows_out);
     if keeps_state {
         let (rows, bytes) = (work.state_rows, work.state_bytes);
         line.push_str(&format!(", state of {rows} rows in {bytes} bytes"));
     }
-    line.push_str(&format!(", {}.{:03} ms", work.busy_us / 1_000, work.busy_us % 1_000));
+    let time = |us: u64| format!("{}.{:03} ms", us / 1_000, us % 1_000);
+    line.push_str(&format!(", {}", time(work.busy_us)));
+    if work.behind_us > 0 {
+        line.push_str(&format!(", behind for {}", time(work.behind_us)));
+    }
+    if work.rows_waiting > 0 {
+        line.push_str(&format!(", {} rows wait", work.rows_waiting));
+    }
     line
 }
 

@@ -4,7 +4,7 @@
 //! times as long as the reading takes. What a client has prepared and is a look-up stays bound until the catalog
 //! changes. All else, and a look-up by other columns than the whole key, goes the way of all queries.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -31,14 +31,14 @@ const KEPT_MAX: usize = 256;
 pub(super) struct Prepared {
     /// What they are bound to.
     catalog: Option<Arc<Catalog>>,
-    bound: HashMap<String, Arc<Bound>>,
+    bound: BTreeMap<String, Arc<Bound>>,
 }
 
 impl Prepared {
     /// Keeps a query that was bound, if it is a look-up.
     pub(super) fn keep(&mut self, catalog: &Arc<Catalog>, text: &str, bound: &Bound) {
         if !self.is_of(catalog) || self.bound.len() >= KEPT_MAX {
-            (self.catalog, self.bound) = (Some(Arc::clone(catalog)), HashMap::new());
+            (self.catalog, self.bound) = (Some(Arc::clone(catalog)), BTreeMap::new());
         }
         if Lookup::of(&bound.plan).is_some() {
             self.bound.insert(text.to_owned(), Arc::new(bound.clone()));

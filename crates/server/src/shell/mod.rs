@@ -8,6 +8,7 @@
 pub mod bar;
 mod commands;
 mod editor;
+mod input;
 mod password;
 mod print;
 mod problem;
@@ -151,7 +152,7 @@ async fn scripts(shell: &mut Shell, options: &Options) -> Result<u8, ClientError
                     return Ok(1);
                 }
             },
-            None => scripts.push(Script::of_input()),
+            None => scripts.push(Script::of_input(&shell.input)),
         }
     }
     for script in scripts {

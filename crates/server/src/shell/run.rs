@@ -1,7 +1,7 @@
 //! Runs a statement and shows what comes: rows, notices, errors, the progress of a view that is filled.
 //!
-//! Ctrl-C asks the server to cancel what runs; a third one ends the process. Rows of a result without end are
-//! shown as they come.
+//! Ctrl-C asks the server to cancel what runs; a third one ends the process. A COPY that waits for its data is given up
+//! at once. Rows of a result without end are shown as they come.
 
 use std::io::{self, BufWriter, Write};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::bar::{Bar, Progress};
 use super::commands::Command;
+use super::input::Input;
 use super::print::{Format, Printer};
 use super::script::Script;
 use super::splitter::{Piece, Splitter};
@@ -21,6 +22,9 @@ use super::{INTERRUPTED, Options, STATEMENT_FAILED, problem};
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Bytes of a COPY that are sent at once.
 const COPY_BYTES: usize = 64 << 10;
+/// What one is told who is to type the data of a COPY.
+const COPY_HINT: &str =
+    "Type the rows, a line each, and end with a line of \\. or Ctrl-D; Ctrl-C gives up.\n";
 /// How long a request to cancel may take.
 const CANCEL_MAX: Duration = Duration::from_secs(1);
 /// So many Ctrl-C within a statement end the process: the server does not answer.
@@ -59,6 +63,7 @@ pub(super) struct Shell {
     /// What the server said of the transaction: `I`, `T` or `E`.
     pub(super) status: u8,
     pub(super) out: Box<dyn Write>,
+    pub(super) input: Input,
     interrupts: Signal,
     /// Asks how far a view is filled.
     watcher: Option<Connection>,
@@ -82,7 +87,7 @@ impl Shell {
     /// Needs a runtime around it.
     ///
     /// # Errors
-    /// The system gives no signals.
+    /// The system gives no signals, or standard input is closed.
     pub(super) fn new(
         connection: Connection,
         login: Login,
@@ -102,6 +107,7 @@ impl Shell {
             last: None,
             status: b'I',
             out: Box::new(BufWriter::new(io::stdout())),
+            input: Input::standard()?,
             interrupts: signal(SignalKind::interrupt())?,
             watcher: None,
             bar: Bar::default(),
@@ -127,7 +133,13 @@ impl Shell {
     pub(super) async fn script(&mut self, mut script: Script) -> Result<Ended, ClientError> {
         let mut splitter = Splitter::default();
         let mut ended = Ended::Well;
-        while let Some(line) = script.line()? {
+        loop {
+            let line = tokio::select! {
+                biased;
+                _ = self.interrupts.recv() => return Ok(Ended::Stopped(INTERRUPTED)),
+                line = script.line() => line?,
+            };
+            let Some(line) = line else { break };
             if splitter.is_between() && line.trim_start().starts_with('\\') {
                 splitter.pass_lines(1);
                 match self.command(line.trim()).await? {
@@ -215,7 +227,7 @@ impl Shell {
                 _ = self.interrupts.recv() => self.interrupt(&mut running).await,
                 _ = looks.tick() => self.look(&mut running).await?,
                 answer = self.connection.next() => match answer? {
-                    Answer::CopyIn => self.copy(data).await?,
+                    Answer::CopyIn => self.copy(data, &mut running).await?,
                     Answer::Ready(status) => {
                         self.status = status;
                         return self.ended(running);
@@ -335,24 +347,67 @@ impl Shell {
         })
     }
 
-    /// Sends the data of a COPY.
-    async fn copy(&mut self, data: &mut Script) -> Result<(), ClientError> {
+    /// Sends the data of a COPY; Ctrl-C gives it up.
+    async fn copy(
+        &mut self,
+        data: &mut Script,
+        running: &mut Running<'_>,
+    ) -> Result<(), ClientError> {
+        if running.interrupts > 0 {
+            return self.give_up_copy(running).await;
+        }
+        if data.is_typed() && !self.look.quiet {
+            self.tell(COPY_HINT);
+        }
         let mut lines = String::new();
+        let input = self.input.clone();
         loop {
-            let line = match data.data() {
+            let line = tokio::select! {
+                biased;
+                _ = self.interrupts.recv() => return self.give_up_copy(running).await,
+                line = data.data(&input) => line,
+            };
+            let line = match line {
                 Ok(line) => line,
                 Err(error) => return self.connection.end_copy(Some(&error.to_string())).await,
             };
             let ended = line.is_none();
             lines.push_str(line.as_deref().unwrap_or_default());
-            if ended || lines.len() >= COPY_BYTES {
-                self.connection.copy(lines.as_bytes()).await?;
-                lines.clear();
+            if (ended || lines.len() >= COPY_BYTES) && self.sent(&lines).await? {
+                return self.give_up_copy(running).await;
             }
             if ended {
                 return self.connection.end_copy(None).await;
             }
+            if lines.len() >= COPY_BYTES {
+                lines.clear();
+                // Signals are looked at while nobody else works.
+                tokio::task::yield_now().await;
+            }
         }
+    }
+
+    /// Sends some data of a COPY to the end, as a message cannot be broken off; true if Ctrl-C was pressed
+    /// meanwhile. The server is told at once: it may have stopped reading.
+    async fn sent(&mut self, lines: &str) -> Result<bool, ClientError> {
+        let canceller = self.connection.canceller();
+        let mut interrupted = false;
+        let mut sending = std::pin::pin!(self.connection.copy(lines.as_bytes()));
+        loop {
+            tokio::select! {
+                biased;
+                sent = &mut sending => return sent.map(|()| interrupted),
+                _ = self.interrupts.recv(), if !interrupted => {
+                    interrupted = true;
+                    drop(tokio::time::timeout(CANCEL_MAX, canceller.cancel()).await);
+                }
+            }
+        }
+    }
+
+    async fn give_up_copy(&mut self, running: &mut Running<'_>) -> Result<(), ClientError> {
+        running.interrupts += 1;
+        self.connection.end_copy(Some("canceled by user")).await
     }
 
     /// The end of a statement: its error, its time.

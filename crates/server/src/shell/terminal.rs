@@ -25,7 +25,7 @@ pub(super) fn run(shell: &mut Shell, runtime: &Runtime) -> Result<u8, ClientErro
     shell.out.flush()?;
     let mut history = History::load();
     let mut words = runtime.block_on(names(shell));
-    let mut keys = io::stdin().keys();
+    let mut keys = shell.input.clone().keys();
     let code = loop {
         let prompt = format!("{}{}", shell.login.database, mark(shell.status));
         let width = termion::terminal_size().map_or(WIDTH, |(width, _)| width);
@@ -82,7 +82,7 @@ async fn input(shell: &mut Shell, text: &str) -> Result<Ended, ClientError> {
     }
     let mut splitter = Splitter::default();
     splitter.push(text);
-    let mut data = Script::of_input();
+    let mut data = Script::of_input(&shell.input);
     while let Some(piece) = splitter.next() {
         match shell.statement(&piece, &mut data, None).await? {
             Ended::Well => {}

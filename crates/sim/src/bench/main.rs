@@ -9,6 +9,7 @@ mod freshness;
 mod lookups;
 mod many;
 mod nexmark;
+mod outward;
 mod process;
 mod report;
 mod sensor;
@@ -94,6 +95,15 @@ enum Measure {
         rate: u64,
         /// Seconds that are measured
         #[arg(long, default_value_t = 30)]
+        seconds: u64,
+    },
+    /// What a history and a sink of the sensor view cost at a steady rate
+    Outward {
+        /// Readings per second
+        #[arg(long, default_value_t = 50_000)]
+        rate: u64,
+        /// Seconds that are measured
+        #[arg(long, default_value_t = 20)]
         seconds: u64,
     },
     /// Six hours of a large view, aggregated
@@ -189,6 +199,7 @@ async fn over_kafka(setting: &Setting, measure: &Measure) -> Result<Report, Fail
             freshness::measure(setting, *rate, *seconds, *sensors).await
         }
         Measure::Written { rate, seconds } => state::written(setting, *rate, *seconds).await,
+        Measure::Outward { rate, seconds } => outward::measure(setting, *rate, *seconds).await,
         Measure::Range { rows, sensors } => state::range(setting, *rows, *sensors).await,
         Measure::Point { load } => state::point(setting, load).await,
         Measure::Start { rows } => state::start(setting, *rows).await,

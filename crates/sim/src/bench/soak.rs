@@ -114,7 +114,8 @@ pub(crate) async fn measure(setting: &Setting, soak: &Soak) -> Result<Report, Fa
         count: 0,
     };
     let mut report = Report::default();
-    let (limit, begin) = (soak.limit as f64 * 1e6, wait::now_micros());
+    // `512MB` is 512 times 1,024 kB, as in PostgreSQL.
+    let (limit, begin) = ((soak.limit << 20) as f64, wait::now_micros());
     let mut worst: f64 = 0.0;
     for part in 1..=PARTS {
         let (from, at) = (sent.count, seconds_since(begin));
@@ -138,10 +139,11 @@ pub(crate) async fn measure(setting: &Setting, soak: &Soak) -> Result<Report, Fa
     check(&client, &sent).await?;
     report.add("keys", sent.keys() as f64, "");
     let report = recovery(&setting, (server, directory.path()), &mut sent, report).await?;
-    match worst <= PEAK_MAX {
-        true => Ok(report),
-        false => Err(format!("memory went up to {worst:.2} of its limit").into()),
+    if worst > PEAK_MAX {
+        report.print(false);
+        return Err(format!("memory went up to {worst:.2} of its limit").into());
     }
+    Ok(report)
 }
 
 /// Every reading is counted once.

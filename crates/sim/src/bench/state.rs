@@ -155,7 +155,9 @@ pub(crate) async fn range(setting: &Setting, count: u64, sensors: u64) -> Result
     report.add("six hours: first", times[0], "ms");
     report.add("six hours: p50", quantile(&mut times, 0.5), "ms");
     report.add("six hours: worst", quantile(&mut times, 1.0), "ms");
-    let (mut times, _) = timed(&client, &as_grafana_asks(&client, begin).await?).await?;
+    let asked = as_grafana_asks(&client, begin).await?;
+    let (mut times, _) = timed(&client, &asked).await?;
+    same_total(&client, &sql, &asked).await?;
     report.add("as Grafana asks: p50", quantile(&mut times, 0.5), "ms");
     report.add("peak memory", server.peak_bytes()? / 1e6, "MB");
     server.stop().await?;
@@ -173,6 +175,19 @@ async fn timed(client: &Client, sql: &str) -> Result<(Vec<f64>, String), Failure
         seen = found.first().and_then(|row| row[0].clone()).unwrap_or_default();
     }
     Ok((times, seen))
+}
+
+/// The series has a point for each minute, the one at its end too, and without that the sum of the range.
+async fn same_total(client: &Client, range: &str, series: &str) -> Result<(), Failure> {
+    let sum = rows(client, range).await?.first().and_then(|row| row[1].clone());
+    let mut points = rows(client, series).await?;
+    let (count, _) = (points.len(), points.pop());
+    let totals = points.iter().map(|point| point[1].as_deref().unwrap_or_default().parse::<i64>());
+    let total = totals.sum::<Result<i64, _>>()?.to_string();
+    match count == 6 * 60 + 1 && sum.as_ref() == Some(&total) {
+        true => Ok(()),
+        false => Err(format!("{count} points with {total}, the range has {sum:?}").into()),
+    }
 }
 
 /// A time series of six hours as Grafana writes it out: `$__timeGroup` by minutes, `$__timeFilter`.

@@ -10,17 +10,17 @@ use crate::wait::PATIENCE;
 
 /// An event as it came.
 #[derive(Debug)]
-struct Event {
-    name: String,
+pub(super) struct Event {
+    pub(super) name: String,
     id: Option<u64>,
     data: Value,
 }
 
 /// Events of a subscription; comments are events without a name.
-struct Events(Lines<BufReader<TcpStream>>);
+pub(super) struct Events(Lines<BufReader<TcpStream>>);
 
 impl Events {
-    async fn open(server: &Server, query: &str, headers: &[(&str, &str)]) -> Events {
+    pub(super) async fn open(server: &Server, query: &str, headers: &[(&str, &str)]) -> Events {
         let stream = send(server, &format!("GET /api/subscribe?{query}"), headers, "").await;
         let mut events = Events(BufReader::new(stream).lines());
         let status = events.line().await.expect("a status");
@@ -39,7 +39,7 @@ impl Events {
     }
 
     /// The next event; None at the end.
-    async fn next(&mut self) -> Option<Event> {
+    pub(super) async fn next(&mut self) -> Option<Event> {
         let mut event = Event { name: String::new(), id: None, data: Value::Null };
         loop {
             let line = self.line().await?;
@@ -59,7 +59,7 @@ impl Events {
     }
 
     /// Changes up to the next progress that has some before it; its epoch.
-    async fn changes(&mut self) -> (Vec<Value>, u64) {
+    pub(super) async fn changes(&mut self) -> (Vec<Value>, u64) {
         let mut changes = Vec::new();
         loop {
             let event = self.next().await.expect("it goes on");

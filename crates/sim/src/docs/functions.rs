@@ -11,52 +11,18 @@ use millrace_sql::{Settings, session_state};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::pages::{cells, directory};
+use crate::oracle::scalar::{OF_LIBRARY, OF_OPERATORS};
 use crate::server::Server;
 
-/// What operators are made into, and what asks for types that only the library has.
-const WITHOUT: &[&str] = &[
+/// Written by nobody who has not read DataFusion's own pages.
+const WITHOUT: [&str; 7] = [
     "arrow_cast",
-    "arrow_field",
-    "arrow_metadata",
     "arrow_try_cast",
     "arrow_typeof",
-    "byteacat",
-    "cast_to_type",
-    "checked_add",
-    "checked_divide",
-    "checked_multiply",
-    "checked_subtract",
-    "date_mi",
-    "date_mii",
-    "date_pli",
-    "file_row_index",
-    "get_field",
-    "input_file_name",
-    "interval_div",
-    "interval_mul",
-    "jsonb_concat",
-    "jsonb_contained",
-    "jsonb_contains",
-    "jsonb_delete",
-    "jsonb_delete_path",
-    "jsonb_exists",
-    "jsonb_exists_all",
-    "jsonb_exists_any",
-    "jsonb_object_field",
-    "jsonb_object_field_text",
     "map",
-    "map_entries",
     "map_extract",
     "map_keys",
     "map_values",
-    "numeric_div",
-    "numeric_mul",
-    "overlaps",
-    "timestamp_mi",
-    "try_cast_to_type",
-    "union_extract",
-    "union_tag",
-    "with_metadata",
 ];
 
 fn page() -> PathBuf {
@@ -81,7 +47,8 @@ fn known() -> BTreeMap<String, String> {
         all.insert(function.name().to_owned(), what);
     }
     // Parts of what the planner makes have names that no one writes.
-    all.retain(|name, _| !name.starts_with("millrace_") && !WITHOUT.contains(&name.as_str()));
+    let without = [&OF_OPERATORS[..], &OF_LIBRARY, &WITHOUT].concat();
+    all.retain(|name, _| !name.starts_with("millrace_") && !without.contains(&name.as_str()));
     all
 }
 

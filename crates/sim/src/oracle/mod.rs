@@ -32,7 +32,7 @@ mod postgres;
 mod query;
 mod ranked;
 mod running;
-mod scalar;
+pub(crate) mod scalar;
 mod shown;
 mod sql;
 mod timed;

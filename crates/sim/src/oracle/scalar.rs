@@ -311,29 +311,8 @@ const OWN: [&str; 74] = [
     "arrow_try_cast({i}, 'Int64')",
 ];
 
-/// Functions without a template: what they give differs from call to call, or they are parts of
-/// something else.
-const WITHOUT: [&str; 68] = [
-    // They ask for the types and files of DataFusion itself.
-    "arrow_field",
-    "arrow_metadata",
-    "cast_to_type",
-    "try_cast_to_type",
-    "file_row_index",
-    "input_file_name",
-    "with_metadata",
-    "union_extract",
-    "union_tag",
-    "map_entries",
-    // Refused in a view: another value at each call.
-    "current_date",
-    "current_time",
-    "localtimestamp",
-    "gen_random_uuid",
-    "random",
-    "uuid",
-    "version",
-    // Behind operators, casts and fields, which have templates.
+/// What operators, casts and fields are made into; nobody writes them.
+pub(crate) const OF_OPERATORS: [&str; 25] = [
     "checked_add",
     "checked_divide",
     "checked_multiply",
@@ -348,7 +327,6 @@ const WITHOUT: [&str; 68] = [
     "numeric_mul",
     "overlaps",
     "timestamp_mi",
-    "struct",
     "byteacat",
     "jsonb_concat",
     "jsonb_contained",
@@ -360,6 +338,34 @@ const WITHOUT: [&str; 68] = [
     "jsonb_exists_any",
     "jsonb_object_field",
     "jsonb_object_field_text",
+];
+
+/// They ask for the types and files of DataFusion itself.
+pub(crate) const OF_LIBRARY: [&str; 10] = [
+    "arrow_field",
+    "arrow_metadata",
+    "cast_to_type",
+    "try_cast_to_type",
+    "file_row_index",
+    "input_file_name",
+    "with_metadata",
+    "union_extract",
+    "union_tag",
+    "map_entries",
+];
+
+/// Others without a template: what they give differs from call to call, or they are parts of something else.
+const WITHOUT: [&str; 33] = [
+    // Refused in a view: another value at each call.
+    "current_date",
+    "current_time",
+    "localtimestamp",
+    "gen_random_uuid",
+    "random",
+    "uuid",
+    "version",
+    // Behind constructors and patterns, which have templates.
+    "struct",
     "millrace_array_like",
     // In statements that change tables.
     "millrace_assigned",
@@ -398,7 +404,8 @@ pub(super) fn wanted(state: &SessionState) -> Vec<(String, Vec<String>)> {
         (function.name().to_owned(), others.collect::<Vec<_>>())
     });
     let names: BTreeMap<String, Vec<String>> = names.collect();
-    names.into_iter().filter(|(name, _)| !WITHOUT.contains(&name.as_str())).collect()
+    let without = |name: &str| [&OF_OPERATORS[..], &OF_LIBRARY, &WITHOUT].concat().contains(&name);
+    names.into_iter().filter(|(name, _)| !without(name)).collect()
 }
 
 /// A query for each function that PostgreSQL has too.

@@ -95,6 +95,20 @@ async fn at_a_terminal_statements_are_edited_completed_cancelled_and_remembered(
     terminal.press("SELECT 41 + 1 AS answer;\r").await;
     terminal.shows(" answer").await;
     terminal.shows("42").await;
+    // Ctrl-C gives up a COPY at once.
+    terminal.shows("dev=> ").await;
+    terminal.press("COPY readings FROM STDIN;\r").await;
+    terminal.shows("Ctrl-C gives up").await;
+    terminal.press("1\r2").await;
+    terminal.press("\x03").await;
+    terminal.shows("canceled by user").await;
+    // What is pasted at once, a COPY and its data, is read as it stands there.
+    terminal.shows("dev=> ").await;
+    terminal.press("COPY readings FROM STDIN;\r7\r\\.\r").await;
+    terminal.shows("COPY 1").await;
+    terminal.shows("dev=> ").await;
+    terminal.press("SELECT 41 + 1 AS answer;\r").await;
+    terminal.shows("42").await;
     // Up brings the statement back.
     terminal.shows("dev=> ").await;
     terminal.press("\x1b[A\r").await;

@@ -6,6 +6,7 @@
 //!
 //! How values become those of columns is told in [`super::assignment`].
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -106,6 +107,16 @@ fn check_changeable(table: &Table, name: &Name) -> Result<(), Report> {
     Err(Report { position: name.position, ..report })
 }
 
+/// Looks whether so many values are too many, or too few for columns that the statement names.
+fn check_width(width: usize, targets: usize, named: bool) -> Result<(), Report> {
+    let message = match width.cmp(&targets) {
+        Ordering::Greater => "INSERT has more expressions than target columns",
+        Ordering::Less if named => "INSERT has more target columns than expressions",
+        _ => return Ok(()),
+    };
+    Err(Report::new(SqlState::SYNTAX_ERROR, message))
+}
+
 struct Target<'a> {
     catalog: &'a Catalog,
     text: Text<'a>,
@@ -181,7 +192,13 @@ impl Target<'_> {
                     let rows = values.rows.iter().map(|row| row.content.clone()).collect();
                     self.values(rows, targets, named, table)?
                 }
-                _ => selected(source, &targets, table, !self.copies)?,
+                _ => {
+                    if let Some(width) = self.width(source, &mut BTreeSet::new()) {
+                        check_width(width, targets.len(), named)?;
+                        targets.truncate(width);
+                    }
+                    selected(source, &targets, table, !self.copies)?
+                }
             },
         };
         let kind = ChangeKind::Insert;
@@ -200,16 +217,50 @@ impl Target<'_> {
             let message = "VALUES lists must all be the same length";
             return Err(Report::new(SqlState::SYNTAX_ERROR, message));
         }
-        if width > targets.len() {
-            let message = "INSERT has more expressions than target columns";
-            return Err(Report::new(SqlState::SYNTAX_ERROR, message));
-        }
-        if width < targets.len() && named {
-            let message = "INSERT has more target columns than expressions";
-            return Err(Report::new(SqlState::SYNTAX_ERROR, message));
-        }
+        check_width(width, targets.len(), named)?;
         targets.truncate(width);
         values_query(rows, &targets, table)
+    }
+
+    /// How many columns a query gives, if its text or the catalog say so.
+    /// `own` are the names that WITH has given.
+    fn width(&self, query: &Query, own: &mut BTreeSet<String>) -> Option<usize> {
+        let with = query.with.iter().flat_map(|with| &with.cte_tables);
+        own.extend(with.map(|table| fold(&table.alias.name)));
+        let mut body = query.body.as_ref();
+        while let SetExpr::SetOperation { left, .. } = body {
+            body = left;
+        }
+        match body {
+            SetExpr::Select(select) => {
+                let item = |item: &SelectItem| match item {
+                    SelectItem::Wildcard(_) => self.width_of(select, own),
+                    SelectItem::QualifiedWildcard(..) if select.from.len() == 1 => {
+                        self.width_of(select, own)
+                    }
+                    SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. } => Some(1),
+                    _ => None,
+                };
+                select.projection.iter().map(item).sum()
+            }
+            SetExpr::Values(values) => Some(values.rows.first()?.content.len()),
+            SetExpr::Query(query) => self.width(query, own),
+            _ => None,
+        }
+    }
+
+    /// How many columns the one relation of a FROM has.
+    fn width_of(&self, select: &Select, own: &BTreeSet<String>) -> Option<usize> {
+        let [TableWithJoins { relation: TableFactor::Table { name, args: None, .. }, joins }] =
+            select.from.as_slice()
+        else {
+            return None;
+        };
+        let name = object_name(name, &self.text).ok()?.name;
+        if !joins.is_empty() || own.contains(&name) {
+            return None;
+        }
+        Some(self.catalog.find(&name)?.visible_schema().fields().len())
     }
 
     fn update(&self, update: &Update) -> Result<ChangePlan, Report> {

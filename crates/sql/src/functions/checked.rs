@@ -2,7 +2,6 @@
 //!
 //! [`crate::analyze`] puts these functions in place of the operators, which wrap and give infinity.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Datum};
@@ -16,16 +15,7 @@ use datafusion::logical_expr::{
 };
 use millrace_types::SqlState;
 
-use super::{no_function, type_name, user_error};
-
-/// Names of arguments that stand in a name as they are, bytes.
-const ARGS_MAX: usize = 240;
-
-fn digest(text: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    hasher.finish()
-}
+use super::{chain, no_function, type_name, user_error};
 
 /// An operator of two numbers of one type.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -59,14 +49,8 @@ impl ScalarUDFImpl for Checked {
         self.name
     }
 
-    /// Of a long chain a digest, or each level would copy the names of all levels below it.
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        let args: Vec<String> = args.iter().map(|arg| arg.schema_name().to_string()).collect();
-        let args = args.join(",");
-        Ok(match args.len() {
-            0..=ARGS_MAX => format!("{}({args})", self.name),
-            _ => format!("{}(#{:016x})", self.name, digest(&args)),
-        })
+        Ok(chain::call(self.name, args))
     }
 
     fn signature(&self) -> &Signature {

@@ -15,12 +15,14 @@ mod bounded;
 mod bytes;
 mod calendar;
 mod cast;
+mod chain;
 mod checked;
 mod date_bin;
 mod date_part;
 mod date_trunc;
 mod division;
 mod divisors;
+mod encoding;
 mod fitting;
 mod format;
 mod intervals;
@@ -132,6 +134,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     .into_iter()
     .chain(intervals::justify().into_iter().map(udf))
     .chain(bytes::all().into_iter().map(udf))
+    .chain(encoding::all().into_iter().map(udf))
     .chain(quoting::all().into_iter().map(udf))
     .chain(array_places::all().into_iter().map(udf))
     .chain(divisors::all().into_iter().map(udf))

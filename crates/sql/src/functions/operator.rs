@@ -24,7 +24,7 @@ use millrace_types::numeric::{product_of, quotient_of};
 use millrace_types::{NUMERIC_PRECISION, NUMERIC_SCALE, Report, SqlState, SqlType};
 
 use super::cast::{external, plain, unscaled};
-use super::no_function;
+use super::{chain, no_function};
 
 const DAY: i64 = 86_400_000_000;
 
@@ -133,13 +133,8 @@ impl ScalarUDFImpl for Call {
     }
 
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        match args {
-            [left, right] => {
-                let (left, right) = (left.schema_name(), right.schema_name());
-                Ok(format!("{left} {} {right}", self.which.operator()))
-            }
-            _ => Err(no_function(self.name(), &[])),
-        }
+        let args = args.as_array().ok_or_else(|| no_function(self.name(), &[]))?;
+        Ok(chain::operator(self.name(), &self.which.operator().to_string(), args))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {

@@ -22,7 +22,7 @@ use datafusion::logical_expr::{
 };
 use millrace_types::SqlType;
 
-use super::{call, no_function, udf};
+use super::{call, chain, no_function, udf};
 use value::Arg;
 
 /// Which function.
@@ -247,10 +247,9 @@ impl ScalarUDFImpl for JsonCall {
     }
 
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        let shown: Vec<String> = args.iter().map(|arg| arg.schema_name().to_string()).collect();
-        Ok(match (self.which.operator(), shown.as_slice()) {
-            (Some(operator), [left, right]) => format!("{left} {operator} {right}"),
-            _ => format!("{}({})", self.name(), shown.join(",")),
+        Ok(match (self.which.operator(), args.as_array()) {
+            (Some(operator), Some(args)) => chain::operator(self.name(), operator, args),
+            _ => chain::call(self.name(), args),
         })
     }
 
