@@ -35,4 +35,5 @@ pub use attempts::{Attempts, TooMany};
 pub use listener::{Config, serve};
 pub use report::report_of;
 pub use settings::default_setting;
+pub use startup::attend_stream;
 pub use tls::{Certificate, Tls, TlsError};

@@ -97,8 +97,7 @@ pub(crate) async fn start(
 
 /// Settles encryption; gives the startup packet, or None after a cancel request.
 async fn negotiate(stream: TcpStream, shared: &Shared) -> io::Result<Option<(Wire, Bytes)>> {
-    stream.set_nodelay(true)?;
-    SockRef::from(&stream).set_tcp_keepalive(&keepalive())?;
+    attend_stream(&stream, None)?;
     let mut first = [0];
     let direct = stream.peek(&mut first).await? == 1 && first[0] == TLS_HANDSHAKE;
     let mut wire = Wire::new(MaybeTls::Plain(stream));
@@ -130,6 +129,22 @@ async fn negotiate(stream: TcpStream, shared: &Shared) -> io::Result<Option<(Wir
             _ => return Ok(Some((wire, packet))),
         }
     }
+}
+
+/// Sets what every connection of a client has: small answers leave at once, and one whose machine is gone is noticed,
+/// also while it takes nothing if `untaken` says after which time.
+///
+/// # Errors
+/// The connection is gone already.
+pub fn attend_stream(stream: &TcpStream, untaken: Option<Duration>) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&keepalive())?;
+    #[cfg(target_os = "linux")]
+    if untaken.is_some() {
+        socket.set_tcp_user_timeout(untaken)?;
+    }
+    Ok(())
 }
 
 /// A client whose machine is gone says nothing: after two minutes its session and its locks end.

@@ -29,13 +29,14 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
-use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
+/// What a client may leave untaken for at least.
+const UNTAKEN_MIN: Duration = Duration::from_secs(60);
 /// Connections that are told why they are sent away, at a time; others are just closed.
 const REFUSALS_MAX: usize = 64;
 /// How long that may take.
@@ -257,7 +258,7 @@ async fn attend(
     mut stopped: watch::Receiver<bool>,
 ) {
     let limit = place.places.limits.timeout;
-    if let Err(error) = prepare(&stream, limit) {
+    if let Err(error) = millrace_pg::attend_stream(&stream, Some(limit.max(UNTAKEN_MIN))) {
         tracing::debug!(%peer, %error, "HTTP connection lost");
         return;
     }
@@ -292,17 +293,6 @@ async fn attend(
         Err(error) => tracing::debug!(%peer, %error, "HTTP connection lost"),
         Ok(()) => {}
     }
-}
-
-/// A client whose machine is gone says nothing, and takes nothing.
-fn prepare(stream: &TcpStream, limit: Duration) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let (socket, idle) = (SockRef::from(stream), Duration::from_secs(60));
-    let keepalive = TcpKeepalive::new().with_time(idle).with_interval(Duration::from_secs(10));
-    socket.set_tcp_keepalive(&keepalive.with_retries(6))?;
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(limit.max(idle)))?;
-    Ok(())
 }
 
 /// The body of a request, if it comes in time.
