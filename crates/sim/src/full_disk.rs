@@ -55,9 +55,14 @@ impl Mount {
         self.dir.join("ballast")
     }
 
-    /// Takes all room but so many bytes.
+    /// Takes all room but so many bytes, also what has come back since it was filled before.
     fn fill(&self, left: u64) {
-        let length = self.free().saturating_sub(left).to_string();
+        let more = self.free().saturating_sub(left);
+        if more == 0 {
+            return;
+        }
+        let held = std::fs::metadata(self.ballast()).map_or(0, |ballast| ballast.len());
+        let length = (held + more).to_string();
         let mut command = Command::new("fallocate");
         let status = command.args(["-l", &length]).arg(self.ballast()).status();
         assert!(status.unwrap().success(), "the ballast is written");
@@ -334,7 +339,16 @@ async fn a_view_that_is_being_filled_waits_for_room_and_goes_on_over_a_kill() {
     disk.fill(left * MEGABYTE);
     until("the disk is full", PATIENCE, || async { server.logged(FULL).then_some(()) }).await;
     assert_eq!(number(&client, "SELECT count(*) FROM below").await, 600);
-    assert_eq!(state(&client, "CREATE TABLE more (id BIGINT)").await, "53100");
+    // A checkpoint that was under way gives the log's room back: then there is some for a moment.
+    until("a CREATE is refused", PATIENCE, || async {
+        disk.fill(left * MEGABYTE);
+        match state(&client, "CREATE TABLE IF NOT EXISTS more (id BIGINT)").await.as_str() {
+            "53100" => Some(()),
+            "" => None,
+            other => panic!("{other}"),
+        }
+    })
+    .await;
     server.kill().await;
     server.start().await;
     let client = server.connect().await;

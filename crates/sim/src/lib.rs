@@ -58,3 +58,5 @@ mod shell;
 mod short;
 #[cfg(test)]
 mod stops;
+#[cfg(test)]
+mod wall_clock;

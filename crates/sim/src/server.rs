@@ -36,6 +36,7 @@ struct Process {
 pub struct Server {
     data_dir: TempDir,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     listed: Vec<String>,
     log: Arc<Mutex<Vec<String>>>,
     address: watch::Sender<Option<SocketAddr>>,
@@ -78,6 +79,7 @@ impl Server {
                 .tempdir()
                 .expect("a directory for temporary files"),
             arguments: arguments.iter().map(ToString::to_string).collect(),
+            environment: Vec::new(),
             listed: Vec::new(),
             log: Arc::default(),
             address: watch::Sender::new(None),
@@ -89,6 +91,13 @@ impl Server {
     #[must_use]
     pub fn expecting(mut self, part: &str) -> Server {
         self.listed.push(part.to_owned());
+        self
+    }
+
+    /// Gives its processes an environment variable.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Server {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -126,6 +135,7 @@ impl Server {
         }
         let mut child = command
             .env("NO_COLOR", "1")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .arg("serve")
             .arg("--data-dir")
             .arg(self.data_dir.path())

@@ -42,6 +42,6 @@ pub use catalog::{
 pub use datafusion::sql::sqlparser;
 pub use functions::{bound_results, rows_as_json};
 pub use names::{CHANGED, SYSTEM_SCHEMA};
-pub use parser::{masked, parse, split};
+pub use parser::{masked, parse, split, view_query};
 pub use session::{Settings, session_state};
 pub use watch::{Watch, watched};

@@ -1,8 +1,9 @@
 //! Subqueries as clients write them over the catalog, in the forms that the planner knows.
 //!
-//! 1. `(SELECT x)` is x, `ARRAY(SELECT x)` is `ARRAY[x]`. 2. What a scalar subquery asks of outer rows alone is asked outside:
+//! 1. `(SELECT x)` is x, `ARRAY(SELECT x)` is `ARRAY[x]`, `ARRAY(SELECT f(x) FROM unnest(list) x)` is
+//!    `array_transform(list, x -> f(x))`. 2. What a scalar subquery asks of outer rows alone is asked outside:
 //!    `CASE WHEN condition THEN (SELECT ...) END`. 3. Where a row inside has the outer value by an equality, its
-//!    own column stands for the outer one in the other conditions. `ARRAY(SELECT ... FROM ...)` is the binder's.
+//!    own column stands for the outer one in the other conditions.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -11,24 +12,20 @@ use std::sync::OnceLock;
 
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    Array, BinaryOperator, CaseWhen, Expr, FunctionArguments, GroupByExpr, Ident, Query, Select,
-    SelectItem, SetExpr, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
+    Array, BinaryOperator, CaseWhen, Expr, FunctionArguments, GroupByExpr, Ident, LambdaFunction,
+    LambdaFunctionParameter, LambdaSyntax, OneOrManyWithParens, Query, Select, SelectItem, SetExpr,
+    TableFactor, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use super::emptied::aggregates;
-use super::rewrite::{catalog_table, factors, folded, parts};
+use super::rewrite::{call, catalog_table, factors, folded, parts};
 
 /// What stands for an expression; None for itself.
 pub(super) fn simpler(expr: &mut Expr) -> Option<Expr> {
     match expr {
         Expr::Function(function) => {
             let FunctionArguments::Subquery(query) = &function.args else { return None };
-            let (select, value) = alone(query)?;
-            let is_one = parts(&function.name) == ["array"]
-                && select.from.is_empty()
-                && !aggregates(select)
-                && !gives_rows(value);
-            is_one.then(|| Expr::Array(Array { elem: vec![value.clone()], named: true }))
+            (parts(&function.name) == ["array"]).then(|| of_array(query)).flatten()
         }
         Expr::Subquery(query) => {
             if let Some((select, value)) = alone(query)
@@ -69,6 +66,62 @@ fn alone(query: &Query) -> Option<(&Select, &Expr)> {
         && select.qualify.is_none()
         && select.distinct.is_none();
     is_plain.then_some((select, value))
+}
+
+fn of_array(query: &Query) -> Option<Expr> {
+    let (select, value) = alone(query)?;
+    if aggregates(select) {
+        return None;
+    }
+    if select.from.is_empty() {
+        if gives_rows(value) {
+            return None;
+        }
+        return Some(Expr::Array(Array { elem: vec![value.clone()], named: true }));
+    }
+    let [from] = select.from.as_slice() else { return None };
+    if !from.joins.is_empty() {
+        return None;
+    }
+    let (list, name) = unnested(&from.relation)?;
+    let parameter = LambdaFunctionParameter { name, data_type: None };
+    let each = Expr::Lambda(LambdaFunction {
+        params: OneOrManyWithParens::One(parameter),
+        body: Box::new(value.clone()),
+        syntax: LambdaSyntax::Arrow,
+    });
+    Some(call("array_transform", vec![list, each]))
+}
+
+/// The list and the name of its elements, of `unnest(list) name` and `unnest(list) AS t(name)`.
+fn unnested(factor: &TableFactor) -> Option<(Expr, Ident)> {
+    use datafusion::sql::sqlparser::ast::{FunctionArg, FunctionArgExpr};
+    let (list, alias) = match factor {
+        TableFactor::UNNEST { alias, array_exprs, with_ordinality: false, .. } => {
+            let [list] = array_exprs.as_slice() else { return None };
+            (list.clone(), alias)
+        }
+        TableFactor::Table { name, args: Some(args), alias, with_ordinality: false, .. } => {
+            let [FunctionArg::Unnamed(FunctionArgExpr::Expr(list))] = args.args.as_slice() else {
+                return None;
+            };
+            (parts(name).last()? == "unnest").then_some((list.clone(), alias))?
+        }
+        TableFactor::Function { name, args, alias, with_ordinality: false, .. } => {
+            let [FunctionArg::Unnamed(FunctionArgExpr::Expr(list))] = args.as_slice() else {
+                return None;
+            };
+            (parts(name).last()? == "unnest").then_some((list.clone(), alias))?
+        }
+        _ => return None,
+    };
+    let alias = alias.as_ref()?;
+    let name = match alias.columns.as_slice() {
+        [] => alias.name.clone(),
+        [column] => column.name.clone(),
+        _ => return None,
+    };
+    Some((list, name))
 }
 
 /// `SELECT item`

@@ -287,11 +287,7 @@ fn definition(catalog: &Catalog, object: &Object) -> Option<String> {
     match &object.kind {
         Kind::Source(_) | Kind::Table(_) | Kind::Sink(_) => None,
         Kind::View(view) => Some(view.query_text.clone()),
-        Kind::MaterializedView(_) => {
-            let lower = object.sql.to_ascii_lowercase();
-            let at = lower.find("select").or_else(|| lower.find("with"));
-            at.and_then(|at| object.sql.get(at..)).map(str::to_owned)
-        }
+        Kind::MaterializedView(_) => millrace_sql::view_query(&object.sql).ok(),
         Kind::Index(index) => {
             let schema = object.full_schema();
             let columns = index.columns.iter().map(|column| written(schema.field(*column).name()));

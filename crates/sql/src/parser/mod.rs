@@ -82,6 +82,19 @@ pub fn parse(text: &str) -> Result<Vec<Statement>, Report> {
     pieces(text, &whole)?.into_iter().map(|piece| one(piece, &whole)).collect()
 }
 
+/// The query of a stored `CREATE MATERIALIZED VIEW` with the clauses behind it, as it was written.
+///
+/// # Errors
+/// The text is no such statement.
+pub fn view_query(text: &str) -> Result<String, Report> {
+    let whole = Text::new(text);
+    let tokens = Tokenizer::new(&SqlDialect::PLAIN, text).tokenize_with_location();
+    let mut tokens = tokens.map_err(|error| fail::from_tokenizer(&error, text, &whole))?;
+    let ends = |token: &TokenWithSpan| matches!(token.token, Token::SemiColon | Token::EOF);
+    tokens.truncate(tokens.iter().position(ends).unwrap_or(tokens.len()));
+    view::query_of(&mut Cursor::new(tokens, None, &whole))
+}
+
 /// A stored query; the text has been parsed once before.
 pub(crate) fn parse_query(text: &str) -> Result<Box<Query>, Report> {
     let whole = Text::new(text);

@@ -2,7 +2,7 @@
 
 use millrace_types::{Report, SqlState};
 
-use super::{parse, split};
+use super::{parse, split, view_query};
 use crate::ast::{ObjectKind, Session, Show, Statement};
 use crate::catalog::IncludeKind;
 
@@ -109,6 +109,25 @@ fn a_view_keeps_the_text_of_its_query() {
         panic!("another statement")
     };
     assert_eq!(view.query_text, "SELECT 'x'  FROM t");
+}
+
+#[test]
+fn the_query_of_a_materialized_view_is_cut_out_of_its_statement() {
+    for query in [
+        "SELECT 1",
+        "WITH x AS (SELECT 1) SELECT * FROM x",
+        "VALUES (1), (2)",
+        "(SELECT 1) UNION ALL SELECT 2",
+        "SELECT /* as */ max(t) FROM r EMIT ON WINDOW CLOSE",
+    ] {
+        for begin in [
+            "CREATE MATERIALIZED VIEW selected (a)",
+            "create materialized view if not exists \"select as\" WITH (x = 'as select')",
+            "CREATE MATERIALIZED VIEW /* select */ v -- as select\n",
+        ] {
+            assert_eq!(view_query(&format!("{begin} AS\n {query} ;")).unwrap(), query);
+        }
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use millrace_types::Report;
 
 use super::cursor::Cursor;
-use crate::ast::{CreateMaterializedView, CreateView, Statement};
+use crate::ast::{CreateMaterializedView, CreateView, Name, OptionItem, Statement};
 
 pub(super) fn plain(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
     cursor.expect(&["CREATE", "VIEW"])?;
@@ -18,7 +18,15 @@ pub(super) fn plain(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
     Ok(Statement::CreateView(Box::new(view)))
 }
 
-pub(super) fn materialized(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
+/// What stands before the query of a materialized view.
+struct Begin {
+    if_not_exists: bool,
+    name: Name,
+    columns: Vec<Name>,
+    options: Vec<OptionItem>,
+}
+
+fn begin(cursor: &mut Cursor<'_>) -> Result<Begin, Report> {
     cursor.expect(&["CREATE", "MATERIALIZED", "VIEW"])?;
     let if_not_exists = cursor.take(&["IF", "NOT", "EXISTS"]);
     let name = cursor.object_name()?;
@@ -28,6 +36,11 @@ pub(super) fn materialized(cursor: &mut Cursor<'_>) -> Result<Statement, Report>
         options = cursor.options()?;
     }
     cursor.expect(&["AS"])?;
+    Ok(Begin { if_not_exists, name, columns, options })
+}
+
+pub(super) fn materialized(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
+    let Begin { if_not_exists, name, columns, mut options } = begin(cursor)?;
     let (query, _) = cursor.query_of(query_length(cursor.rest()))?;
     let mut emit_on_window_close = false;
     while !cursor.at_end() {
@@ -50,6 +63,12 @@ pub(super) fn materialized(cursor: &mut Cursor<'_>) -> Result<Statement, Report>
         options,
         text: cursor.statement_text(),
     })))
+}
+
+/// The query of a stored `CREATE MATERIALIZED VIEW`, with what stands behind it.
+pub(super) fn query_of(cursor: &mut Cursor<'_>) -> Result<String, Report> {
+    begin(cursor)?;
+    Ok(cursor.rest_text())
 }
 
 /// How many of the tokens belong to the query: those before the first of our own clauses that stands
