@@ -36,8 +36,11 @@ const RESERVED: &[(&str, &[&str])] = &[
     // sql: its tests run DataFusion.
     ("tokio", &["sql", "pg", "server", "sim"]),
     ("axum", &["server"]),
+    ("hyper", &["server"]),
+    ("hyper-util", &["server"]),
     ("clap", &["server", "sim"]),
-    ("socket2", &["pg"]),
+    // Keepalive of what each listens to.
+    ("socket2", &["pg", "server"]),
 ];
 
 /// Names that say nothing; a crate or module with one of them has no idea of its own.

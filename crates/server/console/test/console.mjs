@@ -296,6 +296,7 @@ await check("the overview is small and soon there", async () => {
 });
 
 await check("names that are long fit, and an error names its statement", async () => {
+    await page.emulateMedia({ colorScheme: "light" });
     const name = "a_very_long_name_of_a_materialized_view_that_somebody_made_by_a_script";
     await sql(`CREATE TABLE d (id INT PRIMARY KEY, x INT); INSERT INTO d VALUES (1, 0), (2, 5); CREATE MATERIALIZED VIEW ${name} AS SELECT id, 10 / x AS q FROM d`);
     await page.setViewportSize({ width: 375, height: 760 });
