@@ -40,7 +40,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("hyper-util", &["server"]),
     ("clap", &["server", "sim"]),
     // Keepalive of what each listens to.
-    ("socket2", &["pg", "server"]),
+    ("socket2", &["pg"]),
 ];
 
 /// Names that say nothing; a crate or module with one of them has no idea of its own.
