@@ -6,6 +6,7 @@
 //!
 //! Whoever asks for the time meanwhile sees it go on by what really passes: no jump, no step back.
 
+mod kafka;
 mod seen;
 
 use std::path::{Path, PathBuf};

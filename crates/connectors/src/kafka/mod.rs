@@ -2,12 +2,14 @@
 //!
 //! Millrace assigns partitions and keeps offsets itself, in its own epoch log: no consumer group,
 //! no commits. `settings` checks the options, this file asks the broker where things are, `reader`
-//! reads, `batch` calls librdkafka, `witness` hears about lost connections.
+//! reads, `batch` calls librdkafka, `witness` hears about lost connections, `waits` keeps
+//! librdkafka off the wall clock.
 
 mod batch;
 mod reader;
 mod settings;
 mod sink;
+mod waits;
 mod witness;
 
 #[cfg(test)]
