@@ -34,6 +34,8 @@ pub struct Definition {
     /// The columns that identify a row, where messages change rows: of `columns`, or the one that
     /// INCLUDE key gives.
     pub key: Vec<String>,
+    /// What [`Connector::identity`] said when the source was made.
+    pub identity: Option<String>,
     /// When generated rows become due: at least one anchor for `datagen`; see [`Anchor`].
     pub anchors: Vec<Anchor>,
     /// Microseconds since 1970, for generated rows.

@@ -147,6 +147,16 @@ pub trait Connector: Send + Sync {
     /// See [`SourceError`].
     fn start(&self, timeout: Duration) -> Result<Vec<Span>, SourceError>;
 
+    /// What tells what is read from another thing of the same name, with offsets of its own; None if it
+    /// is not known. Asked for at CREATE SOURCE; where it is another one later, [`Connector::extents`] and
+    /// readers fail with `Gone`.
+    ///
+    /// # Errors
+    /// See [`SourceError`].
+    fn identity(&self, _timeout: Duration) -> Result<Option<String>, SourceError> {
+        Ok(None)
+    }
+
     /// A reader over some spans.
     ///
     /// # Errors

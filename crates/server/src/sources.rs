@@ -145,6 +145,7 @@ fn definition(
         format: Format::parse(&source.format).ok_or_else(|| unknown(&source.format))?,
         encoding: Encoding::parse(&source.encode).ok_or_else(|| unknown(&source.encode))?,
         key: source.key.clone(),
+        identity: source.identity.clone(),
         anchors,
         clock: clock.shared(),
     })

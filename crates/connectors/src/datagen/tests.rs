@@ -34,6 +34,7 @@ fn world(columns: &[(&str, millrace_types::SqlType)], options: &[(&str, &str)]) 
             format: Format::Plain,
             encoding: Encoding::Json,
             key: Vec::new(),
+            identity: None,
             anchors: vec![Anchor { first: 0, at: START }],
             clock: Arc::new(move || clock.load(Ordering::Relaxed)),
         },

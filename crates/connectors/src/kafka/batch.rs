@@ -4,7 +4,7 @@
 //! and one call takes a whole batch from it. Payloads are read where librdkafka has put them. The
 //! consumer of the rdkafka crate takes an event, a lock and an allocation per message instead.
 //!
-//! This module and `waits` are the only ones that call C. Its surface is safe; invariants:
+//! This module, `identity` and `waits` are the only ones that call C. Its surface is safe; invariants:
 //! 1. `topic` and `queue` live as long as [`Queue`] and die before its consumer ([`Drop`]).
 //! 2. pointers in `batch[..filled]` are messages that we own; [`Messages`] destroys each once.
 //! 3. nothing borrowed from a message outlives its [`Messages`].

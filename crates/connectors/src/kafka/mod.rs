@@ -2,10 +2,11 @@
 //!
 //! Millrace assigns partitions and keeps offsets itself, in its own epoch log: no consumer group,
 //! no commits. `settings` checks the options, this file asks the broker where things are, `reader`
-//! reads, `batch` calls librdkafka, `witness` hears about lost connections, `waits` keeps
-//! librdkafka off the wall clock.
+//! reads, `batch` calls librdkafka, `witness` hears about lost connections, `identity` tells the topic from
+//! another one of its name, `waits` keeps librdkafka off the wall clock.
 
 mod batch;
+mod identity;
 mod reader;
 mod settings;
 mod sink;
@@ -57,6 +58,8 @@ const SILENT_MAX: u32 = 30;
 /// One topic of one cluster.
 pub struct Kafka {
     settings: Arc<Settings>,
+    /// The topic's id when the source was made.
+    identity: Option<Arc<str>>,
     layout: Arc<Layout>,
     decoding: Decoding,
     consumer: BaseConsumer<Witness>,
@@ -83,7 +86,8 @@ impl Kafka {
         };
         let mut options = definition.options.clone();
         let decoding = Decoding::new((*format, *encoding), key, &mut options, &layout)?;
-        Kafka::with(&options, layout, decoding)
+        let identity = definition.identity.as_deref().map(Arc::from);
+        Ok(Kafka { identity, ..Kafka::with(&options, layout, decoding)? })
     }
 
     fn with(
@@ -94,7 +98,8 @@ impl Kafka {
         let settings = Settings::new(options)?;
         decoding.decoder(&layout)?;
         let consumer = settings.consumer()?;
-        Ok(Kafka { settings: Arc::new(settings), layout: Arc::new(layout), decoding, consumer })
+        let (settings, layout) = (Arc::new(settings), Arc::new(layout));
+        Ok(Kafka { settings, identity: None, layout, decoding, consumer })
     }
 
     /// The messages of some spans as they come, with the reader's own settings. For measuring what
@@ -264,6 +269,7 @@ impl Connector for Kafka {
     fn extents(&self, timeout: Duration) -> Result<Vec<Extent>, SourceError> {
         let half = timeout / 2;
         let partitions = self.partitions(half)?;
+        identity::check(&self.settings, &self.consumer, self.identity.as_deref(), half)?;
         partitions.into_iter().map(|partition| self.extent(partition, half)).collect()
     }
 
@@ -282,11 +288,15 @@ impl Connector for Kafka {
         }
     }
 
+    fn identity(&self, timeout: Duration) -> Result<Option<String>, SourceError> {
+        identity::find(&self.settings, &self.consumer, timeout)
+    }
+
     fn reader(&self, spans: &[Span]) -> Result<Box<dyn Reader>, SourceError> {
         let queue = self.settings.queue(spans)?;
         let reader =
             KafkaReader::new(self.settings.clone(), (&self.layout, &self.decoding), queue, spans)?;
-        Ok(Box::new(reader))
+        Ok(Box::new(reader.of(self.identity.clone())))
     }
 }
 

@@ -7,7 +7,8 @@
 //! Invariants: 1. `next` of a partition never falls, and everything below it is in a chunk that was
 //! or will be given out, or is a hole. A hole (control records, aborted transactions, compaction) is
 //! known by the next message or by the end of the partition. 2. no message at or beyond `to` is
-//! decoded.
+//! decoded. 3. nothing is given out before the topic was seen to be the one that the source was made for
+//! (`confirm`): since the start, and since the broker or the topic was away.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::batch::{Message, Queue};
+use super::identity;
 use super::listen;
 use super::settings::Settings;
 use crate::decode::Decoding;
@@ -53,6 +55,10 @@ pub(super) struct KafkaReader {
     current: usize,
     /// An error that waits until the chunks before it are given out.
     gone: Option<SourceError>,
+    /// The topic's id, if it is known.
+    identity: Option<Arc<str>>,
+    /// It is still that topic.
+    confirmed: bool,
     passing: Option<String>,
 }
 
@@ -78,7 +84,29 @@ impl KafkaReader {
             })
         };
         let parts = spans.iter().map(part).collect::<Result<_, SourceError>>()?;
-        Ok(KafkaReader { settings, queue, parts, current: 0, gone: None, passing: None })
+        Ok(KafkaReader {
+            settings,
+            queue,
+            parts,
+            current: 0,
+            gone: None,
+            identity: None,
+            confirmed: true,
+            passing: None,
+        })
+    }
+
+    /// The same, which reads the topic of this id alone.
+    pub(super) fn of(self, identity: Option<Arc<str>>) -> KafkaReader {
+        KafkaReader { confirmed: identity.is_none(), identity, ..self }
+    }
+
+    /// Asks whether it is still the topic that the source was made for.
+    fn confirm(&mut self) -> Result<(), SourceError> {
+        let (consumer, wanted) = (self.queue.consumer(), self.identity.as_deref());
+        identity::check(&self.settings, consumer, wanted, ASK)?;
+        self.confirmed = true;
+        Ok(())
     }
 
     /// Takes messages until a limit is reached or nothing is there.
@@ -152,6 +180,7 @@ impl KafkaReader {
             | RDKafkaErrorCode::UnknownTopic
             | RDKafkaErrorCode::UnknownPartition => {
                 part.refused = Some(format!("{place} does not exist any more"));
+                self.confirmed = self.identity.is_none();
             }
             RDKafkaErrorCode::TopicAuthorizationFailed => {
                 part.refused = Some(format!("{place} may not be read: {text}"));
@@ -174,8 +203,7 @@ impl KafkaReader {
     }
 
     fn chunks(&mut self) -> Result<Vec<Chunk>, SourceError> {
-        let news = self.parts.iter_mut().filter(|part| part.next > part.given || part.at_end);
-        news.map(Part::chunk).collect()
+        self.parts.iter_mut().filter(|part| part.has_news()).map(Part::chunk).collect()
     }
 
     /// Why nothing came, if that is not just because nothing is there.
@@ -198,12 +226,20 @@ impl KafkaReader {
 impl Reader for KafkaReader {
     fn poll(&mut self, limits: Limits) -> Result<Vec<Chunk>, SourceError> {
         listen(self.queue.consumer());
-        if self.gone.is_none() {
+        let has_news = |reader: &KafkaReader| reader.parts.iter().any(Part::has_news);
+        // What waits for an answer does not grow meanwhile.
+        if self.gone.is_none() && (self.confirmed || !has_news(self)) {
             self.read(limits);
+        }
+        if !self.confirmed && has_news(self) {
+            self.confirm()?;
         }
         let chunks = self.chunks()?;
         match chunks.is_empty().then(|| self.trouble()).flatten() {
-            Some(error) => Err(error),
+            Some(error) => {
+                self.confirmed = self.identity.is_none();
+                Err(error)
+            }
             None => Ok(chunks),
         }
     }
@@ -243,6 +279,11 @@ impl Part {
         self.refused = None;
         self.at_end = true;
         self.advance(offset)
+    }
+
+    /// True if something was read, or the end was seen, since the last chunk.
+    fn has_news(&self) -> bool {
+        self.next > self.given || self.at_end
     }
 
     fn advance(&mut self, offset: i64) -> bool {

@@ -23,6 +23,7 @@ fn definition(options: &[(&str, &str)]) -> Definition {
         format: Format::Plain,
         encoding: Encoding::Json,
         key: Vec::new(),
+        identity: None,
         anchors: Vec::new(),
         clock: Arc::new(|| 0),
     }

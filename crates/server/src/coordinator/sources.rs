@@ -367,3 +367,19 @@ impl LiveSource {
         *rate
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_that_ends_below_what_was_read_has_lost_something() {
+        let extent = |partition, end| Extent { partition: PartitionId(partition), first: 0, end };
+        let reached = BTreeMap::from([(PartitionId(0), 7), (PartitionId(1), 3)]);
+        assert_eq!(what_is_lost(&[extent(0, 7), extent(1, 9)], &reached), None);
+        let told = what_is_lost(&[extent(0, 7), extent(1, 2)], &reached).unwrap();
+        assert!(told.contains("partition 1 ends at offset 2, but was read up to offset 3"));
+        let gone = what_is_lost(&[extent(1, 3)], &reached).unwrap();
+        assert!(gone.contains("partition 0 ends at offset 0"), "{gone}");
+    }
+}

@@ -121,9 +121,11 @@ impl Conn {
             let probe = crate::coordinator::revealed(&shared.store, &probe)?;
             let anchor = Anchor { first: 0, at: shared.clock.now() };
             let connector = crate::sources::connect(vec![anchor], &shared.clock, &probe)?;
-            Ok(connector.start(CONNECT_TIMEOUT)?)
-        })
-        .await?;
+            let start = connector.start(CONNECT_TIMEOUT)?;
+            Ok((start, connector.identity(CONNECT_TIMEOUT)?))
+        });
+        let (start, identity) = start.await?;
+        source.identity = identity;
         source.start = start.into_iter().map(|span| (span.partition, span.from)).collect();
         Ok(())
     }

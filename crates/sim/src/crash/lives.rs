@@ -32,6 +32,11 @@ impl Lives {
         !self.end.load(Ordering::SeqCst)
     }
 
+    /// Where the process that runs listens.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        *self.address.borrow()
+    }
+
     /// A connection as root to the process that runs, or the next one; None at the end.
     pub(super) async fn connect(&mut self) -> Option<Client> {
         self.login("root", None).await

@@ -8,6 +8,7 @@
 
 mod changes;
 mod churn;
+mod copies;
 mod kills;
 mod readers;
 mod schema;
@@ -32,6 +33,7 @@ use crate::server::{Server, program, rows};
 use crate::wait;
 
 use changes::Followed;
+use copies::Backups;
 use kills::{Kills, Plan};
 use readers::Seen;
 use schema::Topics;
@@ -80,6 +82,7 @@ async fn everything_at_once_survives_kills_at_random_moments() {
     let check = std::process::Command::new(program("millrace"));
     let output = { check }.arg("check").arg(server.data_dir()).output().expect("it runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    done.backups.check(&done.workload).await;
 }
 
 /// All that runs while the server is killed.
@@ -89,6 +92,7 @@ struct Load {
     producer: tokio::task::JoinHandle<Workload>,
     feeder: tokio::task::JoinHandle<BTreeMap<i32, i64>>,
     follower: tokio::task::JoinHandle<Followed>,
+    backups: tokio::task::JoinHandle<Backups>,
     writers: Vec<tokio::task::JoinHandle<Writer>>,
     others: Vec<tokio::task::JoinHandle<()>>,
 }
@@ -124,6 +128,7 @@ impl Load {
             producer: tokio::spawn(producer),
             feeder: tokio::spawn(feeder),
             follower,
+            backups: tokio::spawn(copies::make(lives.clone(), Arc::clone(&seen))),
             writers: writers.collect(),
             others: vec![
                 tokio::spawn(readers::sums(lives.clone(), Arc::clone(&seen))),
@@ -142,6 +147,7 @@ impl Load {
         let others = self.others.iter().any(tokio::task::JoinHandle::is_finished);
         let writers = self.writers.iter().any(tokio::task::JoinHandle::is_finished);
         let rest = self.producer.is_finished() || self.feeder.is_finished();
+        let rest = rest || self.backups.is_finished();
         assert!(!(others || writers || rest || self.follower.is_finished()), "all tasks go on");
     }
 
@@ -157,8 +163,9 @@ impl Load {
         let mut workload = (&mut self.producer).await.expect("the producer ends");
         let prices = (&mut self.feeder).await.expect("the feeder ends");
         let followed = (&mut self.follower).await.expect("the subscriber ends");
+        let backups = (&mut self.backups).await.expect("backups are made");
         rounds::send_late_rows(server, kafka, &topics.readings, &mut workload).await;
-        Done { workload, prices, followed, writers, seen: Arc::clone(&self.seen) }
+        Done { workload, prices, followed, writers, backups, seen: Arc::clone(&self.seen) }
     }
 }
 
@@ -168,6 +175,7 @@ struct Done {
     prices: BTreeMap<i32, i64>,
     followed: Followed,
     writers: Vec<Writer>,
+    backups: Backups,
     seen: Arc<Seen>,
 }
 

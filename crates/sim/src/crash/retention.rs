@@ -133,13 +133,82 @@ async fn a_topic_that_ends_below_the_logged_offsets_stops_the_view() {
     Workload::new(seed + 1, Mix::CLEAN).send(&kafka, &topic, 40).await;
     server.start().await;
     let client = server.connect().await;
+    let told = refusal(&client).await;
+    assert!(told.contains(&topic) && told.contains("made anew"), "{told}");
+    server.stop().await;
+}
+
+/// The error of SELECT over a view that has stopped, as soon as it has.
+async fn refusal(client: &tokio_postgres::Client) -> String {
     let error = wait::until("SELECT fails", wait::PATIENCE, || async {
-        let failed = server::rows(&client, "SELECT n FROM totals").await.err()?;
+        let failed = server::rows(client, "SELECT n FROM totals").await.err()?;
         // Until the source has stopped, recovery waits.
         failed.code().is_some_and(|code| code.code() != "57P03").then_some(failed)
     })
     .await;
-    let error = error.as_db_error().expect("the server's own error");
-    assert!(error.message().contains(&topic) && error.message().contains("ends at offset"));
+    error.as_db_error().expect("the server's own error").message().to_owned()
+}
+
+/// Makes a topic anew, with more in each partition than the one before had: the offsets that come next
+/// are there, and belong to other messages.
+async fn make_anew(kafka: &Kafka, topic: &str, seed: u64) -> Workload {
+    kafka.delete_topic(topic).await.expect("the topic goes");
+    kafka.create_topic(topic, PARTITIONS).await.expect("a new topic");
+    let mut workload = Workload::new(seed, Mix::CLEAN);
+    workload.send(kafka, topic, 3_000).await;
+    workload
+}
+
+/// What the error says to do.
+async fn create_again(client: &tokio_postgres::Client, kafka: &Kafka, topic: &str, rows: i64) {
+    run(client, "DROP SOURCE readings CASCADE").await;
+    run(client, &create_source(kafka, topic)).await;
+    run(client, TOTALS_VIEW).await;
+    until_read(client, rows).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Kafka broker: scripts/test runs it"]
+async fn a_topic_made_anew_that_has_grown_past_the_logged_offsets_stops_the_view() {
+    let seed = wait::seed();
+    println!("MILLRACE_SEED={seed} repeats this run");
+    let kafka = Kafka::of_tests();
+    let topic = new_topic(&kafka, "anew", seed).await;
+    let (mut server, before) = reading(&kafka, &topic, seed).await;
+    server.kill().await;
+    let after = make_anew(&kafka, &topic, seed + 1).await;
+    for partition in 0..PARTITIONS {
+        assert!(after.end(partition) > before.end(partition), "it has grown past what was read");
+    }
+    for _ in 0..2 {
+        server.start().await;
+        let client = server.connect().await;
+        // A view that is made now would mix both topics.
+        let told = refusal(&client).await;
+        assert!(told.contains(&topic) && told.contains("was deleted and made anew"), "{told}");
+        let view = "CREATE MATERIALIZED VIEW more AS SELECT count(*) AS n FROM readings";
+        let error = client.batch_execute(view).await.expect_err("the topic is another one");
+        let error = error.as_db_error().expect("the server's own error").message().to_owned();
+        assert!(error.contains("was deleted and made anew"), "{error}");
+        server.stop().await;
+    }
+    server.start().await;
+    create_again(&server.connect().await, &kafka, &topic, after.rows()).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Kafka broker: scripts/test runs it"]
+async fn a_topic_made_anew_while_it_is_read_stops_the_view() {
+    let seed = wait::seed();
+    println!("MILLRACE_SEED={seed} repeats this run");
+    let kafka = Kafka::of_tests();
+    let topic = new_topic(&kafka, "renewed", seed).await;
+    let (mut server, _) = reading(&kafka, &topic, seed).await;
+    let client = server.connect().await;
+    let after = make_anew(&kafka, &topic, seed + 1).await;
+    let told = refusal(&client).await;
+    assert!(told.contains(&topic) && told.contains("made anew"), "{told}");
+    create_again(&client, &kafka, &topic, after.rows()).await;
     server.stop().await;
 }

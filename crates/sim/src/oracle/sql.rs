@@ -64,6 +64,7 @@ impl Sql {
             options: BTreeMap::new(),
             secrets: BTreeMap::new(),
             start: Vec::new(),
+            identity: None,
             format: "PLAIN".to_owned(),
             encode: "JSON".to_owned(),
             key: Vec::new(),

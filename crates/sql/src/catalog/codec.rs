@@ -238,6 +238,8 @@ struct SourceMessage {
     encode: String,
     #[prost(string, repeated, tag = "9")]
     key: Vec<String>,
+    #[prost(string, optional, tag = "10")]
+    identity: Option<String>,
     /// By option the number of the secret that is its value.
     #[prost(btree_map = "string, uint32", tag = "20")]
     secrets: BTreeMap<String, u32>,
@@ -405,6 +407,7 @@ fn source_message(source: &Source) -> SourceMessage {
             .iter()
             .map(|(partition, offset)| StartMessage { partition: partition.0, offset: *offset })
             .collect(),
+        identity: source.identity.clone(),
         format: source.format.clone(),
         encode: source.encode.clone(),
         key: source.key.clone(),
@@ -440,6 +443,7 @@ fn source_of(message: SourceMessage) -> Result<Source, CatalogError> {
         connector: message.connector,
         options: message.options,
         start: message.start.iter().map(|s| (PartitionId(s.partition), s.offset)).collect(),
+        identity: message.identity,
         format: given(message.format, "PLAIN"),
         encode: given(message.encode, "JSON"),
         key: message.key,

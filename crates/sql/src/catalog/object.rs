@@ -223,6 +223,8 @@ pub struct Source {
     pub secrets: BTreeMap<String, ObjectId>,
     /// The first offset of each partition, resolved once at creation.
     pub start: Vec<(PartitionId, i64)>,
+    /// What tells this topic from another one of the same name, where the source knows it.
+    pub identity: Option<String>,
     /// What messages mean: the word after FORMAT, in upper case.
     pub format: String,
     /// How their values are written: the word after ENCODE, in upper case.

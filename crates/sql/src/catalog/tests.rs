@@ -33,6 +33,7 @@ fn source() -> Source {
         options: [("topic".to_owned(), "iot".to_owned())].into(),
         secrets: [("properties.sasl.password".to_owned(), ObjectId(7))].into(),
         start: vec![(PartitionId(0), 5), (PartitionId(3), -2)],
+        identity: Some("dhz1lQXbQmW8cDXhBJq9Wg".into()),
         format: "PLAIN".into(),
         encode: "CSV".into(),
         key: vec!["id".into()],

@@ -177,14 +177,15 @@ fn line(seen: &Seen) -> String {
     let at = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::SeqCst);
     format!(
         "{} readings, {} changes acknowledged, {} views compared ({} too large), {} answers, {} audits, {} views came \
-         and went",
+         and went, {} backups",
         at(&seen.readings),
         at(&seen.acknowledged),
         at(&seen.compared),
         at(&seen.refused),
         at(&seen.answers),
         at(&seen.audits),
-        at(&seen.churned)
+        at(&seen.churned),
+        at(&seen.backups)
     )
 }
 

@@ -32,6 +32,8 @@ pub(super) struct Seen {
     pub(super) audits: AtomicU64,
     /// Answers of the subscription.
     pub(super) followed: Arc<AtomicU64>,
+    /// Backups that were made.
+    pub(super) backups: AtomicU64,
     /// Views that came and went.
     pub(super) churned: AtomicU64,
 }

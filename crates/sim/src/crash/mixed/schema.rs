@@ -30,7 +30,7 @@ pub(super) struct Topics {
 
 /// Views with their queries; `$readings` is the source in the view, and the view of all its rows where the two are
 /// compared in one SELECT.
-pub(super) const COMPARED: [(&str, &str); 15] = [
+pub(super) const COMPARED: [(&str, &str); 19] = [
     (
         "sums",
         "SELECT writer, kind, count(*) AS n, sum(amount)::bigint AS total, min(amount) AS least, \
@@ -88,6 +88,30 @@ pub(super) const COMPARED: [(&str, &str); 15] = [
         "SELECT id, count(*) AS windows, sum(n)::bigint AS n, max(greatest) AS most FROM finals GROUP BY id",
     ),
     ("copied_totals", "SELECT count(*) AS n, sum(value) AS total FROM copied"),
+    (
+        // Twenty rows of a writer in some seconds, then none for some: sessions come, merge, split and go.
+        "timed",
+        "SELECT id, writer, kind, amount, to_timestamp(id % 1000000000 / 20 * 40 + amount % 15) AS at \
+         FROM events",
+    ),
+    (
+        "bouts",
+        "SELECT writer, window_start, window_end, count(*) AS n, sum(amount)::bigint AS total \
+         FROM SESSION(timed PARTITION BY writer, at, INTERVAL '10 seconds') \
+         GROUP BY writer, window_start, window_end",
+    ),
+    (
+        "close_by",
+        "SELECT a.id, b.id AS other, b.amount - a.amount AS more FROM timed a JOIN timed b \
+         ON a.writer = b.writer AND b.at BETWEEN a.at AND a.at + INTERVAL '4 seconds' AND a.id < b.id \
+         WHERE a.id % 7 = 0",
+    ),
+    (
+        "nearest",
+        "SELECT a.id, b.id AS before, b.amount FROM timed a \
+         ASOF LEFT JOIN (SELECT id, writer, amount, at FROM timed WHERE id % 5 = 0) b \
+         ON a.writer = b.writer AND a.at >= b.at",
+    ),
     (
         "balances",
         "SELECT a.id, a.balance, 1000 + coalesce(t.total, 0)::bigint AS wanted FROM accounts a LEFT JOIN \
