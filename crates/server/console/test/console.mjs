@@ -55,7 +55,7 @@ CREATE TABLE sensors (id BIGINT PRIMARY KEY, room TEXT NOT NULL);
 INSERT INTO sensors SELECT x, 'room ' || (x % 3)::text FROM generate_series(1, 8) g(x);
 CREATE MATERIALIZED VIEW hottest AS SELECT room, id, value, ts FROM
   (SELECT s.room, r.id, r.value, r.ts, row_number() OVER (PARTITION BY s.room ORDER BY r.value DESC, r.ts) AS k FROM readings r JOIN sensors s ON s.id = r.id) q WHERE k <= 3;
-CREATE SOURCE bids (auction BIGINT, bidder BIGINT, price BIGINT) WITH (connector = 'nexmark', nexmark.table.type = 'Bid', nexmark.event.num = 40000000);`;
+CREATE SOURCE bids (auction BIGINT, bidder BIGINT, price BIGINT) WITH (connector = 'nexmark', nexmark.table.type = 'Bid', nexmark.event.num = 400000000);`;
 const FILLING = "SET background_ddl = true; CREATE MATERIALIZED VIEW by_auction AS SELECT auction, bidder, count(*) AS n, max(price) AS price FROM bids GROUP BY auction, bidder";
 
 // ---- the browser, and what must not happen in it
