@@ -128,7 +128,8 @@ await check("the first steps can be taken from the overview", async () => {
     await page.getByText("Open in the editor").click();
     await page.locator(".editor[data-ready]").waitFor();
     await page.getByRole("button", { name: /Run/ }).click();
-    await page.getByText("CREATE MATERIALIZED VIEW").last().waitFor();
+    // The result's tag, not the statement in the editor.
+    await page.locator("b", { hasText: "CREATE MATERIALIZED VIEW" }).waitFor();
     await sql("DROP SOURCE readings CASCADE");
 });
 
@@ -240,14 +241,16 @@ await check("a job is given up", async () => {
 });
 
 await check("the theme can be chosen, and stays", async () => {
+    // By the clock: a page with nothing to draw has no frames to look at.
+    const dark = () => page.waitForFunction(() => document.documentElement.dataset.theme === "dark", null, { polling: 100 });
     await page.emulateMedia({ colorScheme: "light" });
     await page.goto(`${root}/#/`);
     await page.locator(".side .status", { hasText: "ready" }).waitFor();
     await page.keyboard.press("t");
     await page.keyboard.press("t");
-    await page.waitForFunction(() => document.documentElement.dataset.theme === "dark");
+    await dark();
     await page.reload();
-    await page.waitForFunction(() => document.documentElement.dataset.theme === "dark");
+    await dark();
     await page.keyboard.press("t");
 });
 
