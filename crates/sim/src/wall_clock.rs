@@ -148,9 +148,8 @@ async fn psql(server: &Server) {
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "42");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_wall_clock_that_is_set_by_hours_while_the_server_runs_moves_nothing() {
-    let clock = WallClock::new().await;
+/// A server by this clock with all its tables and views, whose times are watched.
+async fn begun(clock: &WallClock) -> (Server, Client, Times) {
     let mut server = clock.server(&["--checkpoint-interval", "2s"]);
     server.start().await;
     let client = server.connect().await;
@@ -159,6 +158,13 @@ async fn a_wall_clock_that_is_set_by_hours_while_the_server_runs_moves_nothing()
     }
     let times = Times::watch(&server);
     goes_on(&server, &client, 1).await;
+    (server, client, times)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wall_clock_that_is_set_by_hours_while_the_server_runs_moves_nothing() {
+    let clock = WallClock::new().await;
+    let (mut server, client, times) = begun(&clock).await;
     for (jump, ahead) in [3, -5, 4, 0].into_iter().enumerate() {
         clock.set(ahead * HOUR);
         let jump = i64::try_from(jump).expect("few");
@@ -174,14 +180,7 @@ async fn a_wall_clock_that_is_set_by_hours_while_the_server_runs_moves_nothing()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wall_clock_that_was_set_while_the_server_was_down_never_takes_time_back() {
     let clock = WallClock::new().await;
-    let mut server = clock.server(&["--checkpoint-interval", "2s"]);
-    server.start().await;
-    let client = server.connect().await;
-    for sql in SCHEMA {
-        run(&client, sql).await;
-    }
-    let times = Times::watch(&server);
-    goes_on(&server, &client, 1).await;
+    let (mut server, client, times) = begun(&clock).await;
 
     // Set back while it runs, and it is killed: its own clock goes on where the log ends.
     clock.set(-5 * HOUR);
