@@ -242,15 +242,17 @@ await check("a job is given up", async () => {
 
 await check("the theme can be chosen, and stays", async () => {
     // By the clock: a page with nothing to draw has no frames to look at.
-    const dark = () => page.waitForFunction(() => document.documentElement.dataset.theme === "dark", null, { polling: 100 });
+    const shows = (theme) => page.waitForFunction((theme) => document.documentElement.dataset.theme === theme, theme, { polling: 100 });
     await page.emulateMedia({ colorScheme: "light" });
     await page.goto(`${root}/#/`);
     await page.locator(".side .status", { hasText: "ready" }).waitFor();
-    await page.keyboard.press("t");
-    await page.keyboard.press("t");
-    await dark();
+    await page.locator(".chart canvas").nth(3).waitFor();
+    for (const theme of ["light", "dark"]) {
+        await page.keyboard.press("t");
+        await shows(theme);
+    }
     await page.reload();
-    await dark();
+    await shows("dark");
     await page.keyboard.press("t");
 });
 
