@@ -55,9 +55,10 @@ impl Times {
         assert!(all.len() > 10, "it was answered: {} times", all.len());
         let mut greatest = Seen::default();
         for seen in &all {
-            // A watermark is not known before its source reads.
-            let known = if seen[3] == 0 { &seen[..3] } else { &seen[..] };
-            for (before, now) in greatest.iter_mut().zip(known) {
+            // A watermark is not known before its source reads, and where the clock was set ahead while the
+            // server was down, all windows may have left a view before the next one closes.
+            let known = greatest.iter_mut().zip(seen).filter(|(_, now)| **now != 0);
+            for (before, now) in known {
                 assert!(now >= before, "a time fell: {before} before {seen:?}");
                 *before = *now;
             }
