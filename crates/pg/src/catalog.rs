@@ -18,6 +18,7 @@ mod known;
 mod live;
 mod model;
 mod named;
+mod own;
 mod planned;
 mod privileges;
 mod rewrite;
@@ -42,7 +43,8 @@ use functions::Shared;
 pub use functions::{Client, Settings};
 use known::Known;
 pub use model::{
-    Activity, ColumnMore, Comment, IndexOf, On, Relation, RelationKind, Relations, Role,
+    Activity, ColumnMore, Comment, CursorRow, IndexOf, Lock, On, PreparedRow, Relation,
+    RelationKind, Relations, Role, SessionLists,
 };
 pub use named::class_oid;
 pub use rewrite::rewrite;
@@ -92,6 +94,9 @@ impl Catalog {
         pg_catalog.insert("pg_settings".into(), settings);
         let activity = in_memory(activity::table(shared.as_ref(), None)?)?;
         pg_catalog.insert("pg_stat_activity".into(), activity);
+        let prepared = in_memory(own::prepared(&[])?)?;
+        pg_catalog.insert("pg_prepared_statements".into(), prepared);
+        pg_catalog.insert("pg_cursors".into(), in_memory(own::cursors(&[])?)?);
         shared.set_system(&pg_catalog, &information_schema);
         Ok(Catalog { shared, pg_catalog, information_schema })
     }
@@ -112,6 +117,12 @@ impl Catalog {
             }
             None | Some("pg_catalog") if name == "pg_stat_activity" => {
                 in_memory(activity::table(self.shared.as_ref(), Some(client))?).map(Some)
+            }
+            None | Some("pg_catalog") if name == "pg_prepared_statements" => {
+                in_memory(own::prepared(&client.lists.prepared())?).map(Some)
+            }
+            None | Some("pg_catalog") if name == "pg_cursors" => {
+                in_memory(own::cursors(&client.lists.cursors())?).map(Some)
             }
             None | Some("pg_catalog") => Ok(self.pg_catalog.get(name).cloned()),
             Some("information_schema") => Ok(self.information_schema.get(name).cloned()),

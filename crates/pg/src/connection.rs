@@ -195,7 +195,7 @@ impl Connection {
     async fn sync(&mut self) -> Result<(), Failure> {
         self.skipping = false;
         if self.session.transaction() == Transaction::Idle {
-            self.portals.clear();
+            self.end_portals();
         }
         self.ready()?;
         Ok(self.wire.flush().await?)
@@ -227,7 +227,7 @@ impl Connection {
             }
         }
         if self.session.transaction() == Transaction::Idle {
-            self.portals.clear();
+            self.end_portals();
         }
         self.ready()?;
         Ok(self.wire.flush().await?)

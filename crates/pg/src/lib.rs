@@ -18,6 +18,7 @@ mod frontend;
 #[path = "../../sim/src/fuzz/run.rs"]
 mod fuzz_run;
 mod listener;
+pub mod portal;
 mod report;
 pub mod scram;
 pub mod session;

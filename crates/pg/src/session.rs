@@ -13,6 +13,7 @@ use millrace_types::Report;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::copy::CopyForm;
+use crate::portal::PortalRows;
 use crate::scram::Verifier;
 
 /// One statement of a query string.
@@ -31,6 +32,16 @@ pub struct Prepared {
     pub parameters: Vec<DataType>,
     /// The columns of its result; None if it returns none.
     pub columns: Option<SchemaRef>,
+}
+
+/// A statement with its values that has a name of its own.
+pub struct BoundPortal {
+    /// The statement.
+    pub statement: Statement,
+    /// The values of its parameters.
+    pub values: Vec<ScalarValue>,
+    /// Its rows, which the first who fetches begins.
+    pub rows: Arc<PortalRows>,
 }
 
 /// What a statement gives.
@@ -139,14 +150,29 @@ pub trait Session: Send {
     ///
     /// # Errors
     /// The name is taken.
-    fn keep(
-        &mut self,
-        name: &str,
-        statement: &Statement,
-        parameters: &[DataType],
-    ) -> Result<(), Report> {
-        let _ = (name, statement, parameters);
+    fn keep(&mut self, name: &str, statement: &Statement, known: Prepared) -> Result<(), Report> {
+        let _ = (name, statement, known);
         Ok(())
+    }
+
+    /// The client has given values to the prepared statement of a name.
+    fn used(&mut self, name: &str) {
+        let _ = name;
+    }
+
+    /// The client has given a statement that returns rows its values, under a name: to FETCH, MOVE and
+    /// CLOSE it is a cursor.
+    ///
+    /// # Errors
+    /// The name is a cursor's.
+    fn bound(&mut self, name: &str, portal: BoundPortal) -> Result<(), Report> {
+        let _ = (name, portal);
+        Ok(())
+    }
+
+    /// The portal of a name is no more.
+    fn unbound(&mut self, name: &str) {
+        let _ = name;
     }
 
     /// The columns of the cursor of a name, if there is one; to a client it is a portal.

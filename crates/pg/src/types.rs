@@ -91,6 +91,7 @@ pub(crate) fn sql_type(oid: u32) -> Option<SqlType> {
         JSON_ARRAY => Some(SqlType::Array(Box::new(SqlType::Jsonb))),
         // oid and the names that stand for one
         26 | 24 | 2202..=2206 | 4089 | 4096 => Some(SqlType::BigInt),
+        OID_ARRAY => Some(SqlType::Array(Box::new(SqlType::BigInt))),
         _ => SCALARS.into_iter().find_map(|scalar| match numbers(&scalar) {
             (own, _, _) if own == oid => Some(scalar),
             (_, array, _) if array == oid => Some(SqlType::Array(Box::new(scalar))),

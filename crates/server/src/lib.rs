@@ -13,6 +13,7 @@ pub mod demo;
 pub mod error;
 pub mod http;
 mod http_login;
+pub mod locks;
 pub mod log;
 pub mod memory;
 pub mod metrics;

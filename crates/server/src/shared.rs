@@ -20,6 +20,7 @@ use crate::access::Guard;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::coordinator::Message;
+use crate::locks::Locks;
 use crate::metrics::Durations;
 use crate::queries::Queries;
 use crate::sessions::Sessions;
@@ -397,8 +398,8 @@ pub struct Shared {
     /// Who may come in.
     pub guard: Guard,
     catalog: RwLock<Arc<Catalog>>,
-    /// Held by the statement that changes a table.
-    table_locks: Mutex<BTreeMap<ObjectId, Arc<tokio::sync::Mutex<()>>>>,
+    /// Held by who changes a table.
+    pub locks: Arc<Locks>,
     /// The next hidden key of a row.
     next_row: Mutex<i64>,
 }
@@ -437,14 +438,9 @@ impl Shared {
             guard,
             changed_at: AtomicU64::default(),
             catalog: RwLock::new(Arc::new(catalog)),
-            table_locks: Mutex::default(),
+            locks: Arc::default(),
             next_row: Mutex::default(),
         }
-    }
-
-    /// What a statement holds while it changes a table.
-    pub fn table_lock(&self, table: ObjectId) -> Arc<tokio::sync::Mutex<()>> {
-        self.table_locks.lock().entry(table).or_default().clone()
     }
 
     /// New hidden keys of rows. They grow with the clock, in nanoseconds: it never goes back over a

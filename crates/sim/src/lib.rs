@@ -47,6 +47,8 @@ mod layers;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
+mod locks;
+#[cfg(test)]
 mod lookups;
 #[cfg(test)]
 mod oracle;

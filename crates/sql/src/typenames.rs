@@ -211,6 +211,12 @@ impl TypePlanner for Types {
         if is_number(written) {
             return Ok(Some(Arc::new(Field::new("", ArrowType::UInt32, true))));
         }
+        if let DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) = written
+            && is_number(element)
+        {
+            let list = ArrowType::new_list(ArrowType::UInt32, true);
+            return Ok(Some(Arc::new(Field::new("", list, true))));
+        }
         match cast_type(written) {
             Ok(sql_type) => Ok(Some(Arc::new(Field::new("", sql_type.arrow(), true)))),
             Err(report) => Err(DataFusionError::External(Box::new(report))),

@@ -38,7 +38,16 @@ pub(super) fn table(relations: &dyn Relations, client: Option<&Client>) -> DfRes
         Arc::new(times.with_timezone(TIME_ZONE))
     };
     let null = |data_type: &DataType| new_null_array(data_type, all.len());
-    let waits = |one: &Activity| shown(one) && one.state != "active";
+    let locks = relations.locks();
+    let waiting = locks.iter().filter(|lock| lock.waits_since.is_some()).map(|lock| lock.process);
+    let waiting: Vec<i32> = waiting.collect();
+    let waits = |one: &Activity| {
+        let event = match waiting.contains(&one.process) {
+            true => Some(("Lock", "relation")),
+            false => (one.state != "active").then_some(("Client", "ClientRead")),
+        };
+        event.filter(|_| shown(one))
+    };
     let process: ArrayRef =
         Arc::new(all.iter().map(|one| Some(one.process)).collect::<Int32Array>());
     let if_shown = |value: fn(&Activity) -> String| text(&|one| shown(one).then(|| value(one)));
@@ -58,8 +67,8 @@ pub(super) fn table(relations: &dyn Relations, client: Option<&Client>) -> DfRes
         ("xact_start", time(&|_| None)),
         ("query_start", time(&|one| one.query_began.filter(|_| shown(one)))),
         ("state_change", time(&|one| Some(one.changed).filter(|_| shown(one)))),
-        ("wait_event_type", text(&|one| waits(one).then(|| "Client".to_owned()))),
-        ("wait_event", text(&|one| waits(one).then(|| "ClientRead".to_owned()))),
+        ("wait_event_type", text(&|one| Some(waits(one)?.0.to_owned()))),
+        ("wait_event", text(&|one| Some(waits(one)?.1.to_owned()))),
         ("state", if_shown(|one| one.state.clone())),
         ("backend_xid", null(&DataType::UInt32)),
         ("backend_xmin", null(&DataType::UInt32)),

@@ -46,6 +46,16 @@ fn asks_for_no_kind(condition: &Expr) -> bool {
         && kind.is_some_and(|kind| NO_KINDS.contains(&kind))
 }
 
+/// What a subquery without rows is as a value: NULL of its type, if that shows.
+pub(super) fn value(expr: &Expr, is_own: &dyn Fn(&str) -> bool) -> Option<Expr> {
+    let Expr::Subquery(query) = expr else { return None };
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let is_empty = query.with.is_none() && has_no_rows(select, is_own) && !aggregates(select);
+    let null = is_empty.then(|| null_of(expr))?;
+    // A NULL whose type is not known might change that of a column.
+    matches!(null, Expr::Cast { .. }).then_some(null)
+}
+
 /// NULL of the type that a subquery's value has, as far as it shows.
 fn null_of(result: &Expr) -> Expr {
     let Expr::Subquery(query) = result else { return null() };
@@ -61,6 +71,7 @@ fn null_of(result: &Expr) -> Expr {
         (true, true, _) => cast(null(), array_of(oid())),
         (true, false, _) => cast(null(), array_of(DataType::Text)),
         (false, _, true) => cast(null(), oid()),
+        _ if text.starts_with("json") => cast(null(), DataType::JSONB),
         _ => null(),
     }
 }
@@ -80,8 +91,9 @@ const AGGREGATES: [&str; 10] = [
 ];
 
 /// Takes the subqueries out of a select that has no rows whatever they say.
-pub(super) fn without_subqueries(select: &mut Select) {
-    if !has_no_rows(select) || aggregates(select) {
+/// `is_own` is true for a name without a schema that is not the catalog's.
+pub(super) fn without_subqueries(select: &mut Select, is_own: &dyn Fn(&str) -> bool) {
+    if !has_no_rows(select, is_own) || aggregates(select) {
         return;
     }
     for item in &mut select.projection {
@@ -94,16 +106,19 @@ pub(super) fn without_subqueries(select: &mut Select) {
     }
 }
 
-fn is_empty(factor: &TableFactor) -> bool {
+fn is_empty(factor: &TableFactor, is_own: &dyn Fn(&str) -> bool) -> bool {
     let TableFactor::Table { name, args: None, .. } = factor else { return false };
     let Some(table) = catalog_table(name) else { return false };
+    if name.0.len() == 1 && is_own(&table) {
+        return false;
+    }
     let table = table.as_str();
     let named = |tables: &[(&str, &str)]| tables.iter().any(|(name, _)| *name == table);
     statics::EMPTY.contains(&table) || named(tables::NO_ROWS) || named(information_schema::NO_ROWS)
 }
 
 /// True if an item of FROM without rows is joined in such a way that there are none at all.
-fn has_no_rows(select: &Select) -> bool {
+fn has_no_rows(select: &Select, is_own: &dyn Fn(&str) -> bool) -> bool {
     select.from.iter().any(|from| {
         let keeps_left = |operator: &JoinOperator| {
             matches!(
@@ -123,9 +138,9 @@ fn has_no_rows(select: &Select) -> bool {
         };
         let left = from.joins.iter().all(|join| keeps_left(&join.join_operator));
         let joined = |join: &datafusion::sql::sqlparser::ast::Join| {
-            inner(&join.join_operator) && is_empty(&join.relation)
+            inner(&join.join_operator) && is_empty(&join.relation, is_own)
         };
-        left && (is_empty(&from.relation) || from.joins.iter().any(joined))
+        left && (is_empty(&from.relation, is_own) || from.joins.iter().any(joined))
     })
 }
 

@@ -8,10 +8,11 @@ use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int32Array, ListArray, StringArray, StructArray,
+    Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int32Builder, ListArray, ListBuilder,
+    StringArray, StructArray,
 };
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Field, Fields, Int64Type};
+use arrow::datatypes::{DataType, Field, Fields, Int32Type, Int64Type};
 use datafusion::catalog::TableProvider;
 use datafusion::common::{Result as DfResult, ScalarValue};
 use datafusion::error::DataFusionError;
@@ -23,7 +24,9 @@ use millrace_types::{Report, SqlState, TIME_ZONE};
 
 use super::known::Known;
 use super::live::{key_index as live_key_index, key_name};
-use super::model::{Activity, Comment, IndexOf, On, Relation, RelationKind, Role};
+use super::model::{
+    Activity, Comment, IndexOf, Lock, On, Relation, RelationKind, Role, SessionLists,
+};
 use super::{PUBLIC, Relations, Tables, describe, named, privileges};
 use crate::settings;
 
@@ -40,6 +43,8 @@ pub struct Client {
     pub process: i32,
     /// Its settings.
     pub settings: Arc<dyn Settings>,
+    /// Its prepared statements and cursors.
+    pub lists: Arc<dyn SessionLists>,
 }
 
 /// The settings of a session, for `current_setting` and `set_config`.
@@ -230,6 +235,10 @@ impl Relations for Shared {
         self.relations.activity()
     }
 
+    fn locks(&self) -> Vec<Lock> {
+        self.relations.locks()
+    }
+
     fn schema_acl(&self) -> Vec<String> {
         self.relations.schema_acl()
     }
@@ -334,6 +343,7 @@ pub(super) fn all(client: &Client, shared: &Arc<Shared>) -> Vec<ScalarUDF> {
         current_setting(client),
         set_config(client),
         visible(shared),
+        blocking(shared),
     ];
     all.extend(shared.library.iter().cloned());
     all.extend(describe::all(shared));
@@ -390,6 +400,29 @@ fn current_schemas() -> ScalarUDF {
         Ok(ColumnarValue::Array(privileges::list(&all)))
     });
     function("current_schemas", Volatility::Stable, DataType::new_list(DataType::Utf8, true), body)
+}
+
+/// `pg_blocking_pids(pid)`: the sessions that a session waits for.
+fn blocking(shared: &Arc<Shared>) -> ScalarUDF {
+    let shared = Arc::clone(shared);
+    let body: Body = Arc::new(move |args, rows| {
+        let (processes, locks) = (argument(args, 0, rows, &DataType::Int32)?, shared.locks());
+        let mut lists = ListBuilder::new(Int32Builder::new());
+        for process in processes.as_primitive::<Int32Type>() {
+            let own = |lock: &&Lock| Some(lock.process) == process && lock.waits_since.is_some();
+            for own in locks.iter().filter(own) {
+                // Who holds the lock, or came before.
+                let first = |other: &&Lock| {
+                    other.relation == own.relation && other.waits_since < own.waits_since
+                };
+                locks.iter().filter(first).for_each(|one| lists.values().append_value(one.process));
+            }
+            lists.append(process.is_some());
+        }
+        array(lists.finish())
+    });
+    let list = DataType::new_list(DataType::Int32, true);
+    function("pg_blocking_pids", Volatility::Volatile, list, body)
 }
 
 /// An argument as an array of a type.

@@ -57,7 +57,7 @@ impl PartitionStream for Live {
 }
 
 /// The lists by their names.
-pub(super) const LISTS: [(&str, Rows); 8] = [
+pub(super) const LISTS: [(&str, Rows); 9] = [
     ("relations", relations),
     ("columns", columns),
     ("roles", roles),
@@ -66,6 +66,7 @@ pub(super) const LISTS: [(&str, Rows); 8] = [
     ("comments", comments),
     ("dependencies", dependencies),
     ("activity", activity),
+    ("locks", locks),
 ];
 
 /// A list as a table.
@@ -316,6 +317,17 @@ fn activity(live: &dyn Relations) -> DfResult<RecordBatch> {
         ("changed", times(all.iter().map(|one| Some(one.changed)))),
         ("state", text(|one| Some(one.state.clone()))),
         ("query", text(|one| Some(one.query.clone()))),
+    ])
+}
+
+/// One row a lock.
+fn locks(live: &dyn Relations) -> DfResult<RecordBatch> {
+    let all = live.locks();
+    batch(vec![
+        ("pid", integers(all.iter().map(|one| Some(one.process)))),
+        ("relation", oids(all.iter().map(|one| Some(one.relation)))),
+        ("granted", flags(all.iter().map(|one| one.waits_since.is_none()))),
+        ("waits_since", times(all.iter().map(|one| one.waits_since))),
     ])
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 
 /// What a relation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +137,62 @@ pub struct Activity {
     pub query: String,
 }
 
+/// A lock of a table that a session holds or waits for.
+#[derive(Clone, Debug)]
+pub struct Lock {
+    /// The number of the session's process.
+    pub process: i32,
+    /// The number of the table in `pg_class`.
+    pub relation: u32,
+    /// When it began to wait, microseconds since 1970; None: it holds the lock.
+    pub waits_since: Option<i64>,
+}
+
+/// A statement that a session has prepared.
+#[derive(Clone, Debug)]
+pub struct PreparedRow {
+    /// Its name.
+    pub name: String,
+    /// What the client sent.
+    pub statement: String,
+    /// When, microseconds since 1970.
+    pub at: i64,
+    /// The types of its parameters.
+    pub parameters: Vec<DataType>,
+    /// Those of its columns; None if it returns none.
+    pub columns: Option<Vec<DataType>>,
+    /// By PREPARE, not by the protocol.
+    pub from_sql: bool,
+    /// How many times it was planned for values.
+    pub plans: i64,
+}
+
+/// A cursor of a session, or a portal with a name.
+#[derive(Clone, Debug)]
+pub struct CursorRow {
+    /// Its name.
+    pub name: String,
+    /// What the client sent.
+    pub statement: String,
+    /// It was declared WITH HOLD.
+    pub is_held: bool,
+    /// When, microseconds since 1970.
+    pub at: i64,
+}
+
+/// What a session has by names of its own.
+pub trait SessionLists: fmt::Debug + Send + Sync {
+    /// Its prepared statements.
+    fn prepared(&self) -> Vec<PreparedRow> {
+        Vec::new()
+    }
+
+    /// Its cursors.
+    fn cursors(&self) -> Vec<CursorRow> {
+        Vec::new()
+    }
+}
+
 /// What a right is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum On {
@@ -169,6 +225,11 @@ pub trait Relations: fmt::Debug + Send + Sync {
 
     /// All sessions.
     fn activity(&self) -> Vec<Activity> {
+        Vec::new()
+    }
+
+    /// All locks of tables.
+    fn locks(&self) -> Vec<Lock> {
         Vec::new()
     }
 

@@ -72,6 +72,7 @@ async fn views(
         ("{none}", "arrow_cast(NULL, 'List(Utf8)')".to_owned()),
         ("{smalls}", "arrow_cast(NULL, 'List(Int16)')".to_owned()),
         ("{oids}", "arrow_cast(NULL, 'List(UInt32)')".to_owned()),
+        ("{number}", "arrow_cast(NULL, 'UInt32')".to_owned()),
         ("{zeros}", "array_repeat(0 :: smallint, index_width)".to_owned()),
         ("{never}", "arrow_cast(NULL, 'Timestamp(Microsecond, Some(\"UTC\"))')".to_owned()),
     ];

@@ -20,7 +20,7 @@ use super::named::{class_oid, is_named};
 use super::{OURS, emptied, statics, subqueries};
 
 /// Functions in FROM without arguments that show a table.
-const TABLES: [(&str, &str); 8] = [
+const TABLES: [(&str, &str); 9] = [
     ("pg_get_keywords", "pg_get_keywords"),
     ("pg_timezone_names", "pg_timezone_names"),
     ("pg_timezone_abbrevs", "pg_timezone_abbrevs"),
@@ -29,6 +29,7 @@ const TABLES: [(&str, &str); 8] = [
     ("pg_available_extension_versions", "pg_available_extension_versions"),
     ("pg_lock_status", "pg_locks"),
     ("pg_prepared_statement", "pg_prepared_statements"),
+    ("pg_cursor", "pg_cursors"),
 ];
 /// Functions of one value that clients write into FROM.
 const ONE_ROW: [&str; 9] = [
@@ -47,18 +48,21 @@ const VECTORS: [&str; 5] = ["indkey", "indoption", "indclass", "indcollation", "
 /// Columns whose values are numbers of transactions.
 const TRANSACTIONS: [&str; 3] = ["xmin", "relfrozenxid", "datfrozenxid"];
 
-/// Writes such constructs out in a query and all queries inside it.
-pub fn rewrite(query: &mut Query) {
-    let ControlFlow::Continue(()) = VisitMut::visit(query, &mut Rewriter::default());
+/// Writes such constructs out in a query and all queries inside it. `is_users` is true for the name of a
+/// user's relation, which a table of the catalog may have too.
+pub fn rewrite(query: &mut Query, is_users: &dyn Fn(&str) -> bool) {
+    let ControlFlow::Continue(()) = VisitMut::visit(query, &mut Unqualified);
+    let mut rewriter = Rewriter { scopes: Vec::new(), own: BTreeSet::new(), is_users };
+    let ControlFlow::Continue(()) = VisitMut::visit(query, &mut rewriter);
     show_names(&mut query.body);
 }
 
 /// The tables that the selects around read: the name of each in its query, and its own.
-#[derive(Default)]
-struct Rewriter {
+struct Rewriter<'a> {
     scopes: Vec<Vec<(String, String)>>,
     /// Names that `WITH` has given.
     own: BTreeSet<String>,
+    is_users: &'a dyn Fn(&str) -> bool,
 }
 
 pub(super) fn folded(ident: &Ident) -> String {
@@ -88,14 +92,14 @@ pub(super) fn factors(select: &Select) -> impl Iterator<Item = &TableFactor> {
     })
 }
 
-impl VisitorMut for Rewriter {
+impl VisitorMut for Rewriter<'_> {
     type Break = Infallible;
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Infallible> {
         let named = factors(select).filter_map(|factor| match factor {
             TableFactor::Table { name, alias, args: None, .. } => {
                 let table = catalog_table(name)?;
-                if self.own.contains(&table) && name.0.len() == 1 {
+                if name.0.len() == 1 && self.is_own(&table) {
                     return None;
                 }
                 let alias = alias.as_ref().map(|alias| folded(&alias.name));
@@ -106,7 +110,7 @@ impl VisitorMut for Rewriter {
         let named = named.collect();
         self.scopes.push(named);
         if self.reads_catalog() {
-            emptied::without_subqueries(select);
+            emptied::without_subqueries(select, &|name| self.is_own(name));
         }
         for item in &mut select.projection {
             name_cast(item);
@@ -139,6 +143,9 @@ impl VisitorMut for Rewriter {
         if let Expr::Case { conditions, .. } = expr {
             emptied::without_dead_branches(conditions);
         }
+        if let Some(new) = emptied::value(expr, &|name| self.is_own(name)) {
+            *expr = new;
+        }
         if let Some(new) = subqueries::simpler(expr) {
             *expr = new;
         }
@@ -153,7 +160,12 @@ impl VisitorMut for Rewriter {
     }
 }
 
-impl Rewriter {
+impl Rewriter<'_> {
+    /// True for a name without a schema that is not the catalog's.
+    fn is_own(&self, name: &str) -> bool {
+        self.own.contains(name) || (self.is_users)(name)
+    }
+
     /// True inside of a query over the catalog. What the planner does not know of others it refuses.
     fn reads_catalog(&self) -> bool {
         self.scopes.iter().any(|scope| !scope.is_empty())
@@ -166,7 +178,13 @@ impl Rewriter {
                 without_schema(&mut function.name);
                 of_function(function)
             }
-            Expr::Cast { expr, data_type, .. } => of_cast(expr, data_type),
+            Expr::Cast { expr, data_type, .. } => {
+                let is_vector = is_text(data_type) && is_vector(expr) && self.reads_catalog();
+                if is_vector {
+                    return Some(spaced(expr.as_ref().clone()));
+                }
+                of_cast(expr, data_type)
+            }
             Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
                 with_backslash(pattern, escape_char);
                 None
@@ -204,6 +222,24 @@ impl Rewriter {
         };
         let value = if column == "xmin" { 1 } else { class_oid(own).unwrap_or(0) };
         Some(cast(number(value), custom("oid")))
+    }
+}
+
+/// Columns of tables of the catalog by the name of their table alone: `pg_catalog.pg_class.oid` as
+/// `pg_class.oid`.
+struct Unqualified;
+
+impl VisitorMut for Unqualified {
+    type Break = Infallible;
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Infallible> {
+        if let Expr::CompoundIdentifier(path) = expr
+            && let [schema, _, _] = path.as_slice()
+            && OURS.contains(&folded(schema).as_str())
+        {
+            path.remove(0);
+        }
+        ControlFlow::Continue(())
     }
 }
 
@@ -586,8 +622,25 @@ fn name_cast(item: &mut SelectItem) {
     }
 }
 
+/// A column of the catalog that is a vector.
+fn is_vector(expr: &Expr) -> bool {
+    match expr {
+        Expr::CompoundIdentifier(path) => {
+            path.last().is_some_and(|name| VECTORS.contains(&folded(name).as_str()))
+        }
+        _ => false,
+    }
+}
+
+/// A vector as text.
+fn spaced(vector: Expr) -> Expr {
+    let space = Value::SingleQuotedString(" ".to_owned()).with_empty_span();
+    call("array_to_string", vec![vector, Expr::Value(space)])
+}
+
 fn names_type(expr: &Expr) -> bool {
     match expr {
+        Expr::Cast { expr, data_type, .. } if is_text(data_type) && is_vector(expr) => true,
         Expr::Cast { expr, data_type, .. } => named_type(data_type).is_some() || names_type(expr),
         _ => false,
     }
@@ -647,13 +700,7 @@ fn show_name(item: &mut SelectItem, reads_catalog: bool) {
             {
                 call("regprocout", vec![expr.clone()])
             }
-            Some(name)
-                if matches!(expr, Expr::CompoundIdentifier(_))
-                    && VECTORS.contains(&name.as_str()) =>
-            {
-                let space = Value::SingleQuotedString(" ".to_owned()).with_empty_span();
-                call("array_to_string", vec![expr.clone(), Expr::Value(space)])
-            }
+            Some(_) if is_vector(expr) => spaced(expr.clone()),
             _ => return,
         },
         None => return,
@@ -666,73 +713,4 @@ fn show_name(item: &mut SelectItem, reads_catalog: bool) {
 }
 
 #[cfg(test)]
-mod tests {
-    use datafusion::sql::sqlparser::ast::Statement;
-    use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-    use datafusion::sql::sqlparser::parser::Parser;
-
-    use super::*;
-
-    fn rewritten(sql: &str) -> String {
-        let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap();
-        let Statement::Query(mut query) = statements.remove(0) else { panic!("{sql}") };
-        rewrite(&mut query);
-        query.to_string()
-    }
-
-    #[test]
-    fn queries_on_users_relations_stay_as_they_are() {
-        for sql in [
-            "SELECT id, current_user FROM m WHERE xmin > 1",
-            "SELECT (SELECT max(x) FROM t WHERE t.a = m.a AND m.b) FROM m",
-            "SELECT CASE WHEN kind = 'd' THEN (SELECT 1 FROM t) END FROM m",
-            "SELECT a FROM t WHERE b LIKE 'x\\_%'",
-        ] {
-            assert_eq!(rewritten(sql), sql);
-        }
-    }
-
-    #[test]
-    fn casts_to_types_of_named_numbers_become_calls() {
-        for (sql, wanted) in [
-            ("SELECT 't'::regclass::oid", "SELECT regclassin('t')::oid AS \"oid\""),
-            (
-                "SELECT c.oid::pg_catalog.regtype::text FROM c",
-                "SELECT regtypeout(regtypein(c.oid)) AS \"oid\" FROM c",
-            ),
-            (
-                "SELECT c.oid::regclass FROM c",
-                "SELECT regclassout(regclassin(c.oid)) AS \"oid\" FROM c",
-            ),
-            (
-                "SELECT 1 FROM c WHERE x = 't'::regclass",
-                "SELECT 1 FROM c WHERE x = regclassin('t')",
-            ),
-            ("SELECT x::pg_catalog.int2[] FROM c", "SELECT x::int2[] FROM c"),
-        ] {
-            assert_eq!(rewritten(sql).to_lowercase(), wanted.to_lowercase());
-        }
-    }
-
-    #[test]
-    fn conditions_on_outer_rows_leave_the_subquery() {
-        let sql = "SELECT (SELECT d.adbin FROM pg_attrdef d \
-                   WHERE d.adrelid = a.attrelid AND a.atthasdef AND a.attrelid <> d.adnum) \
-                   FROM pg_attribute a";
-        let wanted = "SELECT CASE WHEN a.atthasdef THEN (SELECT d.adbin FROM pg_attrdef AS d \
-                      WHERE d.adrelid = a.attrelid AND d.adrelid <> d.adnum) END \
-                      FROM pg_attribute AS a";
-        assert_eq!(rewritten(sql).replace(" AS ", " "), wanted.replace(" AS ", " "));
-    }
-
-    #[test]
-    fn what_has_no_rows_is_asked_no_subqueries() {
-        let sql = "SELECT pol.polname, array_to_string(array(SELECT 1), ',') FROM pg_policy pol \
-                   WHERE EXISTS (SELECT 1 FROM x)";
-        assert!(!rewritten(sql).contains("(SELECT"), "{}", rewritten(sql));
-        let sql = "SELECT (SELECT 1 FROM t WHERE t.a = x.a) FROM x LEFT JOIN pg_policy ON true";
-        assert_eq!(rewritten(sql), sql);
-        let counted = "SELECT count(*), (SELECT max(a) FROM t) FROM pg_policy";
-        assert_eq!(rewritten(counted), counted);
-    }
-}
+mod tests;

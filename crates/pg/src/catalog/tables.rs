@@ -281,6 +281,16 @@ pub(super) const VIEWS: &[(&str, &str)] = &[
             {never} AS stats_reset",
     ),
     (
+        // Who changes a table keeps others from changing it, and from nothing else.
+        "pg_locks",
+        "SELECT 'relation' AS locktype, 5 AS database, relation, NULL :: int AS page,
+            NULL :: smallint AS tuple, NULL :: text AS virtualxid, {number} AS transactionid,
+            {number} AS classid, {number} AS objid, NULL :: smallint AS objsubid,
+            pid :: text || '/1' AS virtualtransaction, pid, 'ExclusiveLock' AS mode, granted,
+            false AS fastpath, waits_since AS waitstart
+        FROM locks",
+    ),
+    (
         "pg_stat_ssl",
         "SELECT pid, false AS ssl, NULL :: text AS version, NULL :: text AS cipher,
             NULL :: int AS bits, NULL :: text AS client_dn, NULL :: numeric AS client_serial,
@@ -307,20 +317,6 @@ pub(super) const ALIASES: [(&str, &str); 6] = [
 
 /// Tables that the library lacks and that have no rows here: names and types of their columns.
 pub(super) const NO_ROWS: &[(&str, &str)] = &[
-    (
-        "pg_locks",
-        "locktype text, database oid, relation oid, page int, tuple smallint, virtualxid text,
-        transactionid oid, classid oid, objid oid, objsubid smallint, virtualtransaction text,
-        pid int, mode text, granted bool, fastpath bool, waitstart timestamptz",
-    ),
-    (
-        "pg_cursors",
-        "name text, statement text, is_holdable bool, is_binary bool, is_scrollable bool, creation_time timestamptz",
-    ),
-    (
-        "pg_prepared_statements",
-        "name text, statement text, prepare_time timestamptz, parameter_types texts, result_types texts, from_sql bool, generic_plans bigint, custom_plans bigint",
-    ),
     (
         "pg_prepared_xacts",
         "transaction oid, gid text, prepared timestamptz, owner text, database text",

@@ -1,5 +1,7 @@
 //! The extended protocol: prepared statements, portals, suspended results.
 
+use std::sync::Arc;
+
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::ScalarValue;
 use millrace_types::{Report, SqlState};
@@ -14,8 +16,9 @@ use crate::decode;
 use crate::encode::Format;
 use crate::failure::Failure;
 use crate::frontend::{Bind, Request, Target};
+use crate::portal::PortalRows;
 use crate::report::CHANGED_COLUMNS;
-use crate::session::{Outcome, Statement};
+use crate::session::{self, BoundPortal, ENDLESS, Outcome, Statement};
 use crate::types;
 
 /// A prepared statement.
@@ -39,6 +42,15 @@ struct Bound {
     statement: Option<Statement>,
     columns: Option<SchemaRef>,
     formats: Vec<Format>,
+    /// Its rows, if FETCH and MOVE may read them too.
+    shared: Option<Arc<PortalRows>>,
+}
+
+impl Portal {
+    /// A statement has closed it.
+    fn is_closed(&self) -> bool {
+        self.bound.shared.as_ref().is_some_and(|rows| rows.is_closed())
+    }
 }
 
 impl Bound {
@@ -51,7 +63,7 @@ impl Bound {
 /// How far a portal is.
 enum State {
     Bound(Vec<ScalarValue>),
-    Rows(Rows),
+    Rows(Box<Rows>),
     Finished,
 }
 
@@ -97,9 +109,10 @@ impl Connection {
             }
         };
         if let Some(statement) = prepared.statement.as_ref().filter(|_| !name.is_empty()) {
-            let types: Vec<DataType> =
-                prepared.parameters.iter().map(|(_, wanted)| wanted.clone()).collect();
-            self.session.keep(&name, statement, &types).map_err(whole)?;
+            let parameters = prepared.parameters.iter().map(|(_, wanted)| wanted.clone());
+            let columns = prepared.columns.clone();
+            let known = session::Prepared { parameters: parameters.collect(), columns };
+            self.session.keep(&name, statement, known).map_err(whole)?;
         }
         self.statements.insert(name, prepared);
         self.wire.put(&ParseComplete::new()).map_err(|error| (error.into(), 0))
@@ -129,7 +142,8 @@ impl Connection {
             .statements
             .get(&bind.statement)
             .ok_or_else(|| unknown_statement(&bind.statement))?;
-        if !bind.portal.is_empty() && self.portals.contains_key(&bind.portal) {
+        let taken = self.portals.get(&bind.portal).is_some_and(|portal| !portal.is_closed());
+        if !bind.portal.is_empty() && taken {
             let message = format!("portal \"{}\" already exists", bind.portal);
             return Err(Report::new(SqlState::DUPLICATE_CURSOR, message).into());
         }
@@ -141,11 +155,20 @@ impl Connection {
                 bind.result_formats.len()
             )
         })?;
-        let bound = Bound {
-            statement: prepared.statement.clone(),
-            columns: prepared.columns.clone(),
-            formats,
-        };
+        let (statement, columns) = (prepared.statement.clone(), prepared.columns.clone());
+        let mut bound = Bound { statement, columns, formats, shared: None };
+        if !bind.portal.is_empty()
+            && let (Some(statement), Some(columns)) = (&bound.statement, &bound.columns)
+        {
+            let rows = Arc::new(PortalRows::new(Arc::clone(columns)));
+            let (statement, values) = (statement.clone(), values.clone());
+            let portal = BoundPortal { statement, values, rows: Arc::clone(&rows) };
+            self.session.bound(&bind.portal, portal)?;
+            bound.shared = Some(rows);
+        }
+        if !bind.statement.is_empty() {
+            self.session.used(&bind.statement);
+        }
         let portal = Portal { bound, state: State::Bound(values) };
         self.portals.insert(bind.portal, portal);
         Ok(self.wire.put(&BindComplete::new())?)
@@ -159,7 +182,7 @@ impl Connection {
                 self.wire.put(&ParameterDescription::new(oids))?;
                 (&prepared.columns, [Format::Text].as_slice())
             }
-            Target::Portal(name) if !self.portals.contains_key(name) => {
+            Target::Portal(name) if self.portals.get(name).is_none_or(Portal::is_closed) => {
                 // A cursor that a statement has declared.
                 let schema = self.session.cursor(name).ok_or_else(|| unknown_portal(name))?;
                 self.wire.put(&types::describe(&schema, &[Format::Text])?)?;
@@ -179,13 +202,21 @@ impl Connection {
 
     async fn run_portal(&mut self, name: &str, limit: Option<usize>) -> Result<(), Failed> {
         // While it runs the portal is not in the map: if it fails it is gone.
-        let Some(mut portal) = self.portals.remove(name) else {
+        let portal = self.portals.remove(name).filter(|portal| !portal.is_closed());
+        let Some(mut portal) = portal else {
             return Err((unknown_portal(name).into(), 0));
         };
         let offset = portal.bound.offset();
-        self.advance(name, &mut portal, limit).await.map_err(|failure| (failure, offset))?;
-        self.portals.insert(name.to_owned(), portal);
-        Ok(())
+        match self.advance(name, &mut portal, limit).await {
+            Ok(()) => {
+                self.portals.insert(name.to_owned(), portal);
+                Ok(())
+            }
+            Err(failure) => {
+                self.session.unbound(name);
+                Err((failure, offset))
+            }
+        }
     }
 
     async fn advance(
@@ -196,7 +227,7 @@ impl Connection {
     ) -> Result<(), Failure> {
         self.interrupts.begin(self.session.statement_timeout());
         let mut rows = match std::mem::replace(&mut portal.state, State::Finished) {
-            State::Rows(rows) => rows,
+            State::Rows(rows) => *rows,
             State::Bound(values) => match self.begin(&portal.bound, values).await? {
                 Some(rows) => rows,
                 None => return Ok(()),
@@ -218,7 +249,7 @@ impl Connection {
             self.wire.put(&CommandComplete::new(rows.tag(sent)))?;
         }
         // A result that is over can be asked again; it gives no rows then.
-        portal.state = State::Rows(rows);
+        portal.state = State::Rows(Box::new(rows));
         Ok(())
     }
 
@@ -232,6 +263,11 @@ impl Connection {
             self.wire.put(&EmptyQueryResponse::new())?;
             return Ok(None);
         };
+        if let Some(shared) = bound.shared.as_ref().filter(|shared| shared.is_begun()) {
+            // FETCH was first.
+            let verb = if shared.is_endless() { ENDLESS } else { "SELECT" };
+            return Ok(Some(Rows::shared(shared, verb, bound.formats.clone())));
+        }
         match self.execute(statement, values).await? {
             Outcome::Empty => self.wire.put(&EmptyQueryResponse::new())?,
             Outcome::Done(tag) => {
@@ -244,6 +280,10 @@ impl Connection {
             }
             Outcome::Rows { schema, rows, verb } => {
                 unchanged(bound.columns.as_ref(), &schema)?;
+                if let Some(shared) = &bound.shared {
+                    shared.begin(rows, verb == ENDLESS).await;
+                    return Ok(Some(Rows::shared(shared, verb, bound.formats.clone())));
+                }
                 return Ok(Some(Rows::new(rows, verb, bound.formats.clone())));
             }
         }
@@ -256,9 +296,24 @@ impl Connection {
                 self.statements.remove(name);
                 self.session.forget(name);
             }
-            Target::Portal(name) => drop(self.portals.remove(name)),
+            Target::Portal(name) => {
+                self.portals.remove(name);
+                self.session.unbound(name);
+            }
         }
         Ok(self.wire.put(&CloseComplete::new())?)
+    }
+}
+
+impl Connection {
+    /// Without an open transaction no portal stays.
+    pub(super) fn end_portals(&mut self) {
+        for (name, portal) in std::mem::take(&mut self.portals) {
+            // The name of one that is closed may be another cursor's.
+            if portal.bound.shared.is_some() && !portal.is_closed() {
+                self.session.unbound(&name);
+            }
+        }
     }
 }
 

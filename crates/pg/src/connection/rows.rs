@@ -4,8 +4,12 @@
 //! leaves when there is enough of it or when the stream has nothing ready, and the next batch is
 //! only asked for when the client has taken what went before.
 
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
 use bytes::{BufMut, BytesMut};
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 use millrace_types::{Report, SqlState};
 
@@ -13,6 +17,7 @@ use super::Interrupts;
 use crate::copy::Writer;
 use crate::encode::{Column, Format, Zone};
 use crate::failure::Failure;
+use crate::portal::PortalRows;
 use crate::report::report_of;
 use crate::session::{ENDLESS, command_tag};
 use crate::wire::Wire;
@@ -24,6 +29,10 @@ pub(crate) struct Rows {
     columns: usize,
     form: Form,
     batch: Batch,
+    /// Others may fetch them too.
+    shared: Option<Arc<PortalRows>>,
+    /// What of the batch was not sent waits for others, too: see [`PortalRows::give_back`].
+    given_back: Option<u64>,
 }
 
 /// The messages that rows become.
@@ -41,6 +50,8 @@ struct Batch {
     /// The first row not sent.
     next: usize,
     rows: usize,
+    /// As it came, if it may have to go back.
+    whole: Option<RecordBatch>,
 }
 
 impl Rows {
@@ -50,13 +61,47 @@ impl Rows {
         formats: Vec<Format>,
     ) -> Rows {
         let (columns, form) = (formats.len(), Form::Data(formats));
-        Rows { stream: Some(stream), verb, columns, form, batch: Batch::default() }
+        let (stream, batch) = (Some(stream), Batch::default());
+        Rows { stream, verb, columns, form, batch, shared: None, given_back: None }
+    }
+
+    /// Rows that have begun and that others may fetch too.
+    pub(crate) fn shared(rows: &Arc<PortalRows>, verb: &'static str, formats: Vec<Format>) -> Rows {
+        let next = |rows: Arc<PortalRows>| async move {
+            let batch = rows.next(usize::MAX, None).await?;
+            Some((batch, rows))
+        };
+        let stream = futures::stream::unfold(Arc::clone(rows), next);
+        let stream = RecordBatchStreamAdapter::new(Arc::clone(rows.schema()), stream);
+        let shared = Some(Arc::clone(rows));
+        Rows { shared, ..Rows::new(Box::pin(stream), verb, formats) }
+    }
+
+    /// Rows that have not been sent are the next for others.
+    async fn give_back(&mut self) {
+        let Batch { next, rows, whole, .. } = &self.batch;
+        if let (Some(shared), Some(whole)) = (&self.shared, whole)
+            && next < rows
+        {
+            let rest = whole.slice(*next, rows - next);
+            self.given_back = Some(shared.give_back(rest).await);
+        }
+    }
+
+    /// Goes on with them, unless others have taken some.
+    async fn reclaim(&mut self) {
+        if let (Some(shared), Some(asked)) = (&self.shared, self.given_back.take())
+            && !shared.reclaim(asked).await
+        {
+            self.batch = Batch::default();
+        }
     }
 
     /// Rows that are the data of a COPY.
     pub(crate) fn copied(stream: SendableRecordBatchStream, writer: Writer) -> Rows {
         let (columns, form) = (stream.schema().fields().len(), Form::Copy(writer));
-        Rows { stream: Some(stream), verb: "COPY", columns, form, batch: Batch::default() }
+        let rows = Rows::new(stream, "COPY", Vec::new());
+        Rows { columns, form, ..rows }
     }
 
     /// Appends what a COPY has after its last row.
@@ -81,6 +126,7 @@ impl Rows {
         limit: Option<usize>,
     ) -> Result<usize, Failure> {
         let mut sent = 0;
+        self.reclaim().await;
         while limit.is_none_or(|limit| sent < limit) {
             if self.batch.next == self.batch.rows && !self.advance(wire, interrupts, zone).await? {
                 break;
@@ -93,6 +139,7 @@ impl Rows {
                 }
             }
         }
+        self.give_back().await;
         Ok(sent)
     }
 
@@ -130,7 +177,9 @@ impl Rows {
             .iter()
             .map(|array| Column::new(array, zone))
             .collect::<Result<_, _>>()?;
-        self.batch = Batch { columns, next: 0, rows: batch.num_rows() };
+        let rows = batch.num_rows();
+        let whole = self.shared.is_some().then_some(batch);
+        self.batch = Batch { columns, next: 0, rows, whole };
         interrupts.pending()?;
         Ok(true)
     }

@@ -24,7 +24,7 @@ use futures::stream::{self, BoxStream};
 use millrace_types::{Report, SqlState};
 use tokio::sync::Notify;
 
-use crate::catalog::{Catalog, Client, PUBLIC, Relations, Settings};
+use crate::catalog::{Catalog, Client, PUBLIC, Relations, SessionLists, Settings};
 use crate::report_of;
 use crate::scram::Verifier;
 use crate::session::{
@@ -99,6 +99,7 @@ impl Database for TestDatabase {
             database: login.database.clone(),
             process: 1,
             settings: settings.clone(),
+            lists: Arc::new(Nothing),
         };
         for function in self.catalog.functions(&client) {
             context.register_udf(function);
@@ -129,6 +130,8 @@ impl Database for TestDatabase {
 struct Nothing;
 
 impl Relations for Nothing {}
+
+impl SessionLists for Nothing {}
 
 #[derive(Debug, Default)]
 struct TestSettings(Mutex<BTreeMap<String, String>>);

@@ -17,12 +17,13 @@ use millrace_dataflow::runtime::{Command, FeedId, Install};
 use millrace_sql::{Kind, Object};
 use millrace_storage::{ChangeRecord, Op};
 use millrace_types::{Delta, Epoch, ObjectId, Report, SqlState, Ts, decode_delta, encode_delta};
-use tokio::sync::{OwnedMutexGuard, oneshot};
+use tokio::sync::oneshot;
 
 use super::checkpoint::Then;
 use super::ddl::object_key;
 use super::{Coordinator, Reply};
 use crate::error::ServerError;
+use crate::locks::TableLock;
 
 /// The most bytes that one transaction may change.
 pub(crate) const CHANGE_BYTES_MAX: usize = 64 << 20;
@@ -34,7 +35,7 @@ pub struct TableChange {
     pub changes: Vec<(ObjectId, Delta)>,
     /// Held until the change is durable and who reads next waits for it, whatever becomes of the
     /// session.
-    pub locks: Vec<OwnedMutexGuard<()>>,
+    pub locks: Vec<TableLock>,
     /// Told the epoch when it is durable.
     pub reply: oneshot::Sender<Result<Epoch, Report>>,
 }

@@ -108,7 +108,8 @@ impl Conn {
         for (query, tables) in queries {
             let binder = Binder::new(tables.catalog(), &tables, &state).opening(plan.table.id);
             let mut query = query.clone();
-            millrace_pg::catalog::rewrite(&mut query);
+            let is_users = |name: &str| tables.catalog().find(name).is_some();
+            millrace_pg::catalog::rewrite(&mut query, &is_users);
             let bound = binder.bind_query(&query, &change.text, &Parameters::typed(hints));
             tables.failure()?;
             let bound = bound?;
@@ -128,7 +129,8 @@ impl Conn {
     ) -> Result<Outcome, Report> {
         let plan = plan_change(&self.shared.catalog(), change)?;
         self.check_change(&plan, change)?;
-        let lock = self.shared.table_lock(plan.table.id);
+        let now = self.shared.clock.now();
+        let lock = self.shared.locks.lock(plan.table.id, self.process, now);
         let timeout = self.settings.lock().duration("lock_timeout");
         self.uncommitted.lock(plan.table.id, lock, timeout).await?;
         let changed = self.change_locked(&plan, change, parameters).await;

@@ -2,44 +2,62 @@
 //!
 //! A cursor lives until CLOSE, or the end of the transaction in which it was declared; WITH HOLD, it goes
 //! only if that is rolled back. One over a query shows the epoch in which it was declared, and the rows
-//! are made as they are fetched. Of a subscription FETCH gives what is there; it waits for a first row as
-//! long as its timeout says.
+//! are made as they are fetched. A portal that the client has bound under a name is a cursor too: its rows
+//! begin when they are first fetched, here or by the protocol. Of a subscription FETCH gives what is there;
+//! it waits for a first row as long as its timeout says.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
-use datafusion::common::{Result as Fetched, ScalarValue};
-use datafusion::execution::SendableRecordBatchStream;
+use datafusion::common::ScalarValue;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
-use millrace_pg::session::{Outcome, Prepared, Transaction};
-use millrace_sql::ast::{CursorRows, DeclareCursor, Fetch, Name, OptionItem};
+use millrace_pg::catalog::CursorRow;
+use millrace_pg::portal::PortalRows;
+use millrace_pg::session::{
+    BoundPortal, ENDLESS, Outcome, Prepared, Statement as Text, Transaction,
+};
+use millrace_sql::ast::{CursorRows, DeclareCursor, Fetch, Name, OptionItem, Statement};
 use millrace_types::{Report, SqlState};
-use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::show::positioned;
-use super::{Conn, report_of};
+use super::{Conn, parse_one, report_of};
 
 /// A declared cursor.
 pub(super) struct OpenCursor {
-    schema: SchemaRef,
-    rows: Arc<Mutex<Rest>>,
+    /// The text that has declared it, or that is bound.
+    statement: String,
+    rows: Arc<PortalRows>,
+    /// What makes the rows of a portal.
+    portal: Option<(Text, Vec<ScalarValue>)>,
+    /// When it came to be, microseconds since 1970.
+    at: i64,
     /// It was declared in the open transaction, and goes with it.
     in_transaction: bool,
     /// Savepoints that were there when it was declared.
     savepoints: usize,
     /// It goes only if the transaction is rolled back.
     held: bool,
-    /// It is a subscription's.
-    endless: bool,
+}
+
+impl Drop for OpenCursor {
+    fn drop(&mut self) {
+        self.rows.close();
+    }
 }
 
 impl OpenCursor {
     pub(super) fn schema(&self) -> SchemaRef {
-        self.schema.clone()
+        Arc::clone(self.rows.schema())
+    }
+
+    /// As `pg_cursors` shows it.
+    pub(super) fn row(&self, name: &str) -> CursorRow {
+        let (name, statement) = (name.to_owned(), self.statement.clone());
+        CursorRow { name, statement, is_held: self.held, at: self.at }
     }
 
     /// True if it was declared in the open transaction after so many savepoints and one more.
@@ -53,13 +71,6 @@ impl OpenCursor {
     }
 }
 
-/// What has not been fetched.
-struct Rest {
-    /// None once it has ended.
-    stream: Option<SendableRecordBatchStream>,
-    batch: Option<RecordBatch>,
-}
-
 impl Conn {
     pub(super) async fn declare(
         &mut self,
@@ -68,10 +79,7 @@ impl Conn {
         parameters: Vec<ScalarValue>,
     ) -> Result<(), Report> {
         let name = &declare.name;
-        if self.cursors.contains_key(&name.name) {
-            let message = format!("cursor \"{}\" already exists", name.name);
-            return Err(positioned(Report::new(SqlState::DUPLICATE_CURSOR, message), name));
-        }
+        self.check_free(&name.name).map_err(|report| positioned(report, name))?;
         let (in_transaction, held) = (self.transaction == Transaction::Open, declare.hold);
         let endless = matches!(declare.rows, CursorRows::Subscribe(_));
         let (schema, stream) = match declare.rows {
@@ -87,10 +95,43 @@ impl Conn {
                 (schema, rows)
             }
         };
-        let rows = Arc::new(Mutex::new(Rest { stream: Some(stream), batch: None }));
-        let savepoints = self.uncommitted.savepoints();
-        let cursor = OpenCursor { schema, rows, in_transaction, savepoints, held, endless };
-        self.cursors.insert(name.name.clone(), cursor);
+        let rows = Arc::new(PortalRows::new(schema));
+        rows.begin(stream, endless).await;
+        let mut cursor = self.new_cursor(text, rows);
+        cursor.held = held;
+        self.named.cursors.lock().insert(name.name.clone(), cursor);
+        Ok(())
+    }
+
+    fn new_cursor(&self, statement: &str, rows: Arc<PortalRows>) -> OpenCursor {
+        OpenCursor {
+            statement: statement.to_owned(),
+            rows,
+            portal: None,
+            at: self.shared.clock.now(),
+            in_transaction: self.transaction == Transaction::Open,
+            savepoints: self.uncommitted.savepoints(),
+            held: false,
+        }
+    }
+
+    fn check_free(&self, name: &str) -> Result<(), Report> {
+        match self.named.cursors.lock().contains_key(name) {
+            false => Ok(()),
+            true => {
+                let message = format!("cursor \"{name}\" already exists");
+                Err(Report::new(SqlState::DUPLICATE_CURSOR, message))
+            }
+        }
+    }
+
+    /// A portal that the client has bound under a name.
+    pub(super) fn bind_cursor(&mut self, name: &str, portal: BoundPortal) -> Result<(), Report> {
+        self.check_free(name)?;
+        let BoundPortal { statement, values, rows } = portal;
+        let mut cursor = self.new_cursor(&statement.text, rows);
+        cursor.portal = Some((statement, values));
+        self.named.cursors.lock().insert(name.to_owned(), cursor);
         Ok(())
     }
 
@@ -108,34 +149,56 @@ impl Conn {
         Ok(Prepared { parameters, columns: None })
     }
 
-    fn cursor(&self, name: &Name) -> Result<&OpenCursor, Report> {
-        self.cursors.get(&name.name).ok_or_else(|| positioned(missing(&name.name), name))
+    fn cursor(&self, name: &Name) -> Result<Arc<PortalRows>, Report> {
+        let cursors = self.named.cursors.lock();
+        let found = cursors.get(&name.name).map(|cursor| Arc::clone(&cursor.rows));
+        found.ok_or_else(|| positioned(missing(&name.name), name))
     }
 
     pub(super) fn prepare_fetch(&self, fetch: &Fetch) -> Result<Prepared, Report> {
-        let schema = self.cursor(&fetch.name)?.schema.clone();
+        let schema = Arc::clone(self.cursor(&fetch.name)?.schema());
         let columns = (!fetch.passes_over).then_some(schema);
         Ok(Prepared { parameters: Vec::new(), columns })
     }
 
-    pub(super) async fn fetch(&self, fetch: &Fetch) -> Result<Outcome, Report> {
-        let cursor = self.cursor(&fetch.name)?;
+    /// Has the rows of a portal made, if nobody has fetched any.
+    async fn begin_portal(&mut self, name: &Name, rows: &PortalRows) -> Result<(), Report> {
+        if rows.is_begun() {
+            return Ok(());
+        }
+        let found = self.named.cursors.lock().get(&name.name).and_then(|one| one.portal.clone());
+        let Some((text, values)) = found else { return Ok(()) };
+        let is_other = || {
+            let report = Report::unsupported("FETCH from a portal that is no query's");
+            positioned(report.hint("Execute the portal first."), name)
+        };
+        let Some(Statement::Query(query)) = parse_one(&text.text)? else { return Err(is_other()) };
+        let outcome = self.query(*query, &text.text, values).await;
+        // Its positions count in a text that is not the one that was sent.
+        let outcome = outcome.map_err(|report| Report { position: None, ..report })?;
+        let Outcome::Rows { rows: stream, verb, .. } = outcome else { return Err(is_other()) };
+        rows.begin(stream, verb == ENDLESS).await;
+        Ok(())
+    }
+
+    pub(super) async fn fetch(&mut self, fetch: &Fetch) -> Result<Outcome, Report> {
+        let rows = self.cursor(&fetch.name)?;
+        self.begin_portal(&fetch.name, &rows).await?;
         let timeout = fetch.timeout.as_ref().map(timeout).transpose()?;
         let left = fetch.count.map(|count| usize::try_from(count).unwrap_or(usize::MAX));
-        let endless = cursor.endless;
+        let (schema, endless) = (Arc::clone(rows.schema()), rows.is_endless());
         let until = match timeout {
             Some(timeout) => Some(Instant::now() + timeout),
             None => endless.then(Instant::now),
         };
-        let state = (cursor.rows.clone(), left.unwrap_or(usize::MAX), until);
+        let state = (rows, left.unwrap_or(usize::MAX), until);
         let stream = futures::stream::unfold(state, move |(rows, left, until)| async move {
-            let batch = next(&rows, left, until).await?;
+            let batch = rows.next(left, until).await?;
             let taken = batch.as_ref().map_or(0, RecordBatch::num_rows);
             // With a first row there is nothing to wait for any more.
             let until = if endless { Some(Instant::now()) } else { until };
             Some((batch, (rows, left - taken, until)))
         });
-        let schema = cursor.schema.clone();
         let mut rows = Box::pin(RecordBatchStreamAdapter::new(schema.clone(), stream));
         if !fetch.passes_over {
             return Ok(Outcome::Rows { schema, rows, verb: "FETCH" });
@@ -149,51 +212,20 @@ impl Conn {
 
     pub(super) fn close_cursor(&mut self, name: Option<&str>) -> Result<(), Report> {
         match name {
-            None => self.cursors.clear(),
-            Some(name) => drop(self.cursors.remove(name).ok_or_else(|| missing(name))?),
+            None => self.named.cursors.lock().clear(),
+            Some(name) => {
+                drop(self.named.cursors.lock().remove(name).ok_or_else(|| missing(name))?);
+            }
         }
         Ok(())
     }
 
     /// The transaction has ended.
     pub(super) fn close_its_cursors(&mut self, committed: bool) {
-        self.cursors.retain(|_, cursor| !cursor.in_transaction || (cursor.held && committed));
-        self.cursors.values_mut().for_each(|cursor| cursor.in_transaction = false);
+        let mut cursors = self.named.cursors.lock();
+        cursors.retain(|_, cursor| !cursor.in_transaction || (cursor.held && committed));
+        cursors.values_mut().for_each(|cursor| cursor.in_transaction = false);
     }
-}
-
-/// The next rows, `left` at most; None if there are none by then, or at the end.
-async fn next(
-    rows: &Mutex<Rest>,
-    left: usize,
-    until: Option<Instant>,
-) -> Option<Fetched<RecordBatch>> {
-    if left == 0 {
-        return None;
-    }
-    let mut rest = rows.lock().await;
-    let batch = match rest.batch.take() {
-        Some(batch) => batch,
-        None => {
-            let next = rest.stream.as_mut()?.next();
-            let next = match until {
-                Some(until) => timeout_at(until, next).await.ok()?,
-                None => next.await,
-            };
-            match next {
-                Some(Ok(batch)) => batch,
-                ended => {
-                    rest.stream = None;
-                    return ended;
-                }
-            }
-        }
-    };
-    if batch.num_rows() <= left {
-        return Some(Ok(batch));
-    }
-    rest.batch = Some(batch.slice(left, batch.num_rows() - left));
-    Some(Ok(batch.slice(0, left)))
 }
 
 fn timeout(item: &OptionItem) -> Result<Duration, Report> {

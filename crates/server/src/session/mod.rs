@@ -20,6 +20,7 @@ mod flush;
 mod jobs;
 mod lookup;
 mod moment;
+mod named;
 mod prepared;
 mod query;
 mod relations;
@@ -31,7 +32,6 @@ mod subscribe;
 mod tables;
 mod transaction;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -42,7 +42,8 @@ use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::ScalarUDF;
 use millrace_pg::session::{
-    Authentication, Database, Login, Outcome, Prepared, Session, Statement as Text, Transaction,
+    Authentication, BoundPortal, Database, Login, Outcome, Prepared, Session, Statement as Text,
+    Transaction,
 };
 use millrace_sql::RoleId;
 use millrace_sql::ast::{self, Statement};
@@ -57,6 +58,7 @@ use crate::sessions::OpenSession;
 use crate::shared::{Connections, OpenConnection, Shared};
 use cursors::OpenCursor;
 pub use millrace_pg::report_of;
+use named::Named;
 use settings::SharedSettings;
 use transaction::Uncommitted;
 
@@ -113,8 +115,7 @@ impl Database for Sessions {
             copying: None,
             given: None,
             explained: Arc::default(),
-            cursors: BTreeMap::new(),
-            prepared: BTreeMap::new(),
+            named: Arc::default(),
             lookups: lookup::Prepared::default(),
             deallocated: Vec::new(),
             settling: Arc::default(),
@@ -166,10 +167,8 @@ struct Conn {
     given: Option<(&'static str, RecordBatch)>,
     /// EXPLAIN ANALYZE of a statement that changes a table: the plans that were run.
     explained: Arc<Mutex<Option<Vec<String>>>>,
-    /// Cursors by name.
-    cursors: BTreeMap<String, OpenCursor>,
-    /// Prepared statements by name, those of the protocol too.
-    prepared: BTreeMap<String, prepared::PreparedStatement>,
+    /// Its cursors and prepared statements.
+    named: Arc<Named>,
     lookups: lookup::Prepared,
     /// Those of the protocol that DEALLOCATE has named since the connection asked.
     deallocated: Vec<String>,
@@ -216,21 +215,28 @@ impl Session for Conn {
         self.finish_copy(data).await
     }
 
-    fn keep(
-        &mut self,
-        name: &str,
-        statement: &Text,
-        parameters: &[DataType],
-    ) -> Result<(), Report> {
-        self.keep_prepared(name, statement, parameters)
+    fn keep(&mut self, name: &str, statement: &Text, known: Prepared) -> Result<(), Report> {
+        self.keep_prepared(name, statement, known)
+    }
+
+    fn used(&mut self, name: &str) {
+        self.named.planned(name);
+    }
+
+    fn bound(&mut self, name: &str, portal: BoundPortal) -> Result<(), Report> {
+        self.bind_cursor(name, portal)
+    }
+
+    fn unbound(&mut self, name: &str) {
+        self.named.cursors.lock().remove(name);
     }
 
     fn cursor(&self, name: &str) -> Option<SchemaRef> {
-        self.cursors.get(name).map(OpenCursor::schema)
+        self.named.cursors.lock().get(name).map(OpenCursor::schema)
     }
 
     fn forget(&mut self, name: &str) {
-        self.prepared.remove(name);
+        self.named.prepared.lock().remove(name);
     }
 
     fn deallocated(&mut self) -> Vec<String> {
@@ -407,7 +413,7 @@ impl Conn {
             Statement::Subscribe(subscribe) => return self.subscribe(&subscribe).await,
             Statement::Declare(declare) => self.declare(*declare, text, parameters).await?,
             Statement::Fetch(fetch) => return self.fetch(&fetch).await,
-            Statement::Prepare(prepare) => Box::pin(self.prepare_named(&prepare)).await?,
+            Statement::Prepare(prepare) => Box::pin(self.prepare_named(&prepare, text)).await?,
             Statement::Execute(execute) => {
                 return self.execute_named(&execute.name, &execute.arguments).await;
             }
@@ -434,7 +440,7 @@ impl Conn {
                     settings.reset(None)?;
                     settings.reset(Some("role"))?;
                     drop(settings);
-                    self.cursors.clear();
+                    self.named.cursors.lock().clear();
                     self.deallocate(None)?;
                 }
                 done = format!("DISCARD {what}");
@@ -492,12 +498,12 @@ impl Conn {
             S::Release(name) => {
                 self.in_transaction("RELEASE SAVEPOINT")?;
                 let at = self.uncommitted.release(&name)?;
-                self.cursors.values_mut().for_each(|cursor| cursor.belong_to(at));
+                self.named.cursors.lock().values_mut().for_each(|cursor| cursor.belong_to(at));
             }
             S::RollbackTo(name) => {
                 self.in_transaction("ROLLBACK TO SAVEPOINT")?;
                 let at = self.uncommitted.rollback_to(&name)?;
-                self.cursors.retain(|_, cursor| !cursor.is_after(at));
+                self.named.cursors.lock().retain(|_, cursor| !cursor.is_after(at));
                 self.transaction = Transaction::Open;
             }
             _ => {}

@@ -3,9 +3,10 @@
 //! Those of SQL and those of the protocol have their names in common, as in PostgreSQL: EXECUTE runs either,
 //! DEALLOCATE lets go of either. A statement is planned each time it runs.
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::ScalarValue;
 use futures::StreamExt;
+use millrace_pg::catalog::PreparedRow;
 use millrace_pg::session::{Outcome, Prepared, Statement as Text};
 use millrace_sql::ast::{Expression, Name, PrepareStatement, Statement};
 use millrace_types::{Report, SqlState, SqlType};
@@ -18,22 +19,50 @@ use super::{Conn, parse_one, report_of};
 pub(super) struct PreparedStatement {
     text: Text,
     parameters: Vec<DataType>,
-    /// The connection has it too.
-    by_protocol: bool,
+    columns: Option<SchemaRef>,
+    /// The whole PREPARE; None: the connection has the statement too.
+    from_sql: Option<String>,
+    /// When it was prepared, microseconds since 1970.
+    at: i64,
+    /// How many times it was planned for values.
+    pub(super) plans: i64,
+}
+
+impl PreparedStatement {
+    /// As `pg_prepared_statements` shows it.
+    pub(super) fn row(&self, name: &str) -> PreparedRow {
+        let types = |schema: &SchemaRef| {
+            schema.fields().iter().map(|field| field.data_type().clone()).collect()
+        };
+        PreparedRow {
+            name: name.to_owned(),
+            statement: self.from_sql.as_ref().unwrap_or(&self.text.text).clone(),
+            at: self.at,
+            parameters: self.parameters.clone(),
+            columns: self.columns.as_ref().map(types),
+            from_sql: self.from_sql.is_some(),
+            plans: self.plans,
+        }
+    }
 }
 
 impl Conn {
-    pub(super) async fn prepare_named(&mut self, prepare: &PrepareStatement) -> Result<(), Report> {
+    pub(super) async fn prepare_named(
+        &mut self,
+        prepare: &PrepareStatement,
+        whole: &str,
+    ) -> Result<(), Report> {
         let name = &prepare.name;
         self.check_unused(&name.name).map_err(|report| positioned(report, name))?;
         let text = Text { text: prepare.text.clone(), offset: prepare.offset };
         let hints: Vec<_> = prepare.types.iter().map(|known| Some(known.arrow())).collect();
         let known = self.prepare_statement(&text, &hints).await;
-        let mut parameters = known.map_err(|report| within(report, &text))?.parameters;
+        let Prepared { mut parameters, columns } = known.map_err(|report| within(report, &text))?;
         // Types of parameters that do not occur.
         parameters.extend(hints.into_iter().skip(parameters.len()).flatten());
-        let statement = PreparedStatement { text, parameters, by_protocol: false };
-        self.prepared.insert(name.name.clone(), statement);
+        let (from_sql, at) = (Some(whole.to_owned()), self.shared.clock.now());
+        let statement = PreparedStatement { text, parameters, columns, from_sql, at, plans: 0 };
+        self.named.prepared.lock().insert(name.name.clone(), statement);
         Ok(())
     }
 
@@ -42,17 +71,19 @@ impl Conn {
         &mut self,
         name: &str,
         statement: &Text,
-        parameters: &[DataType],
+        known: Prepared,
     ) -> Result<(), Report> {
         self.check_unused(name)?;
-        let (text, parameters) = (statement.clone(), parameters.to_vec());
-        let statement = PreparedStatement { text, parameters, by_protocol: true };
-        self.prepared.insert(name.to_owned(), statement);
+        let Prepared { parameters, columns } = known;
+        let (text, at) = (statement.clone(), self.shared.clock.now());
+        let statement =
+            PreparedStatement { text, parameters, columns, from_sql: None, at, plans: 0 };
+        self.named.prepared.lock().insert(name.to_owned(), statement);
         Ok(())
     }
 
     fn check_unused(&self, name: &str) -> Result<(), Report> {
-        match self.prepared.contains_key(name) {
+        match self.named.prepared.lock().contains_key(name) {
             false => Ok(()),
             true => {
                 let message = format!("prepared statement \"{name}\" already exists");
@@ -62,7 +93,7 @@ impl Conn {
     }
 
     fn named(&self, name: &Name) -> Result<PreparedStatement, Report> {
-        let found = self.prepared.get(&name.name).cloned();
+        let found = self.named.prepared.lock().get(&name.name).cloned();
         found.ok_or_else(|| positioned(missing(&name.name), name))
     }
 
@@ -103,6 +134,7 @@ impl Conn {
             return Err(positioned(report, name));
         }
         let values = self.values_of(arguments, &parameters).await?;
+        self.named.planned(&name.name);
         let outcome = Box::pin(self.statement(&text.text, values)).await;
         // Its positions count in a text that is not the one that was sent.
         outcome.map_err(|report| Report { position: None, ..report })
@@ -139,14 +171,16 @@ impl Conn {
 
     /// `DEALLOCATE name`, or all of them.
     pub(super) fn deallocate(&mut self, name: Option<&str>) -> Result<(), Report> {
+        let mut prepared = self.named.prepared.lock();
         let gone = match name {
-            None => std::mem::take(&mut self.prepared),
+            None => std::mem::take(&mut *prepared),
             Some(name) => {
-                let gone = self.prepared.remove_entry(name).ok_or_else(|| missing(name))?;
+                let gone = prepared.remove_entry(name).ok_or_else(|| missing(name))?;
                 std::iter::once(gone).collect()
             }
         };
-        let by_protocol = gone.into_iter().filter(|(_, statement)| statement.by_protocol);
+        drop(prepared);
+        let by_protocol = gone.into_iter().filter(|(_, statement)| statement.from_sql.is_none());
         self.deallocated.extend(by_protocol.map(|(name, _)| name));
         Ok(())
     }

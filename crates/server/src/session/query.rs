@@ -25,6 +25,7 @@ impl Conn {
             session_user: self.user_name(),
             database: DATABASE.to_owned(),
             settings: self.settings.clone(),
+            lists: self.named.clone(),
         }
     }
 
@@ -150,7 +151,8 @@ pub(super) async fn bound(
     let tables = Arc::clone(tables);
     let bind = async move {
         let Asked { mut query, text, hints, values, opened } = asked;
-        millrace_pg::catalog::rewrite(&mut query);
+        let is_users = |name: &str| tables.catalog().find(name).is_some();
+        millrace_pg::catalog::rewrite(&mut query, &is_users);
         let parameters = match &values {
             Some(values) => Parameters::values(&hints, values),
             None => Parameters::typed(&hints),

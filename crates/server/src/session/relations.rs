@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 use millrace_pg::catalog::{
-    Activity, ColumnMore, Comment, IndexOf, On, Relation, RelationKind, Relations, Role, class_oid,
+    Activity, ColumnMore, Comment, IndexOf, Lock, On, Relation, RelationKind, Relations, Role,
+    class_oid,
 };
 use millrace_sql::{
     Access, Catalog, Commented, Grantee, Kind, Object, Privilege, Privileges, RoleId,
@@ -15,6 +16,7 @@ use millrace_sql::{
 use millrace_types::ObjectId;
 
 use super::change::quoted;
+use crate::locks::Shown;
 use crate::serving::{system_names, system_table};
 use crate::shared::{Shared, ViewStatus};
 
@@ -115,6 +117,15 @@ impl Relations for CatalogRelations {
         let catalog = self.0.catalog();
         let name = |id: RoleId| crate::access::name_of(&catalog, id);
         self.0.sessions.read(|role| (role_oid(role), name(role)))
+    }
+
+    fn locks(&self) -> Vec<Lock> {
+        let lock = |shown: Shown| Lock {
+            process: shown.process,
+            relation: oid(shown.table),
+            waits_since: shown.waits_since,
+        };
+        self.0.locks.shown().into_iter().map(lock).collect()
     }
 
     fn began(&self) -> i64 {

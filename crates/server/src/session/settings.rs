@@ -29,6 +29,7 @@ const SETTINGS: &[(&str, &str, Kind)] = &[
     ("client_encoding", "UTF8", Kind::OneOf(&["utf8", "unicode", "utf-8"])),
     ("client_min_messages", "notice", Kind::Text),
     ("DateStyle", "ISO, MDY", Kind::Text),
+    ("default_table_access_method", "heap", Kind::OneOf(&["heap"])),
     ("default_transaction_isolation", "read committed", Kind::Text),
     ("default_transaction_read_only", "off", Kind::Switch),
     ("extra_float_digits", "1", Kind::Text),

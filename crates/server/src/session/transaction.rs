@@ -14,9 +14,9 @@ use arrow::datatypes::SchemaRef;
 use arrow::row::OwnedRow;
 use millrace_sql::Table;
 use millrace_types::{Delta, ObjectId, Report, SqlState, concat_deltas};
-use tokio::sync::OwnedMutexGuard;
 
 use super::change::{internal, keys_of};
+use crate::locks::TableLock;
 
 /// How long a statement waits for a table that another session changes, unless `lock_timeout` says so.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,7 +36,7 @@ pub(super) struct Pending {
 pub(super) struct Uncommitted {
     tables: BTreeMap<ObjectId, Pending>,
     savepoints: Vec<(String, BTreeMap<ObjectId, Pending>)>,
-    locks: BTreeMap<ObjectId, OwnedMutexGuard<()>>,
+    locks: BTreeMap<ObjectId, TableLock>,
 }
 
 impl Uncommitted {
@@ -47,14 +47,14 @@ impl Uncommitted {
     pub(super) async fn lock(
         &mut self,
         table: ObjectId,
-        lock: Arc<tokio::sync::Mutex<()>>,
+        lock: impl Future<Output = TableLock>,
         timeout: Option<Duration>,
     ) -> Result<(), Report> {
         if self.locks.contains_key(&table) {
             return Ok(());
         }
         let timeout = timeout.unwrap_or(LOCK_TIMEOUT);
-        let held = tokio::time::timeout(timeout, lock.lock_owned()).await;
+        let held = tokio::time::timeout(timeout, lock).await;
         let timed_out = |_| {
             let message = "canceling statement due to lock timeout";
             Report::new(SqlState::LOCK_NOT_AVAILABLE, message)
@@ -136,7 +136,7 @@ impl Uncommitted {
     }
 
     /// The locks, for who makes the changes durable.
-    pub(super) fn into_locks(self) -> Vec<OwnedMutexGuard<()>> {
+    pub(super) fn into_locks(self) -> Vec<TableLock> {
         self.locks.into_values().collect()
     }
 

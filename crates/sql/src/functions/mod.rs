@@ -333,6 +333,7 @@ pub(crate) fn type_name(data_type: &DataType) -> String {
     match data_type {
         DataType::Null => "unknown".to_owned(),
         DataType::UInt32 => "oid".to_owned(),
+        DataType::List(element) if *element.data_type() == DataType::UInt32 => "oid[]".to_owned(),
         other => SqlType::of_arrow(other).map_or_else(|| other.to_string(), |known| known.name()),
     }
 }
