@@ -52,7 +52,7 @@ pub struct Options {
     #[arg(long, env = "MILLRACE_EPOCH_INTERVAL", value_name = "DURATION", value_parser = duration)]
     #[serde(default, deserialize_with = "duration_text")]
     pub epoch_interval: Option<Duration>,
-    /// How often state is written to disk, bounds the work of a recovery [default: 5s]
+    /// How often state is written to disk, bounds the work of a recovery [default: 2s]
     #[arg(long, env = "MILLRACE_CHECKPOINT_INTERVAL", value_name = "DURATION", value_parser = duration)]
     #[serde(default, deserialize_with = "duration_text")]
     pub checkpoint_interval: Option<Duration>,
@@ -225,7 +225,7 @@ impl Options {
             workers,
             store: self.store.or(file.store).unwrap_or(StoreKind::Fjall),
             epoch_interval,
-            checkpoint_interval: checkpoint.unwrap_or(Duration::from_secs(5)),
+            checkpoint_interval: checkpoint.unwrap_or(Duration::from_secs(2)),
             memory_limit,
             disk_reserve: self.disk_reserve.or(file.disk_reserve),
             jobs: self.jobs.or(file.jobs).unwrap_or(4).max(1),
