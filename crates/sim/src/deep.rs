@@ -17,11 +17,15 @@ fn queries() -> Vec<(&'static str, String, &'static str)> {
     };
     let sum = chain(" + ", 120, &|_| "x".to_owned());
     let texts = chain(" || ", 900, &|_| "x::text".to_owned());
+    let arrays = chain(" || ", 300, &|_| "ARRAY[x]".to_owned());
+    let elements = chain(" || ", 300, &|_| "x".to_owned());
     let any = chain(" OR ", 900, &|n| format!("x = {n}"));
     let branches = chain(" UNION ALL ", 200, &|n| format!("SELECT x + {n} AS x FROM deep"));
     vec![
         ("sums", format!("SELECT {sum} AS n FROM deep"), "120"),
         ("texts", format!("SELECT length({texts}) AS n FROM deep"), "900"),
+        ("arrays", format!("SELECT cardinality({arrays}) AS n FROM deep"), "300"),
+        ("elements", format!("SELECT cardinality(ARRAY[x] || {elements}) AS n FROM deep"), "301"),
         ("alternatives", format!("SELECT count(*) AS n FROM deep WHERE {any}"), "1"),
         ("casts", format!("SELECT x{} AS n FROM deep", "::int".repeat(900)), "1"),
         ("branches", format!("SELECT count(*) AS n FROM ({branches}) AS q"), "200"),

@@ -2,8 +2,10 @@
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::Transformed;
+use datafusion::common::utils::list_ndims;
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::error::DataFusionError;
+use datafusion::functions_nested::expr_fn::{array_concat, make_array};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::planner::{PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{Case, Expr, ExprSchemable, lit, not};
@@ -31,6 +33,17 @@ pub(super) fn joined(
         (_, DataType::List(_)) if is_nothing(&left) => return Ok(PlannerResult::Planned(right)),
         _ => {}
     }
+    let dimensions = (list_ndims(&left_type), list_ndims(&right_type));
+    match dimensions {
+        (left_has, right_has) if left_has > right_has => {
+            let one = make_array(vec![right]);
+            return Ok(PlannerResult::Planned(appended(left, one, left_has, schema)?));
+        }
+        (left_has, right_has) if left_has == right_has && left_has > 0 => {
+            return Ok(PlannerResult::Planned(appended(left, right, left_has, schema)?));
+        }
+        _ => {}
+    }
     let bytes = DataType::Binary;
     let as_bytes = |expr: Expr, found: &DataType| match found {
         DataType::Binary => Ok(Some(expr)),
@@ -47,6 +60,22 @@ pub(super) fn joined(
         }
         _ => Err(no_operator(&left_type, "||", &right_type)),
     }
+}
+
+/// `left || right` of arrays of so many dimensions. A chain of them is one call: DataFusion asks each level of
+/// a deep one for the types and names of all levels below, which takes minutes for some hundred.
+fn appended(left: Expr, right: Expr, dimensions: u64, schema: &DFSchema) -> Result<Expr> {
+    let mut args = vec![left];
+    if let Expr::ScalarFunction(call) = &args[0]
+        && call.name() == "array_concat"
+    {
+        let found: Result<Vec<_>> = call.args.iter().map(|arg| arg.get_type(schema)).collect();
+        if found?.iter().all(|found| list_ndims(found) == dimensions) {
+            args = call.args.clone();
+        }
+    }
+    args.push(right);
+    Ok(array_concat(args))
 }
 
 /// The arguments of `concat` as PostgreSQL shows values: `t` and `f`.
