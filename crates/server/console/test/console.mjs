@@ -213,7 +213,8 @@ for (const width of [1280, 375]) {
             await page.getByRole("button", { name: /Run/ }).click();
             await page.locator(".failure", { hasText: "42703" }).waitFor();
             await page.locator(".cm-error", { hasText: "nothing" }).waitFor();
-            await type("SELECT * FROM readings_10s ORDER BY window_start DESC, id LIMIT 12");
+            // Of windows that close soon enough: there are twelve rows.
+            await type("SELECT * FROM readings_1s ORDER BY window_start DESC, id LIMIT 12");
             await page.keyboard.press("Control+Enter");
             await page.getByText("SELECT 12").waitFor();
         });
@@ -226,6 +227,22 @@ for (const width of [1280, 375]) {
         });
     }
 }
+
+await check("what the editor learns late completes what was typed", async () => {
+    let learn;
+    const learnt = new Promise((done) => (learn = done));
+    await page.route("**/api/sql", async (route) => {
+        if (route.request().postData().includes("information_schema.columns")) await learnt;
+        await route.continue().catch(() => {});
+    });
+    await page.goto(`${root}/#/sql?q=`);
+    await page.locator(".editor[data-ready]").click();
+    await page.keyboard.type("SELECT * FROM readings_1");
+    await page.locator(".cm-content", { hasText: "readings_1" }).waitFor();
+    learn();
+    await page.locator(".cm-tooltip-autocomplete li", { hasText: "readings_10s" }).waitFor();
+    await page.unroute("**/api/sql");
+});
 
 await check("a statement is cancelled", async () => {
     await page.setViewportSize({ width: 1280, height: 860 });
