@@ -1,6 +1,6 @@
 // The shell: pages by the part of the address behind #, keys, theme, palette.
 import { render } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { rows } from "./api.js";
 import { count, duration } from "./format.js";
 import { live, one, useLive } from "./live.js";
@@ -155,13 +155,15 @@ function Bar({ at, theme, turn, open }) {
 
 function Dialog({ label, close, children }) {
     const box = useRef();
-    useEffect(() => {
-        const before = document.activeElement;
-        box.current.showModal();
-        return () => before?.focus?.();
+    // Shown before the next key comes: an effect after the frame would leave the keys until then to the page.
+    useLayoutEffect(() => {
+        const dialog = box.current;
+        dialog.showModal();
+        // Gives the focus back. Its event comes later, when another dialog may be open: it is not heard then.
+        return () => dialog.close();
     }, []);
     return (
-        <dialog ref={box} aria-label={label} onClose={close} onClick={(e) => e.target === box.current && close()}>
+        <dialog ref={box} aria-label={label} onClose={() => box.current && close()} onClick={(e) => e.target === box.current && close()}>
             {children}
         </dialog>
     );

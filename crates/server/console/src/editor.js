@@ -1,6 +1,6 @@
 // The editor of the SQL page: CodeMirror, which is loaded with the first visit of that page.
 // It lives in a shadow root: there it may bring its style sheets without weakening the page's policy.
-import { acceptCompletion, autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap } from "@codemirror/autocomplete";
+import { acceptCompletion, autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap, startCompletion } from "@codemirror/autocomplete";
 import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirror/commands";
 import { PostgreSQL, SQLDialect, sql } from "@codemirror/lang-sql";
 import { HighlightStyle, bracketMatching, syntaxHighlighting } from "@codemirror/language";
@@ -55,6 +55,8 @@ export function createEditor(host, text, { run, leave, changed }) {
     root.replaceChildren(place);
     const language = new Compartment();
     const known = (schema) => sql({ dialect, schema, defaultSchema: "public", upperCaseKeywords: true });
+    // Whether the last thing that was done is typing: what is learnt then may complete it.
+    let typing = false;
     const view = new EditorView({
         parent: place,
         root,
@@ -65,13 +67,16 @@ export function createEditor(host, text, { run, leave, changed }) {
                 language.of(known({})), syntaxHighlighting(colours), look, EditorView.lineWrapping, placeholder("SELECT * FROM …      Ctrl+Enter runs it"),
                 EditorView.contentAttributes.of({ "aria-label": "SQL" }),
                 keymap.of([
-                    { key: "Mod-Enter", run: () => (run(), true) },
+                    { key: "Mod-Enter", run: () => ((typing = false), run(), true) },
                     { key: "Tab", run: acceptCompletion },
                     ...closeBracketsKeymap, ...completionKeymap,
-                    { key: "Escape", run: () => (leave(), true) },
+                    { key: "Escape", run: () => ((typing = false), leave(), true) },
                     ...defaultKeymap.filter((k) => k.key !== "Mod-Enter"), ...historyKeymap, indentWithTab,
                 ]),
-                EditorView.updateListener.of((update) => update.docChanged && changed(update.state.doc.toString())),
+                EditorView.updateListener.of((update) => {
+                    if (update.docChanged || update.selectionSet) typing = update.transactions.some((t) => t.isUserEvent("input.type"));
+                    if (update.docChanged) changed(update.state.doc.toString());
+                }),
             ],
         }),
     });
@@ -84,7 +89,11 @@ export function createEditor(host, text, { run, leave, changed }) {
             return from === to ? { text: view.state.doc.toString(), from: 0 } : { text: view.state.sliceDoc(from, to), from };
         },
         replace: (to) => view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: to } }),
-        knows: (schema) => view.dispatch({ effects: language.reconfigure(known(schema)) }),
+        knows: (schema) => {
+            view.dispatch({ effects: language.reconfigure(known(schema)) });
+            const { head } = view.state.selection.main;
+            if (typing && view.hasFocus && /[\w."]/.test(view.state.sliceDoc(head - 1, head))) startCompletion(view);
+        },
         /** Underlines the word at a place, counted in characters. */
         point: (at) => {
             if (at == null) return view.dispatch({ effects: mark.of(null) });

@@ -149,7 +149,9 @@ await check("keys lead to each page, and the palette to each view", async () => 
     await page.keyboard.press("Escape");
     await page.getByRole("dialog").waitFor({ state: "hidden" });
     await page.keyboard.press("Control+k");
+    // At once: no key goes to the page below.
     await page.keyboard.type("view hott");
+    assert((await page.getByRole("combobox").inputValue()) === "view hott", "the palette takes each key");
     await page.getByRole("option", { name: "hottest" }).first().waitFor();
     await page.keyboard.press("Enter");
     await heading("hottest");
@@ -211,7 +213,8 @@ for (const width of [1280, 375]) {
             await page.getByRole("button", { name: /Run/ }).click();
             await page.locator(".failure", { hasText: "42703" }).waitFor();
             await page.locator(".cm-error", { hasText: "nothing" }).waitFor();
-            await type("SELECT * FROM readings_10s ORDER BY window_start DESC, id LIMIT 12");
+            // Of windows that close soon enough: there are twelve rows.
+            await type("SELECT * FROM readings_1s ORDER BY window_start DESC, id LIMIT 12");
             await page.keyboard.press("Control+Enter");
             await page.getByText("SELECT 12").waitFor();
         });
@@ -224,6 +227,22 @@ for (const width of [1280, 375]) {
         });
     }
 }
+
+await check("what the editor learns late completes what was typed", async () => {
+    let learn;
+    const learnt = new Promise((done) => (learn = done));
+    await page.route("**/api/sql", async (route) => {
+        if (route.request().postData().includes("information_schema.columns")) await learnt;
+        await route.continue().catch(() => {});
+    });
+    await page.goto(`${root}/#/sql?q=`);
+    await page.locator(".editor[data-ready]").click();
+    await page.keyboard.type("SELECT * FROM readings_1");
+    await page.locator(".cm-content", { hasText: "readings_1" }).waitFor();
+    learn();
+    await page.locator(".cm-tooltip-autocomplete li", { hasText: "readings_10s" }).waitFor();
+    await page.unroute("**/api/sql");
+});
 
 await check("a statement is cancelled", async () => {
     await page.setViewportSize({ width: 1280, height: 860 });
@@ -245,17 +264,18 @@ await check("the theme can be chosen, and stays", async () => {
     const shows = (theme) => page.waitForFunction((theme) => document.documentElement.dataset.theme === theme, theme, { polling: 100 });
     await page.emulateMedia({ colorScheme: "light" });
     await page.goto(`${root}/#/`);
-    // Open: right after a job was given up in the same page the key is lost in some runs.
-    await page.reload();
     await page.locator(".side .status", { hasText: "ready" }).waitFor();
-    await page.locator(".chart canvas").nth(3).waitFor();
-    for (const theme of ["light", "dark"]) {
+    // Nothing before this has chosen one.
+    assert((await page.locator(".side button[title=t]").innerText()).endsWith("system"), "the theme is the system's");
+    await page.keyboard.press("t");
+    await page.keyboard.press("t");
+    await shows("dark");
+    await page.reload();
+    await shows("dark");
+    for (const theme of [undefined, "light", "dark", undefined]) {
         await page.keyboard.press("t");
         await shows(theme);
     }
-    await page.reload();
-    await shows("dark");
-    await page.keyboard.press("t");
 });
 
 await check("what is read has contrast, what is pressed has a name", async () => {

@@ -49,7 +49,7 @@ export function Bad() {
                 { name: "time", show: (r) => clock(r.time) }, { name: "source" }, { name: "partition", number: true, wide: true },
                 { name: "offset", number: true, show: (r) => count(r.offset) }, { name: "reason" },
                 // A source that makes rows by itself has no messages.
-                ...(bad.some((r) => r.raw) ? [{ name: "raw", label: "message", wide: true, show: (r) => <code class="clip" title={message(r.raw)}>{message(r.raw)}</code> }] : []),
+                ...(bad.some((r) => message(r.raw)) ? [{ name: "raw", label: "message", wide: true, show: (r) => <code class="clip" title={message(r.raw)}>{message(r.raw)}</code> }] : []),
             ]} />
             <List title="Late rows" answer={late} rows={lateRows} columns={[
                 { name: "view" }, { name: "event_time", label: "event time", show: (r) => clock(r.event_time) }, { name: "window_end", label: "window ended", show: (r) => clock(r.window_end) },
