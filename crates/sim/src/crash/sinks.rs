@@ -102,7 +102,7 @@ async fn changes_wait_for_a_broker_that_is_away_over_restarts() {
     server.stop().await;
 }
 
-fn to(broker: &str, topic: &str, format: &str) -> String {
+pub(super) fn to(broker: &str, topic: &str, format: &str) -> String {
     format!(
         "WITH (connector = 'kafka', topic = '{topic}', properties.bootstrap.server = '{broker}') \
          FORMAT {format} ENCODE JSON"
@@ -174,7 +174,7 @@ async fn produce(kafka: Arc<Kafka>, topic: String, lives: Lives) -> usize {
 }
 
 /// Puts Debezium's changes together; each says what was there before it.
-fn fold(messages: &[Message]) -> BTreeMap<Option<String>, Option<String>> {
+pub(super) fn fold(messages: &[Message]) -> BTreeMap<Option<String>, Option<String>> {
     let mut rows: BTreeMap<Option<String>, serde_json::Value> = BTreeMap::new();
     for message in messages {
         let payload = message.payload.as_deref().expect("no tombstones");

@@ -2,7 +2,9 @@
 //! n-th system call of the thread that does it, and an error of its n-th fsync.
 //!
 //! strace does it to the real server, thread by thread; where it cannot, the test says so and passes over.
-//! `MILLRACE_STEPS=all` runs every n instead of some.
+//! `MILLRACE_STEPS=all` runs every n instead of some. [`outward`] does it with sinks.
+
+mod outward;
 
 use std::path::PathBuf;
 
@@ -28,6 +30,7 @@ const STATEMENTS: i64 = 60;
 /// What is done to a thread.
 #[derive(Clone, Copy, Debug)]
 struct Fault {
+    /// How the thread's name begins; there may be some.
     thread: &'static str,
     calls: &'static str,
     /// As strace writes it.
@@ -47,32 +50,38 @@ fn faults() -> Vec<Fault> {
     all
 }
 
-/// The directory of a thread of the running server.
-fn thread(server: &Server, name: &str) -> PathBuf {
+/// The directories of the threads of the running server whose names begin so.
+fn threads(server: &Server, name: &str) -> Vec<PathBuf> {
     let tasks = format!("/proc/{}/task", server.id());
     let tasks = std::fs::read_dir(tasks).expect("it runs").map(|task| task.expect("a task").path());
-    let is_it = |task: &PathBuf| {
-        std::fs::read_to_string(task.join("comm")).is_ok_and(|found| found.trim() == name)
+    let is_one = |task: &PathBuf| {
+        std::fs::read_to_string(task.join("comm")).is_ok_and(|found| found.starts_with(name))
     };
-    tasks.into_iter().find(is_it).expect("the server has such a thread")
+    let found: Vec<PathBuf> = tasks.filter(is_one).collect();
+    assert!(!found.is_empty(), "the server has a thread {name}");
+    found
 }
 
 /// Has strace wait for the step; None where it cannot.
 async fn attach(server: &Server, fault: Fault) -> Option<Child> {
-    let task = thread(server, fault.thread);
-    let id = task.file_name()?.to_str()?.to_owned();
+    let tasks = threads(server, fault.thread);
     let Fault { calls, what, n, .. } = fault;
     let mut command = Command::new("strace");
-    command.args(["-qq", "-o", "/dev/null", "-p", &id, "-e", &format!("trace={calls}")]);
+    command.args(["-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
     command.args(["-e", &format!("inject={calls}:{what}:when={n}")]).kill_on_drop(true);
+    for id in tasks.iter().filter_map(|task| task.file_name()) {
+        command.arg("-p").arg(id);
+    }
     let mut child = command.spawn().ok()?;
     wait::until("strace is there", wait::PATIENCE, || {
         let ended = child.try_wait().expect("it can be asked").is_some();
-        let status = std::fs::read_to_string(task.join("status")).unwrap_or_default();
-        let traced = status.lines().any(|l| l.starts_with("TracerPid:") && !l.ends_with("\t0"));
-        // The step may have come at once.
-        let came = !task.exists();
-        async move { (ended || traced || came).then_some(traced || came) }
+        // Of a thread that is gone the step may have come at once.
+        let traced = tasks.iter().all(|task| {
+            let status = std::fs::read_to_string(task.join("status")).unwrap_or_default();
+            !task.exists()
+                || status.lines().any(|l| l.starts_with("TracerPid:") && !l.ends_with("\t0"))
+        });
+        async move { (ended || traced).then_some(traced) }
     })
     .await
     .then_some(child)
