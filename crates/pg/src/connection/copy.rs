@@ -78,6 +78,27 @@ impl Connection {
         }
     }
 
+    /// The next message of a COPY. A Sync that was sent right behind the statement is taken in before an
+    /// interrupt is: it would be answered, and the client's next one too.
+    async fn copied(&mut self, first: bool) -> Result<Request, Failure> {
+        let frame = match first {
+            true => tokio::select! {
+                biased;
+                frame = self.wire.frame(self.message_bytes_max) => received(frame)?,
+                failure = self.interrupts.raised() => return Err(failure),
+            },
+            false => tokio::select! {
+                biased;
+                failure = self.interrupts.raised() => return Err(failure),
+                frame = self.wire.frame(self.message_bytes_max) => received(frame)?,
+            },
+        };
+        match frame {
+            Some(frame) => Ok(Request::decode(frame)?),
+            None => Err(Failure::protocol("the connection ended in a COPY".to_owned())),
+        }
+    }
+
     /// Asks for the data of a COPY and takes it in.
     async fn receive_copy(
         &mut self,
@@ -90,16 +111,11 @@ impl Connection {
         self.wire.flush().await?;
         let mut data = Vec::new();
         let mut too_long = false;
+        let mut first = true;
         loop {
-            let frame = tokio::select! {
-                biased;
-                failure = self.interrupts.raised() => return Err(failure),
-                frame = self.wire.frame(self.message_bytes_max) => received(frame)?,
-            };
-            let Some(frame) = frame else {
-                return Err(Failure::protocol("the connection ended in a COPY".to_owned()));
-            };
-            match Request::decode(frame)? {
+            let request = self.copied(first).await?;
+            first = false;
+            match request {
                 Request::Copy(Copied::Data(more)) => {
                     too_long |= data.len() + more.len() > limit;
                     if !too_long {

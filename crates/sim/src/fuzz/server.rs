@@ -92,7 +92,8 @@ async fn round(corpus: &Corpus, random: &mut Random) -> Vec<String> {
         }
         let said = complaint(&client, &statement, random).await;
         wrong.extend(said.map(|said| format!("{statement}\n{said}")));
-        if client.is_closed() {
+        // Of a COPY that fails before it asks for data the driver counts one answer too few.
+        if client.is_closed() || edges::asks_for_data(&statement) {
             client = server.connect().await;
         }
         drop(client.batch_execute("ROLLBACK; RESET ROLE; SET statement_timeout = '1s'").await);
