@@ -132,6 +132,9 @@ async fn attend(
         started = startup::start(stream, peer, &shared, STARTUP_TIMEOUT) => started,
     };
     drop(place);
+    if let Err(error) = &result {
+        tracing::info!(%peer, %error, "a connection ended before it was a session");
+    }
     let ended = match result {
         Ok(Some(started)) => {
             let settling = started.session.settling();

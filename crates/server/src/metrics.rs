@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use millrace_sql::Kind;
+
 use crate::memory;
 use crate::serving::status_word;
 use crate::shared::{Board, JobState, Shared, ViewStatus};
@@ -145,6 +147,7 @@ pub(crate) fn text(shared: &Shared) -> String {
     checkpoints(&mut page, shared, &board, now);
     sources(&mut page, shared, &board);
     partitions(&mut page, shared, &board);
+    sinks(&mut page, shared, &board);
     views(&mut page, shared, &board);
     operators(&mut page, shared, &board);
     not_taken(&mut page, &board);
@@ -269,6 +272,39 @@ fn partitions(page: &mut Page, shared: &Shared, board: &Board) {
     family("source_lag", Gauge, help, |at| Some(signed(at.end? - at.cut.end)));
     let help = "1 if the partition does not hold the watermark back.";
     family("source_idle", Gauge, help, |at| Some(if at.idle { 1.0 } else { 0.0 }));
+}
+
+fn sinks(page: &mut Page, shared: &Shared, board: &Board) {
+    let catalog = shared.catalog();
+    let all: Vec<_> = catalog
+        .objects()
+        .filter_map(|object| match &object.kind {
+            Kind::Sink(sink) => Some((object, sink, board.sinks.get(&object.id)?)),
+            _ => None,
+        })
+        .collect();
+    let up = all.iter().map(|(sink, _, status)| {
+        let word = status.state.word();
+        let up = if matches!(word, "retrying" | "refused" | "failed") { 0.0 } else { 1.0 };
+        (vec![("sink", sink.name.as_str()), ("status", word)], up)
+    });
+    page.family(
+        "sink_up",
+        Type::Gauge,
+        "1 unless the sink waits for its broker, is refused or has failed.",
+        up,
+    );
+    let lag = all.iter().filter_map(|(sink, definition, status)| {
+        let complete = board.views.get(&definition.from)?.complete()?;
+        let behind = complete.0.saturating_sub(status.position?.0);
+        Some((vec![("sink", sink.name.as_str())], behind as f64))
+    });
+    let help = "Epochs that the view has completed and the sink has not sent.";
+    page.family("sink_lag_epochs", Type::Gauge, help, lag);
+    let sent = all
+        .iter()
+        .map(|(sink, _, status)| (vec![("sink", sink.name.as_str())], status.messages as f64));
+    page.family("sink_messages_total", Type::Counter, "Messages sent since the start.", sent);
 }
 
 fn views(page: &mut Page, shared: &Shared, board: &Board) {

@@ -195,6 +195,15 @@ impl<'a> Lines<'a> {
                     }
                     value.push(number.to_le_bytes()[0]);
                 }
+                Some(b'x') if bytes.peek().is_some_and(u8::is_ascii_hexdigit) => {
+                    let mut number = 0;
+                    for _ in 0..2 {
+                        let digit = bytes.peek().and_then(|next| char::from(*next).to_digit(16));
+                        number = digit.map_or(number, |digit| number * 16 + digit);
+                        digit.and_then(|_| bytes.next());
+                    }
+                    value.push(number.to_le_bytes()[0]);
+                }
                 Some(other) => value.push(other),
             }
         }
@@ -309,12 +318,13 @@ mod tests {
     #[test]
     fn text_has_escapes_and_nulls() {
         let options = CopyOptions { null: "\\N".into(), ..TEXT };
-        let data = "a\\tb\t\\N\n\\\\N\t\r\né\\x\t\\101\\n\n\\.\n";
+        let data = "a\\tb\t\\N\n\\\\N\t\r\né\\x\t\\101\\n\n\\x41g\t\\xa\\x7Aa\n\\.\n";
         let found = read(data, &options);
         assert_eq!(found[0], row(Some("a\tb"), None));
         assert_eq!(found[1], row(Some("\\N"), Some("")));
         assert_eq!(found[2], row(Some("éx"), Some("A\n")));
-        assert_eq!(found.len(), 3);
+        assert_eq!(found[3], row(Some("Ag"), Some("\nza")));
+        assert_eq!(found.len(), 4);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::lives::Lives;
 use super::outage::Broker;
 use super::rounds::kill_at_a_random_moment;
 use super::{new_topic, rounds, run};
+use crate::health::{get, samples};
 use crate::kafka::{Kafka, Message};
 use crate::server::{self, Server};
 use crate::wait;
@@ -66,8 +67,8 @@ async fn changes_wait_for_a_broker_that_is_away_over_restarts() {
     let broker = Broker::new();
     let kafka = Kafka::at(&broker.start().await).expect("an address");
     let topic = new_topic(&kafka, "sink-away", wait::seed()).await;
-    let mut server =
-        Server::new(&["--checkpoint-interval", "200ms"]).expecting("a sink cannot go on");
+    let mut server = Server::new(&["--checkpoint-interval", "200ms", "--http", "127.0.0.1:0"])
+        .expecting("a sink cannot go on");
     server.start().await;
     let client = server.connect().await;
     run(&client, "CREATE TABLE t (id BIGINT PRIMARY KEY)").await;
@@ -86,6 +87,9 @@ async fn changes_wait_for_a_broker_that_is_away_over_restarts() {
             (rows[0].iter().map(Option::as_deref).eq(wanted)).then_some(())
         })
         .await;
+        let found = samples(&get(&server, "/metrics").await.1);
+        assert_eq!(found.get("millrace_sink_up{sink=\"k\",status=\"retrying\"}"), Some(&0.0));
+        assert!(found["millrace_sink_lag_epochs{sink=\"k\"}"] > 0.0);
         run(&client, "UPDATE t SET id = id").await;
         server.kill().await;
         server.start().await;

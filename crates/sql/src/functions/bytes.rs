@@ -21,7 +21,7 @@ use millrace_types::SqlState;
 
 use super::invoke::{over_columns, text, texts};
 use super::regexp_matches::Patterns;
-use super::{no_function, user_error};
+use super::{chain, no_function, user_error};
 
 /// What is done with bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -258,6 +258,10 @@ impl Joined {
 impl ScalarUDFImpl for Joined {
     fn name(&self) -> &'static str {
         "byteacat"
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        Ok(chain::call(self.name(), args))
     }
 
     fn signature(&self) -> &Signature {

@@ -18,6 +18,12 @@ const ARITHMETIC: usize = 12;
 const QUERIES_MAX: usize = 1_000;
 /// Arrays and records in each other that are parsed: a type is read without a look at the stack.
 const TYPES_MAX: usize = 64;
+/// Calls in each other of what is planned as something that has its argument twice: time and memory double.
+const DOUBLED_MAX: usize = 16;
+/// Functions of this kind for all arguments but the last; what BETWEEN compares is one, too.
+const DOUBLING: [&str; 3] = ["COALESCE", "NVL", "IFNULL"];
+/// Functions of this kind for each argument.
+const DOUBLING_ALL: [&str; 4] = ["ARRAY_CAT", "ARRAY_CONCAT", "LIST_CAT", "LIST_CONCAT"];
 
 /// Bytes of a query string: what is built of it takes many times as much.
 const BYTES_MAX: usize = 16 << 20;
@@ -55,6 +61,13 @@ pub(super) fn check(tokens: &[TokenWithSpan]) -> Result<(), Report> {
             "an expression with too many operators in a row",
         );
         return Err(report.hint("Write x IN (a, b, c) in place of x = a OR x = b OR x = c, and put large constants into a table."));
+    }
+    if doubled(tokens) > DOUBLED_MAX {
+        let report = Report::new(
+            SqlState::STATEMENT_TOO_COMPLEX,
+            "coalesce, array_cat or BETWEEN too deep in each other",
+        );
+        return Err(report.hint("Give coalesce all its arguments at once: coalesce(a, b, c)."));
     }
     if queries > QUERIES_MAX {
         return too_complex("a statement with too many queries and joins");
@@ -98,6 +111,65 @@ fn sizes(tokens: &[TokenWithSpan]) -> (usize, usize) {
 /// Closes a bracket; the length of the chain inside.
 fn closed(open: &mut Vec<usize>) -> usize {
     if open.len() > 1 { open.pop().unwrap_or_default() } else { 0 }
+}
+
+/// What stands in a bracket: how many that double are in each other.
+#[derive(Default)]
+struct Bracket {
+    /// It holds the arguments of one of [`DOUBLING`], or of [`DOUBLING_ALL`].
+    doubles: (bool, bool),
+    /// In arguments that have ended.
+    earlier: Option<usize>,
+    /// In the last one.
+    current: usize,
+    /// In the bracket that was closed last, until the next operand.
+    last: usize,
+}
+
+impl Bracket {
+    fn depth(&self) -> usize {
+        let (most, alone) = (self.earlier.unwrap_or(0), self.earlier.is_none());
+        match self.doubles {
+            (true, _) if !alone => self.current.max(most + 1),
+            (_, true) => self.current.max(most) + 1,
+            _ => self.current.max(most),
+        }
+    }
+}
+
+/// The most that double in each other.
+fn doubled(tokens: &[TokenWithSpan]) -> usize {
+    let mut open = vec![Bracket::default()];
+    let (mut most, mut named) = (0, (false, false));
+    for token in tokens {
+        let word = match &token.token {
+            Token::Whitespace(_) => continue,
+            Token::Word(word) => word.value.to_ascii_uppercase(),
+            _ => String::new(),
+        };
+        let depth = match &token.token {
+            Token::RParen if open.len() > 1 => open.pop().map(|closed| closed.depth()),
+            _ => None,
+        };
+        let around = open.last_mut().expect("the outermost one stays");
+        if let Some(depth) = depth {
+            (around.current, around.last) = (around.current.max(depth), depth);
+        }
+        match (&token.token, word.as_str()) {
+            (_, "BETWEEN") => around.current = around.current.max(around.last + 1),
+            (_, "AND" | "OR") => around.last = 0,
+            (Token::Comma, _) => {
+                around.earlier = around.earlier.max(Some(around.current));
+                (around.current, around.last) = (0, 0);
+            }
+            (Token::LParen, _) => open.push(Bracket { doubles: named, ..Bracket::default() }),
+            (Token::SemiColon, _) => open = vec![Bracket::default()],
+            _ => {}
+        }
+        most = most.max(open.last().map_or(0, Bracket::depth));
+        named = (DOUBLING.contains(&word.as_str()), DOUBLING_ALL.contains(&word.as_str()));
+    }
+    most
 }
 
 /// The most brackets `[]` in a row, or words STRUCT that are open at a time.

@@ -370,7 +370,17 @@ fn long_chains_are_an_error_and_long_lists_are_not() {
     assert!(refused(format!("SELECT * FROM t WHERE x = 1{}", " OR x = 2".repeat(5_000))));
     assert!(refused(format!("SELECT 1{}", "::int".repeat(5_000))));
     assert!(refused(format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(2_000))));
+    // What is planned with its argument twice doubles with each level.
+    for (open, close) in
+        [("coalesce(", ", 2)"), ("(", " BETWEEN 1 AND 2)::int"), ("abs(nvl(", ", 1))")]
+    {
+        let nested = |levels| format!("SELECT {}x{}", open.repeat(levels), close.repeat(levels));
+        assert!(refused(nested(18)), "{open}");
+        assert!(parse(&nested(14)).is_ok(), "{open}");
+    }
     for text in [
+        format!("SELECT x BETWEEN 1 AND 2{}", " AND (x BETWEEN 1 AND (2))".repeat(100)),
+        format!("SELECT coalesce(x, 1){}", ", coalesce((x), 1)".repeat(100)),
         format!("SELECT 1{}", " + 1".repeat(200)),
         format!("SELECT * FROM t WHERE x = 1{}", " OR x = 2".repeat(900)),
         format!("SELECT * FROM t WHERE x IN (1{})", ", 2".repeat(20_000)),
