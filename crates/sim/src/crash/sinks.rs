@@ -16,6 +16,7 @@ use super::{new_topic, rounds, run};
 use crate::kafka::{Kafka, Message};
 use crate::server::{self, Server};
 use crate::wait;
+use crate::wall_clock::WallClock;
 
 const ACCOUNTS: i32 = 40;
 const ROUNDS: usize = 12;
@@ -66,8 +67,9 @@ async fn changes_wait_for_a_broker_that_is_away_over_restarts() {
     let broker = Broker::new();
     let kafka = Kafka::at(&broker.start().await).expect("an address");
     let topic = new_topic(&kafka, "sink-away", wait::seed()).await;
+    let clock = WallClock::new().await;
     let mut server =
-        Server::new(&["--checkpoint-interval", "200ms"]).expecting("a sink cannot go on");
+        clock.server(&["--checkpoint-interval", "200ms"]).expecting("a sink cannot go on");
     server.start().await;
     let client = server.connect().await;
     run(&client, "CREATE TABLE t (id BIGINT PRIMARY KEY)").await;
@@ -88,6 +90,8 @@ async fn changes_wait_for_a_broker_that_is_away_over_restarts() {
         .await;
         run(&client, "UPDATE t SET id = id").await;
         server.kill().await;
+        // As if it had been down for ten minutes: what nobody waits for is kept for one.
+        clock.set(id * 600_000_000);
         server.start().await;
     }
     broker.start().await;
