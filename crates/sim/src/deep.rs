@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio_postgres::Client;
 
 use crate::server::{self, Server};
+use crate::wait;
 
 /// Sessions that plan at the same time; the server has two threads for them.
 const SLOW: usize = 8;
@@ -63,6 +64,19 @@ async fn deep_statements_run_and_deeper_ones_are_refused() {
     for (view, _, wanted) in queries() {
         shows(&client, &format!("SELECT * FROM {view}"), wanted).await;
     }
+    server.stop().await;
+}
+
+/// Each level is read as one thing and then, because of the mistake inside, as another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_would_be_read_again_and_again_is_refused() {
+    let mut server = Server::new(&["--workers", "1"]);
+    server.start().await;
+    let client = server.connect().await;
+    let text = format!("SELECT {}1 +)", "position(".repeat(40));
+    let answer = tokio::time::timeout(wait::PATIENCE, client.batch_execute(&text)).await;
+    let refused = answer.expect("an answer").expect_err("it is refused");
+    assert_eq!(refused.code().expect("an answer").code(), "54001");
     server.stop().await;
 }
 

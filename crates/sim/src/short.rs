@@ -106,11 +106,23 @@ async fn views_equal_their_queries_while_their_state_leaves_memory() {
     for (view, query) in VIEWS {
         run(&client, &format!("CREATE MATERIALIZED VIEW {view} AS {query}")).await;
     }
+    run(
+        &client,
+        "CREATE SOURCE ticks (id BIGINT) WITH (connector = 'datagen', rows.per.second = '50')",
+    )
+    .await;
+    run(&client, "CREATE MATERIALIZED VIEW ticked AS SELECT count(*) AS n FROM ticks").await;
     let mut client = client;
     let mut least = i64::MAX;
     for round in 0..ROUNDS {
         change(&client, &mut random).await;
         compare(&client, &format!("seed {seed}, round {round}")).await;
+        let ticked = "SELECT n FROM ticked";
+        let before = number(&client, ticked).await;
+        wait::until("readers that wait go on", wait::PATIENCE, || async {
+            (number(&client, ticked).await > before).then_some(())
+        })
+        .await;
         let held = "SELECT sum(state_rows)::bigint FROM millrace.operators WHERE view = 'pairs'";
         least = least.min(number(&client, held).await);
         if round % 4 == 3 {

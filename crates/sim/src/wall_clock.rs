@@ -24,7 +24,7 @@ const SECOND: i64 = 1_000_000;
 const HOUR: i64 = 3_600 * SECOND;
 
 /// A wall clock that is set by a file.
-struct WallClock {
+pub(crate) struct WallClock {
     library: PathBuf,
     offset: PathBuf,
     _scratch: TempDir,
@@ -32,7 +32,7 @@ struct WallClock {
 
 impl WallClock {
     /// One that shows the machine's time. Needs a C compiler, as every build of the workspace does.
-    async fn new() -> WallClock {
+    pub(crate) async fn new() -> WallClock {
         let scratch = tempfile::tempdir().expect("a directory");
         let [source, library, offset] =
             ["jump.c", "jump.so", "offset"].map(|name| scratch.path().join(name));
@@ -47,7 +47,7 @@ impl WallClock {
     }
 
     /// Sets it so many microseconds ahead of the machine's.
-    fn set(&self, ahead: i64) {
+    pub(crate) fn set(&self, ahead: i64) {
         // Over the bytes that are there: the process has mapped them.
         let mut file = std::fs::OpenOptions::new();
         let mut file = file.write(true).create(true).truncate(false).open(&self.offset);
@@ -56,7 +56,7 @@ impl WallClock {
     }
 
     /// A server that has this wall clock.
-    fn server(&self, arguments: &[&str]) -> Server {
+    pub(crate) fn server(&self, arguments: &[&str]) -> Server {
         let text = |path: &Path| path.to_str().expect("temporary paths are text").to_owned();
         Server::new(arguments)
             .environment("LD_PRELOAD", &text(&self.library))

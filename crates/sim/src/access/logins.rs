@@ -100,6 +100,28 @@ async fn unknown_users_and_wrong_passwords_look_alike_and_are_logged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_guesses_waits_and_is_sent_away_and_others_are_not() {
+    let mut server = Server::new(&[]).expecting(FAILED);
+    server.start().await;
+    let root = server.connect().await;
+    root.batch_execute("CREATE USER ann PASSWORD 'x'; CREATE USER bob PASSWORD 'x'").await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(refusal(login(&server, "ann", Some("y")).await).0, "28P01");
+    }
+    // One after the other they wait; of many at once a few may.
+    let guesses = (0..12).map(|_| login(&server, "ann", Some("y")));
+    let others = (0..12).map(|_| login(&server, "bob", Some("x")));
+    let (guesses, others) =
+        tokio::join!(futures::future::join_all(guesses), futures::future::join_all(others));
+    let mut codes: Vec<_> = guesses.into_iter().map(|guess| refusal(guess).0).collect();
+    codes.sort();
+    assert_eq!(codes, [["28000"; 8].as_slice(), ["28P01"; 4].as_slice()].concat());
+    assert!(others.iter().all(Result::is_ok), "bob has not guessed");
+    assert!(login(&server, "ann", Some("x")).await.is_ok(), "its turn comes");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_password_of_root_counts_from_the_next_login_on_and_after_a_restart() {
     let mut server = Server::new(&[]).expecting(FAILED);
     server.start().await;

@@ -52,6 +52,25 @@ async fn watermark(client: &tokio_postgres::Client) -> i64 {
     numbers(client, sql).await[0][0]
 }
 
+/// Waits until the broker is known to be away and the watermark stands still; where.
+async fn rests(client: &tokio_postgres::Client) -> i64 {
+    wait::until("it is told that the broker is away", wait::PATIENCE, || async {
+        let sql = "SELECT count(*) FROM millrace.sources WHERE status = 'unreachable'";
+        (numbers(client, sql).await[0][0] > 0).then_some(())
+    })
+    .await;
+    wait::until("the watermark comes to rest", wait::PATIENCE, || async {
+        let before = watermark(client).await;
+        let begun = wait::now_micros();
+        wait::until("some seconds pass", wait::PATIENCE, || async {
+            (wait::now_micros() > begun + 4 * SECOND).then_some(())
+        })
+        .await;
+        (watermark(client).await == before).then_some(before)
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a Kafka broker: scripts/test runs it"]
 async fn the_last_window_of_a_sensor_that_goes_offline_closes() {
@@ -93,26 +112,18 @@ async fn the_last_window_of_a_sensor_that_goes_offline_closes() {
     // With the broker away nobody knows what has been sent: it stands still.
     let last = sensors.read(&[0, 1, 2, 3]).await;
     broker.halt().await;
-    wait::until("it is told that the broker is away", wait::PATIENCE, || async {
-        let sql = "SELECT count(*) FROM millrace.sources WHERE status = 'unreachable'";
-        (numbers(&client, sql).await[0][0] > 0).then_some(())
-    })
-    .await;
-    let still = wait::until("the watermark comes to rest", wait::PATIENCE, || async {
-        let before = watermark(&client).await;
-        let begun = wait::now_micros();
-        wait::until("some seconds pass", wait::PATIENCE, || async {
-            (wait::now_micros() > begun + 4 * SECOND).then_some(())
-        })
-        .await;
-        (watermark(&client).await == before).then_some(before)
-    })
-    .await;
+    let still = rests(&client).await;
     assert!(still < last + 4 * SECOND, "it followed the clock no longer than it was confirmed");
     assert_eq!(broker.start().await, sensors.kafka.bootstrap);
     wait::until("the windows close when the broker is back", wait::PATIENCE, || async {
         (closed(&client, 3).await > last).then_some(())
     })
     .await;
+
+    // Away again, after a silence in which the clock moved it.
+    broker.halt().await;
+    let gone = wait::now_micros();
+    let still = rests(&client).await;
+    assert!(still < gone + 4 * SECOND, "it followed the clock no longer than it was confirmed");
     server.stop().await;
 }

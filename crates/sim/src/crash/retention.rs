@@ -133,21 +133,32 @@ async fn a_topic_that_ends_below_the_logged_offsets_stops_the_view() {
     Workload::new(seed + 1, Mix::CLEAN).send(&kafka, &topic, 40).await;
     server.start().await;
     let client = server.connect().await;
-    let told = refusal(&client).await;
+    let told = refusal(&client, None).await;
     assert!(told.contains(&topic) && told.contains("made anew"), "{told}");
     server.stop().await;
 }
 
-/// The error of SELECT over a view that has stopped, as soon as it has.
-async fn refusal(client: &tokio_postgres::Client) -> String {
+/// The error of SELECT over a view that has stopped, as soon as it has. Before that it shows what it has
+/// shown, if that is given.
+async fn refusal(client: &tokio_postgres::Client, shown: Option<&Shown>) -> String {
     let error = wait::until("SELECT fails", wait::PATIENCE, || async {
-        let failed = server::rows(client, "SELECT n FROM totals").await.err()?;
+        let failed = match server::rows(client, SHOWN).await {
+            Err(error) => error,
+            Ok(found) => {
+                assert!(shown.is_none_or(|shown| *shown == found), "{found:?}, not {shown:?}");
+                return None;
+            }
+        };
         // Until the source has stopped, recovery waits.
         failed.code().is_some_and(|code| code.code() != "57P03").then_some(failed)
     })
     .await;
     error.as_db_error().expect("the server's own error").message().to_owned()
 }
+
+/// What `totals` shows.
+const SHOWN: &str = "SELECT n, total FROM totals";
+type Shown = Vec<Vec<Option<String>>>;
 
 /// Makes a topic anew, with more in each partition than the one before had: the offsets that come next
 /// are there, and belong to other messages.
@@ -175,6 +186,7 @@ async fn a_topic_made_anew_that_has_grown_past_the_logged_offsets_stops_the_view
     let kafka = Kafka::of_tests();
     let topic = new_topic(&kafka, "anew", seed).await;
     let (mut server, before) = reading(&kafka, &topic, seed).await;
+    let shown = server::rows(&server.connect().await, SHOWN).await.expect("it answers");
     server.kill().await;
     let after = make_anew(&kafka, &topic, seed + 1).await;
     for partition in 0..PARTITIONS {
@@ -184,7 +196,7 @@ async fn a_topic_made_anew_that_has_grown_past_the_logged_offsets_stops_the_view
         server.start().await;
         let client = server.connect().await;
         // A view that is made now would mix both topics.
-        let told = refusal(&client).await;
+        let told = refusal(&client, Some(&shown)).await;
         assert!(told.contains(&topic) && told.contains("was deleted and made anew"), "{told}");
         let view = "CREATE MATERIALIZED VIEW more AS SELECT count(*) AS n FROM readings";
         let error = client.batch_execute(view).await.expect_err("the topic is another one");
@@ -207,7 +219,7 @@ async fn a_topic_made_anew_while_it_is_read_stops_the_view() {
     let (mut server, _) = reading(&kafka, &topic, seed).await;
     let client = server.connect().await;
     let after = make_anew(&kafka, &topic, seed + 1).await;
-    let told = refusal(&client).await;
+    let told = refusal(&client, None).await;
     assert!(told.contains(&topic) && told.contains("made anew"), "{told}");
     create_again(&client, &kafka, &topic, after.rows()).await;
     server.stop().await;

@@ -17,6 +17,7 @@ use crate::health::{get, samples};
 use crate::kafka::{Kafka, Message};
 use crate::server::{self, Server};
 use crate::wait;
+use crate::wall_clock::WallClock;
 
 const ACCOUNTS: i32 = 40;
 const ROUNDS: usize = 12;
@@ -67,7 +68,9 @@ async fn changes_wait_for_a_broker_that_is_away_over_restarts() {
     let broker = Broker::new();
     let kafka = Kafka::at(&broker.start().await).expect("an address");
     let topic = new_topic(&kafka, "sink-away", wait::seed()).await;
-    let mut server = Server::new(&["--checkpoint-interval", "200ms", "--http", "127.0.0.1:0"])
+    let clock = WallClock::new().await;
+    let mut server = clock
+        .server(&["--checkpoint-interval", "200ms", "--http", "127.0.0.1:0"])
         .expecting("a sink cannot go on");
     server.start().await;
     let client = server.connect().await;
@@ -92,6 +95,8 @@ async fn changes_wait_for_a_broker_that_is_away_over_restarts() {
         assert!(found["millrace_sink_lag_epochs{sink=\"k\"}"] > 0.0);
         run(&client, "UPDATE t SET id = id").await;
         server.kill().await;
+        // As if it had been down for ten minutes: what nobody waits for is kept for one.
+        clock.set(id * 600_000_000);
         server.start().await;
     }
     broker.start().await;

@@ -13,6 +13,9 @@ use crate::wait;
 
 /// Processes of psql at a time.
 const PSQLS: usize = 200;
+/// Connections that ask again and again, and how often.
+const FEW: usize = 4;
+const TIMES: usize = 300;
 /// Short connections at a time.
 const AT_ONCE: usize = 16;
 /// Accounts and what they hold together, which transfers leave as it is.
@@ -66,7 +69,9 @@ async fn bank(server: &mut Server) -> (Arc<AtomicBool>, tokio::task::JoinHandle<
     let made = format!(
         "CREATE TABLE accounts (id bigint PRIMARY KEY, held bigint);
          INSERT INTO accounts SELECT x, 100 FROM generate_series(1, {ACCOUNTS}) s(x);
-         CREATE MATERIALIZED VIEW halves AS SELECT id % 2 AS half, sum(held) AS held FROM accounts GROUP BY 1"
+         CREATE MATERIALIZED VIEW one AS SELECT id, max(held) AS held FROM accounts GROUP BY id;
+         CREATE MATERIALIZED VIEW two AS SELECT id % 2 AS half, held FROM one;
+         CREATE MATERIALIZED VIEW halves AS SELECT half, sum(held) AS held FROM two GROUP BY 1"
     );
     client.batch_execute(&made).await.unwrap();
     let stop = Arc::new(AtomicBool::new(false));
@@ -92,14 +97,25 @@ async fn two_hundred_psqls_see_one_moment_each_while_money_moves() {
     let mut server = Server::new(&["--workers", "2"]);
     let (stop, moves) = bank(&mut server).await;
     let mut psqls: Vec<Psql> = (0..PSQLS).map(|_| Psql::start(&server)).collect();
-    let sums = format!("{SUM}|{SUM}");
-    let question = "SELECT (SELECT sum(held) FROM accounts), (SELECT sum(held) FROM halves)";
+    // Each sum is the same at every moment; what the even accounts hold is not.
+    let sums = format!("{SUM}|{SUM}|0");
+    let question = "SELECT (SELECT sum(held) FROM accounts), (SELECT sum(held) FROM halves), \
+        (SELECT held FROM halves WHERE half = 0) - (SELECT sum(held) FROM accounts WHERE id % 2 = 0)";
     for round in 0..3 {
         let asked = psqls.iter_mut().map(|psql| psql.ask(question));
         for answer in futures::future::join_all(asked).await {
             assert_eq!(answer, sums, "in round {round}");
         }
     }
+    // Money moves faster while fewer ask.
+    let few = (0..FEW).map(|_| async {
+        let client = server.connect().await;
+        for time in 0..TIMES {
+            let found = rows(&client, question).await.unwrap().into_iter().flatten().flatten();
+            assert_eq!(found.collect::<Vec<_>>().join("|"), sums, "at the {time}th time");
+        }
+    });
+    futures::future::join_all(few).await;
     // They are all there, and each has a session of its own.
     let set = psqls.iter_mut().enumerate().map(|(at, psql)| async move {
         psql.stdin

@@ -1,6 +1,6 @@
 //! The same with a broker: while a source is silent, its client waits for a time of the wall clock.
 
-use super::{HOUR, Times, WallClock, number, reaches, run};
+use super::{HOUR, SECOND, Times, WallClock, number, reaches, run};
 use crate::kafka::{Kafka, Message};
 use crate::server::Server;
 use crate::wait::{self, PATIENCE, until};
@@ -88,6 +88,27 @@ async fn a_source_goes_on_when_the_wall_clock_is_set_by_hours() {
         (number(&client, "SELECT count(*) FROM seen").await == sent + 1).then_some(())
     })
     .await;
+    drop(client);
+    server.stop().await;
+
+    // A start with one that went ahead: before a row has come, nothing says that the producers' did, too.
+    clock.set(3 * HOUR);
+    server.start().await;
+    client = server.connect().await;
+    let idle = "SELECT count(*) FROM millrace.sources WHERE source = 'readings' AND idle";
+    reaches(&client, idle, partitions.into()).await;
+    let begun = wait::now_micros();
+    until("the clock has had time to move it", PATIENCE, || async {
+        (wait::now_micros() > begun + 4 * SECOND).then_some(())
+    })
+    .await;
+    let watermark =
+        "SELECT (extract(epoch FROM max(watermark)) * 1000000)::bigint FROM millrace.sources";
+    let watermark = number(&client, watermark).await;
+    assert!(watermark <= wait::now_micros(), "{watermark} is ahead of who sends");
+    send(&kafka, &topic, sent + 1, 0).await;
+    reaches(&client, "SELECT count(*) FROM seen", sent + 2).await;
+    assert_eq!(number(&client, "SELECT count(*) FROM millrace.late_rows").await, 0);
     drop(client);
     server.stop().await;
 }

@@ -170,7 +170,7 @@ mod tests {
                     let mut bytes = whole.clone();
                     bytes[at] ^= 0x40;
                     fs::write(&file, bytes).unwrap();
-                    let error = verify(&dir).unwrap_err();
+                    let error = FjallStore::open(&dir).err().expect("it is refused");
                     assert!(matches!(error, Error::Damaged { .. }), "{file:?}, {at}: {error}");
                 }
                 fs::write(&file, whole).unwrap();
