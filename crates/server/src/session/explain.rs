@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
 use futures::StreamExt;
 use millrace_dataflow::runtime::Work;
-use millrace_pg::session::Outcome;
+use millrace_pg::session::{Outcome, Prepared};
 use millrace_plan::{Upstream, ViewPlan};
 use millrace_sql::ast::{self, Explained, Name, Statement};
 use millrace_sql::sqlparser::ast::Query;
@@ -13,17 +15,42 @@ use millrace_sql::{Access, Binder, BoundView, Catalog, CatalogTables, Kind, Obje
 use millrace_types::{ObjectId, Report, SqlState};
 use parking_lot::Mutex;
 
-use super::query::{Asked, bound};
+use super::query::{Asked, bound, hint};
 use super::rows::text_rows;
 use super::show::{positioned, timestamp};
 use super::{Conn, report_of};
 use crate::queries;
 
 impl Conn {
+    /// It is not run for its columns: with ANALYZE it may change tables.
+    pub(super) async fn prepare_explain(
+        &mut self,
+        explain: ast::Explain,
+        text: &str,
+        hints: &[Option<DataType>],
+    ) -> Result<Prepared, Report> {
+        let parameters = match explain.inner {
+            Explained::Statement(inner) => match *inner {
+                Statement::Query(query) => {
+                    self.prepare_query(*query, text, hints).await?.parameters
+                }
+                Statement::Change(change) => self.prepare_change(&change, hints)?.parameters,
+                _ => Vec::new(),
+            },
+            Explained::MaterializedView(_) => Vec::new(),
+        };
+        let columns = match query_plan("") {
+            Outcome::Rows { schema, .. } => Some(schema),
+            _ => None,
+        };
+        Ok(Prepared { parameters, columns })
+    }
+
     pub(super) async fn explain(
         &mut self,
         explain: ast::Explain,
         text: &str,
+        parameters: Vec<ScalarValue>,
     ) -> Result<Outcome, Report> {
         let inner = match explain.inner {
             Explained::MaterializedView(name) => {
@@ -40,10 +67,12 @@ impl Conn {
                 let catalog = self.shared.catalog();
                 millrace_sql::stream::explain(&plan, &|id| name_of(&catalog, id))
             }
-            Statement::Query(query) => self.explain_query(*query, text, explain.analyze).await?,
+            Statement::Query(query) => {
+                self.explain_query(*query, text, parameters, explain.analyze).await?
+            }
             Statement::Change(change) if explain.analyze => {
                 let watched = Watched::new(&self.explained);
-                self.change(&change, Vec::new()).await?;
+                self.change(&change, parameters).await?;
                 watched.plans().join("")
             }
             other => return Err(Report::unsupported(format!("EXPLAIN of {}", other.tag()))),
@@ -56,13 +85,15 @@ impl Conn {
         &mut self,
         query: Query,
         text: &str,
+        parameters: Vec<ScalarValue>,
         analyze: bool,
     ) -> Result<String, Report> {
         let running = self.shared.queries.begin(text);
         self.read_changed_tables().await?;
         let tables = Arc::new(self.tables()?);
-        let (text, values) = (text.to_owned(), Some(Vec::new()));
-        let asked = Asked { query, text, hints: Vec::new(), values, opened: None };
+        let hints = parameters.iter().map(|value| hint(&value.data_type())).collect();
+        let (text, values) = (text.to_owned(), Some(parameters));
+        let asked = Asked { query, text, hints, values, opened: None };
         let (bound, state) = bound(&running, &tables, self.state(), asked).await?;
         self.check_reads(&bound, None)?;
         self.pin(&tables).await?;

@@ -329,13 +329,9 @@ impl Conn {
                 self.prepare_declare(*declare, &statement.text, hints).await
             }
             Statement::Execute(execute) => self.prepare_execute(&execute.name).await,
-            // It is not run for its columns: with ANALYZE it may change tables.
-            Statement::Explain(_) => match explain::query_plan("") {
-                Outcome::Rows { schema, .. } => {
-                    Ok(Prepared { parameters: Vec::new(), columns: Some(schema) })
-                }
-                _ => Ok(none()),
-            },
+            Statement::Explain(explain) => {
+                self.prepare_explain(explain, &statement.text, hints).await
+            }
             Statement::Show(_) | Statement::Describe(_) => {
                 match self.run(parsed, &statement.text, Vec::new()).await? {
                     Outcome::Rows { schema, .. } => {
@@ -408,7 +404,7 @@ impl Conn {
             Statement::CancelJob(job) => self.cancel_job(ObjectId(job)).await?,
             Statement::Show(show) => return self.show(&show),
             Statement::Describe(name) => return self.describe(&name, "DESCRIBE"),
-            Statement::Explain(explain) => return self.explain(explain, text).await,
+            Statement::Explain(explain) => return self.explain(explain, text, parameters).await,
             Statement::Query(query) => return self.query(*query, text, parameters).await,
             Statement::Subscribe(subscribe) => return self.subscribe(&subscribe).await,
             Statement::Declare(declare) => self.declare(*declare, text, parameters).await?,

@@ -12,7 +12,7 @@ use datafusion::logical_expr::{Case, Expr, ExprSchemable, lit, not};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::nested;
-use super::operators::{is_untyped, no_operator, typed, types};
+use super::operators::{is_open, is_untyped, no_operator, typed, types};
 use crate::functions;
 
 /// `||` of arrays and of byteas; a literal whose type nobody wrote is one too.
@@ -52,6 +52,11 @@ pub(super) fn joined(
         _ => Ok::<_, DataFusionError>(None),
     };
     if left_type != bytes && right_type != bytes {
+        let text = |expr: Expr| match is_open(&expr) {
+            true => typed(expr, &DataType::Utf8),
+            false => Ok(expr),
+        };
+        let (left, right) = (text(left)?, text(right)?);
         return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
     }
     match (as_bytes(left, &left_type)?, as_bytes(right, &right_type)?) {

@@ -7,7 +7,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, cast};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 use millrace_types::SqlType;
 
-use super::operators::{is_untyped, no_operator, typed};
+use super::operators::{is_open, is_untyped, no_operator, typed};
 use crate::functions::{self, JsonFunction};
 
 /// The function of an operator over operands of these types; None for what has nothing to do with
@@ -58,6 +58,7 @@ pub(super) fn planned(
     );
     let texts = DataType::new_list(DataType::Utf8, true);
     let right = if wants_texts && is_untyped(&right) { typed(right, &texts)? } else { right };
+    let right = if is_open(&right) { typed(right, &DataType::Utf8)? } else { right };
     let (left_type, right_type) = (left.get_type(schema)?, right.get_type(schema)?);
     let is_json = |found: &DataType| *found == json || found.is_null();
     if which == JsonFunction::Concat && (left_type.is_string() || right_type.is_string()) {

@@ -54,6 +54,9 @@ pub(crate) use subqueries::as_values;
 pub(crate) use ties::call as window_call;
 pub(crate) use with_ties::with_ties;
 
+/// The rule that puts our functions in place of casts and operators.
+const FUNCTIONS: &str = "postgres_functions";
+
 /// All analyzer rules, in order.
 pub(crate) fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     vec![
@@ -61,8 +64,15 @@ pub(crate) fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
         Arc::new(Nodes { name: "postgres_unions", change: unions::widen }),
         Arc::new(Rule { name: "postgres_types", change: operators::adapt }),
         Arc::new(TypeCoercion::new()),
-        Arc::new(Rule { name: "postgres_functions", change: replaced }),
+        Arc::new(Rule { name: FUNCTIONS, change: replaced }),
     ]
+}
+
+/// A plan whose operands and arguments have the types that they take, with casts where they have others;
+/// for what the places of parameters say of them.
+pub(crate) fn coerced(plan: LogicalPlan, options: &ConfigOptions) -> Result<LogicalPlan> {
+    let mut rules = rules().into_iter().filter(|rule| rule.name() != FUNCTIONS);
+    rules.try_fold(plan, |plan, rule| rule.analyze(plan, options))
 }
 
 /// A plan whose types are known, with orders that decide. It is done once: what is added to an order

@@ -5,12 +5,14 @@
 //! names are resolved, so that every type above follows from it ([`Operators`]); lists and ranges
 //! have no hook there and are adapted by a rule ([`adapt`]).
 
-use arrow::datatypes::{DataType, TimeUnit};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, Result, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::functions_nested::expr_fn::array_has_any;
-use datafusion::logical_expr::expr::InList;
+use datafusion::logical_expr::expr::{InList, Placeholder};
 use datafusion::logical_expr::planner::{
     ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawFieldAccessExpr, RawWindowExpr,
 };
@@ -79,7 +81,7 @@ impl ExprPlanner for Operators {
             let (left, right) = compared(&op.to_string(), left, right, schema)?;
             return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
         }
-        let types = (left.get_type(schema).ok(), right.get_type(schema).ok());
+        let types = (type_of(&left, schema), type_of(&right, schema));
         if let Some(which) = json::operator(&op, (types.0.as_ref(), types.1.as_ref())) {
             return json::planned(which, &op.to_string(), (left, right), schema);
         }
@@ -89,6 +91,14 @@ impl ExprPlanner for Operators {
         if op == BinaryOperator::PGOverlap {
             let (left, right) = nested::beside(left, right, schema)?;
             return Ok(PlannerResult::Planned(array_has_any(left, right)));
+        }
+        if matches!(op, BinaryOperator::And | BinaryOperator::Or) {
+            let flag = |expr: Expr| match is_open(&expr) {
+                true => typed(expr, &DataType::Boolean),
+                false => Ok(expr),
+            };
+            let (left, right) = (flag(left)?, flag(right)?);
+            return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
         }
         let arithmetic = match op {
             BinaryOperator::Plus => Operator::Plus,
@@ -219,12 +229,23 @@ fn kind(data_type: &DataType) -> Option<Kind> {
 
 /// The types of two operands; None where one is not known yet.
 pub(super) fn types(left: &Expr, right: &Expr, schema: &DFSchema) -> Option<(DataType, DataType)> {
-    Some((left.get_type(schema).ok()?, right.get_type(schema).ok()?))
+    Some((type_of(left, schema)?, type_of(right, schema)?))
 }
 
-/// A text literal whose type nobody wrote.
+/// The type of an operand: a parameter without one is a text until something beside it says what it is, as
+/// a literal is.
+fn type_of(expr: &Expr, schema: &DFSchema) -> Option<DataType> {
+    if is_open(expr) { Some(DataType::Utf8) } else { expr.get_type(schema).ok() }
+}
+
+/// A text literal whose type nobody wrote, or a parameter.
 pub(super) fn is_untyped(expr: &Expr) -> bool {
-    matches!(expr, Expr::Literal(ScalarValue::Utf8(Some(_)), _))
+    matches!(expr, Expr::Literal(ScalarValue::Utf8(Some(_)), _)) || is_open(expr)
+}
+
+/// A parameter that has no type yet.
+pub(super) fn is_open(expr: &Expr) -> bool {
+    matches!(expr, Expr::Placeholder(Placeholder { field: None, .. }))
 }
 
 pub(super) fn no_operator(left: &DataType, operator: &str, right: &DataType) -> DataFusionError {
@@ -286,6 +307,10 @@ pub(super) fn compared(
 /// A literal, or what gives a value, as another type.
 pub(super) fn typed(expr: Expr, data_type: &DataType) -> Result<Expr> {
     match &expr {
+        Expr::Placeholder(Placeholder { id, field: None }) => {
+            let field = Arc::new(Field::new("", data_type.clone(), true));
+            Ok(Expr::Placeholder(Placeholder::new_with_field(id.clone(), Some(field))))
+        }
         Expr::Literal(value, metadata) => {
             Ok(Expr::Literal(functions::value_as(value, data_type)?, metadata.clone()))
         }

@@ -36,7 +36,7 @@ use crate::typenames::Types;
 pub(super) struct Context<'a> {
     catalog: &'a Catalog,
     tables: &'a dyn TableLookup,
-    state: &'a SessionState,
+    pub(super) state: &'a SessionState,
     relations: Vec<Arc<dyn RelationPlanner>>,
     /// What the query has named so far.
     named: RefCell<BTreeSet<ObjectId>>,

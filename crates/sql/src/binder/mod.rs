@@ -8,6 +8,7 @@
 //! Invariants: 1. every error is a report with PostgreSQL's words. 2. an output column's name in the
 //! plan is its SQL name, unless that name is given to several columns ([`columns::shown`]).
 
+mod arguments;
 mod asof;
 mod assignment;
 mod change;

@@ -10,10 +10,10 @@ use datafusion::common::{DFSchema, ParamValues, Result as DfResult, ScalarValue}
 use datafusion::logical_expr::expr::{Cast, Placeholder, ScalarFunction};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::sql::sqlparser::ast::Query;
-use millrace_types::{Report, SqlState};
+use millrace_types::{Report, SqlState, SqlType};
 
 use super::context::Context;
-use super::plan_query;
+use super::{arguments, plan_query};
 use crate::error::report_in;
 use crate::functions::{SERIES, type_name};
 
@@ -51,9 +51,15 @@ impl<'a> Parameters<'a> {
     ) -> Result<(LogicalPlan, Vec<DataType>), Report> {
         let wrong = |error| report_in(&error, text);
         let first = plan_query(context, query, self.hints).map_err(wrong)?;
-        let inferred = inferred(&first).map_err(wrong)?;
+        let mut inferred = inferred(&first).map_err(wrong)?;
         if inferred.is_empty() {
             return Ok((first, Vec::new()));
+        }
+        if inferred.iter().any(|(at, _)| self.hint(*at).is_none()) {
+            // What is wrong with the plan is found when everything has a type.
+            let coerced = crate::analyze::coerced(first, context.state.config_options());
+            let coerced = coerced.and_then(|plan| self::inferred(&plan)).unwrap_or_default();
+            inferred.extend(coerced.into_iter().map(|(at, found)| (at, found.map(known))));
         }
         let types = self.types(&inferred)?;
         let hints: Vec<_> = types.iter().cloned().map(Some).collect();
@@ -76,11 +82,15 @@ impl<'a> Parameters<'a> {
             return Err(Report::new(SqlState::UNDEFINED_PARAMETER, message));
         }
         let of = |at: usize| {
-            let hint = self.hints.get(at).cloned().flatten();
+            let hint = self.hint(at);
             let found = inferred.iter().find(|(i, t)| *i == at && t.is_some());
             hint.or_else(|| found.and_then(|(_, t)| t.clone())).unwrap_or(DataType::Utf8)
         };
         Ok((0..count).map(of).collect())
+    }
+
+    fn hint(&self, at: usize) -> Option<DataType> {
+        self.hints.get(at).cloned().flatten()
     }
 }
 
@@ -94,6 +104,14 @@ fn cast(value: &ScalarValue, wanted: &DataType) -> Result<ScalarValue, Report> {
     })
 }
 
+/// A type that DataFusion has chosen, as one that a client knows.
+fn known(found: DataType) -> DataType {
+    if found.is_string() {
+        return DataType::Utf8;
+    }
+    SqlType::of_arrow(&found).map_or(found, |known| known.arrow())
+}
+
 /// Every parameter of a plan, counted from 0, with the type that its place gives it.
 fn inferred(plan: &LogicalPlan) -> DfResult<Vec<(usize, Option<DataType>)>> {
     let mut found = Vec::new();
@@ -101,31 +119,17 @@ fn inferred(plan: &LogicalPlan) -> DfResult<Vec<(usize, Option<DataType>)>> {
         let is_limit = matches!(node, LogicalPlan::Limit(_));
         let mut schema = DFSchema::empty();
         node.inputs().iter().for_each(|input| schema.merge(input.schema()));
+        if let LogicalPlan::Filter(filter) = node {
+            found.extend(open(&filter.predicate).map(|at| (at, Some(DataType::Boolean))));
+        }
         node.apply_expressions(|expr| {
             expr.apply(|part| {
-                match part {
-                    Expr::Cast(Cast { expr, field }) => {
-                        let cast_to = Some(field.data_type().clone());
-                        found.extend(open(expr).map(|at| (at, cast_to)));
-                    }
-                    // `x = ANY($1)`
-                    Expr::ScalarFunction(call) if call.name() == "array_has" => {
-                        if let [array, item] = call.args.as_slice()
-                            && let (Some(at), Ok(of)) = (open(array), item.get_type(&schema))
-                        {
-                            found.push((at, Some(DataType::new_list(of, true))));
-                        }
-                    }
-                    Expr::ScalarFunction(call) if call.name() == SERIES => {
-                        found.extend(bounds(call, &schema));
-                    }
-                    Expr::Placeholder(Placeholder { id, field }) => {
-                        let typed = field.as_ref().map(|f| f.data_type()).cloned();
-                        let typed = typed.filter(|t| !t.is_null());
-                        let limit = is_limit.then_some(DataType::Int64);
-                        found.extend(number(id).map(|at| (at, typed.or(limit))));
-                    }
-                    _ => {}
+                found.extend(placed(part, &schema));
+                if let Expr::Placeholder(Placeholder { id, field }) = part {
+                    let typed = field.as_ref().map(|f| f.data_type()).cloned();
+                    let typed = typed.filter(|t| !t.is_null());
+                    let limit = is_limit.then_some(DataType::Int64);
+                    found.extend(number(id).map(|at| (at, typed.or(limit))));
                 }
                 Ok(TreeNodeRecursion::Continue)
             })
@@ -133,6 +137,38 @@ fn inferred(plan: &LogicalPlan) -> DfResult<Vec<(usize, Option<DataType>)>> {
     })?;
     found.sort_by_key(|(at, _)| *at);
     Ok(found)
+}
+
+/// The parameters directly inside an expression to which it gives types.
+fn placed(expr: &Expr, schema: &DFSchema) -> Vec<(usize, Option<DataType>)> {
+    let one = |inner: &Expr, wanted: DataType| {
+        open(inner).map(|at| (at, Some(wanted))).into_iter().collect()
+    };
+    match expr {
+        Expr::Cast(Cast { expr, field }) => one(expr, field.data_type().clone()),
+        Expr::Not(inner) | Expr::IsTrue(inner) | Expr::IsFalse(inner) => {
+            one(inner, DataType::Boolean)
+        }
+        Expr::IsNotTrue(inner) | Expr::IsNotFalse(inner) => one(inner, DataType::Boolean),
+        Expr::ScalarFunction(call) if call.name() == SERIES => bounds(call, schema),
+        Expr::ScalarFunction(call) => arguments(call.name(), &call.args, schema),
+        Expr::WindowFunction(call) => arguments(call.fun.name(), &call.params.args, schema),
+        _ => Vec::new(),
+    }
+}
+
+/// The parameters among the arguments of a function.
+fn arguments(name: &str, args: &[Expr], schema: &DFSchema) -> Vec<(usize, Option<DataType>)> {
+    let list = |item: &Expr| Some(DataType::new_list(item.get_type(schema).ok()?, true));
+    let of = |(at, arg): (usize, &Expr)| {
+        let number = open(arg)?;
+        match args {
+            // `x = ANY($1)`
+            [_, item] if name == "array_has" && at == 0 => Some((number, list(item))),
+            _ => Some((number, arguments::wanted(name, args, at, schema))),
+        }
+    };
+    args.iter().enumerate().filter_map(of).collect()
 }
 
 /// The parameters of a series, with the types that its other bounds give them.

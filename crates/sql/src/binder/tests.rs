@@ -421,6 +421,10 @@ fn parameters_get_types_from_their_places() {
         ("SELECT id FROM readings WHERE name LIKE $1 LIMIT $2 OFFSET $3", "text, bigint, bigint"),
         ("SELECT $2::int, $1", "text, integer"),
         (
+            "SELECT ts + $1, coalesce($2, value), left(name, $3) FROM readings",
+            "interval, bigint, integer",
+        ),
+        (
             "SELECT id FROM readings WHERE id IN ($1, $2) AND ts BETWEEN $3 AND $4",
             "bigint, bigint, timestamp with time zone, timestamp with time zone",
         ),
