@@ -28,6 +28,7 @@ mod rights;
 mod rows;
 mod settings;
 mod show;
+mod startup;
 mod subscribe;
 mod tables;
 mod transaction;
@@ -99,7 +100,7 @@ impl Database for Sessions {
         }
         let (user, seat) = self.shared.guard.seat(&self.shared, &login.user)?;
         let (news, news_out) = unbounded_channel();
-        let conn = Conn {
+        let mut conn = Conn {
             user,
             _seat: seat,
             shared: self.shared.clone(),
@@ -126,13 +127,7 @@ impl Database for Sessions {
             news_out: Some(news_out),
         };
         conn.settings.lock().limit(self.shared.guard.connections_max());
-        for (name, value) in login.options {
-            // A client may send parameters that mean nothing here; that is no reason to refuse it.
-            if let Err(report) = conn.settings.lock().set(&name, &[value]) {
-                tracing::debug!(name, %report, "startup parameter ignored");
-            }
-        }
-        conn.settings.lock().settle();
+        conn.begin_with(login.options)?;
         conn.identify();
         Ok(Box::new(conn))
     }
