@@ -486,6 +486,15 @@ pub struct Fetch {
     pub timeout: Option<OptionItem>,
 }
 
+/// What is said of a transaction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Modes {
+    /// `READ ONLY` or `READ WRITE`, if it was said.
+    pub read_only: Option<bool>,
+    /// The isolation level, in lower case, if it was said.
+    pub isolation: Option<&'static str>,
+}
+
 /// A statement about the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Session {
@@ -498,7 +507,9 @@ pub enum Session {
         /// Until the end of the transaction only.
         local: bool,
     },
-    /// `RESET name` or `SET name TO DEFAULT`; None is `RESET ALL`
+    /// `SET name TO DEFAULT`
+    ToDefault(String),
+    /// `RESET name`; None is `RESET ALL`
     Reset(Option<String>),
     /// `DISCARD ALL | PLANS | SEQUENCES | TEMP`, in upper case
     Discard(String),
@@ -506,15 +517,15 @@ pub enum Session {
     Begin {
         /// It was `START TRANSACTION`, which has a command tag of its own.
         start: bool,
-        /// `READ ONLY` or `READ WRITE`, if it was said.
-        read_only: Option<bool>,
+        /// What is said of it.
+        modes: Modes,
     },
     /// `SET TRANSACTION ...`, or `SET SESSION CHARACTERISTICS AS TRANSACTION ...`
     Modes {
         /// For all transactions of the session from now on.
         session: bool,
-        /// `READ ONLY` or `READ WRITE`, if it was said.
-        read_only: Option<bool>,
+        /// What is said of them.
+        modes: Modes,
     },
     /// `COMMIT`, `END`
     Commit,
@@ -599,7 +610,7 @@ impl Statement {
 impl Session {
     fn tag(&self) -> &'static str {
         match self {
-            Session::Set { .. } | Session::Modes { .. } => "SET",
+            Session::Set { .. } | Session::ToDefault(_) | Session::Modes { .. } => "SET",
             Session::Reset(_) => "RESET",
             Session::Discard(what) => match what.as_str() {
                 "PLANS" => "DISCARD PLANS",

@@ -62,7 +62,10 @@ fn can_fail(expr: &Expression) -> bool {
     let walked = expr.apply(|part| {
         let fails = match part.downcast_ref::<ScalarFunctionExpr>() {
             Some(call) => {
-                call.name() == functions::CONVERT || functions::operator(call.name()).is_some()
+                let name = call.name();
+                name == functions::CONVERT
+                    || functions::operator(name).is_some()
+                    || functions::is_partial(name)
             }
             None => part
                 .downcast_ref::<BinaryExpr>()

@@ -44,6 +44,10 @@ states! {
     NULL_VALUE_NOT_ALLOWED = "22004";
     /// A regular expression that is none.
     INVALID_REGULAR_EXPRESSION = "2201B";
+    /// A number that has no logarithm.
+    INVALID_ARGUMENT_FOR_LOGARITHM = "2201E";
+    /// A number that has no such power or root.
+    INVALID_ARGUMENT_FOR_POWER = "2201F";
     /// Buckets that no value could be in.
     INVALID_ARGUMENT_FOR_WIDTH_BUCKET = "2201G";
     /// Division by zero.

@@ -55,11 +55,11 @@ pub trait Settings: fmt::Debug + Send + Sync {
     /// All of them: name, value, and the value at the start.
     fn all(&self) -> Vec<(String, String, String)>;
 
-    /// Changes a setting.
+    /// Changes a setting; `local` for the transaction alone.
     ///
     /// # Errors
     /// There is no such setting, or it does not take the value.
-    fn set(&self, name: &str, value: &str) -> Result<(), Report>;
+    fn set(&self, name: &str, value: &str, local: bool) -> Result<(), Report>;
 }
 
 /// Computes a call's result.
@@ -489,10 +489,15 @@ fn set_config(client: &Client) -> ScalarUDF {
     let settings = Arc::clone(&client.settings);
     let body: Body = Arc::new(move |args, rows| {
         let (names, values) = (texts(args, 0, rows)?, texts(args, 1, rows)?);
-        for (name, value) in names.iter().zip(&values) {
+        let local = match args.get(2) {
+            Some(_) => argument(args, 2, rows, &DataType::Boolean)?,
+            None => Arc::new(BooleanArray::from(vec![false; rows])),
+        };
+        let pairs = names.iter().zip(&values).zip(local.as_boolean());
+        for ((name, value), local) in pairs {
             let (Some(name), Some(value)) = (name, value) else { continue };
             settings
-                .set(name, value)
+                .set(name, value, local == Some(true))
                 .map_err(|report| DataFusionError::External(Box::new(report)))?;
         }
         array(values)

@@ -240,7 +240,8 @@ pub(super) const VIEWS: &[(&str, &str)] = &[
     (
         "pg_matviews",
         "SELECT schema AS schemaname, name AS matviewname, owner_name AS matviewowner,
-            NULL :: text AS tablespace, has_index AS hasindexes, true AS ispopulated, definition
+            NULL :: text AS tablespace, has_index AS hasindexes, true AS ispopulated,
+            definition || ';' AS definition
         FROM relations WHERE kind = 'm'",
     ),
     (

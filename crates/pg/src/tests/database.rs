@@ -145,7 +145,7 @@ impl Settings for TestSettings {
         Vec::new()
     }
 
-    fn set(&self, name: &str, value: &str) -> Result<(), Report> {
+    fn set(&self, name: &str, value: &str, _: bool) -> Result<(), Report> {
         self.0.lock().unwrap().insert(name.to_owned(), value.to_owned());
         Ok(())
     }
@@ -272,7 +272,7 @@ impl Session for TestSession {
         let words: Vec<&str> = statement.text.split_whitespace().collect();
         match words.as_slice() {
             ["SET", name, "=", value @ ..] => {
-                self.settings.set(name, value.join(" ").trim_matches('\''))?;
+                self.settings.set(name, value.join(" ").trim_matches('\''), false)?;
                 return Ok(Outcome::Done("SET".to_owned()));
             }
             ["BEGIN" | "START", ..] => self.transaction = Transaction::Open,

@@ -71,6 +71,11 @@ impl Drop for Seat {
 }
 
 impl Guard {
+    /// How many clients there may be.
+    pub(crate) fn connections_max(&self) -> usize {
+        self.connections_max
+    }
+
     /// Reads the files that the options name.
     ///
     /// # Errors

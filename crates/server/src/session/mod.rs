@@ -28,6 +28,7 @@ mod rights;
 mod rows;
 mod settings;
 mod show;
+mod startup;
 mod subscribe;
 mod tables;
 mod transaction;
@@ -99,7 +100,7 @@ impl Database for Sessions {
         }
         let (user, seat) = self.shared.guard.seat(&self.shared, &login.user)?;
         let (news, news_out) = unbounded_channel();
-        let conn = Conn {
+        let mut conn = Conn {
             user,
             _seat: seat,
             shared: self.shared.clone(),
@@ -125,13 +126,8 @@ impl Database for Sessions {
             news,
             news_out: Some(news_out),
         };
-        for (name, value) in login.options {
-            // A client may send parameters that mean nothing here; that is no reason to refuse it.
-            if let Err(report) = conn.settings.lock().set(&name, &[value]) {
-                tracing::debug!(name, %report, "startup parameter ignored");
-            }
-        }
-        conn.settings.lock().settle();
+        conn.settings.lock().limit(self.shared.guard.connections_max());
+        conn.begin_with(login.options)?;
         conn.identify();
         Ok(Box::new(conn))
     }
@@ -428,31 +424,26 @@ impl Conn {
         let mut done = tag.to_owned();
         match statement {
             S::Set { name, values, local } => self.set(&name, &values, local)?,
-            S::Modes { session, read_only } => self.modes(session, read_only)?,
+            S::Modes { session, modes } => self.modes(session, modes)?,
+            S::ToDefault(name) => self.settings.lock().reset(Some(&name))?,
             S::Reset(name) => self.settings.lock().reset(name.as_deref())?,
             S::Discard(what) => {
                 if what == "ALL" {
-                    let mut settings = self.settings.lock();
-                    settings.reset(None)?;
-                    settings.reset(Some("role"))?;
-                    drop(settings);
-                    self.named.cursors.lock().clear();
-                    self.deallocate(None)?;
+                    self.discard_all()?;
                 }
                 done = format!("DISCARD {what}");
             }
-            S::Begin { read_only, .. } => {
+            S::Begin { modes, .. } => {
                 if self.transaction == Transaction::Open {
                     let message = "there is already a transaction in progress";
                     self.warn(SqlState::ACTIVE_SQL_TRANSACTION, message);
                 }
                 self.transaction = Transaction::Open;
                 self.settings.lock().begin();
-                if let Some(read_only) = read_only {
-                    self.modes(false, Some(read_only))?;
-                }
+                self.modes(false, modes)?;
             }
             S::Commit => {
+                self.warn_if_idle();
                 let failed = self.transaction == Transaction::Failed;
                 self.moment.pass();
                 self.transaction = Transaction::Idle;
@@ -467,6 +458,7 @@ impl Conn {
                 }
             }
             S::Rollback => {
+                self.warn_if_idle();
                 self.moment.pass();
                 self.transaction = Transaction::Idle;
                 self.close_its_cursors(false);
@@ -489,7 +481,8 @@ impl Conn {
         match statement {
             S::Savepoint(name) => {
                 self.in_transaction("SAVEPOINT")?;
-                self.uncommitted.savepoint(name);
+                let kept = self.settings.lock().kept();
+                self.uncommitted.savepoint(name, kept);
             }
             S::Release(name) => {
                 self.in_transaction("RELEASE SAVEPOINT")?;
@@ -498,7 +491,8 @@ impl Conn {
             }
             S::RollbackTo(name) => {
                 self.in_transaction("ROLLBACK TO SAVEPOINT")?;
-                let at = self.uncommitted.rollback_to(&name)?;
+                let (at, kept) = self.uncommitted.rollback_to(&name)?;
+                self.settings.lock().back_to(kept);
                 self.named.cursors.lock().retain(|_, cursor| !cursor.is_after(at));
                 self.transaction = Transaction::Open;
             }
@@ -514,7 +508,11 @@ impl Conn {
         }
         self.check_set(name, values)?;
         if !local {
-            return self.settings.lock().set(name, values);
+            self.settings.lock().set(name, values)?;
+            if let ("default_transaction_isolation", [level]) = (name, values) {
+                self.warn_of_isolation(&level.to_lowercase());
+            }
+            return Ok(());
         }
         if self.transaction == Transaction::Idle {
             self.warn_outside("SET LOCAL");
@@ -542,18 +540,58 @@ impl Conn {
         }
     }
 
-    /// `READ ONLY` and `READ WRITE`, for the transaction or for all that follow.
-    fn modes(&mut self, session: bool, read_only: Option<bool>) -> Result<(), Report> {
+    /// What is said of the transaction, or of all that follow.
+    fn modes(&mut self, session: bool, modes: ast::Modes) -> Result<(), Report> {
         if !session && self.transaction == Transaction::Idle {
             self.warn_outside("SET TRANSACTION");
             return Ok(());
         }
-        let Some(read_only) = read_only else { return Ok(()) };
-        let value = if read_only { "on" } else { "off" }.to_owned();
+        let prefix = if session { "default_" } else { "" };
+        let set = |name: &str, value: &str| {
+            self.settings.lock().set(&format!("{prefix}{name}"), &[value.to_owned()])
+        };
+        if let Some(read_only) = modes.read_only {
+            set("transaction_read_only", if read_only { "on" } else { "off" })?;
+        }
+        if let Some(level) = modes.isolation {
+            set("transaction_isolation", level)?;
+            self.warn_of_isolation(level);
+        }
+        Ok(())
+    }
+
+    /// Tells that a transaction that may write has not the isolation that it asks for.
+    fn warn_of_isolation(&mut self, level: &str) {
+        if level.starts_with("read ") || self.settings.lock().is_read_only() {
+            return;
+        }
+        let message = format!(
+            "a transaction that may write is not {}: its isolation is READ COMMITTED",
+            level.to_uppercase()
+        );
+        let report = Report::new(SqlState::WARNING, message);
+        self.notices.push(report.hint("All statements of BEGIN READ ONLY read one epoch."));
+    }
+
+    /// `DISCARD ALL`
+    fn discard_all(&mut self) -> Result<(), Report> {
+        if self.transaction != Transaction::Idle {
+            let message = "DISCARD ALL cannot run inside a transaction block";
+            return Err(Report::new(SqlState::ACTIVE_SQL_TRANSACTION, message));
+        }
         let mut settings = self.settings.lock();
-        match session {
-            true => settings.set("default_transaction_read_only", &[value]),
-            false => settings.set("transaction_read_only", &[value]),
+        settings.reset(None)?;
+        settings.reset(Some("role"))?;
+        drop(settings);
+        self.named.cursors.lock().clear();
+        self.deallocate(None)
+    }
+
+    /// For COMMIT and ROLLBACK.
+    fn warn_if_idle(&mut self) {
+        if self.transaction == Transaction::Idle {
+            let message = "there is no transaction in progress";
+            self.warn(SqlState::NO_ACTIVE_SQL_TRANSACTION, message);
         }
     }
 

@@ -1,90 +1,60 @@
 //! Settings of a session: what SET, SHOW and RESET know.
 
-use std::collections::BTreeMap;
+mod known;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use millrace_types::{Report, SqlState};
 use parking_lot::{Mutex, MutexGuard};
 
-/// How a setting may be changed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// By anybody, to anything.
-    Text,
-    /// By anybody, to one of a list, folded.
-    OneOf(&'static [&'static str]),
-    /// By anybody, on or off.
-    Switch,
-    /// By anybody, a length of time, in milliseconds if it has no unit; 0 for none.
-    Duration,
-    /// Only shown.
-    Fixed,
-}
-
-/// Name as PostgreSQL spells it, default, kind.
-const SETTINGS: &[(&str, &str, Kind)] = &[
-    ("application_name", "", Kind::Text),
-    ("background_ddl", "off", Kind::Switch),
-    ("bytea_output", "hex", Kind::OneOf(&["hex"])),
-    ("client_encoding", "UTF8", Kind::OneOf(&["utf8", "unicode", "utf-8"])),
-    ("client_min_messages", "notice", Kind::Text),
-    ("DateStyle", "ISO, MDY", Kind::Text),
-    ("default_table_access_method", "heap", Kind::OneOf(&["heap"])),
-    ("default_transaction_isolation", "read committed", Kind::Text),
-    ("default_transaction_read_only", "off", Kind::Switch),
-    ("extra_float_digits", "1", Kind::Text),
-    ("idle_in_transaction_session_timeout", "0", Kind::Duration),
-    ("integer_datetimes", "on", Kind::Fixed),
-    ("IntervalStyle", "postgres", Kind::OneOf(&["postgres"])),
-    ("is_superuser", "on", Kind::Fixed),
-    ("jit", "off", Kind::Text),
-    ("lock_timeout", "0", Kind::Duration),
-    ("max_identifier_length", "63", Kind::Fixed),
-    ("max_index_keys", "32", Kind::Fixed),
-    ("role", "none", Kind::Text),
-    ("row_security", "on", Kind::Text),
-    ("search_path", "\"$user\", public", Kind::Text),
-    ("server_encoding", "UTF8", Kind::Fixed),
-    ("server_version", "16.6 (Millrace 0.1.0)", Kind::Fixed),
-    ("server_version_num", "160006", Kind::Fixed),
-    ("session_authorization", "root", Kind::Fixed),
-    ("standard_conforming_strings", "on", Kind::OneOf(&["on", "true", "1"])),
-    ("statement_timeout", "0", Kind::Duration),
-    ("superuser_reserved_connections", "3", Kind::Fixed),
-    ("synchronous_commit", "on", Kind::Text),
-    ("TimeZone", "UTC", Kind::OneOf(&["utc", "gmt", "etc/utc", "z", "+00:00", "0", "default"])),
-    ("transaction_isolation", "read committed", Kind::Text),
-    ("transaction_read_only", "off", Kind::Switch),
-    ("view_errors", "error", Kind::OneOf(&["error", "warn"])),
-];
+use known::{SETTINGS, Setting, checked, duration, find, is_own, unknown};
 
 /// Whether the transaction under way only reads.
 const READ_ONLY: &str = "transaction_read_only";
 /// Whether a transaction only reads of which nothing else is said.
 const DEFAULT_READ_ONLY: &str = "default_transaction_read_only";
+/// The isolation level of the transaction under way.
+const ISOLATION: &str = "transaction_isolation";
+/// That of a transaction of which nothing else is said.
+const DEFAULT_ISOLATION: &str = "default_transaction_isolation";
+
+/// Values by name.
+type Values = BTreeMap<String, String>;
 
 /// The settings that a session has changed.
 ///
 /// A transaction that is rolled back takes its changes along, and its end those that were LOCAL.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SessionSettings {
-    changed: BTreeMap<&'static str, String>,
+    changed: Values,
     /// What the client asked for when it came in: RESET goes back to it.
-    initial: BTreeMap<&'static str, String>,
+    initial: Values,
+    /// Names with a dot that were set once: they stay, empty if nothing else.
+    own: BTreeSet<String>,
     transaction: Option<Begun>,
     /// The user's name, and whether they are a superuser.
     identity: Option<(String, bool)>,
+    /// How many clients there may be.
+    connections_max: usize,
 }
 
 /// What a transaction has to put back.
 #[derive(Clone, Debug)]
 struct Begun {
     /// The settings before it.
-    before: BTreeMap<&'static str, String>,
+    before: Values,
     /// What settings that were changed for it alone are after it.
-    after: BTreeMap<&'static str, Option<String>>,
+    after: BTreeMap<String, Option<String>>,
     /// It has read or changed something.
     used: bool,
+}
+
+/// The settings as they were at a savepoint.
+#[derive(Clone, Debug, Default)]
+pub(super) struct KeptSettings {
+    changed: Values,
+    after: BTreeMap<String, Option<String>>,
 }
 
 /// The settings of one session, which its statements and the functions in them share.
@@ -105,44 +75,28 @@ impl millrace_pg::catalog::Settings for SharedSettings {
 
     fn all(&self) -> Vec<(String, String, String)> {
         let settings = self.lock();
-        let row = |(name, start, _): &(&'static str, &str, Kind)| {
+        let row = |(name, start, _): &Setting| {
             ((*name).to_owned(), settings.value(name, start), (*start).to_owned())
         };
         SETTINGS.iter().map(row).collect()
     }
 
-    fn set(&self, name: &str, value: &str) -> Result<(), Report> {
-        self.lock().set(name, &[value.to_owned()])
+    fn set(&self, name: &str, value: &str, local: bool) -> Result<(), Report> {
+        let (mut settings, values) = (self.lock(), [value.to_owned()]);
+        match local {
+            // Outside a transaction it ends with the statement.
+            true if settings.transaction.is_none() => canonical(name).map(drop),
+            true => settings.set_local(name, &values),
+            false => settings.set(name, &values),
+        }
     }
 }
 
-fn find(name: &str) -> Result<&'static (&'static str, &'static str, Kind), Report> {
-    let canonical = match name.to_ascii_lowercase().as_str() {
-        "timezone" | "time zone" => "TimeZone".to_owned(),
-        "names" => "client_encoding".to_owned(),
-        "transaction isolation level" => "transaction_isolation".to_owned(),
-        "session authorization" => "session_authorization".to_owned(),
-        other => other.to_owned(),
-    };
-    let known = SETTINGS.iter().find(|(n, ..)| n.eq_ignore_ascii_case(&canonical));
-    let message = || format!("unrecognized configuration parameter \"{name}\"");
-    known.ok_or_else(|| Report::new(SqlState::UNDEFINED_OBJECT, message()))
-}
-
-/// A Boolean as PostgreSQL's settings take it.
-fn switch(value: &str) -> Option<bool> {
-    match value.to_ascii_lowercase().as_str() {
-        "on" | "true" | "yes" | "1" => Some(true),
-        "off" | "false" | "no" | "0" => Some(false),
-        _ => None,
-    }
-}
-
-/// A length of time as PostgreSQL's settings take it.
-fn duration(value: &str) -> Option<Duration> {
-    match value.bytes().all(|byte| byte.is_ascii_digit()) {
-        true => crate::config::duration(&format!("{value}ms")).ok(),
-        false => crate::config::duration(value).ok(),
+/// The name as PostgreSQL spells it; a name with a dot is anybody's.
+fn canonical(name: &str) -> Result<String, Report> {
+    match is_own(name) {
+        true => Ok(name.to_ascii_lowercase()),
+        false => find(name).map(|(name, ..)| (*name).to_owned()),
     }
 }
 
@@ -152,22 +106,48 @@ impl SessionSettings {
     /// # Errors
     /// An unknown name.
     pub(super) fn get(&self, name: &str) -> Result<String, Report> {
+        if is_own(name) {
+            let own = name.to_ascii_lowercase();
+            return match self.own.contains(&own) {
+                true => Ok(self.value(&own, "")),
+                false => Err(unknown(name)),
+            };
+        }
         let (name, default, _) = find(name)?;
         Ok(self.value(name, default))
     }
 
-    fn value(&self, name: &'static str, default: &str) -> String {
+    /// The name of a setting as it is shown.
+    pub(super) fn spelled(name: &str) -> String {
+        canonical(name).unwrap_or_else(|_| name.to_owned())
+    }
+
+    fn value(&self, name: &str, default: &str) -> String {
         match (name, &self.identity) {
             ("session_authorization", Some((user, _))) => return user.clone(),
             ("is_superuser", Some((_, superuser))) => {
                 return if *superuser { "on" } else { "off" }.to_owned();
             }
+            (ISOLATION, _) => return self.isolation(),
+            ("max_connections", _) => return self.connections_max.to_string(),
             _ => {}
         }
         match self.changed.get(name).or_else(|| self.initial.get(name)) {
             Some(value) => value.clone(),
             None if name == READ_ONLY => self.value(DEFAULT_READ_ONLY, default),
             None => default.to_owned(),
+        }
+    }
+
+    /// The isolation level that holds: a transaction that only reads has any, as all of it reads one epoch.
+    fn isolation(&self) -> String {
+        let wanted = match self.changed.get(ISOLATION) {
+            Some(wanted) => wanted.clone(),
+            None => self.value(DEFAULT_ISOLATION, "read committed"),
+        };
+        match self.is_read_only() || wanted.starts_with("read ") {
+            true => wanted,
+            false => "read committed".to_owned(),
         }
     }
 
@@ -181,13 +161,18 @@ impl SessionSettings {
         self.identity = Some((user, superuser));
     }
 
+    /// How many clients there may be.
+    pub(super) fn limit(&mut self, connections_max: usize) {
+        self.connections_max = connections_max;
+    }
+
     /// A transaction begins.
     pub(super) fn begin(&mut self) {
         if self.transaction.is_none() {
             let (before, after) = (self.changed.clone(), BTreeMap::new());
             self.transaction = Some(Begun { before, after, used: false });
             let default = self.value(DEFAULT_READ_ONLY, "off");
-            self.changed.insert(READ_ONLY, default);
+            self.changed.insert(READ_ONLY.to_owned(), default);
         }
     }
 
@@ -200,10 +185,25 @@ impl SessionSettings {
         for (name, value) in begun.after {
             match value {
                 Some(value) => drop(self.changed.insert(name, value)),
-                None => drop(self.changed.remove(name)),
+                None => drop(self.changed.remove(&name)),
             }
         }
         self.changed.remove(READ_ONLY);
+        self.changed.remove(ISOLATION);
+    }
+
+    /// What a savepoint keeps.
+    pub(super) fn kept(&self) -> KeptSettings {
+        let after = self.transaction.as_ref().map(|begun| begun.after.clone());
+        KeptSettings { changed: self.changed.clone(), after: after.unwrap_or_default() }
+    }
+
+    /// Back to a savepoint.
+    pub(super) fn back_to(&mut self, kept: KeptSettings) {
+        self.changed = kept.changed;
+        if let Some(begun) = &mut self.transaction {
+            begun.after = kept.after;
+        }
     }
 
     /// The transaction reads or changes something.
@@ -223,11 +223,8 @@ impl SessionSettings {
     /// # Errors
     /// As for [`SessionSettings::set`].
     pub(super) fn set_local(&mut self, name: &str, values: &[String]) -> Result<(), Report> {
-        if name.contains('.') {
-            return Ok(());
-        }
-        let known = find(name)?.0;
-        let before = self.changed.get(known).cloned();
+        let known = canonical(name)?;
+        let before = self.changed.get(&known).cloned();
         self.set(name, values)?;
         if let Some(begun) = &mut self.transaction {
             begun.after.entry(known).or_insert(before);
@@ -240,51 +237,23 @@ impl SessionSettings {
     /// # Errors
     /// An unknown name, one that cannot be changed, or a value that it does not take.
     pub(super) fn set(&mut self, name: &str, values: &[String]) -> Result<(), Report> {
-        // Extensions and drivers set names of their own, with a dot: they are kept nowhere.
-        if name.contains('.') {
+        let (name, value) = (canonical(name)?, values.join(", "));
+        if let Some(begun) = &mut self.transaction {
+            begun.after.remove(&name);
+        }
+        if is_own(&name) {
+            self.own.insert(name.clone());
+            self.changed.insert(name, value);
             return Ok(());
         }
-        let (name, default, kind) = find(name)?;
-        let value = values.join(", ");
-        if let Some(begun) = &mut self.transaction {
-            begun.after.remove(name);
-        }
-        match kind {
-            Kind::Text => drop(self.changed.insert(name, value)),
-            Kind::Duration => {
-                duration(&value).ok_or_else(|| {
-                    let message = format!("invalid value for parameter \"{name}\": \"{value}\"");
-                    Report::new(SqlState::INVALID_PARAMETER_VALUE, message).hint(
-                        "Valid units for this parameter are \"us\", \"ms\", \"s\", \"min\" and \"h\".",
-                    )
-                })?;
-                self.changed.insert(name, value);
-            }
-            Kind::Switch => {
-                let on = switch(&value).ok_or_else(|| {
-                    let message = format!("parameter \"{name}\" requires a Boolean value");
-                    Report::new(SqlState::INVALID_PARAMETER_VALUE, message)
-                })?;
-                if *name == READ_ONLY && !self.changes_mode(on)? {
-                    return Ok(());
-                }
-                self.changed.insert(name, if on { "on" } else { "off" }.to_owned());
-            }
-            Kind::OneOf(list) if list.contains(&value.to_ascii_lowercase().as_str()) => {
-                if *name == "view_errors" {
-                    self.changed.insert(name, value.to_ascii_lowercase());
-                }
-            }
-            Kind::OneOf(_) | Kind::Fixed if value.eq_ignore_ascii_case(default) => {}
-            Kind::OneOf(list) => {
-                let message = format!("invalid value for parameter \"{name}\": \"{value}\"");
-                return Err(Report::new(SqlState::INVALID_PARAMETER_VALUE, message)
-                    .hint(format!("Available values: {}.", list.join(", "))));
-            }
-            Kind::Fixed => {
-                let message = format!("parameter \"{name}\" cannot be changed");
-                return Err(Report::new(SqlState::FEATURE_NOT_SUPPORTED, message));
-            }
+        let Some(value) = checked(find(&name)?, &value)? else { return Ok(()) };
+        let holds = match name.as_str() {
+            READ_ONLY => self.changes_mode(value == "on")?,
+            ISOLATION => self.transaction.is_some(),
+            _ => true,
+        };
+        if holds {
+            self.changed.insert(name, value);
         }
         Ok(())
     }
@@ -308,9 +277,11 @@ impl SessionSettings {
     /// An unknown name.
     pub(super) fn reset(&mut self, name: Option<&str>) -> Result<(), Report> {
         match name {
-            Some(name) => drop(self.changed.remove(find(name)?.0)),
+            Some(name) => drop(self.changed.remove(&canonical(name)?)),
             // As in PostgreSQL a role stays.
-            None => self.changed.retain(|name, _| matches!(*name, READ_ONLY | "role")),
+            None => self
+                .changed
+                .retain(|name, _| matches!(name.as_str(), READ_ONLY | ISOLATION | "role")),
         }
         Ok(())
     }
@@ -323,8 +294,7 @@ impl SessionSettings {
 
     /// Every setting with its value, by name.
     pub(super) fn all(&self) -> Vec<(&'static str, String)> {
-        let value =
-            |(name, default, _): &(&'static str, &str, Kind)| (*name, self.value(name, default));
+        let value = |(name, default, _): &Setting| (*name, self.value(name, default));
         SETTINGS.iter().map(value).collect()
     }
 }
@@ -384,10 +354,47 @@ mod tests {
     }
 
     #[test]
+    fn a_name_with_a_dot_is_kept_and_stays_known() {
+        let mut settings = SessionSettings::default();
+        assert_eq!(settings.get("my.x").unwrap_err().code, SqlState::UNDEFINED_OBJECT);
+        settings.set("my.x", &["before".into()]).unwrap();
+        settings.begin();
+        settings.set_local("My.X", &["local".into()]).unwrap();
+        let kept = settings.kept();
+        settings.set("my.x", &["later".into()]).unwrap();
+        settings.back_to(kept);
+        assert_eq!(settings.get("MY.x").unwrap(), "local");
+        settings.end(true);
+        assert_eq!(settings.get("my.x").unwrap(), "before");
+        settings.reset(Some("my.x")).unwrap();
+        assert_eq!(settings.get("my.x").unwrap(), "");
+    }
+
+    #[test]
+    fn the_isolation_that_is_shown_is_the_one_that_holds() {
+        let mut settings = SessionSettings::default();
+        settings.set("default_transaction_isolation", &["Serializable".into()]).unwrap();
+        assert_eq!(settings.get("transaction_isolation").unwrap(), "read committed");
+        settings.begin();
+        settings.set("transaction_read_only", &["on".into()]).unwrap();
+        assert_eq!(settings.get("transaction_isolation").unwrap(), "serializable");
+        settings.set("transaction_isolation", &["repeatable read".into()]).unwrap();
+        assert_eq!(settings.get("transaction_isolation").unwrap(), "repeatable read");
+        settings.end(true);
+        assert_eq!(settings.get("transaction_isolation").unwrap(), "read committed");
+    }
+
+    #[test]
     fn what_cannot_be_honoured_is_refused() {
         let mut settings = SessionSettings::default();
         let code = |result: Result<(), Report>| result.unwrap_err().code;
         assert_eq!(code(settings.set("no_such", &[])), SqlState::UNDEFINED_OBJECT);
+        let date = |settings: &mut SessionSettings, style: &str| {
+            settings.set("datestyle", &[style.to_owned()]).map_err(|report| report.code)
+        };
+        assert_eq!(date(&mut settings, "nonsense"), Err(SqlState::INVALID_PARAMETER_VALUE));
+        assert_eq!(date(&mut settings, "SQL, DMY"), Err(SqlState::INVALID_PARAMETER_VALUE));
+        assert_eq!(date(&mut settings, "iso,MDY"), Ok(()));
         let zone = settings.set("timezone", &["Europe/Helsinki".into()]);
         assert_eq!(code(zone), SqlState::INVALID_PARAMETER_VALUE);
         let version = settings.set("server_version", &["9".into()]);

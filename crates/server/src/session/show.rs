@@ -7,6 +7,7 @@ use millrace_types::{Report, SqlState, SqlType, is_hidden};
 
 use super::Conn;
 use super::rows::text_rows;
+use super::settings::SessionSettings;
 use crate::serving::{status_reason, status_word};
 
 impl Conn {
@@ -28,7 +29,8 @@ impl Conn {
 
     fn show_parameter(&self, name: &str) -> Result<Outcome, Report> {
         let value = self.settings.lock().get(name)?;
-        Ok(text_rows("SHOW", &[name], vec![vec![Some(value)]]))
+        let name = SessionSettings::spelled(name);
+        Ok(text_rows("SHOW", &[&name], vec![vec![Some(value)]]))
     }
 
     fn show_all(&self) -> Outcome {

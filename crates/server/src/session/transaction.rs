@@ -16,6 +16,7 @@ use millrace_sql::Table;
 use millrace_types::{Delta, ObjectId, Report, SqlState, concat_deltas};
 
 use super::change::{internal, keys_of};
+use super::settings::KeptSettings;
 use crate::locks::TableLock;
 
 /// How long a statement waits for a table that another session changes, unless `lock_timeout` says so.
@@ -31,11 +32,18 @@ pub(super) struct Pending {
     rows: Option<(SchemaRef, Vec<RecordBatch>)>,
 }
 
+/// What a transaction can go back to.
+struct Savepoint {
+    name: String,
+    tables: BTreeMap<ObjectId, Pending>,
+    settings: KeptSettings,
+}
+
 /// The changes of an open transaction.
 #[derive(Default)]
 pub(super) struct Uncommitted {
     tables: BTreeMap<ObjectId, Pending>,
-    savepoints: Vec<(String, BTreeMap<ObjectId, Pending>)>,
+    savepoints: Vec<Savepoint>,
     locks: BTreeMap<ObjectId, TableLock>,
 }
 
@@ -75,7 +83,7 @@ impl Uncommitted {
     /// Lets a table go that was not changed after all.
     pub(super) fn unlock_unchanged(&mut self) {
         let in_savepoint =
-            |id: &ObjectId| self.savepoints.iter().any(|(_, tables)| tables.contains_key(id));
+            |id: &ObjectId| self.savepoints.iter().any(|one| one.tables.contains_key(id));
         let tables = &self.tables;
         self.locks.retain(|id, _| tables.contains_key(id) || in_savepoint(id));
     }
@@ -159,8 +167,8 @@ impl Uncommitted {
         Ok(changes)
     }
 
-    pub(super) fn savepoint(&mut self, name: String) {
-        self.savepoints.push((name, self.tables.clone()));
+    pub(super) fn savepoint(&mut self, name: String, settings: KeptSettings) {
+        self.savepoints.push(Savepoint { name, tables: self.tables.clone(), settings });
     }
 
     /// How many savepoints there are.
@@ -168,15 +176,15 @@ impl Uncommitted {
         self.savepoints.len()
     }
 
-    /// Back to a savepoint, which stays; how many there are before it.
+    /// Back to a savepoint, which stays; how many there are before it, and the settings that it kept.
     ///
     /// # Errors
     /// There is none of this name.
-    pub(super) fn rollback_to(&mut self, name: &str) -> Result<usize, Report> {
+    pub(super) fn rollback_to(&mut self, name: &str) -> Result<(usize, KeptSettings), Report> {
         let at = self.place(name)?;
         self.savepoints.truncate(at + 1);
-        self.tables = self.savepoints[at].1.clone();
-        Ok(at)
+        self.tables = self.savepoints[at].tables.clone();
+        Ok((at, self.savepoints[at].settings.clone()))
     }
 
     /// Forgets a savepoint and those after it; how many there are still.
@@ -190,7 +198,7 @@ impl Uncommitted {
     }
 
     fn place(&self, name: &str) -> Result<usize, Report> {
-        self.savepoints.iter().rposition(|(other, _)| other == name).ok_or_else(|| {
+        self.savepoints.iter().rposition(|one| one.name == name).ok_or_else(|| {
             let message = format!("savepoint \"{name}\" does not exist");
             Report::new(SqlState::INVALID_SAVEPOINT, message)
         })

@@ -22,6 +22,7 @@ mod date_part;
 mod date_trunc;
 mod division;
 mod divisors;
+mod domain;
 mod encoding;
 mod fitting;
 mod format;
@@ -70,6 +71,7 @@ pub(crate) use assigned::{ASSIGNED, assigned};
 pub use bounded::bound_results;
 pub(crate) use calendar::{CALENDAR_END, CALENDAR_START, Calendar};
 pub(crate) use cast::{CONVERT, differs as cast_differs, exists as cast_exists, value_as};
+pub(crate) use domain::is_partial;
 pub(crate) use fitting::FITTING;
 pub use json::rows_as_json;
 pub(crate) use json::{JsonFunction, json};
@@ -139,6 +141,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     .chain(array_places::all().into_iter().map(udf))
     .chain(divisors::all().into_iter().map(udf))
     .chain(bounded::all().into_iter().map(udf))
+    .chain(domain::all().into_iter().map(udf))
     .chain(json::all())
     .chain(widened::all().into_iter().map(udf))
     .chain(rounding::all().into_iter().map(udf))

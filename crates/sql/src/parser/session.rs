@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use millrace_types::Report;
 
 use super::cursor::Cursor;
-use crate::ast::Session;
+use crate::ast::{Modes, Session};
 
 /// The statement that begins with this word; None if it is not of this kind.
 pub(super) fn parse(first: &str, cursor: &mut Cursor<'_>) -> Result<Option<Session>, Report> {
@@ -65,14 +65,14 @@ fn all_or_name(cursor: &mut Cursor<'_>) -> Result<Option<String>, Report> {
 fn set(cursor: &mut Cursor<'_>) -> Result<Session, Report> {
     cursor.expect(&["SET"])?;
     if cursor.take(&["SESSION", "CHARACTERISTICS", "AS", "TRANSACTION"]) {
-        return Ok(Session::Modes { session: true, read_only: modes(cursor)? });
+        return Ok(Session::Modes { session: true, modes: modes(cursor)? });
     }
     if cursor.is(&["CONSTRAINTS"]) || cursor.is(&["TRANSACTION", "SNAPSHOT"]) {
         cursor.skip_to_end();
         return Ok(Session::Accepted("SET"));
     }
     if cursor.take(&["TRANSACTION"]) {
-        return Ok(Session::Modes { session: false, read_only: modes(cursor)? });
+        return Ok(Session::Modes { session: false, modes: modes(cursor)? });
     }
     let local = cursor.take(&["LOCAL"]);
     if !local && cursor.is(&["SESSION"]) && !cursor.is(&["SESSION", "AUTHORIZATION"]) {
@@ -93,7 +93,7 @@ fn set(cursor: &mut Cursor<'_>) -> Result<Session, Report> {
         name
     };
     if cursor.take(&["DEFAULT"]) {
-        return Ok(Session::Reset(Some(name)));
+        return Ok(Session::ToDefault(name));
     }
     let mut values = vec![value(cursor)?];
     while cursor.take_token(&Token::Comma) {
@@ -112,8 +112,8 @@ fn identity(cursor: &mut Cursor<'_>, local: bool) -> Result<Session, Report> {
         cursor.expect(&["SESSION", "AUTHORIZATION"])?;
         "session_authorization"
     };
-    if cursor.take(&["NONE"]) || cursor.take(&["DEFAULT"]) {
-        return Ok(Session::Reset(Some(name.to_owned())));
+    if cursor.take(&["DEFAULT"]) || (name != "role" && cursor.take(&["NONE"])) {
+        return Ok(Session::ToDefault(name.to_owned()));
     }
     let value = match cursor.peek().clone() {
         Token::SingleQuotedString(text) => {
@@ -182,40 +182,39 @@ fn begin(cursor: &mut Cursor<'_>) -> Result<Session, Report> {
             }
         }
     }
-    let read_only = if cursor.at_end() { None } else { modes(cursor)? };
-    Ok(Session::Begin { start, read_only })
+    let modes = if cursor.at_end() { Modes::default() } else { modes(cursor)? };
+    Ok(Session::Begin { start, modes })
 }
 
-/// Transaction modes, and whether they say that it only reads. All isolation levels are the one there
-/// is: a snapshot per statement.
-fn modes(cursor: &mut Cursor<'_>) -> Result<Option<bool>, Report> {
-    let mut read_only = None;
+/// Transaction modes.
+fn modes(cursor: &mut Cursor<'_>) -> Result<Modes, Report> {
+    let mut modes = Modes::default();
     loop {
         match cursor.take(&["READ", "ONLY"]) {
-            true => read_only = Some(true),
-            false if cursor.take(&["READ", "WRITE"]) => read_only = Some(false),
-            false => mode(cursor)?,
+            true => modes.read_only = Some(true),
+            false if cursor.take(&["READ", "WRITE"]) => modes.read_only = Some(false),
+            false if cursor.take(&["ISOLATION", "LEVEL"]) => {
+                modes.isolation = Some(isolation(cursor)?);
+            }
+            false if cursor.take(&["NOT", "DEFERRABLE"]) || cursor.take(&["DEFERRABLE"]) => {}
+            false => return Err(cursor.syntax_error()),
         }
         if cursor.at_end() {
-            return Ok(read_only);
+            return Ok(modes);
         }
         cursor.take_token(&Token::Comma);
     }
 }
 
-fn mode(cursor: &mut Cursor<'_>) -> Result<(), Report> {
-    let modes = [
-        &["ISOLATION", "LEVEL", "READ", "UNCOMMITTED"][..],
-        &["ISOLATION", "LEVEL", "READ", "COMMITTED"],
-        &["ISOLATION", "LEVEL", "REPEATABLE", "READ"],
-        &["ISOLATION", "LEVEL", "SERIALIZABLE"],
-        &["NOT", "DEFERRABLE"],
-        &["DEFERRABLE"],
+fn isolation(cursor: &mut Cursor<'_>) -> Result<&'static str, Report> {
+    let levels = [
+        (&["READ", "UNCOMMITTED"][..], "read uncommitted"),
+        (&["READ", "COMMITTED"], "read committed"),
+        (&["REPEATABLE", "READ"], "repeatable read"),
+        (&["SERIALIZABLE"], "serializable"),
     ];
-    match modes.iter().any(|words| cursor.take(words)) {
-        true => Ok(()),
-        false => Err(cursor.syntax_error()),
-    }
+    let found = levels.into_iter().find(|(words, _)| cursor.take(words));
+    found.map(|(_, level)| level).ok_or_else(|| cursor.syntax_error())
 }
 
 fn end(cursor: &mut Cursor<'_>, session: Session) -> Result<Session, Report> {

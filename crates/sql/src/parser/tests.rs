@@ -175,7 +175,8 @@ fn what_clients_send_at_will_is_accepted() {
         ("UNLISTEN *", "UNLISTEN"),
         ("COMMENT ON VIEW x IS 'y'", "COMMENT"),
         ("VACUUM ANALYZE", "VACUUM"),
-        ("SET LOCAL x TO DEFAULT", "RESET"),
+        ("SET LOCAL x TO DEFAULT", "SET"),
+        ("SET ROLE NONE", "SET"),
     ] {
         assert_eq!(statement(text).tag(), tag, "{text}");
     }
