@@ -92,6 +92,19 @@ fn floats(value: &ColumnarValue) -> Result<Float64Array> {
     Ok(cast(&array, &DataType::Float64)?.as_primitive().clone())
 }
 
+/// Numerics as floats, which is what DataFusion's logarithms give for them; it has its own bounds for
+/// numerics of few digits.
+fn without_numerics(args: ScalarFunctionArgs) -> Result<ScalarFunctionArgs> {
+    let mut args = args;
+    for (value, field) in args.args.iter_mut().zip(&mut args.arg_fields) {
+        if field.data_type().is_decimal() {
+            *value = value.cast_to(&DataType::Float64, None)?;
+            *field = Arc::new(field.as_ref().clone().with_data_type(DataType::Float64));
+        }
+    }
+    Ok(args)
+}
+
 /// Looks at the rows that have both values.
 fn pairs(
     left: &Float64Array,
@@ -188,6 +201,10 @@ impl ScalarUDFImpl for Partial {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         self.check(&args)?;
+        let args = match self.domain {
+            Domain::Logarithm => without_numerics(args)?,
+            _ => args,
+        };
         self.inner.inner().invoke_with_args(args)
     }
 }
