@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, ListArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use millrace_types::Delta;
 
-/// A row: what must be equal as text, floats apart.
+/// A row: what must be equal as text, floats apart, those in arrays too.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Row {
     text: Vec<String>,
@@ -31,6 +31,14 @@ pub(super) fn rows(batch: &RecordBatch, columns: usize) -> Vec<Row> {
             }
             continue;
         }
+        if let DataType::List(element) = column.data_type()
+            && element.data_type().is_floating()
+        {
+            for (at, row) in rows.iter_mut().enumerate() {
+                push_floats(row, column.as_list::<i32>(), at);
+            }
+            continue;
+        }
         let decimal = column.data_type().is_decimal();
         let formatter = ArrayFormatter::try_new(column, &options).expect("a printable type");
         for (at, row) in rows.iter_mut().enumerate() {
@@ -42,6 +50,17 @@ pub(super) fn rows(batch: &RecordBatch, columns: usize) -> Vec<Row> {
         }
     }
     rows
+}
+
+/// The elements of an array of floats; how many there are must be equal.
+fn push_floats(row: &mut Row, lists: &ListArray, at: usize) {
+    if lists.is_null(at) {
+        return row.text.push("NULL".to_owned());
+    }
+    let wide = cast(&lists.value(at), &DataType::Float64).expect("a float is a double");
+    row.text.push(format!("an array of {}", wide.len()));
+    row.floats
+        .extend(wide.as_primitive::<Float64Type>().iter().map(|value| value.map(f64::to_bits)));
 }
 
 /// Adds the changes of a delta.
