@@ -27,8 +27,6 @@ const LAG_MAX: f64 = 400_000.0;
 const PARTS: u64 = 10;
 /// A prime: its multiples go round all keys before one returns.
 const SCATTER: u64 = 2_147_483_647;
-/// How many times the server is killed in the end.
-const KILLS: u32 = 5;
 /// Peak memory, in parts of the limit.
 const PEAK_MAX: f64 = 1.2;
 const LONG: Duration = Duration::from_secs(1800);
@@ -45,6 +43,9 @@ pub(crate) struct Soak {
     /// The server's memory limit, MB
     #[arg(long, default_value_t = 512)]
     limit: u64,
+    /// How many times the server is killed in the end
+    #[arg(long, default_value_t = 5)]
+    kills: u32,
 }
 
 /// What was sent.
@@ -148,7 +149,8 @@ pub(crate) async fn measure(setting: &Setting, soak: &Soak) -> Result<Report, Fa
     report.add("peak memory / limit", worst, "");
     check(&client, &sent).await?;
     report.add("keys", sent.keys() as f64, "");
-    let report = recovery(&setting, (server, directory.path()), &mut sent, report).await?;
+    let report =
+        recovery(&setting, (server, directory.path()), (&mut sent, soak.kills), report).await?;
     if worst > PEAK_MAX {
         report.print(false);
         return Err(format!("memory went up to {worst:.2} of its limit").into());
@@ -177,11 +179,11 @@ async fn check(client: &Client, sent: &Sent) -> Result<(), Failure> {
 async fn recovery(
     setting: &Setting,
     (server, directory): (Server, &std::path::Path),
-    sent: &mut Sent,
+    (sent, kills): (&mut Sent, u32),
     mut report: Report,
 ) -> Result<Report, Failure> {
     let (mut server, mut answers, mut ready) = (server, Vec::new(), Vec::new());
-    for kill in 0..KILLS {
+    for kill in 0..kills {
         let client = server.connect().await?;
         let (begin, seconds) = (wait::now_micros(), 3.0 + 0.7 * f64::from(kill));
         while seconds_since(begin) < seconds {
@@ -203,9 +205,9 @@ async fn recovery(
     server.stop().await?;
     for (what, seconds) in [("the first SELECT", &mut answers), ("caught up", &mut ready)] {
         seconds.sort_by(f64::total_cmp);
-        let [fastest, .., slowest] = seconds.as_slice() else { continue };
-        report.add(&format!("kill -9 to {what}, at best"), *fastest, "s");
-        report.add(&format!("kill -9 to {what}, at worst"), *slowest, "s");
+        for (which, seconds) in [("best", seconds.first()), ("worst", seconds.last())] {
+            report.add(&format!("kill -9 to {what}, at {which}"), *seconds.unwrap_or(&0.0), "s");
+        }
     }
     Ok(report)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use tokio::process::Command;
 use tokio::time::sleep;
 use tokio_postgres::Client;
 
@@ -31,6 +32,12 @@ async fn gain(kafka: &Kafka, topic: &str, workload: &mut Workload, first: i64) {
         client.delete_records(topic, &[(partition, first)]).await.expect("records are deleted");
     }
     workload.gain(first);
+}
+
+async fn signal(server: &Server, signal: &str) {
+    let id = server.id().to_string();
+    let status = Command::new("kill").args([signal, &id]).status().await.expect("kill runs");
+    assert!(status.success(), "{status} of kill {signal}");
 }
 
 async fn until_found(client: &Client, workload: &Workload) {
@@ -70,9 +77,12 @@ async fn partitions_that_a_topic_gains_are_read_from_their_beginning_once_over_k
     workload.send(&kafka, &topic, 1_000).await;
     until_read(&client, workload.rows()).await;
 
-    // While it runs: one that is new, and one of which retention has taken something already.
+    // While it runs: one that is new, and one of which retention has taken something already. It stands still
+    // meanwhile, or it may hear of the partition before something is taken.
     for first in [0, DELETED] {
+        signal(&server, "-STOP").await;
         gain(&kafka, &topic, &mut workload, first).await;
+        signal(&server, "-CONT").await;
         until_found(&client, &workload).await;
         workload.send(&kafka, &topic, 500).await;
         until_read(&client, workload.rows()).await;
