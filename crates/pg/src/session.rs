@@ -146,6 +146,23 @@ pub trait Session: Send {
     /// What is wrong with the data.
     async fn copied(&mut self, data: &[u8]) -> Result<Outcome, Report>;
 
+    /// From here on what statements change outside a transaction waits, to take effect together: those of one
+    /// query string, and those before one Sync.
+    fn gather(&mut self) {}
+
+    /// Something waits.
+    fn has_gathered(&self) -> bool {
+        false
+    }
+
+    /// What has waited takes effect.
+    ///
+    /// # Errors
+    /// It does not; nothing of it has happened.
+    async fn settle(&mut self) -> Result<(), Report> {
+        Ok(())
+    }
+
     /// The client has prepared a statement under a name.
     ///
     /// # Errors
