@@ -35,6 +35,7 @@ use crate::startup::Started;
 use crate::types;
 use crate::wire::{Frame, Wire};
 use extended::{Portal, Prepared};
+pub use interrupt::Ender;
 pub(crate) use interrupt::{Interrupts, Key, Keys};
 use rows::Rows;
 

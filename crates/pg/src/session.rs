@@ -12,6 +12,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use millrace_types::Report;
 use tokio::sync::mpsc::UnboundedReceiver;
 
+pub use crate::connection::Ender;
 use crate::copy::CopyForm;
 use crate::portal::PortalRows;
 use crate::scram::Verifier;
@@ -239,9 +240,9 @@ pub trait Session: Send {
         Arc::default()
     }
 
-    /// The number that the client was told for the session, which `pg_backend_pid()` gives.
-    fn known_as(&mut self, process: i32) {
-        let _ = process;
+    /// The number that the client was told for the session, which `pg_backend_pid()` gives, and what ends it.
+    fn known_as(&mut self, process: i32, ender: Ender) {
+        let _ = (process, ender);
     }
 
     /// The client has its answer, and says what comes next.

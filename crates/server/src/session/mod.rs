@@ -43,8 +43,8 @@ use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::ScalarUDF;
 use millrace_pg::session::{
-    Authentication, BoundPortal, Database, Login, Outcome, Prepared, Session, Statement as Text,
-    Transaction,
+    Authentication, BoundPortal, Database, Ender, Login, Outcome, Prepared, Session,
+    Statement as Text, Transaction,
 };
 use millrace_sql::RoleId;
 use millrace_sql::ast::{self, Statement};
@@ -290,9 +290,9 @@ impl Session for Conn {
         self.transaction
     }
 
-    fn known_as(&mut self, process: i32) {
+    fn known_as(&mut self, process: i32, ender: Ender) {
         self.process = process;
-        self.activity.known_as(process);
+        self.activity.known_as(process, ender);
     }
 
     fn rests(&mut self) {
