@@ -22,6 +22,7 @@ mod own;
 mod planned;
 mod privileges;
 mod rewrite;
+mod signals;
 mod statics;
 mod subqueries;
 mod tables;
@@ -44,7 +45,7 @@ pub use functions::{Client, Settings};
 use known::Known;
 pub use model::{
     Activity, ColumnMore, Comment, CursorRow, IndexOf, Lock, On, PreparedRow, Relation,
-    RelationKind, Relations, Role, SessionLists,
+    RelationKind, Relations, Role, SessionLists, Signal,
 };
 pub use named::class_oid;
 pub use rewrite::rewrite;

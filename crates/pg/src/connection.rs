@@ -35,6 +35,7 @@ use crate::startup::Started;
 use crate::types;
 use crate::wire::{Frame, Wire};
 use extended::{Portal, Prepared};
+pub use interrupt::Ender;
 pub(crate) use interrupt::{Interrupts, Key, Keys};
 use rows::Rows;
 
@@ -193,12 +194,35 @@ impl Connection {
     }
 
     async fn sync(&mut self) -> Result<(), Failure> {
+        self.settle().await?;
         self.skipping = false;
         if self.session.transaction() == Transaction::Idle {
             self.end_portals();
         }
         self.ready()?;
         Ok(self.wire.flush().await?)
+    }
+
+    /// What the statements so far have changed outside a transaction takes effect, or the client is told why
+    /// not.
+    async fn settle(&mut self) -> Result<(), Failure> {
+        if !self.session.has_gathered() {
+            return Ok(());
+        }
+        self.interrupts.begin(self.session.statement_timeout());
+        let settled = tokio::select! {
+            biased;
+            failure = self.interrupts.raised() => Err(failure),
+            error = self.wire.gone() => return Err(error.into()),
+            settled = self.session.settle() => settled.map_err(Failure::Statement),
+        };
+        match settled {
+            Err(Failure::Statement(report)) => {
+                self.session.failed();
+                Ok(self.wire.put(&report::error(Severity::Error, &report, 0))?)
+            }
+            settled => settled,
+        }
     }
 
     /// Runs a query string of the simple protocol.
@@ -211,7 +235,11 @@ impl Connection {
                 self.wire.put(&EmptyQueryResponse::new())?;
             }
             Ok(statements) => {
-                for statement in statements.iter().filter(|one| !one.text.is_empty()) {
+                let all = || statements.iter().filter(|one| !one.text.is_empty());
+                if all().count() > 1 {
+                    self.session.gather();
+                }
+                for statement in all() {
                     match self.simple(statement).await {
                         Ok(()) => {}
                         Err(Failure::Statement(report)) => {
@@ -226,6 +254,7 @@ impl Connection {
                 }
             }
         }
+        self.settle().await?;
         if self.session.transaction() == Transaction::Idle {
             self.end_portals();
         }

@@ -138,7 +138,7 @@ async fn attend(
     let ended = match result {
         Ok(Some(started)) => {
             let settling = started.session.settling();
-            let interrupts = Interrupts::new(started.key.cancelled(), shutdown, settling);
+            let interrupts = Interrupts::new(started.key.ender(), shutdown, settling);
             Connection::new(started, interrupts).run().await
         }
         Ok(None) => Ok(()),

@@ -12,6 +12,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use millrace_types::Report;
 use tokio::sync::mpsc::UnboundedReceiver;
 
+pub use crate::connection::Ender;
 use crate::copy::CopyForm;
 use crate::portal::PortalRows;
 use crate::scram::Verifier;
@@ -146,6 +147,23 @@ pub trait Session: Send {
     /// What is wrong with the data.
     async fn copied(&mut self, data: &[u8]) -> Result<Outcome, Report>;
 
+    /// From here on what statements change outside a transaction waits, to take effect together: those of one
+    /// query string, and those before one Sync.
+    fn gather(&mut self) {}
+
+    /// Something waits.
+    fn has_gathered(&self) -> bool {
+        false
+    }
+
+    /// What has waited takes effect.
+    ///
+    /// # Errors
+    /// It does not; nothing of it has happened.
+    async fn settle(&mut self) -> Result<(), Report> {
+        Ok(())
+    }
+
     /// The client has prepared a statement under a name.
     ///
     /// # Errors
@@ -222,9 +240,9 @@ pub trait Session: Send {
         Arc::default()
     }
 
-    /// The number that the client was told for the session, which `pg_backend_pid()` gives.
-    fn known_as(&mut self, process: i32) {
-        let _ = process;
+    /// The number that the client was told for the session, which `pg_backend_pid()` gives, and what ends it.
+    fn known_as(&mut self, process: i32, ender: Ender) {
+        let _ = (process, ender);
     }
 
     /// The client has its answer, and says what comes next.

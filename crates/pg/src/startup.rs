@@ -82,7 +82,7 @@ pub(crate) async fn start(
     match opened {
         Ok((mut session, login, version, permit)) => {
             let key = shared.keys.register(peer, version);
-            session.known_as(key.process());
+            session.known_as(key.process(), key.ender().clone());
             let message_bytes_max = shared.message_bytes_max;
             Ok(Some(Started { wire, session, login, key, permit, message_bytes_max }))
         }

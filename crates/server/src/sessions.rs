@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use millrace_pg::catalog::Activity;
+use millrace_pg::catalog::{Activity, Signal};
+use millrace_pg::session::Ender;
 use millrace_sql::RoleId;
 use parking_lot::Mutex;
 
@@ -26,6 +27,8 @@ pub struct Sessions {
 /// One of them.
 struct Entry {
     process: i32,
+    /// None until the client is known.
+    ender: Option<Ender>,
     role: RoleId,
     application: String,
     address: IpAddr,
@@ -40,6 +43,18 @@ impl Sessions {
     /// None yet, on a server that begins now.
     pub fn new(began: i64) -> Sessions {
         Sessions { began, ..Sessions::default() }
+    }
+
+    /// Ends what a session runs, or the session; false if there is none with this number.
+    pub fn signal(&self, process: i32, signal: Signal) -> bool {
+        let open = self.open.lock();
+        let mut enders = open.values().filter(|entry| entry.process == process);
+        let Some(ender) = enders.find_map(|entry| entry.ender.as_ref()) else { return false };
+        match signal {
+            Signal::Cancel => ender.cancel(),
+            Signal::Terminate => ender.terminate(),
+        }
+        true
     }
 
     /// All of them; `role` gives the number and the name of a role.
@@ -77,6 +92,7 @@ impl OpenSession {
         let id = shared.sessions.next.fetch_add(1, Ordering::Relaxed);
         let entry = Entry {
             process: 0,
+            ender: None,
             role,
             application: String::new(),
             address,
@@ -97,8 +113,8 @@ impl OpenSession {
     }
 
     /// The client was told this number.
-    pub fn known_as(&self, process: i32) {
-        self.change(|entry| entry.process = process);
+    pub fn known_as(&self, process: i32, ender: Ender) {
+        self.change(|entry| (entry.process, entry.ender) = (process, Some(ender)));
     }
 
     /// A statement begins.

@@ -59,6 +59,8 @@ mod shell;
 #[cfg(test)]
 mod short;
 #[cfg(test)]
+mod signals;
+#[cfg(test)]
 mod stops;
 #[cfg(test)]
 mod wall_clock;

@@ -25,9 +25,9 @@ use millrace_types::{Report, SqlState, TIME_ZONE};
 use super::known::Known;
 use super::live::{key_index as live_key_index, key_name};
 use super::model::{
-    Activity, Comment, IndexOf, Lock, On, Relation, RelationKind, Role, SessionLists,
+    Activity, Comment, IndexOf, Lock, On, Relation, RelationKind, Role, SessionLists, Signal,
 };
-use super::{PUBLIC, Relations, Tables, describe, named, privileges};
+use super::{PUBLIC, Relations, Tables, describe, named, privileges, signals};
 use crate::settings;
 
 /// Whose session asks.
@@ -239,6 +239,10 @@ impl Relations for Shared {
         self.relations.locks()
     }
 
+    fn signal(&self, process: i32, signal: Signal) -> bool {
+        self.relations.signal(process, signal)
+    }
+
     fn schema_acl(&self) -> Vec<String> {
         self.relations.schema_acl()
     }
@@ -350,6 +354,7 @@ pub(super) fn all(client: &Client, shared: &Arc<Shared>) -> Vec<ScalarUDF> {
     all.extend(named::all(shared));
     let relations: Arc<dyn Relations> = Arc::clone(shared) as Arc<dyn Relations>;
     all.extend(privileges::all(client, &relations));
+    all.extend(signals::all(client, &relations));
     all.extend(NULLS.map(|name| constant(name, ScalarValue::Utf8(None))));
     all.extend(EMPTY.map(|name| constant(name, text(""))));
     all.extend(ZEROS.map(|name| constant(name, ScalarValue::Int64(Some(0)))));

@@ -206,6 +206,15 @@ pub enum On {
     Database,
 }
 
+/// What is done to another session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Its statement ends.
+    Cancel,
+    /// It ends.
+    Terminate,
+}
+
 /// What there is, now, and who may use it.
 pub trait Relations: fmt::Debug + Send + Sync {
     /// All relations.
@@ -243,6 +252,12 @@ pub trait Relations: fmt::Debug + Send + Sync {
     fn allows(&self, role: u32, on: On, privilege: &str) -> Option<bool> {
         let _ = (role, on, privilege);
         None
+    }
+
+    /// Ends what a session runs, or the session; false if there is none with this number.
+    fn signal(&self, process: i32, signal: Signal) -> bool {
+        let _ = (process, signal);
+        false
     }
 
     /// When the server began, microseconds since 1970.

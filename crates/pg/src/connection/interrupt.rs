@@ -20,23 +20,42 @@ use tokio::time::{Instant, sleep_until};
 use crate::failure::Failure;
 use crate::listener::ended;
 
+/// What ends a session's statement, or the session, from another one.
+#[derive(Clone, Debug)]
+pub struct Ender {
+    cancelled: watch::Sender<u64>,
+    terminated: watch::Sender<bool>,
+}
+
+impl Ender {
+    /// Ends the statement that runs, if one does.
+    pub fn cancel(&self) {
+        self.cancelled.send_modify(|count| *count += 1);
+    }
+
+    /// Ends the session.
+    pub fn terminate(&self) {
+        self.terminated.send_replace(true);
+    }
+}
+
 /// The sessions that can be cancelled, by process number.
 #[derive(Default)]
 pub(crate) struct Keys {
     generator: RandomPidSecretKeyGenerator,
-    sessions: Mutex<BTreeMap<i32, (Bytes, watch::Sender<u64>)>>,
+    sessions: Mutex<BTreeMap<i32, (Bytes, Ender)>>,
 }
 
 /// A session's entry in [`Keys`]; dropping it removes the entry.
 pub(crate) struct Key {
     process: i32,
     secret: SecretKey,
-    cancelled: watch::Receiver<u64>,
+    ender: Ender,
     keys: Arc<Keys>,
 }
 
 impl Keys {
-    fn sessions(&self) -> MutexGuard<'_, BTreeMap<i32, (Bytes, watch::Sender<u64>)>> {
+    fn sessions(&self) -> MutexGuard<'_, BTreeMap<i32, (Bytes, Ender)>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -45,17 +64,18 @@ impl Keys {
         let mut client = DefaultClient::<()>::new(peer, false);
         client.set_protocol_version(version);
         let (process, secret) = self.generator.generate(&client);
-        let (sender, cancelled) = watch::channel(0);
-        self.sessions().insert(process, (secret.to_bytes(), sender));
-        Key { process, secret, cancelled, keys: Arc::clone(self) }
+        let ender =
+            Ender { cancelled: watch::Sender::new(0), terminated: watch::Sender::new(false) };
+        self.sessions().insert(process, (secret.to_bytes(), ender.clone()));
+        Key { process, secret, ender, keys: Arc::clone(self) }
     }
 
     /// Cancels what the session runs now. Nobody is told whether there was one.
     pub(crate) fn cancel(&self, process: i32, secret: &[u8]) {
-        if let Some((key, sender)) = self.sessions().get(&process)
+        if let Some((key, ender)) = self.sessions().get(&process)
             && key == secret
         {
-            sender.send_modify(|count| *count += 1);
+            ender.cancel();
         }
     }
 }
@@ -71,9 +91,9 @@ impl Key {
         BackendKeyData::new(self.process, self.secret.clone())
     }
 
-    /// Changes with each cancel request.
-    pub(crate) fn cancelled(&self) -> watch::Receiver<u64> {
-        self.cancelled.clone()
+    /// What ends the session, or what it runs.
+    pub(crate) fn ender(&self) -> &Ender {
+        &self.ender
     }
 }
 
@@ -86,6 +106,7 @@ impl Drop for Key {
 /// A connection's view of what may interrupt it.
 pub(crate) struct Interrupts {
     cancelled: watch::Receiver<u64>,
+    terminated: watch::Receiver<bool>,
     shutdown: watch::Receiver<bool>,
     /// When the statement under way has taken too long.
     deadline: Option<Instant>,
@@ -95,11 +116,12 @@ pub(crate) struct Interrupts {
 
 impl Interrupts {
     pub(crate) fn new(
-        cancelled: watch::Receiver<u64>,
+        ender: &Ender,
         shutdown: watch::Receiver<bool>,
         settling: Arc<AtomicBool>,
     ) -> Interrupts {
-        Interrupts { cancelled, shutdown, deadline: None, settling }
+        let (cancelled, terminated) = (ender.cancelled.subscribe(), ender.terminated.subscribe());
+        Interrupts { cancelled, terminated, shutdown, deadline: None, settling }
     }
 
     /// A statement begins that may take so long. Cancel requests that came while nothing ran are forgotten.
@@ -129,6 +151,7 @@ impl Interrupts {
         let failure = tokio::select! {
             biased;
             () = ended(&mut self.shutdown) => return shut_down(),
+            () = ended(&mut self.terminated) => shut_down(),
             Ok(()) = self.cancelled.changed() => cancelled(),
             () = timeout => timed_out(),
         };
@@ -141,13 +164,16 @@ impl Interrupts {
 
     /// Waits for the end of the server.
     pub(crate) async fn end(&mut self) -> Failure {
-        ended(&mut self.shutdown).await;
+        tokio::select! {
+            () = ended(&mut self.shutdown) => {}
+            () = ended(&mut self.terminated) => {}
+        }
         shut_down()
     }
 
     /// An interruption that has come already.
     pub(crate) fn pending(&mut self) -> Result<(), Failure> {
-        if *self.shutdown.borrow() {
+        if *self.shutdown.borrow() || *self.terminated.borrow() {
             return Err(shut_down());
         }
         if self.cancelled.has_changed().unwrap_or(false) {

@@ -178,7 +178,7 @@ impl Conn {
                 self.uncommitted = Uncommitted::default();
                 return Err(too_large());
             }
-            if self.transaction == Transaction::Idle {
+            if self.transaction == Transaction::Idle && !self.gathering {
                 self.commit_changes().await?;
             }
         }

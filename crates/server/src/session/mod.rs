@@ -43,8 +43,8 @@ use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::ScalarUDF;
 use millrace_pg::session::{
-    Authentication, BoundPortal, Database, Login, Outcome, Prepared, Session, Statement as Text,
-    Transaction,
+    Authentication, BoundPortal, Database, Ender, Login, Outcome, Prepared, Session,
+    Statement as Text, Transaction,
 };
 use millrace_sql::RoleId;
 use millrace_sql::ast::{self, Statement};
@@ -111,6 +111,7 @@ impl Database for Sessions {
             transaction: Transaction::Idle,
             seen: Epoch::default(),
             uncommitted: Uncommitted::default(),
+            gathering: false,
             moment: moment::Moment::default(),
             defined: false,
             copying: None,
@@ -153,6 +154,8 @@ struct Conn {
     /// The last epoch that this session has read.
     seen: Epoch,
     uncommitted: Uncommitted,
+    /// What is changed outside a transaction waits for [`Session::settle`].
+    gathering: bool,
     /// What the open transaction reads, if it only reads.
     moment: moment::Moment,
     /// Objects were created or dropped in the open transaction.
@@ -209,6 +212,18 @@ impl Session for Conn {
 
     async fn copied(&mut self, data: &[u8]) -> Result<Outcome, Report> {
         self.finish_copy(data).await
+    }
+
+    fn gather(&mut self) {
+        self.gathering = true;
+    }
+
+    fn has_gathered(&self) -> bool {
+        self.gathering && self.transaction == Transaction::Idle && self.uncommitted.has_changes()
+    }
+
+    async fn settle(&mut self) -> Result<(), Report> {
+        self.settle_before().await
     }
 
     fn keep(&mut self, name: &str, statement: &Text, known: Prepared) -> Result<(), Report> {
@@ -275,12 +290,13 @@ impl Session for Conn {
         self.transaction
     }
 
-    fn known_as(&mut self, process: i32) {
+    fn known_as(&mut self, process: i32, ender: Ender) {
         self.process = process;
-        self.activity.known_as(process);
+        self.activity.known_as(process, ender);
     }
 
     fn rests(&mut self) {
+        self.gathering = false;
         self.activity.rest(match self.transaction {
             Transaction::Idle => "idle",
             Transaction::Open => "idle in transaction",
@@ -294,6 +310,15 @@ impl Session for Conn {
         }
         self.settings.lock().get(name).ok()
     }
+}
+
+/// True for a statement before which changes outside a transaction may wait for what comes behind it.
+fn waits(statement: &Statement) -> bool {
+    use Statement as S;
+    matches!(
+        statement,
+        S::Change(_) | S::Copy(_) | S::Query(_) | S::Prepare(_) | S::Execute(_) | S::Session(_)
+    ) || matches!(statement, S::Show(_) | S::Describe(_) | S::Explain(_))
 }
 
 /// The statement of a text that holds one; None if it holds nothing.
@@ -380,6 +405,9 @@ impl Conn {
             self.check_rights(&statement)?;
             self.identify();
         }
+        if !waits(&statement) {
+            self.settle_before().await?;
+        }
         match statement {
             Statement::CreateSource(create) => self.create_source(*create).await?,
             Statement::CreateMaterializedView(create) => {
@@ -417,6 +445,15 @@ impl Conn {
             self.defined = true;
         }
         Ok(Outcome::Done(tag.to_owned()))
+    }
+
+    /// What waits outside a transaction takes effect before something that cannot wait with it, or has to
+    /// see it.
+    async fn settle_before(&mut self) -> Result<(), Report> {
+        match self.gathering && self.transaction == Transaction::Idle {
+            true => self.commit_changes().await,
+            false => Ok(()),
+        }
     }
 
     async fn session(&mut self, statement: ast::Session, tag: &str) -> Result<Outcome, Report> {

@@ -7,9 +7,9 @@ use datafusion::common::ScalarValue;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::ScalarUDF;
 use millrace_pg::catalog::Client;
-use millrace_pg::session::{Outcome, Prepared};
+use millrace_pg::session::{Outcome, Prepared, Session};
 use millrace_sql::sqlparser::ast::Query;
-use millrace_sql::{Binder, Bound, Parameters, Settings, session_state};
+use millrace_sql::{Binder, Bound, Kind, Parameters, Settings, session_state};
 use millrace_types::{ObjectId, Report, SqlState};
 
 use super::lookup::Reading;
@@ -85,13 +85,21 @@ impl Conn {
         if let Some(outcome) = self.look_up(&running, text, &parameters).await? {
             return Ok(outcome);
         }
-        let tables = Arc::new(self.tables()?);
+        let mut tables = Arc::new(self.tables()?);
         // The values have the types that the statement was prepared with; without them a `$1` that
         // the client declared would be guessed anew, as text.
         let hints = parameters.iter().map(|value| hint(&value.data_type())).collect();
         let (text, values) = (text.to_owned(), Some(parameters));
         let asked = Asked { query, text, hints, values, opened: None };
-        let (bound, state) = bound(&running, &tables, self.state(), asked).await?;
+        let again = self.has_gathered().then(|| asked.clone());
+        let (mut found, mut state) = bound(&running, &tables, self.state(), asked).await?;
+        if let Some(asked) = again.filter(|_| self.reads_views(&found)) {
+            // What waits is not in views before it takes effect.
+            self.settle_before().await?;
+            tables = Arc::new(self.tables()?);
+            (found, state) = bound(&running, &tables, self.state(), asked).await?;
+        }
+        let bound = found;
         self.check_reads(&bound, None)?;
         self.pin_well(&tables).await?;
         if let Some(reading) = Reading::of(&bound, &tables, &[])? {
@@ -100,6 +108,15 @@ impl Conn {
         let (plan, schema) = (bound.plan, bound.columns);
         let rows = running.rows(state, plan).await?;
         Ok(Outcome::Rows { schema, rows, verb: "SELECT" })
+    }
+
+    /// True if a query reads something else than tables.
+    fn reads_views(&self, bound: &Bound) -> bool {
+        let catalog = self.shared.catalog();
+        let is_table = |id: &ObjectId| {
+            catalog.get(*id).is_some_and(|object| matches!(object.kind, Kind::Table(_)))
+        };
+        !bound.depends_on.iter().all(is_table)
     }
 
     /// Pins a query to an epoch, and looks whether its views show all that they should.
@@ -130,6 +147,7 @@ pub(super) fn hint(data_type: &DataType) -> Option<DataType> {
 }
 
 /// A query as it was asked.
+#[derive(Clone)]
 pub(super) struct Asked {
     pub(super) query: Query,
     pub(super) text: String,

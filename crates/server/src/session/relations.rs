@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::datatypes::Schema;
 use millrace_pg::catalog::{
     Activity, ColumnMore, Comment, IndexOf, Lock, On, Relation, RelationKind, Relations, Role,
-    class_oid,
+    Signal, class_oid,
 };
 use millrace_sql::{
     Access, Catalog, Commented, Grantee, Kind, Object, Privilege, Privileges, RoleId,
@@ -126,6 +126,10 @@ impl Relations for CatalogRelations {
             waits_since: shown.waits_since,
         };
         self.0.locks.shown().into_iter().map(lock).collect()
+    }
+
+    fn signal(&self, process: i32, signal: Signal) -> bool {
+        self.0.sessions.signal(process, signal)
     }
 
     fn began(&self) -> i64 {

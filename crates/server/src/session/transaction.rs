@@ -118,6 +118,11 @@ impl Uncommitted {
         })
     }
 
+    /// True if a statement has changed a table.
+    pub(super) fn has_changes(&self) -> bool {
+        !self.tables.is_empty()
+    }
+
     /// Adds what a statement changed.
     pub(super) fn add(
         &mut self,
