@@ -44,6 +44,20 @@ states! {
     NULL_VALUE_NOT_ALLOWED = "22004";
     /// A regular expression that is none.
     INVALID_REGULAR_EXPRESSION = "2201B";
+    /// A place in an array of JSON that is none.
+    JSON_SUBSCRIPT = "22033";
+    /// A method of numbers on something else in JSON.
+    NON_NUMERIC_JSON_ITEM = "22036";
+    /// One value of JSON is wanted, and there are none or many.
+    SINGLETON_JSON_ITEM_REQUIRED = "22038";
+    /// An array of JSON is wanted.
+    JSON_ARRAY_NOT_FOUND = "22039";
+    /// A member of an object of JSON is not there.
+    JSON_MEMBER_NOT_FOUND = "2203A";
+    /// A number of JSON is wanted.
+    JSON_NUMBER_NOT_FOUND = "2203B";
+    /// An object of JSON is wanted.
+    JSON_OBJECT_NOT_FOUND = "2203C";
     /// A number that has no logarithm.
     INVALID_ARGUMENT_FOR_LOGARITHM = "2201E";
     /// A number that has no such power or root.

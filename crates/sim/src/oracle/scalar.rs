@@ -16,7 +16,7 @@ use rand::rngs::StdRng;
 use super::query::{Input, Writer, is_integer};
 
 /// What PostgreSQL has too.
-const SHARED: [&str; 214] = [
+const SHARED: [&str; 220] = [
     "abs({n})",
     "ceil({d})",
     "floor({d})",
@@ -195,6 +195,12 @@ const SHARED: [&str; 214] = [
     "jsonb_array_length(jsonb_build_array({i}, {t}))",
     "jsonb_pretty({j})",
     "jsonb_strip_nulls({j})",
+    "{j} @? '$.k ? (@ > 1)'",
+    "{j} @@ '$.k[*] >= 2'",
+    "jsonb_path_exists({j}, '$.** ? (@ == $x)', jsonb_build_object('x', {j} -> 'k'))",
+    "jsonb_path_match({j}, 'exists($.k) && $.k.type() == \"number\"')",
+    "jsonb_path_query_array({j}, '$.** ? (@.type() == \"number\").floor()')",
+    "jsonb_path_query_first({j}, '$.*')",
     "jsonb_set(jsonb_build_object('k', {j}), '{\"k\"}', '7')",
     "jsonb_insert(jsonb_build_array({j}), '{0}', '7')",
     "jsonb_extract_path({j}, 'k')",
@@ -355,7 +361,7 @@ pub(crate) const OF_LIBRARY: [&str; 10] = [
 ];
 
 /// Others without a template: what they give differs from call to call, or they are parts of something else.
-const WITHOUT: [&str; 33] = [
+const WITHOUT: [&str; 34] = [
     // Refused in a view: another value at each call.
     "current_date",
     "current_time",
@@ -390,6 +396,7 @@ const WITHOUT: [&str; 33] = [
     "jsonb_array_elements",
     "jsonb_array_elements_text",
     "jsonb_object_keys",
+    "jsonb_path_query",
     "regexp_matches",
     "millrace_member_texts",
     "millrace_member_values",

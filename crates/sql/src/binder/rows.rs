@@ -39,6 +39,7 @@ impl RowsOf {
             "array_elements" => RowsOf::Parts(JsonFunction::Elements),
             "array_elements_text" => RowsOf::Parts(JsonFunction::ElementsText),
             "object_keys" => RowsOf::Parts(JsonFunction::Keys),
+            "path_query" => RowsOf::Parts(JsonFunction::PathQuery),
             "each" => RowsOf::Members(JsonFunction::Values),
             "each_text" => RowsOf::Members(JsonFunction::ValuesText),
             _ => return None,
@@ -63,7 +64,7 @@ impl RowsOf {
             RowsOf::Series
             | RowsOf::Arrays
             | RowsOf::Matches
-            | RowsOf::Parts(JsonFunction::Keys) => None,
+            | RowsOf::Parts(JsonFunction::Keys | JsonFunction::PathQuery) => None,
             RowsOf::Parts(_) => (at == 0).then_some("value"),
             RowsOf::Members(_) => ["key", "value"].get(at).copied(),
         }
