@@ -80,7 +80,7 @@ impl Conn {
     ) -> Result<(), Report> {
         let name = &declare.name;
         self.check_free(&name.name).map_err(|report| positioned(report, name))?;
-        let (in_transaction, held) = (self.transaction == Transaction::Open, declare.hold);
+        let (in_transaction, held) = (self.is_in_transaction(), declare.hold);
         let endless = matches!(declare.rows, CursorRows::Subscribe(_));
         let (schema, stream) = match declare.rows {
             CursorRows::Subscribe(subscribe) => self.subscription(&subscribe).await?,
@@ -109,10 +109,14 @@ impl Conn {
             rows,
             portal: None,
             at: self.shared.clock.now(),
-            in_transaction: self.transaction == Transaction::Open,
+            in_transaction: self.is_in_transaction(),
             savepoints: self.uncommitted.savepoints(),
             held: false,
         }
+    }
+
+    fn is_in_transaction(&self) -> bool {
+        self.transaction == Transaction::Open || self.block
     }
 
     fn check_free(&self, name: &str) -> Result<(), Report> {

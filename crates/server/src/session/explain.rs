@@ -89,7 +89,6 @@ impl Conn {
         analyze: bool,
     ) -> Result<String, Report> {
         let running = self.shared.queries.begin(text);
-        self.read_changed_tables().await?;
         let tables = Arc::new(self.tables()?);
         let hints = parameters.iter().map(|value| hint(&value.data_type())).collect();
         let (text, values) = (text.to_owned(), Some(parameters));

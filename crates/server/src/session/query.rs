@@ -9,7 +9,7 @@ use datafusion::logical_expr::ScalarUDF;
 use millrace_pg::catalog::Client;
 use millrace_pg::session::{Outcome, Prepared, Session};
 use millrace_sql::sqlparser::ast::Query;
-use millrace_sql::{Binder, Bound, Kind, Parameters, Settings, session_state};
+use millrace_sql::{Binder, Bound, Catalog, Kind, Parameters, Settings, session_state};
 use millrace_types::{ObjectId, Report, SqlState};
 
 use super::lookup::Reading;
@@ -80,7 +80,6 @@ impl Conn {
         text: &str,
         parameters: Vec<ScalarValue>,
     ) -> Result<Outcome, Report> {
-        self.read_changed_tables().await?;
         let running = self.shared.queries.begin(text);
         if let Some(outcome) = self.look_up(&running, text, &parameters).await? {
             return Ok(outcome);
@@ -113,10 +112,7 @@ impl Conn {
     /// True if a query reads something else than tables.
     fn reads_views(&self, bound: &Bound) -> bool {
         let catalog = self.shared.catalog();
-        let is_table = |id: &ObjectId| {
-            catalog.get(*id).is_some_and(|object| matches!(object.kind, Kind::Table(_)))
-        };
-        !bound.depends_on.iter().all(is_table)
+        !bound.depends_on.iter().all(|id| is_of_tables(&catalog, *id))
     }
 
     /// Pins a query to an epoch, and looks whether its views show all that they should.
@@ -184,4 +180,13 @@ pub(super) async fn bound(
         bound.map(|bound| (bound, state))
     };
     running.run(bind).await
+}
+
+/// True for a table, and for a view that reads tables alone: both show at once what a transaction has changed.
+pub(super) fn is_of_tables(catalog: &Catalog, id: ObjectId) -> bool {
+    catalog.get(id).is_some_and(|object| match &object.kind {
+        Kind::Table(_) => true,
+        Kind::View(view) => view.depends_on.iter().all(|id| is_of_tables(catalog, *id)),
+        _ => false,
+    })
 }
