@@ -88,6 +88,8 @@ states! {
     CARDINALITY_VIOLATION = "21000";
     /// Another session holds a lock.
     LOCK_NOT_AVAILABLE = "55P03";
+    /// Sessions wait for each other.
+    DEADLOCK_DETECTED = "40P01";
     /// The savepoint does not exist.
     INVALID_SAVEPOINT = "3B001";
     /// No transaction is open.

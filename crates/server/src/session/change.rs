@@ -5,6 +5,7 @@
 //! changes are durable, so that it reads what the one before it left. A statement is all or nothing:
 //! what it violates is found before anything is kept.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use millrace_pg::session::{Outcome, Prepared, Transaction};
 use millrace_sql::sqlparser::ast::{Query, visit_relations};
 use millrace_sql::{
     Binder, CHANGED, ChangeKind, ChangePlan, Conflict, EXCLUDED, Parameters, Table, ast,
-    plan_change,
+    has_row_locks, plan_change,
 };
 use millrace_storage::Points;
 use millrace_types::{Delta, Epoch, ObjectId, Report, SqlState, concat_deltas};
@@ -138,7 +139,12 @@ impl Conn {
         let lock = self.shared.locks.lock(plan.table.id, self.process, now);
         let timeout = self.settings.lock().duration("lock_timeout");
         self.uncommitted.lock(plan.table.id, lock, timeout).await?;
-        let changed = self.change_locked(&plan, change, parameters).await;
+        let mut change = Cow::Borrowed(change);
+        if has_row_locks(&change.statement) {
+            let text = change.text.clone();
+            self.lock_rows(&mut change.to_mut().statement, &text).await?;
+        }
+        let changed = self.change_locked(&plan, &change, parameters).await;
         self.uncommitted.unlock_unchanged();
         changed
     }

@@ -18,6 +18,7 @@ mod ddl;
 mod explain;
 mod flush;
 mod jobs;
+mod locking;
 mod lookup;
 mod moment;
 mod named;
@@ -319,6 +320,10 @@ impl Session for Conn {
     fn rests(&mut self) {
         (self.gathering, self.string) = (false, false);
         self.end_block(true);
+        // Outside a transaction a query's locks end with it.
+        if self.transaction == Transaction::Idle {
+            self.uncommitted = Uncommitted::default();
+        }
         self.activity.rest(match self.transaction {
             Transaction::Idle => "idle",
             Transaction::Open => "idle in transaction",

@@ -60,10 +60,11 @@ impl Conn {
 
     pub(super) async fn prepare_query(
         &mut self,
-        query: Query,
+        mut query: Query,
         text: &str,
         hints: &[Option<DataType>],
     ) -> Result<Prepared, Report> {
+        self.check_row_locks(&mut query, text)?;
         let running = self.shared.queries.begin(text);
         let tables = QueryTables::new(self.shared.clone());
         let tables = Arc::new(tables.seeing(&self.catalog_schemas, self.client()));
@@ -76,12 +77,13 @@ impl Conn {
 
     pub(super) async fn query(
         &mut self,
-        query: Query,
+        mut query: Query,
         text: &str,
         parameters: Vec<ScalarValue>,
     ) -> Result<Outcome, Report> {
+        let passes_over = self.lock_rows(&mut query, text).await?;
         let running = self.shared.queries.begin(text);
-        if let Some(outcome) = self.look_up(&running, text, &parameters).await? {
+        if !passes_over && let Some(outcome) = self.look_up(&running, text, &parameters).await? {
             return Ok(outcome);
         }
         let mut tables = Arc::new(self.tables()?);
@@ -92,9 +94,10 @@ impl Conn {
         let asked = Asked { query, text, hints, values, opened: None };
         let again = self.has_gathered().then(|| asked.clone());
         let (mut found, mut state) = bound(&running, &tables, self.state(), asked).await?;
-        if let Some(asked) = again.filter(|_| self.reads_views(&found)) {
-            // What waits is not in views before it takes effect.
+        if let Some(mut asked) = again.filter(|_| self.reads_views(&found)) {
+            // What waits is not in views before it takes effect, and the locks go with it.
             self.settle_before().await?;
+            self.lock_rows(&mut asked.query, &asked.text).await?;
             tables = Arc::new(self.tables()?);
             (found, state) = bound(&running, &tables, self.state(), asked).await?;
         }

@@ -2,7 +2,8 @@
 //!
 //! Changes wait in the session until COMMIT, which makes all of them durable in one epoch. Until
 //! then the session alone sees them, in the tables themselves (views follow the commit); a table
-//! that was changed is locked until the transaction ends, so nothing changes below it.
+//! that was changed is locked until the transaction ends, so nothing changes below it. So is one whose rows a
+//! query has locked.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,17 +45,19 @@ pub(super) struct Uncommitted {
     tables: BTreeMap<ObjectId, Pending>,
     savepoints: Vec<Savepoint>,
     locks: BTreeMap<ObjectId, TableLock>,
+    /// The tables whose rows were locked by a query, and the savepoints that there were.
+    selected: BTreeMap<ObjectId, usize>,
 }
 
 impl Uncommitted {
     /// Locks a table until the transaction ends; `timeout` is how long it waits for others.
     ///
     /// # Errors
-    /// Another session holds it too long.
+    /// Another session holds it too long, or waits for this one.
     pub(super) async fn lock(
         &mut self,
         table: ObjectId,
-        lock: impl Future<Output = TableLock>,
+        lock: impl Future<Output = Result<TableLock, Report>>,
         timeout: Option<Duration>,
     ) -> Result<(), Report> {
         if self.locks.contains_key(&table) {
@@ -65,10 +68,25 @@ impl Uncommitted {
         let timed_out = |_| {
             let message = "canceling statement due to lock timeout";
             Report::new(SqlState::LOCK_NOT_AVAILABLE, message)
-                .hint("Another transaction has changed the table and is still open.")
+                .hint("Another transaction has changed or locked the table and is still open.")
         };
-        self.locks.insert(table, held.map_err(timed_out)?);
+        self.locks.insert(table, held.map_err(timed_out)??);
         Ok(())
+    }
+
+    /// True if the table is locked already.
+    pub(super) fn holds(&self, table: ObjectId) -> bool {
+        self.locks.contains_key(&table)
+    }
+
+    /// Keeps a lock that was had without waiting.
+    pub(super) fn hold(&mut self, table: ObjectId, lock: TableLock) {
+        self.locks.insert(table, lock);
+    }
+
+    /// A query has locked rows of a table: it stays locked, whether it is changed or not.
+    pub(super) fn selected(&mut self, table: ObjectId) {
+        self.selected.entry(table).or_insert(self.savepoints.len());
     }
 
     /// The transaction has failed: what no savepoint could bring back is given up, and others may have
@@ -83,8 +101,10 @@ impl Uncommitted {
     pub(super) fn unlock_unchanged(&mut self) {
         let in_savepoint =
             |id: &ObjectId| self.savepoints.iter().any(|one| one.tables.contains_key(id));
-        let tables = &self.tables;
-        self.locks.retain(|id, _| tables.contains_key(id) || in_savepoint(id));
+        let (tables, selected) = (&self.tables, &self.selected);
+        self.locks.retain(|id, _| {
+            tables.contains_key(id) || selected.contains_key(id) || in_savepoint(id)
+        });
     }
 
     /// The changed tables, with what the transaction sees of its changes.
@@ -163,6 +183,8 @@ impl Uncommitted {
         let at = self.place(name)?;
         self.savepoints.truncate(at + 1);
         self.tables = self.savepoints[at].tables.clone();
+        self.selected.retain(|_, before| *before <= at);
+        self.unlock_unchanged();
         Ok((at, self.savepoints[at].settings.clone()))
     }
 
@@ -173,6 +195,7 @@ impl Uncommitted {
     pub(super) fn release(&mut self, name: &str) -> Result<usize, Report> {
         let at = self.place(name)?;
         self.savepoints.truncate(at);
+        self.selected.values_mut().for_each(|before| *before = at.min(*before));
         Ok(at)
     }
 

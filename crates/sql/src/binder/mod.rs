@@ -20,6 +20,7 @@ mod fold;
 mod grouping;
 mod index;
 mod literal;
+mod locking;
 mod named_windows;
 mod nested;
 mod options;
@@ -54,6 +55,7 @@ use millrace_types::{ObjectId, Report, SqlState, is_hidden};
 
 pub use change::{ChangeKind, ChangePlan, Conflict, EXCLUDED, plan_change};
 pub use index::bind_index;
+pub use locking::{LockWait, RowLock, has_row_locks, row_locks, without_rows};
 pub(crate) use options::{interval_us, invalid as invalid_option, unknown as unknown_option};
 pub use parameters::Parameters;
 pub use sink::bind_sink;

@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 use millrace_types::Report;
 
-use super::{SqlDialect, dialect, fail};
+use super::{SqlDialect, dialect, fail, locking};
 use crate::ast::{Expression, Name, OptionItem};
 use crate::names;
 use crate::text::Text;
@@ -235,16 +235,29 @@ impl<'a> Cursor<'a> {
 
     /// A query that takes all tokens left.
     pub(super) fn query_to_end(&mut self) -> Result<Box<Query>, Report> {
-        let query = self.ask(Parser::parse_query)?;
-        self.expect_end()?;
-        Ok(query)
+        self.ask_to_end(Parser::parse_query)
     }
 
     /// A statement of sqlparser's that takes all tokens left.
     pub(super) fn statement_to_end(&mut self) -> Result<SqlStatement, Report> {
-        let statement = self.ask(Parser::parse_statement)?;
+        self.ask_to_end(Parser::parse_statement)
+    }
+
+    /// Takes all tokens left, with the clauses in them that lock rows as sqlparser reads them.
+    fn ask_to_end<T>(
+        &mut self,
+        parse: fn(&mut Parser<'a>) -> Result<T, ParserError>,
+    ) -> Result<T, Report> {
+        if let Some(tokens) = locking::written_out(self.rest()) {
+            let mut written = Cursor::new(tokens, self.end.clone(), self.text);
+            let found = written.ask(parse)?;
+            written.expect_end()?;
+            self.skip_to_end();
+            return Ok(found);
+        }
+        let found = self.ask(parse)?;
         self.expect_end()?;
-        Ok(statement)
+        Ok(found)
     }
 
     /// A query of the tokens up to `length` from here, and its text. sqlparser would take what we
