@@ -311,9 +311,10 @@ pub(super) fn typed(expr: Expr, data_type: &DataType) -> Result<Expr> {
             let field = Arc::new(Field::new("", data_type.clone(), true));
             Ok(Expr::Placeholder(Placeholder::new_with_field(id.clone(), Some(field))))
         }
-        Expr::Literal(value, metadata) => {
-            Ok(Expr::Literal(functions::value_as(value, data_type)?, metadata.clone()))
-        }
+        Expr::Literal(value, metadata) => match functions::moving(value, data_type) {
+            Some(moving) => Ok(moving),
+            None => Ok(Expr::Literal(functions::value_as(value, data_type)?, metadata.clone())),
+        },
         _ => Ok(cast(expr, data_type.clone())),
     }
 }

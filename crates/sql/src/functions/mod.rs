@@ -24,11 +24,14 @@ mod division;
 mod divisors;
 mod domain;
 mod encoding;
+mod finite;
 mod fitting;
 mod format;
 mod intervals;
 mod invoke;
 mod json;
+mod made;
+mod moving;
 mod now;
 mod one_value;
 mod only;
@@ -48,6 +51,7 @@ mod time;
 mod timezone;
 mod to_timestamp;
 mod types;
+mod unit;
 mod unknown;
 mod version;
 mod widened;
@@ -75,6 +79,7 @@ pub(crate) use domain::is_partial;
 pub(crate) use fitting::FITTING;
 pub use json::rows_as_json;
 pub(crate) use json::{JsonFunction, json};
+pub(crate) use moving::{MOVING, moving};
 pub(crate) use one_value::ONE_VALUE;
 pub(crate) use operator::{Arithmetic, TIME_BETWEEN};
 pub(crate) use regexp_matches::REGEXP_MATCHES;
@@ -82,6 +87,7 @@ pub(crate) use series::SERIES;
 use series::{Lists, Which};
 pub(crate) use session::{SESSION_END, SESSION_START, session_bound};
 pub(crate) use types::ARRAY_LIKE;
+pub(crate) use unit::unit;
 pub use version::VERSION;
 pub(crate) use widened::widened;
 pub use window::{CUMULATE, HOP, TUMBLE};
@@ -122,6 +128,9 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         udf(date_part::DatePart::new(false)),
         udf(date_part::DatePart::new(true)),
         udf(age::Age::new()),
+        udf(finite::Finite::new()),
+        udf(finite::Day::new()),
+        udf(moving::Moving::new()),
         udf(assigned::Assigned::new()),
         udf(fitting::Fitting::new()),
         udf(bytes::Joined::new()),
@@ -135,6 +144,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     ]
     .into_iter()
     .chain(intervals::justify().into_iter().map(udf))
+    .chain(made::all().into_iter().map(udf))
     .chain(bytes::all().into_iter().map(udf))
     .chain(encoding::all().into_iter().map(udf))
     .chain(quoting::all().into_iter().map(udf))
