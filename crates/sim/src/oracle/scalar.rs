@@ -16,7 +16,7 @@ use rand::rngs::StdRng;
 use super::query::{Input, Writer, is_integer};
 
 /// What PostgreSQL has too.
-const SHARED: [&str; 223] = [
+const SHARED: [&str; 229] = [
     "abs({n})",
     "ceil({d})",
     "floor({d})",
@@ -240,6 +240,12 @@ const SHARED: [&str; 223] = [
     "date_trunc('century', {ts})",
     "extract(julian FROM {ts})",
     "timezone(INTERVAL '90 minutes', {ts})",
+    "to_char({m}, 'FM99,990.99PR')",
+    "to_char({k}, 'S099th') || to_char({k}, 'RN')",
+    "to_char({d} / 7, '9.999EEEE')",
+    "to_char({ts}, 'FMDay, DDth Mon Y,YYY IYYY-IW-ID J Q RM SSSS US AM')",
+    "to_char(INTERVAL '17 hours -5 minutes' * {k}, 'HH12:MI:SS.MS am DDD')",
+    "to_timestamp('2024 ' || ({k} + 1)::text || ' 3', 'IYYY IW ID')",
 ];
 
 /// What it does not have, or has with another result.
