@@ -57,6 +57,7 @@ mod version;
 mod widened;
 mod window;
 mod with_ties;
+mod wrapped;
 
 #[cfg(test)]
 mod tests;
@@ -150,8 +151,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     .chain(quoting::all().into_iter().map(udf))
     .chain(array_places::all().into_iter().map(udf))
     .chain(divisors::all().into_iter().map(udf))
-    .chain(bounded::all().into_iter().map(udf))
-    .chain(domain::all().into_iter().map(udf))
+    .chain(wrapped::all().into_iter().map(udf))
     .chain(json::all())
     .chain(widened::all().into_iter().map(udf))
     .chain(rounding::all().into_iter().map(udf))
