@@ -16,7 +16,7 @@ use rand::rngs::StdRng;
 use super::query::{Input, Writer, is_integer};
 
 /// What PostgreSQL has too.
-const SHARED: [&str; 229] = [
+const SHARED: [&str; 239] = [
     "abs({n})",
     "ceil({d})",
     "floor({d})",
@@ -240,6 +240,16 @@ const SHARED: [&str; 229] = [
     "date_trunc('century', {ts})",
     "extract(julian FROM {ts})",
     "timezone(INTERVAL '90 minutes', {ts})",
+    "num_nulls({i}, {t}, NULL)",
+    "num_nonnulls({i}, {t}, NULL)",
+    "sind({k} * 30)",
+    "cosd({k} * 30)",
+    "tand({k} * 15)",
+    "cotd(({k} + 1) * 15)",
+    "asind({k} / 4.0)",
+    "acosd({k} / 4.0)",
+    "atand({d})",
+    "atan2d({d}, 2)",
     "to_char({m}, 'FM99,990.99PR')",
     "to_char({k}, 'S099th') || to_char({k}, 'RN')",
     "to_char({d} / 7, '9.999EEEE')",

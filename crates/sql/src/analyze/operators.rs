@@ -100,6 +100,9 @@ impl ExprPlanner for Operators {
             let (left, right) = (flag(left)?, flag(right)?);
             return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
         }
+        if matches!(op, BinaryOperator::PGBitwiseShiftLeft | BinaryOperator::PGBitwiseShiftRight) {
+            return shifted(op, left, right, schema);
+        }
         let arithmetic = match op {
             BinaryOperator::Plus => Operator::Plus,
             BinaryOperator::Minus => Operator::Minus,
@@ -110,6 +113,21 @@ impl ExprPlanner for Operators {
         };
         calculated(op, arithmetic, (left, right), schema)
     }
+}
+
+/// `left << right`: the result has the type of the left side, whatever the number of places is.
+fn shifted(
+    op: BinaryOperator,
+    left: Expr,
+    right: Expr,
+    schema: &DFSchema,
+) -> Result<PlannerResult<RawBinaryExpr>> {
+    let (left, _) = narrowed(left, Expr::Literal(ScalarValue::Null, None), schema);
+    let right = match left.get_type(schema) {
+        Ok(wanted) if wanted.is_signed_integer() => typed(right, &wanted)?,
+        _ => right,
+    };
+    Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }))
 }
 
 /// The expression with names written out that several columns have of which USING or NATURAL has made one.

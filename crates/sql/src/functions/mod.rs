@@ -17,9 +17,11 @@ mod calendar;
 mod cast;
 mod chain;
 mod checked;
+mod counts;
 mod date_bin;
 mod date_part;
 mod date_trunc;
+mod degrees;
 mod division;
 mod divisors;
 mod domain;
@@ -152,6 +154,8 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     .chain(array_places::all().into_iter().map(udf))
     .chain(divisors::all().into_iter().map(udf))
     .chain(wrapped::all().into_iter().map(udf))
+    .chain(counts::all().into_iter().map(udf))
+    .chain(degrees::all().into_iter().map(udf))
     .chain(json::all())
     .chain(widened::all().into_iter().map(udf))
     .chain(rounding::all().into_iter().map(udf))
