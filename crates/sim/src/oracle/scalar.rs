@@ -238,7 +238,7 @@ const SHARED: [&str; 239] = [
     "date({ts})",
     "date_trunc('week', {ts}, 'Asia/Kolkata')",
     "date_trunc('century', {ts})",
-    "extract(julian FROM {ts})",
+    "extract(julian FROM {ts}::date)",
     "timezone(INTERVAL '90 minutes', {ts})",
     "num_nulls({i}, {t}, NULL)",
     "num_nonnulls({i}, {t}, NULL)",
