@@ -68,6 +68,12 @@ pub(super) fn function(function: &Function) -> Result<Option<Expr>, Report> {
             let report = Report::unsupported(format!("{name} in an expression"));
             return Err(report.hint("Write it in FROM."));
         }
+        ("array_remove", [array, removed]) if is_null(removed) => {
+            Some(call("array_compact", vec![array.clone()]))
+        }
+        ("string_to_table", [_, _] | [_, _, _]) => {
+            Some(call("unnest", vec![call("string_to_array", args)]))
+        }
         // DataFusion's change the first one only.
         ("array_remove", [_, _]) => Some(call("array_remove_all", args)),
         ("array_replace", [_, _, _]) => Some(call("array_replace_all", args)),
@@ -82,6 +88,15 @@ pub(super) fn function(function: &Function) -> Result<Option<Expr>, Report> {
         }
         _ => None,
     })
+}
+
+/// True for the word NULL, cast to a type or not.
+fn is_null(expr: &Expr) -> bool {
+    match expr {
+        Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => is_null(inner),
+        Expr::Value(value) => value.value == Value::Null,
+        _ => false,
+    }
 }
 
 /// All arguments of `make_interval`, which may be named or left out.

@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, CharacterLength, DataType, Expr, Function, FunctionArg,
     FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName,
-    ObjectNamePart, Query, Select, SelectItem, SetExpr, Spanned, TableFactor, UnaryOperator, Value,
-    ValueWithSpan, VisitMut, VisitorMut,
+    ObjectNamePart, Query, Select, SelectItem, SetExpr, Spanned, TableFactor, TimezoneInfo,
+    UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 use millrace_types::{Report, SqlState, input};
@@ -165,6 +165,18 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>, Report> {
             similar_to(*negated, expr, pattern, escape_char.as_ref()).map(Some)
         }
         Expr::Function(function) if is_series(&function.name) => Ok(series(function)),
+        Expr::Function(function) if is_named(&function.name, "localtime") => {
+            let name = ObjectName::from(vec![Ident::new("localtimestamp")]);
+            let moment = Expr::Function(Function { name, ..function.clone() });
+            let (kind, expr) = (CastKind::Cast, Box::new(moment));
+            let data_type = DataType::Time(None, TimezoneInfo::None);
+            Ok(Some(Expr::Cast { kind, expr, data_type, array: false, format: None }))
+        }
+        Expr::Function(function) if is_named(&function.name, "timeofday") => {
+            let text = Value::SingleQuotedString("Dy Mon DD HH24:MI:SS.US YYYY TZ".to_owned());
+            let args = vec![call("now", Vec::new()), Expr::Value(text.with_span(expr.span()))];
+            Ok(Some(call("to_char", args)))
+        }
         Expr::Function(function) => match remainder(function) {
             Some(remainder) => Ok(Some(remainder)),
             None => nested::function(function),

@@ -340,10 +340,6 @@ pub(super) fn execution(message: &str) -> Found {
         let message = format!("invalid input syntax for type timestamp: \"{value}\"");
         return plain(SqlState::INVALID_DATETIME_FORMAT, message);
     }
-    if let Some((unit, _)) = between(message, "Unsupported date_trunc granularity: '", "'") {
-        let message = format!("unit \"{unit}\" not recognized for type timestamp with time zone");
-        return plain(SqlState::INVALID_PARAMETER_VALUE, message);
-    }
     plain(SqlState::DATA_EXCEPTION, first_line(message))
 }
 

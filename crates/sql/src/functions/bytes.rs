@@ -19,6 +19,7 @@ use datafusion::logical_expr::{
 };
 use millrace_types::SqlState;
 
+use super::domain::check_length;
 use super::invoke::{over_columns, text, texts};
 use super::regexp_matches::Patterns;
 use super::{chain, no_function, user_error};
@@ -163,6 +164,9 @@ impl ScalarUDFImpl for OfBytes {
             return over_columns(&args.args, parts_by_pattern);
         }
         if self.bytes(&types).is_none() {
+            if let (Of::Part, Some(length)) = (self.of, args.args.get(2)) {
+                check_length(length)?;
+            }
             return self.inner.inner().invoke_with_args(args);
         }
         over_columns(&args.args, |columns| match (self.of, columns) {

@@ -17,18 +17,23 @@ mod calendar;
 mod cast;
 mod chain;
 mod checked;
+mod counts;
 mod date_bin;
 mod date_part;
 mod date_trunc;
+mod degrees;
 mod division;
 mod divisors;
 mod domain;
 mod encoding;
+mod finite;
 mod fitting;
 mod format;
 mod intervals;
 mod invoke;
 mod json;
+mod made;
+mod moving;
 mod now;
 mod one_value;
 mod only;
@@ -48,11 +53,13 @@ mod time;
 mod timezone;
 mod to_timestamp;
 mod types;
+mod unit;
 mod unknown;
 mod version;
 mod widened;
 mod window;
 mod with_ties;
+mod wrapped;
 
 #[cfg(test)]
 mod tests;
@@ -75,6 +82,7 @@ pub(crate) use domain::is_partial;
 pub(crate) use fitting::FITTING;
 pub use json::rows_as_json;
 pub(crate) use json::{JsonFunction, json};
+pub(crate) use moving::{MOVING, moving};
 pub(crate) use one_value::ONE_VALUE;
 pub(crate) use operator::{Arithmetic, TIME_BETWEEN};
 pub(crate) use regexp_matches::REGEXP_MATCHES;
@@ -82,6 +90,7 @@ pub(crate) use series::SERIES;
 use series::{Lists, Which};
 pub(crate) use session::{SESSION_END, SESSION_START, session_bound};
 pub(crate) use types::ARRAY_LIKE;
+pub(crate) use unit::unit;
 pub use version::VERSION;
 pub(crate) use widened::widened;
 pub use window::{CUMULATE, HOP, TUMBLE};
@@ -122,6 +131,9 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         udf(date_part::DatePart::new(false)),
         udf(date_part::DatePart::new(true)),
         udf(age::Age::new()),
+        udf(finite::Finite::new()),
+        udf(finite::Day::new()),
+        udf(moving::Moving::new()),
         udf(assigned::Assigned::new()),
         udf(fitting::Fitting::new()),
         udf(bytes::Joined::new()),
@@ -135,13 +147,15 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     ]
     .into_iter()
     .chain(intervals::justify().into_iter().map(udf))
+    .chain(made::all().into_iter().map(udf))
     .chain(bytes::all().into_iter().map(udf))
     .chain(encoding::all().into_iter().map(udf))
     .chain(quoting::all().into_iter().map(udf))
     .chain(array_places::all().into_iter().map(udf))
     .chain(divisors::all().into_iter().map(udf))
-    .chain(bounded::all().into_iter().map(udf))
-    .chain(domain::all().into_iter().map(udf))
+    .chain(wrapped::all().into_iter().map(udf))
+    .chain(counts::all().into_iter().map(udf))
+    .chain(degrees::all().into_iter().map(udf))
     .chain(json::all())
     .chain(widened::all().into_iter().map(udf))
     .chain(rounding::all().into_iter().map(udf))
