@@ -16,7 +16,7 @@ use rand::rngs::StdRng;
 use super::query::{Input, Writer, is_integer};
 
 /// What PostgreSQL has too.
-const SHARED: [&str; 214] = [
+const SHARED: [&str; 219] = [
     "abs({n})",
     "ceil({d})",
     "floor({d})",
@@ -231,6 +231,11 @@ const SHARED: [&str; 214] = [
     "ROW({i}, {t}) IS NOT NULL",
     "({a})[{k} - 1:{k}]",
     "width_bucket({i}, ARRAY[-1, 2, 3])",
+    "regexp_replace({t}, '(s|se)(n*?)', '[\\2\\&]', 1, 1, 'i')",
+    "regexp_substr({t}, 'o|or|[0-9]$', 2)",
+    "regexp_split_to_array({t}, '-|s+')",
+    "{t} ~ '^(s).*(?=r)'",
+    "{t} SIMILAR TO ('s%' || {i})",
 ];
 
 /// What it does not have, or has with another result.
@@ -312,7 +317,7 @@ const OWN: [&str; 74] = [
 ];
 
 /// What operators, casts and fields are made into; nobody writes them.
-pub(crate) const OF_OPERATORS: [&str; 25] = [
+pub(crate) const OF_OPERATORS: [&str; 30] = [
     "checked_add",
     "checked_divide",
     "checked_multiply",
@@ -326,6 +331,11 @@ pub(crate) const OF_OPERATORS: [&str; 25] = [
     "numeric_div",
     "numeric_mul",
     "overlaps",
+    "similar_to_escape",
+    "texticregexeq",
+    "texticregexne",
+    "textregexeq",
+    "textregexne",
     "timestamp_mi",
     "byteacat",
     "jsonb_concat",
@@ -355,7 +365,7 @@ pub(crate) const OF_LIBRARY: [&str; 10] = [
 ];
 
 /// Others without a template: what they give differs from call to call, or they are parts of something else.
-const WITHOUT: [&str; 33] = [
+const WITHOUT: [&str; 34] = [
     // Refused in a view: another value at each call.
     "current_date",
     "current_time",
@@ -391,6 +401,7 @@ const WITHOUT: [&str; 33] = [
     "jsonb_array_elements_text",
     "jsonb_object_keys",
     "regexp_matches",
+    "regexp_split_to_table",
     "millrace_member_texts",
     "millrace_member_values",
     "millrace_object_of",
