@@ -30,7 +30,7 @@ pub(super) struct Run<'t> {
 
 /// Steps that a text may take.
 fn steps_max(text: &str) -> usize {
-    text.len().saturating_mul(1_000).saturating_add(20_000_000)
+    text.len().saturating_mul(1_000).saturating_add(5_000_000)
 }
 
 impl<'t> Run<'t> {
