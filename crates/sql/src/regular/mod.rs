@@ -181,10 +181,12 @@ impl Division<'_, '_> {
     }
 }
 
+/// A pattern with what it was compiled from.
+type Kept = (String, Flags, Rc<RefCell<Pattern>>);
+
 thread_local! {
     /// The patterns that were used last, the newest first.
-    static PATTERNS: RefCell<Vec<(String, Flags, Rc<RefCell<Pattern>>)>> =
-        const { RefCell::new(Vec::new()) };
+    static PATTERNS: RefCell<Vec<Kept>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A pattern, compiled once as long as the thread keeps it.
