@@ -20,6 +20,7 @@ mod names;
 mod nearest;
 mod orders;
 pub mod parser;
+mod regular;
 pub mod session;
 mod shared_parts;
 pub mod stream;

@@ -72,6 +72,8 @@ states! {
     INVALID_PARAMETER_VALUE = "22023";
     /// A date or time is not written as one.
     INVALID_DATETIME_FORMAT = "22007";
+    /// A pattern has an escape that means nothing there.
+    INVALID_USE_OF_ESCAPE_CHARACTER = "2200C";
     /// A pattern ends in its escape character.
     INVALID_ESCAPE_SEQUENCE = "22025";
     /// Text is not the representation of the wanted type.

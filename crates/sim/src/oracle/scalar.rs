@@ -16,7 +16,7 @@ use rand::rngs::StdRng;
 use super::query::{Input, Writer, is_integer};
 
 /// What PostgreSQL has too.
-const SHARED: [&str; 245] = [
+const SHARED: [&str; 250] = [
     "abs({n})",
     "ceil({d})",
     "floor({d})",
@@ -262,6 +262,11 @@ const SHARED: [&str; 245] = [
     "to_char({ts}, 'FMDay, DDth Mon Y,YYY IYYY-IW-ID J Q RM SSSS US AM')",
     "to_char(INTERVAL '17 hours -5 minutes' * {k}, 'HH12:MI:SS.MS am DDD')",
     "to_timestamp('2024 ' || ({k} + 1)::text || ' 3', 'IYYY IW ID')",
+    "regexp_replace({t}, '(s|se)(n*?)', '[\\2\\&]', 1, 1, 'i')",
+    "regexp_substr({t}, 'o|or|[0-9]$', 2)",
+    "regexp_split_to_array({t}, '-|s+')",
+    "{t} ~ '^(s).*(?=r)'",
+    "{t} SIMILAR TO ('s%' || {i})",
 ];
 
 /// What it does not have, or has with another result.
@@ -342,7 +347,7 @@ const OWN: [&str; 73] = [
 ];
 
 /// What operators, casts and fields are made into; nobody writes them.
-pub(crate) const OF_OPERATORS: [&str; 25] = [
+pub(crate) const OF_OPERATORS: [&str; 30] = [
     "checked_add",
     "checked_divide",
     "checked_multiply",
@@ -356,6 +361,11 @@ pub(crate) const OF_OPERATORS: [&str; 25] = [
     "numeric_div",
     "numeric_mul",
     "overlaps",
+    "similar_to_escape",
+    "texticregexeq",
+    "texticregexne",
+    "textregexeq",
+    "textregexne",
     "timestamp_mi",
     "byteacat",
     "jsonb_concat",
@@ -385,7 +395,7 @@ pub(crate) const OF_LIBRARY: [&str; 10] = [
 ];
 
 /// Others without a template: what they give differs from call to call, or they are parts of something else.
-const WITHOUT: [&str; 34] = [
+const WITHOUT: [&str; 35] = [
     // Refused in a view: another value at each call.
     "current_date",
     "current_time",
@@ -422,6 +432,7 @@ const WITHOUT: [&str; 34] = [
     "jsonb_object_keys",
     "jsonb_path_query",
     "regexp_matches",
+    "regexp_split_to_table",
     "millrace_member_texts",
     "millrace_member_values",
     "millrace_object_of",

@@ -29,7 +29,6 @@ mod records;
 mod relation;
 mod rows;
 mod scopes;
-mod similar;
 mod sink;
 mod source;
 mod syntax;

@@ -58,7 +58,7 @@ pub(super) fn function(function: &Function) -> Result<Option<Expr>, Report> {
             | "json_object_keys",
             [_],
         )
-        | ("regexp_matches", [_, _] | [_, _, _])
+        | ("regexp_matches" | "regexp_split_to_table", [_, _] | [_, _, _])
         | ("jsonb_path_query", [_, _] | [_, _, _] | [_, _, _, _]) => {
             Some(call("unnest", vec![Expr::Function(function.clone())]))
         }

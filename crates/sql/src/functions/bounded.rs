@@ -12,7 +12,7 @@ use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::{DataFusionError, Result};
-use datafusion::functions::{regex, string, unicode};
+use datafusion::functions::{string, unicode};
 use datafusion::functions_nested::repeat::array_repeat_udf;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 use millrace_types::{Report, SqlState};
@@ -55,7 +55,6 @@ pub(super) fn all() -> Vec<(Arc<ScalarUDF>, Length)> {
         (unicode::lpad(), Length::Given),
         (unicode::rpad(), Length::Given),
         (string::replace(), Length::Replaced),
-        (regex::regexp_replace(), Length::Replaced),
         (string::levenshtein(), Length::Compared),
     ]
 }
@@ -105,20 +104,27 @@ pub(super) fn check(length: Length, name: &str, args: &ScalarFunctionArgs) -> Re
 /// # Errors
 /// A value, or all of them together, are too long.
 fn total(lengths: impl Iterator<Item = usize>) -> Result<()> {
-    let most = RESULT_BYTES_MAX.load(Ordering::Relaxed);
     let mut total: usize = 0;
     for length in lengths {
         if length > VALUE_BYTES_MAX {
             return Err(too_long());
         }
         total = total.saturating_add(length);
-        if total > most {
-            let report = Report::new(SqlState::OUT_OF_MEMORY, "out of memory");
-            let detail = format!("The values of a batch of rows have more than {} MB.", most >> 20);
-            return Err(DataFusionError::External(Box::new(report.detail(detail))));
-        }
+        check_total(total)?;
     }
     Ok(())
+}
+
+/// # Errors
+/// The values of a batch have too many bytes.
+pub(super) fn check_total(bytes: usize) -> Result<()> {
+    let most = RESULT_BYTES_MAX.load(Ordering::Relaxed);
+    if bytes <= most {
+        return Ok(());
+    }
+    let report = Report::new(SqlState::OUT_OF_MEMORY, "out of memory");
+    let detail = format!("The values of a batch of rows have more than {} MB.", most >> 20);
+    Err(DataFusionError::External(Box::new(report.detail(detail))))
 }
 
 fn too_long() -> DataFusionError {

@@ -42,7 +42,7 @@ mod order_key;
 mod overlaps;
 mod quoting;
 mod random_uuid;
-mod regexp_matches;
+mod regexp;
 mod rounding;
 mod series;
 mod session;
@@ -85,7 +85,7 @@ pub(crate) use json::{JsonFunction, json};
 pub(crate) use moving::{MOVING, moving};
 pub(crate) use one_value::ONE_VALUE;
 pub(crate) use operator::{Arithmetic, TIME_BETWEEN};
-pub(crate) use regexp_matches::REGEXP_MATCHES;
+pub(crate) use regexp::Regexp;
 pub(crate) use series::SERIES;
 use series::{Lists, Which};
 pub(crate) use session::{SESSION_END, SESSION_START, session_bound};
@@ -142,7 +142,6 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         udf(format::Format::new()),
         udf(intervals::MakeInterval::new()),
         udf(overlaps::Overlaps::new()),
-        udf(regexp_matches::RegexpMatches::new()),
         udf(template::ToNumber::new()),
     ]
     .into_iter()
@@ -154,6 +153,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     .chain(array_places::all().into_iter().map(udf))
     .chain(divisors::all().into_iter().map(udf))
     .chain(wrapped::all().into_iter().map(udf))
+    .chain(regexp::all().into_iter().map(udf))
     .chain(counts::all().into_iter().map(udf))
     .chain(degrees::all().into_iter().map(udf))
     .chain(json::all())
@@ -249,9 +249,9 @@ pub(crate) fn series(bounds: Vec<Expr>) -> Expr {
     call(udf(Lists::new(Which::Series)), bounds)
 }
 
-/// The matches of `regexp_matches`, as a list.
-pub(crate) fn regexp_matches(args: Vec<Expr>) -> Expr {
-    call(udf(regexp_matches::RegexpMatches::new()), args)
+/// The call of a function of regular expressions.
+pub(crate) fn regexp(which: Regexp, args: Vec<Expr>) -> Expr {
+    call(udf(regexp::Call::new(which)), args)
 }
 
 /// The places of the longest of some lists, from 1.
