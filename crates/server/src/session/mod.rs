@@ -422,6 +422,7 @@ impl Conn {
             Statement::CopyTo(copy) => return self.copy_to(*copy).await,
             Statement::Access(access) => self.change_access(*access).await?,
             Statement::Flush => self.flush().await?,
+            Statement::Refresh(name) => self.refresh(&name)?,
             Statement::Backup(path) => self.backup(path).await?,
             Statement::Drop(drop) => self.drop_objects(drop).await?,
             Statement::Alter(alter) => self.alter(alter).await?,

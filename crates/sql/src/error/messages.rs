@@ -6,10 +6,11 @@
 use std::str::FromStr;
 
 use ::arrow::datatypes::DataType;
-use millrace_types::{Report, SqlState, of_pattern};
+use millrace_types::{Report, SqlState, of_pattern, of_sentence};
 
-use super::{At, Found, first_line};
+use super::{At, Found, elsewhere, first_line};
 use crate::functions::type_name;
+use crate::names::Quoted;
 
 const CASTS: &str = "No function matches the given name and argument types. \
                      You might need to add explicit type casts.";
@@ -100,9 +101,12 @@ fn undefined_function(message: &str) -> Option<Found> {
         if name == "proctime" {
             return read_time();
         }
+        if let Some(found) = unmatched(name, types) {
+            return found;
+        }
         let message = format!("function {name}({types}) does not exist");
         let mut found = call(SqlState::UNDEFINED_FUNCTION, message, name);
-        found.report = found.report.hint(CASTS);
+        found.report = found.report.hint(elsewhere::function(name).unwrap_or(CASTS));
         found
     };
     if let Some((whole, _)) = between(message, "function ", " does not exist")

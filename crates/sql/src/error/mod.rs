@@ -7,6 +7,7 @@
 //! 2. nothing fails without a SQLSTATE.
 
 mod arrow;
+pub(crate) mod elsewhere;
 mod messages;
 
 #[cfg(test)]
@@ -199,6 +200,7 @@ fn not_found(field: &Column, valid: &[Column]) -> Found {
 
 fn hinted(mut found: Found, name: &str, valid: &[Column]) -> Found {
     let Some(similar) = similar(name, valid.iter().map(|column| column.name.as_str())) else {
+        found.report.hint = elsewhere::column(name).map(str::to_owned);
         return found;
     };
     let column = valid.iter().find(|column| column.name == similar);

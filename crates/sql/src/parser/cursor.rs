@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 use millrace_types::Report;
 
+use super::foreign::{self, Foreign, clauses};
 use super::{SqlDialect, dialect, fail};
 use crate::ast::{Expression, Name, OptionItem};
 use crate::names;
@@ -229,16 +230,37 @@ impl<'a> Cursor<'a> {
 
     /// A query that takes all tokens left.
     pub(super) fn query_to_end(&mut self) -> Result<Box<Query>, Report> {
+        let query = self.stored_query()?;
+        match clauses::of_query(&query) {
+            Some(clause) => Err(self.foreign(clause)),
+            None => Ok(query),
+        }
+    }
+
+    /// The same for what was stored before some clauses were refused.
+    pub(super) fn stored_query(&mut self) -> Result<Box<Query>, Report> {
         let query = self.ask(Parser::parse_query)?;
         self.expect_end()?;
         Ok(query)
+    }
+
+    fn foreign(&self, clause: &Foreign) -> Report {
+        foreign::read(clause, &self.tokens, self.text)
+    }
+
+    /// The report for a statement that failed; in the words of another dialect if it is of one.
+    pub(super) fn explained(&self, report: Report) -> Report {
+        foreign::explain(report, &self.tokens, self.text)
     }
 
     /// A statement of sqlparser's that takes all tokens left.
     pub(super) fn statement_to_end(&mut self) -> Result<SqlStatement, Report> {
         let statement = self.ask(Parser::parse_statement)?;
         self.expect_end()?;
-        Ok(statement)
+        match clauses::of_statement(&statement) {
+            Some(clause) => Err(self.foreign(clause)),
+            None => Ok(statement),
+        }
     }
 
     /// A query of the tokens up to `length` from here, and its text. sqlparser would take what we
