@@ -32,6 +32,7 @@ mod startup;
 mod subscribe;
 mod tables;
 mod transaction;
+mod violation;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

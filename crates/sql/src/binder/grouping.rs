@@ -127,7 +127,7 @@ pub(super) fn is_row_by_row(expr: &Expr) -> bool {
 }
 
 /// The first call of an aggregate that belongs to the query itself.
-fn aggregate(expr: &Expr) -> Option<Span> {
+pub(super) fn aggregate(expr: &Expr) -> Option<Span> {
     struct Finder {
         depth: usize,
     }

@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 use millrace_types::{Report, SqlState, input};
 
 use super::scopes::ColumnsOf;
-use super::{fetch, grouping, literal, named_windows, nested, records, scopes, similar};
+use super::{calls, fetch, grouping, literal, named_windows, nested, records, scopes, similar};
 use crate::functions;
 use crate::names::{self, Quoted, fold};
 use crate::text::Text;
@@ -76,6 +76,9 @@ impl VisitorMut for Normalizer {
             let report = Report::new(SqlState::GROUPING_ERROR, message);
             return ControlFlow::Break(Box::new((report, span)));
         }
+        if let Err(wrong) = calls::misplaced(select) {
+            return ControlFlow::Break(wrong);
+        }
         grouping::name_positions(select);
         if let Some(condition) = &mut select.selection
             && let Err(report) = records::as_joins(condition)
@@ -116,6 +119,11 @@ impl VisitorMut for Normalizer {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Wrong> {
+        if let Expr::Function(function) = expr
+            && let Err(report) = calls::written(function)
+        {
+            return ControlFlow::Break(Box::new((report, expr.span())));
+        }
         literal::type_parts(expr);
         ControlFlow::Continue(())
     }
@@ -180,6 +188,10 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>, Report> {
         Expr::CompoundFieldAccess { root, access_chain } => Ok(nested::access(root, access_chain)),
         Expr::Value(value) => Ok(match &value.value {
             Value::Number(digits, _) => literal::number(digits, value.span),
+            Value::UnicodeStringLiteral(text) | Value::NationalStringLiteral(text) => {
+                let text = Value::SingleQuotedString(text.clone()).with_span(value.span);
+                Some(Expr::Value(text))
+            }
             _ => None,
         }),
         other => records::rewritten(other),
