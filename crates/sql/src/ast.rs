@@ -407,6 +407,8 @@ pub struct Explain {
     pub analyze: bool,
     /// Shows more.
     pub verbose: bool,
+    /// `FORMAT JSON`: one value instead of lines.
+    pub json: bool,
     /// What is explained.
     pub inner: Explained,
 }

@@ -138,6 +138,33 @@ impl Conn {
         changed
     }
 
+    /// The plan of a statement that is not run.
+    pub(super) async fn planned_change(
+        &mut self,
+        change: &ast::Change,
+        parameters: &[ScalarValue],
+    ) -> Result<String, Report> {
+        let plan = plan_change(&self.shared.catalog(), change)?;
+        self.check_change(&plan, change)?;
+        self.read_changed_tables().await?;
+        let running = self.shared.queries.begin(&change.text);
+        let asked = Asked {
+            query: plan.query.as_ref().clone(),
+            text: change.text.clone(),
+            hints: parameters.iter().map(|value| hint(&value.data_type())).collect(),
+            values: Some(parameters.to_vec()),
+            opened: Some(plan.table.id),
+        };
+        let tables = Arc::new(self.tables()?);
+        let (bound, state) = bound(&running, &tables, self.state(), asked).await?;
+        self.check_reads(&bound, Some(plan.table.id))?;
+        self.pin(&tables).await?;
+        let (physical, _) = running.plan(state, bound.plan).await?;
+        let below = queries::planned(physical.as_ref());
+        let below: Vec<String> = below.lines().map(|line| format!("  {line}")).collect();
+        Ok(format!("{}: {}\n{}\n", plan.kind.word(), plan.table.name, below.join("\n")))
+    }
+
     async fn change_locked(
         &mut self,
         plan: &ChangePlan,

@@ -16,6 +16,7 @@ mod copy_to;
 mod cursors;
 mod ddl;
 mod explain;
+mod explain_json;
 mod flush;
 mod jobs;
 mod lookup;

@@ -37,6 +37,17 @@ pub enum ChangeKind {
     Delete,
 }
 
+impl ChangeKind {
+    /// Its word in plans.
+    pub fn word(self) -> &'static str {
+        match self {
+            ChangeKind::Insert => "Insert",
+            ChangeKind::Update => "Update",
+            ChangeKind::Delete => "Delete",
+        }
+    }
+}
+
 /// A statement that changes a table, as a query.
 #[derive(Clone, Debug)]
 pub struct ChangePlan {
