@@ -8,7 +8,7 @@ const FUNCTIONS: &[Names] = &[
     (&["getdate", "sysdatetime", "sysdate", "systimestamp"], "Write now()."),
     (&["getutcdate", "sysutcdatetime", "utc_timestamp"], "Write now() AT TIME ZONE 'UTC'."),
     (&["curdate", "today"], "Write current_date."),
-    (&["curtime"], "Write localtime."),
+    (&["curtime"], "Write now()::time."),
     (&["mz_now"], "Write now()."),
     (&["unix_timestamp", "tounixtimestamp"], "Write extract(epoch FROM time)."),
     (&["from_unixtime"], "Write to_timestamp(seconds)."),
