@@ -10,6 +10,7 @@ use millrace_types::Concealed;
 use serde::Deserialize;
 
 use crate::log::LogFormat;
+use crate::memory;
 
 /// How long bad messages and late rows are kept, by default: 30 days.
 const KEPT_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -56,7 +57,7 @@ pub struct Options {
     #[arg(long, env = "MILLRACE_CHECKPOINT_INTERVAL", value_name = "DURATION", value_parser = duration)]
     #[serde(default, deserialize_with = "duration_text")]
     pub checkpoint_interval: Option<Duration>,
-    /// Memory above which checkpoints are forced and readers wait [default: 70% of the machine's]
+    /// Memory above which checkpoints are forced and readers wait [default: 70% of the machine's, or of its container's]
     #[arg(long, env = "MILLRACE_MEMORY_LIMIT", value_name = "SIZE", value_parser = size)]
     #[serde(default, deserialize_with = "size_text")]
     pub memory_limit: Option<usize>,
@@ -264,13 +265,9 @@ fn read(path: &PathBuf) -> Result<Options, ConfigError> {
     toml::from_str(&text).map_err(|e| ConfigError::Parse(path.clone(), e.message().to_owned()))
 }
 
-/// 70% of the machine's memory; a gigabyte where the machine does not say.
+/// 70% of the memory that the process can have; a gigabyte where the kernel does not say.
 fn most_memory() -> usize {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kilobytes = text.lines().find_map(|line| {
-        line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse::<usize>().ok()
-    });
-    kilobytes.map_or(1 << 30, |kilobytes| kilobytes / 10 * 7 * 1024)
+    memory::most().map_or(1 << 30, |most| most / 10 * 7)
 }
 
 /// `100ms`, `5s`, `2m`, `1h`; a bare number is seconds.

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -67,7 +66,8 @@ pub struct Server {
 /// # Errors
 /// A locked, damaged or newer data directory, an address in use, TLS files that cannot be read.
 pub fn start(config: Config) -> Result<Server, ServerError> {
-    end_on_panic(config.data_dir.clone());
+    end_on_panic();
+    stops::note_aborts(&config.data_dir)?;
     let runtime = threads("session", config.workers.max(2))?;
     let statements = threads("statement", config.workers.max(STATEMENT_THREADS_MIN))?;
     let bind = |address| ServerError::listen(address);
@@ -82,6 +82,7 @@ pub fn start(config: Config) -> Result<Server, ServerError> {
         StoreKind::Sled => MetaKind::Sled,
     };
     let store = Store::open(&config.data_dir, kind)?;
+    stops::watch(&config.data_dir, config.memory_limit)?;
     if let Err(error) = private::keep(&config.data_dir) {
         tracing::warn!(%error, "others may be able to read the data directory");
     }
@@ -189,8 +190,8 @@ fn die(error: &ServerError) {
 }
 
 /// A panic in a worker would leave its peers waiting for ever: the process ends and recovers. What stops several
-/// workers at once, as damaged state does, is one stop: the first of them notes it and ends the process.
-fn end_on_panic(data_dir: PathBuf) {
+/// workers at once, as damaged state does, is one stop: the first of them ends the process.
+fn end_on_panic() {
     static ENDING: AtomicBool = AtomicBool::new(false);
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
@@ -203,11 +204,6 @@ fn end_on_panic(data_dir: PathBuf) {
                 std::thread::park();
             }
             tracing::error!(thread = name, "a thread of the engine panicked, the server ends");
-            if let Some(view) = millrace_dataflow::runtime::working_on()
-                && let Err(error) = stops::note(&data_dir, view)
-            {
-                tracing::error!(%error, view = view.0, "the stop cannot be noted");
-            }
             std::process::abort();
         }
     }));

@@ -1,29 +1,136 @@
 //! Stops of the engine at a view, noted beside the data: a view that stops the engine twice is not
 //! started a third time, so that the others go on.
 //!
-//! The note is written while the process ends, so it is a plain file: one line a stop, with the
-//! view's id. A clean end takes it away.
+//! The note is a plain file, one line a stop, with the view's id: it is written while the process ends, by the
+//! handler of SIGABRT, with which a panic, an allocation that the system refuses and a stack that is full end a
+//! process. SIGKILL leaves no time for a note: while the process has so much memory that the kernel may end it,
+//! the views that are worked on stand in a file of their own, and count when it is still there at the next
+//! start. A clean end takes both away.
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use millrace_dataflow::runtime::{all_working_on, working_on};
 use millrace_types::ObjectId;
 
+use crate::memory;
+
 const FILE: &str = "STOPS";
+/// What stands here counts as a stop if the process ends before it takes it away.
+const SUSPECTS: &str = "SUSPECTS";
 
 /// Stops of one view after which it is not started again.
 const ENOUGH: usize = 2;
 
-/// Notes that the engine stops while it works on a view.
+/// The time between two looks at what the process uses.
+const LOOK: Duration = Duration::from_millis(100);
+/// A process that uses half as much again as its limit and this, bytes, has something in it that nothing bounds.
+const FAR_BYTES: usize = 512 << 20;
+
+/// Notes from now on at which view the process aborts.
 ///
 /// # Errors
-/// Those of the file system.
-pub(crate) fn note(dir: &Path, view: ObjectId) -> io::Result<()> {
-    let mut file = OpenOptions::new().create(true).append(true).open(dir.join(FILE))?;
-    writeln!(file, "{}", view.0)?;
+/// The handler cannot be set.
+#[allow(unsafe_code, reason = "what a handler of a signal does is on its author")]
+pub(crate) fn note_aborts(dir: &Path) -> io::Result<()> {
+    static ENDING: AtomicBool = AtomicBool::new(false);
+    let (file, suspects) = (dir.join(FILE), dir.join(SUSPECTS));
+    let handler = move || {
+        let Some(view) = working_on() else { return };
+        if ENDING.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        // Nobody to tell: the process ends for another reason.
+        note(&file, view).unwrap_or_default();
+        std::fs::remove_file(&suspects).unwrap_or_default();
+    };
+    // SAFETY: it allocates nothing and takes no lock: paths of a few hundred bytes become C strings on the stack,
+    // the number is written there too, and the rest are system calls.
+    unsafe { signal_hook_registry::register(libc::SIGABRT, handler) }.map(drop)
+}
+
+/// One system call for the line, so that it is there wholly or not at all.
+fn note(file: &Path, view: ObjectId) -> io::Result<()> {
+    let mut line = [0; 16];
+    let mut left = &mut line[..];
+    writeln!(left, "{}", view.0)?;
+    let length = 16 - left.len();
+    let mut file = OpenOptions::new().create(true).append(true).open(file)?;
+    file.write_all(&line[..length])?;
     file.sync_all()
+}
+
+/// Counts what an end without a note has left, and watches what the process uses from now on. To be called when
+/// the directory is this process's own.
+///
+/// # Errors
+/// Those of the file system, and of a thread.
+pub(crate) fn watch(dir: &Path, limit: usize) -> io::Result<()> {
+    let (file, suspects) = (dir.join(FILE), dir.join(SUSPECTS));
+    for view in lines(&suspects)? {
+        tracing::warn!(
+            view,
+            "the server was ended when it worked on a view and had too much memory"
+        );
+        note(&file, ObjectId(view))?;
+    }
+    absent(std::fs::remove_file(&suspects))?;
+    std::thread::Builder::new()
+        .name("suspects".into())
+        .spawn(move || look(&suspects, limit))
+        .map(drop)
+}
+
+fn look(suspects: &PathBuf, limit: usize) {
+    let mut shown: Vec<ObjectId> = Vec::new();
+    loop {
+        std::thread::sleep(LOOK);
+        let views = if may_be_ended(limit) { all_working_on() } else { Vec::new() };
+        if views == shown {
+            continue;
+        }
+        if let Err(error) = show(suspects, &views) {
+            tracing::warn!(%error, "what the server works on cannot be noted");
+        }
+        shown = views;
+    }
+}
+
+/// True while the kernel may end the process for its memory.
+fn may_be_ended(limit: usize) -> bool {
+    let resident = memory::resident();
+    let far = limit.saturating_add(limit / 2 + FAR_BYTES);
+    let Some(most) = memory::most() else { return resident > far };
+    let scarce = memory::available().is_some_and(|available| available < most / 20);
+    resident > far.min(most / 10 * 9) || scarce && resident > limit
+}
+
+fn show(suspects: &PathBuf, views: &[ObjectId]) -> io::Result<()> {
+    if views.is_empty() {
+        return absent(std::fs::remove_file(suspects));
+    }
+    let lines: String = views.iter().map(|view| format!("{}\n", view.0)).collect();
+    std::fs::write(suspects, lines)
+}
+
+/// The numbers in a file of lines; a line that the end of the process cut off names nothing.
+fn lines(file: &Path) -> io::Result<Vec<u32>> {
+    match std::fs::read_to_string(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        text => Ok(text?.lines().filter_map(|line| line.parse().ok()).collect()),
+    }
+}
+
+/// What is not there is as good as taken away.
+fn absent(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// The views at which the engine has stopped too often since the last clean end.
@@ -31,13 +138,8 @@ pub(crate) fn note(dir: &Path, view: ObjectId) -> io::Result<()> {
 /// # Errors
 /// Those of the file system.
 pub(crate) fn repeated(dir: &Path) -> io::Result<Vec<ObjectId>> {
-    let text = match std::fs::read_to_string(dir.join(FILE)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        text => text?,
-    };
     let mut stops: BTreeMap<u32, usize> = BTreeMap::new();
-    // A line that the end of the process cut off names nothing.
-    for view in text.lines().filter_map(|line| line.parse().ok()) {
+    for view in lines(&dir.join(FILE))? {
         *stops.entry(view).or_default() += 1;
     }
     let often = stops.into_iter().filter(|(_, count)| *count >= ENOUGH);
@@ -49,10 +151,7 @@ pub(crate) fn repeated(dir: &Path) -> io::Result<Vec<ObjectId>> {
 /// # Errors
 /// Those of the file system.
 pub(crate) fn forget(dir: &Path) -> io::Result<()> {
-    match std::fs::remove_file(dir.join(FILE)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    [FILE, SUSPECTS].iter().try_for_each(|file| absent(std::fs::remove_file(dir.join(file))))
 }
 
 #[cfg(test)]
@@ -64,10 +163,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert!(repeated(dir.path()).unwrap().is_empty());
         for view in [7, 9] {
-            note(dir.path(), ObjectId(view)).unwrap();
+            note(&dir.path().join(FILE), ObjectId(view)).unwrap();
         }
         assert!(repeated(dir.path()).unwrap().is_empty());
-        note(dir.path(), ObjectId(9)).unwrap();
+        note(&dir.path().join(FILE), ObjectId(9)).unwrap();
         assert_eq!(repeated(dir.path()).unwrap(), [ObjectId(9)]);
         forget(dir.path()).unwrap();
         assert!(repeated(dir.path()).unwrap().is_empty());

@@ -33,6 +33,8 @@ mod docs;
 #[cfg(test)]
 mod ended;
 #[cfg(test)]
+mod formats;
+#[cfg(test)]
 mod full_disk;
 #[cfg(test)]
 mod fuzz;

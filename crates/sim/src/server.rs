@@ -37,6 +37,7 @@ pub struct Server {
     data_dir: TempDir,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    address_space: Option<u64>,
     listed: Vec<String>,
     log: Arc<Mutex<Vec<String>>>,
     address: watch::Sender<Option<SocketAddr>>,
@@ -80,6 +81,7 @@ impl Server {
                 .expect("a directory for temporary files"),
             arguments: arguments.iter().map(ToString::to_string).collect(),
             environment: Vec::new(),
+            address_space: None,
             listed: Vec::new(),
             log: Arc::default(),
             address: watch::Sender::new(None),
@@ -98,6 +100,13 @@ impl Server {
     #[must_use]
     pub fn environment(mut self, name: &str, value: &str) -> Server {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Bounds the address space of its processes, bytes: an allocation beyond it is refused.
+    #[must_use]
+    pub fn address_space(mut self, bytes: u64) -> Server {
+        self.address_space = Some(bytes);
         self
     }
 
@@ -126,7 +135,14 @@ impl Server {
     pub fn spawn(&mut self) -> Result<(), Error> {
         assert!(self.process.is_none(), "one process at a time");
         let program = program("millrace");
-        let mut command = Command::new(&program);
+        let mut command = match self.address_space {
+            Some(bytes) => {
+                let mut command = Command::new("prlimit");
+                command.arg(format!("--as={bytes}")).arg(&program);
+                command
+            }
+            None => Command::new(&program),
+        };
         // What a developer has set for a server of their own is not for this one.
         for (name, _) in std::env::vars_os() {
             if name.as_encoded_bytes().starts_with(b"MILLRACE_") {

@@ -1,14 +1,16 @@
 //! A view at which the server stops again and again: the second time it is not started any more, with those above
 //! it, and everything else runs.
 //!
-//! Nothing that is known stops the server at a view: what its operators cannot do without stops the view alone. So
-//! the note is written here that a process leaves which ends by a panic, beside the data of one that was killed.
+//! No panic is known that stops the server at a view: what its operators cannot do without stops the view alone. So
+//! the note is written here that a process leaves which ends by one, beside the data of one that was killed. What
+//! an operator makes in one call is not bounded, and stops it for memory.
 
 use std::fs;
 
 use tokio_postgres::Client;
 
 use crate::server::{Server, rows};
+use crate::wait;
 
 const DEFINITIONS: [&str; 6] = [
     "CREATE TABLE t (id BIGINT PRIMARY KEY, v BIGINT NOT NULL)",
@@ -57,8 +59,7 @@ async fn a_view_that_stops_the_server_twice_starts_as_failed_and_its_neighbours_
         let client = server.connect().await;
         run(&client, &format!("INSERT INTO t VALUES ({n}, 1)")).await;
         assert_eq!(shown(&client, "SELECT n FROM beside").await, [[n.to_string()]]);
-        let failed = "SELECT view FROM millrace.views WHERE status = 'failed' ORDER BY 1";
-        assert_eq!(shown(&client, failed).await, [["above"], ["digests"]]);
+        assert_eq!(shown(&client, FAILED).await, [["above"], ["digests"]]);
         let error = rows(&client, DIGESTS).await.expect_err("it has stopped");
         let said = error.as_db_error().expect("an answer").message().to_owned();
         assert!(said.contains("stopped more than once while it worked on"), "{said}");
@@ -71,4 +72,74 @@ async fn a_view_that_stops_the_server_twice_starts_as_failed_and_its_neighbours_
     assert_eq!(shown(&client, DIGESTS).await, [["1", "4"], ["2", "1"]]);
     drop(client);
     server.stop().await;
+}
+
+/// Each of its rows holds the texts of all rows before: of 4,000 rows with a kilobyte it makes 8 GB in one call.
+const UNBOUNDED: &str = "CREATE MATERIALIZED VIEW lists AS SELECT id, length(string_agg(v, ',') OVER (ORDER BY id)) AS n FROM t";
+const ROWS: &str =
+    "INSERT INTO t SELECT i, repeat('x', 1000) FROM generate_series(1, 4000) AS g(i)";
+const FAILED: &str = "SELECT view FROM millrace.views WHERE status = 'failed' ORDER BY 1";
+
+/// A table with a view that has too much to do since the last INSERT, and one beside it.
+async fn with_too_much(server: &mut Server) {
+    server.start().await;
+    let client = server.connect().await;
+    run(&client, "CREATE TABLE t (id BIGINT PRIMARY KEY, v TEXT NOT NULL)").await;
+    run(&client, "CREATE MATERIALIZED VIEW beside AS SELECT count(*) AS n FROM t").await;
+    run(&client, UNBOUNDED).await;
+    // The answer may be lost with the server, or come before.
+    drop(client.batch_execute(ROWS).await);
+}
+
+/// Nothing is lost, the view has stopped, and the server stays.
+async fn stays_without_it(server: &mut Server) {
+    server.start().await;
+    let client = server.connect().await;
+    assert_eq!(shown(&client, FAILED).await, [["lists"]]);
+    let error = rows(&client, "SELECT * FROM lists").await.expect_err("it has stopped");
+    let said = error.as_db_error().expect("an answer").message().to_owned();
+    assert!(said.contains("stopped more than once while it worked on"), "{said}");
+    run(&client, "INSERT INTO t VALUES (0, 'one more')").await;
+    let counted = shown(&client, "SELECT n FROM beside").await;
+    assert_eq!(counted, shown(&client, "SELECT count(*) FROM t").await);
+    run(&client, "DROP MATERIALIZED VIEW lists").await;
+    drop(client);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_allocation_that_the_system_refuses_is_put_down_to_the_view_that_asked_for_it() {
+    let mut server = Server::new(&["--workers", "2", "--memory-limit", "256MB"])
+        .address_space(5 << 30)
+        .expecting("memory is above its limit")
+        .expecting("a materialized view is not started");
+    with_too_much(&mut server).await;
+    server.ended().await;
+    // It ends before it listens, or soon after.
+    if server.try_start().await.is_ok() {
+        server.ended().await;
+    }
+    stays_without_it(&mut server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_killed_for_the_memory_of_a_view_starts_without_it() {
+    let mut server = Server::new(&["--workers", "2", "--memory-limit", "64MB"])
+        .expecting("a materialized view is not started")
+        .expecting("had too much memory")
+        .expecting("memory is above its limit");
+    with_too_much(&mut server).await;
+    let [stops, suspects] = ["STOPS", "SUSPECTS"].map(|file| server.data_dir().join(file));
+    for noted in 0..2 {
+        wait::until("its view stands there", wait::PATIENCE, || async {
+            let stops = fs::read_to_string(&stops).unwrap_or_default();
+            (stops.lines().count() == noted && suspects.exists()).then_some(())
+        })
+        .await;
+        server.kill().await;
+        if noted == 0 {
+            server.spawn().expect("it is started");
+        }
+    }
+    stays_without_it(&mut server).await;
 }

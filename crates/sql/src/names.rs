@@ -146,8 +146,26 @@ pub(crate) fn name_of(ident: &Ident, text: &Text<'_>) -> Name {
     Name { name: fold(ident), position: text.position(ident.span.start) }
 }
 
-/// An object's name without `public.` and `dev.public.`.
+/// The name of a user's object, in the one schema.
+///
+/// # Errors
+/// It is no name, or one in another schema or database.
 pub(crate) fn object_name(name: &ObjectName, text: &Text<'_>) -> Result<Name, Report> {
+    let found = relation_name(name, text)?;
+    if name.0.len() > 1 && found.name.starts_with(&of_server("")) {
+        let message = format!("{} is a table of the server itself", found.name);
+        let report = Report::new(SqlState::WRONG_OBJECT_TYPE, message);
+        let report = report.hint("SELECT, SUBSCRIBE, views and sinks may read it.");
+        return Err(Report { position: found.position, ..report });
+    }
+    Ok(found)
+}
+
+/// The name of what a statement reads: a user's object, or a table of the server with its schema.
+///
+/// # Errors
+/// It is no name, or one in another schema or database.
+pub(crate) fn relation_name(name: &ObjectName, text: &Text<'_>) -> Result<Name, Report> {
     let position = text.position(name.span().start);
     if let Some(ident) = reserved(name) {
         return Err(Report { position: text.position(ident.span.start), ..not_a_name(ident) });
@@ -165,21 +183,34 @@ pub(crate) fn object_name(name: &ObjectName, text: &Text<'_>) -> Result<Name, Re
             if parts.len() == 3 && parts[0] != DATABASE {
                 return Err(outside(cross_database(&parts.join("."))));
             }
-            if schema == SYSTEM_SCHEMA {
-                let message = format!("{schema}.{name} is a table of the server itself");
-                let report = Report::new(SqlState::WRONG_OBJECT_TYPE, message);
-                return Err(outside(report.hint("SELECT and views may read it.")));
+            match schema.as_str() {
+                SYSTEM_SCHEMA => Ok(Name { name: of_server(name), position }),
+                SCHEMA => Ok(Name { name: name.clone(), position }),
+                _ => {
+                    let message = format!("schema {} does not exist", Quoted(schema));
+                    Err(outside(Report::new(SqlState::INVALID_SCHEMA_NAME, message)))
+                }
             }
-            if schema != SCHEMA {
-                let message = format!("schema {} does not exist", Quoted(schema));
-                return Err(outside(Report::new(SqlState::INVALID_SCHEMA_NAME, message)));
-            }
-            Ok(Name { name: name.clone(), position })
         }
         _ => {
             let message = format!("improper qualified name (too many dotted names): {name}");
             Err(outside(Report::new(SqlState::SYNTAX_ERROR, message)))
         }
+    }
+}
+
+/// The report of what a statement wants to follow and the catalog does not have: most tables of the server are
+/// made when they are read.
+pub fn nothing_to_follow(name: &Name) -> Report {
+    let message = format!("relation {} does not exist", Quoted(&name.name));
+    let report = Report::new(SqlState::UNDEFINED_TABLE, message);
+    let report = Report { position: name.position, ..report };
+    match name.name.starts_with(&of_server("")) {
+        true => {
+            let kept = "Of the tables of the server, late_rows and source_errors can be followed.";
+            report.hint(kept)
+        }
+        false => report,
     }
 }
 

@@ -15,7 +15,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use millrace_dataflow::runtime::{HISTORY_COLUMNS, HISTORY_EPOCH, HISTORY_WEIGHT};
 use millrace_pg::session::{ENDLESS, Outcome, Prepared};
 use millrace_sql::ast::{Name, Subscribe};
-use millrace_sql::{Kind, Object, TableLookup};
+use millrace_sql::{Kind, Object, TableLookup, nothing_to_follow};
 use millrace_storage::{Scan, ScanRows};
 use millrace_types::{Epoch, ObjectId, Report, SqlState, is_hidden};
 use tokio::sync::watch;
@@ -49,11 +49,12 @@ impl Conn {
 
     /// A view or table whose changes can be followed.
     pub(super) fn followable(&self, name: &Name) -> Result<Arc<Object>, Report> {
-        let object = self.object(name)?;
+        let catalog = self.shared.catalog();
+        let object = catalog.find(&name.name).ok_or_else(|| nothing_to_follow(name))?;
         match object.kind {
             Kind::MaterializedView(_) | Kind::Table(_) => {
                 self.check_named(&[object.id])?;
-                Ok(object)
+                Ok(Arc::clone(object))
             }
             Kind::Source(_) | Kind::View(_) | Kind::Index(_) | Kind::Sink(_) => {
                 let message =

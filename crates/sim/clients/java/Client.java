@@ -4,6 +4,7 @@ import java.io.StringReader;
 import java.io.StringWriter;
 import java.math.BigDecimal;
 import java.sql.Array;
+import java.sql.BatchUpdateException;
 import java.sql.Connection;
 import java.sql.DatabaseMetaData;
 import java.sql.Date;
@@ -314,12 +315,31 @@ public final class Client {
             fails("25006", () -> exec(conn, "INSERT INTO pgjdbc_events VALUES (102, 'tx', 1)"));
             conn.rollback();
             same(conn.getTransactionIsolation(), Connection.TRANSACTION_READ_COMMITTED);
+            conn.setReadOnly(false);
+            conn.setAutoCommit(true);
+            // A batch takes effect as a whole.
+            fails("23505", () -> batch(conn, 110, 111, 100));
+            same(one(other, count), 1L);
+            batch(conn, 110, 111);
+            same(one(other, count), 3L);
         }
         try (Connection conn = connect("autosave", "always")) {
             conn.setAutoCommit(false);
             fails("42P01", () -> one(conn, "SELECT * FROM nowhere"));
             same(one(conn, "SELECT 1"), 1);
             conn.commit();
+        }
+    }
+
+    private static void batch(Connection conn, int... numbers) throws Exception {
+        try (PreparedStatement insert = conn.prepareStatement("INSERT INTO pgjdbc_events VALUES (?, 'tx', 1)")) {
+            for (int number : numbers) {
+                insert.setInt(1, number);
+                insert.addBatch();
+            }
+            insert.executeBatch();
+        } catch (BatchUpdateException error) {
+            throw (SQLException) error.getCause();
         }
     }
 

@@ -185,6 +185,10 @@ const tests = {
       await client.query(insert, [101])
       await client.query('ROLLBACK')
       same(await one(client, count), 1)
+      // Of one string either all statements take effect or none.
+      const twice = "INSERT INTO node_events VALUES (110, 'tx', 1);"
+      await fails('23505', client.query(twice + twice))
+      same(await one(client, count), 1)
     })
   },
 

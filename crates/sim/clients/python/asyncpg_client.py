@@ -163,6 +163,14 @@ async def transactions():
     await raises(asyncpg.InFailedSQLTransactionError, conn.fetch("SELECT 1"))
     await outer.rollback()
     same(await conn.fetchval("SELECT 1"), 1)
+    # Without a transaction of their own, many take effect together.
+    insert = "INSERT INTO asyncpg_events VALUES ($1, 'tx', 1)"
+    await raises(asyncpg.UniqueViolationError, conn.executemany(insert, [(110,), (111,), (100,), (112,)]))
+    await raises(asyncpg.UniqueViolationError, conn.execute(
+        "INSERT INTO asyncpg_events VALUES (113, 'tx', 1); INSERT INTO asyncpg_events VALUES (100, 'tx', 1)"))
+    same(await other.fetchval(count), 1)
+    await conn.executemany(insert, [(110,), (111,)])
+    same(await other.fetchval(count), 3)
     await conn.close()
     await other.close()
 

@@ -111,6 +111,11 @@ def transactions():
     same([line for line in err.split("\n") if line.startswith("ERROR")],
          ['ERROR:  duplicate key value violates unique constraint "psql_events_pkey"',
           "ERROR:  current transaction is aborted, commands ignored until end of transaction block"])
+    # Of one string either all statements take effect or none.
+    insert = "INSERT INTO psql_events VALUES (%d, 'tx', 1);"
+    err = psql("", "-c", insert % 110 + insert % 110)[1]
+    same(err.split("\n")[0], 'ERROR:  duplicate key value violates unique constraint "psql_events_pkey"')
+    same(good("SELECT count(*) FROM psql_events WHERE kind = 'tx';"), "0")
     same(good("\\set ON_ERROR_ROLLBACK on\nBEGIN;\nSELECT 1;\nCOMMIT;"), "1")
 
 

@@ -154,6 +154,11 @@ def transactions():
         with conn.transaction(force_rollback=True):
             conn.execute(insert, (102,))
         same(other.execute(count).fetchone(), (1,))
+        # What is sent before one Sync takes effect together.
+        fails(errors.UniqueViolation, lambda: piped(conn, insert, (110, 111, 100)))
+        same(other.execute(count).fetchone(), (1,))
+        piped(conn, insert, (110, 111))
+        same(other.execute(count).fetchone(), (3,))
         conn.autocommit = False
         fails(errors.UndefinedColumn, lambda: conn.execute("SELECT nothing"))
         fails(errors.InFailedSqlTransaction, lambda: conn.execute("SELECT 1"))
@@ -166,6 +171,12 @@ def transactions():
 def nested(conn, insert):
     with conn.transaction():
         conn.execute(insert, (100,))
+
+
+def piped(conn, insert, numbers):
+    with conn.pipeline():
+        for number in numbers:
+            conn.execute(insert, (number,))
 
 
 def streaming():

@@ -29,14 +29,14 @@ async fn a_consumer_sees_each_change_once_over_kills() {
     println!("MILLRACE_SEED={seed} repeats this run");
     let kafka = Arc::new(Kafka::of_tests());
     let readings = new_topic(&kafka, "sink-readings", seed).await;
-    let (changes, copies) = (
-        new_topic(&kafka, "sink-changes", seed).await,
-        new_topic(&kafka, "sink-copies", seed).await,
-    );
+    let mut topics = Vec::new();
+    for name in ["sink-changes", "sink-copies", "sink-errors", "sink-late"] {
+        topics.push(new_topic(&kafka, name, seed).await);
+    }
     let mut server = Server::new(&["--checkpoint-interval", "300ms", "--workers", "2"])
         .expecting("a sink cannot go on");
     server.start().await;
-    for statement in statements(&kafka.bootstrap, &readings, &changes, &copies) {
+    for statement in statements(&kafka.bootstrap, &readings, &topics) {
         run(&server.connect().await, &statement).await;
     }
     let lives = Lives::of(&server);
@@ -48,18 +48,37 @@ async fn a_consumer_sees_each_change_once_over_kills() {
     }
     lives.end();
     writer.await.expect("the writer ends");
-    let produced = producer.await.expect("the producer ends");
+    let (produced, malformed) = producer.await.expect("the producer ends");
     let client = server.connect().await;
     run(&client, "FLUSH").await;
-    until_sent(&client, 2).await;
+    until_sent(&client, 4).await;
     let rows = server::rows(&client, "SELECT owner, total FROM sums").await.expect("an answer");
     let view: BTreeMap<_, _> =
         rows.into_iter().map(|row| (row[0].clone(), row[1].clone())).collect();
-    assert_eq!(fold(&kafka.committed(&changes).await), view);
-    let copied = kafka.committed(&copies).await;
-    let distinct: BTreeSet<&Option<String>> = copied.iter().map(|m| &m.payload).collect();
-    assert_eq!((copied.len(), distinct.len()), (produced, produced), "each row is sent once");
+    assert_eq!(fold(&kafka.committed(&topics[0]).await), view);
+    for (topic, rows) in [(&topics[1], produced), (&topics[2], malformed)] {
+        let sent = kafka.committed(topic).await;
+        let distinct: BTreeSet<&Option<String>> = sent.iter().map(|m| &m.payload).collect();
+        assert_eq!((sent.len(), distinct.len()), (rows, rows), "each row of {topic} is sent once");
+    }
+    let sql = "SELECT partition, \"offset\" FROM millrace.late_rows ORDER BY 1, 2";
+    let listed = server::rows(&client, sql).await.expect("an answer");
+    assert_eq!(places(&kafka.committed(&topics[3]).await), listed, "each late row is sent once");
+    assert!(!listed.is_empty(), "some are late");
     server.stop().await;
+}
+
+/// Where the late rows in messages stood, as the table says it.
+fn places(messages: &[Message]) -> Vec<Vec<Option<String>>> {
+    let place = |message: &Message| {
+        let payload = message.payload.as_deref().expect("no tombstones");
+        let row: serde_json::Value = serde_json::from_str(payload).expect("JSON");
+        ["partition", "offset"].map(|column| row[column].as_i64().expect("a number"))
+    };
+    let mut places: Vec<[i64; 2]> = messages.iter().map(place).collect();
+    places.sort_unstable();
+    let text = |place: [i64; 2]| place.map(|number| Some(number.to_string())).to_vec();
+    places.into_iter().map(text).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,7 +137,10 @@ pub(super) fn to(broker: &str, topic: &str, format: &str) -> String {
     )
 }
 
-fn statements(broker: &str, readings: &str, changes: &str, copies: &str) -> Vec<String> {
+fn statements(broker: &str, readings: &str, topics: &[String]) -> Vec<String> {
+    let listed = |topic: &str| {
+        to(broker, topic, "PLAIN").replacen("WITH (", "WITH (force_append_only = 'true', ", 1)
+    };
     vec![
         "CREATE TABLE accounts (id INT PRIMARY KEY, owner TEXT NOT NULL, balance BIGINT NOT NULL)"
             .to_owned(),
@@ -126,12 +148,19 @@ fn statements(broker: &str, readings: &str, changes: &str, copies: &str) -> Vec<
          count(*) AS n FROM accounts GROUP BY owner"
             .to_owned(),
         format!(
-            "CREATE SOURCE readings (n BIGINT) INCLUDE partition AS p, offset AS o {}",
+            "CREATE SOURCE readings (n BIGINT, t BIGINT, ts TIMESTAMPTZ AS to_timestamp(t), \
+             WATERMARK FOR ts AS ts - INTERVAL '1 second') \
+             INCLUDE partition AS p, offset AS o {}",
             to(broker, readings, "PLAIN")
         ),
         "CREATE MATERIALIZED VIEW copied AS SELECT p, o, n FROM readings WHERE n >= 0".to_owned(),
-        format!("CREATE SINK changes FROM sums {}", to(broker, changes, "DEBEZIUM")),
-        format!("CREATE SINK copies FROM copied {}", to(broker, copies, "PLAIN")),
+        "CREATE MATERIALIZED VIEW windows AS SELECT window_start, count(*) AS n \
+         FROM TUMBLE(readings, ts, INTERVAL '10 seconds') GROUP BY window_start"
+            .to_owned(),
+        format!("CREATE SINK changes FROM sums {}", to(broker, &topics[0], "DEBEZIUM")),
+        format!("CREATE SINK copies FROM copied {}", to(broker, &topics[1], "PLAIN")),
+        format!("CREATE SINK errors FROM millrace.source_errors {}", listed(&topics[2])),
+        format!("CREATE SINK late FROM millrace.late_rows {}", listed(&topics[3])),
     ]
 }
 
@@ -165,21 +194,27 @@ async fn write(mut lives: Lives, seed: u64) {
     }
 }
 
-/// Sends readings until told to stop; how many.
-async fn produce(kafka: Arc<Kafka>, topic: String, lives: Lives) -> usize {
-    let mut sent = 0;
+/// Sends readings until told to stop: how many, and how many messages that are none. Some come late.
+async fn produce(kafka: Arc<Kafka>, topic: String, lives: Lives) -> (usize, usize) {
+    let (mut sent, mut malformed) = (0, 0);
     while lives.go_on() {
+        let payload = |n: usize| match n % 100 {
+            7 => format!("{{\"n\": {n}"),
+            50 => format!("{{\"n\": {n}, \"t\": {}}}", n / 2),
+            _ => format!("{{\"n\": {n}, \"t\": {n}}}"),
+        };
         let message = |n: usize| Message {
             partition: i32::try_from(n % 4).expect("small"),
-            payload: Some(format!("{{\"n\": {n}}}")),
+            payload: Some(payload(n)),
             ..Message::default()
         };
         let burst: Vec<Message> = (sent..sent + 37).map(message).collect();
         kafka.send_all(&topic, &burst).await.expect("the broker takes them");
+        malformed += (sent..sent + 37).filter(|n| n % 100 == 7).count();
         sent += burst.len();
         sleep(Duration::from_millis(10)).await;
     }
-    sent
+    (sent - malformed, malformed)
 }
 
 /// Puts Debezium's changes together; each says what was there before it.

@@ -144,11 +144,14 @@ async fn short_connections_leave_nothing_behind() {
     come_and_go(&server, connections()).await;
     stop.store(true, Ordering::SeqCst);
     assert!(moves.await.unwrap() > 0, "nothing moved meanwhile");
-    let left = |process: &Process| {
-        (process.files() <= files && process.threads() <= threads + AT_ONCE).then_some(())
-    };
-    wait::until("files and threads are given back", wait::PATIENCE, || async { left(&process) })
-        .await;
+    wait::until("files are given back", wait::PATIENCE, || async {
+        (process.files() <= files).then_some(())
+    })
+    .await;
+    wait::until("threads are given back", wait::PATIENCE, || async {
+        (process.threads() <= threads + AT_ONCE).then_some(())
+    })
+    .await;
     let grown = process.resident_mb().saturating_sub(resident);
     assert!(grown < 48, "{grown} MB more after {} connections", connections());
     server.stop().await;

@@ -8,7 +8,7 @@ use millrace_types::{Report, SqlState, is_hidden};
 use super::options;
 use crate::ast::{CreateSink, Name, OptionItem};
 use crate::catalog::{Catalog, Kind, MaterializedView, Object, Sink, SinkFormat};
-use crate::names::Quoted;
+use crate::names::{Quoted, nothing_to_follow};
 
 /// The connectors that write.
 const CONNECTORS: &[&str] = &["kafka"];
@@ -71,10 +71,7 @@ fn followed<'a>(
     name: &Name,
 ) -> Result<(&'a Object, &'a MaterializedView), Report> {
     let at = |report: Report| Report { position: name.position, ..report };
-    let Some(object) = catalog.find(&name.name) else {
-        let message = format!("relation {} does not exist", Quoted(&name.name));
-        return Err(at(Report::new(SqlState::UNDEFINED_TABLE, message)));
-    };
+    let object = catalog.find(&name.name).ok_or_else(|| nothing_to_follow(name))?;
     match &object.kind {
         Kind::MaterializedView(view) => Ok((object, view)),
         Kind::Table(table) => Ok((object, &table.stored)),

@@ -151,6 +151,12 @@ impl<'a> Cursor<'a> {
         names::object_name(&name, self.text)
     }
 
+    /// A name of ours, or of a table of the server.
+    pub(super) fn relation_name(&mut self) -> Result<Name, Report> {
+        let name = self.full_name()?;
+        names::relation_name(&name, self.text)
+    }
+
     /// A name with what stands before it.
     pub(super) fn full_name(&mut self) -> Result<ObjectName, Report> {
         self.ask(|parser| parser.parse_object_name(false))

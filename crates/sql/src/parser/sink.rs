@@ -16,7 +16,7 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
         return Err(report.hint("Create a materialized view of the query, and the sink FROM it."));
     }
     cursor.expect(&["FROM"])?;
-    let from = cursor.object_name()?;
+    let from = cursor.relation_name()?;
     cursor.expect(&["WITH"])?;
     let options = cursor.options()?;
     let format = match cursor.is(&["FORMAT"]) {

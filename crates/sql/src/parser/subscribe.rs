@@ -20,7 +20,7 @@ pub(super) fn subscribe(cursor: &mut Cursor<'_>) -> Result<Subscribe, Report> {
         let report = Report { position: cursor.here(), ..report };
         return Err(report.hint("Create a materialized view of the query and subscribe to that."));
     }
-    let name = cursor.object_name()?;
+    let name = cursor.relation_name()?;
     let mut subscribe = Subscribe { name, snapshot: None, progress: false, as_of: None };
     loop {
         if subscribe.as_of.is_none() && cursor.take(&["AS", "OF"]) {

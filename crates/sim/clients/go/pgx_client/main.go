@@ -227,7 +227,20 @@ func transactions() {
 		fails(err, "25006")
 		feature.Must(tx.Rollback(ctx))
 		feature.Same(one[int64](conn, count), int64(1))
+		// A batch without a transaction of its own takes effect as a whole.
+		fails(batch(conn, insert, 110, 111, 100), "23505")
+		feature.Same(one[int64](conn, count), int64(1))
+		feature.Must(batch(conn, insert, 110, 111))
+		feature.Same(one[int64](conn, count), int64(3))
 	})
+}
+
+func batch(conn *pgx.Conn, insert string, numbers ...int) error {
+	var queued pgx.Batch
+	for _, number := range numbers {
+		queued.Queue(insert, number)
+	}
+	return conn.SendBatch(ctx, &queued).Close()
 }
 
 func streaming() {

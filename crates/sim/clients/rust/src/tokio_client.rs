@@ -221,6 +221,8 @@ async fn transactions() -> Tested {
     let transaction = client.build_transaction().read_only(true).start().await?;
     failed(transaction.execute(insert, &[&101_i32]).await, "25006");
     transaction.rollback().await?;
+    let twice = "INSERT INTO tokio_events VALUES (110, 'tx', 1);".repeat(2);
+    failed(client.batch_execute(&twice).await, "23505");
     assert_eq!(one::<i64>(&client, count, &[]).await?, 1);
     Ok(())
 }
