@@ -129,7 +129,7 @@ pub(super) fn written(function: &Function) -> Result<(), Report> {
         return Ok(());
     }
     match of_aggregate(function, list) {
-        Some(what) if what == "OVER" => wrong(format!(
+        Some("OVER") => wrong(format!(
             "OVER specified, but {name} is not a window function nor an aggregate function"
         )),
         Some(what) => wrong(format!("{what} specified, but {name} is not an aggregate function")),
