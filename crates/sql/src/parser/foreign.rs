@@ -21,14 +21,19 @@ use crate::text::Text;
 /// The first is words and marks between blanks; `0` is any number, `''` any string, `?` any token.
 pub(super) type Foreign = (&'static str, &'static str, &'static str);
 
+/// Tokens before an error at which a phrase around it may begin; none is as long.
+const REACH: usize = 10;
+
 /// A syntax error in a statement; in the words of the construct that it is about, if one is known.
 pub(super) fn explain(report: Report, tokens: &[TokenWithSpan], text: &Text<'_>) -> Report {
     let Some(position) = report.position.filter(|_| report.code == SqlState::SYNTAX_ERROR) else {
         return report;
     };
     let tokens = solid(tokens);
+    let here = tokens.partition_point(|token| text.position(token.span.start) < Some(position));
+    let near = here.saturating_sub(REACH)..(here + 1).min(tokens.len());
     let found = phrases::PHRASES.iter().find_map(|phrase| {
-        let starts = (0..tokens.len()).filter(|at| matches(phrase.0, &tokens[*at..]));
+        let starts = near.clone().filter(|at| matches(phrase.0, &tokens[*at..]));
         let mut covering = starts.filter(|at| covers(phrase.0, &tokens[*at..], position, text));
         covering.next().map(|at| (phrase, tokens[at]))
     });
