@@ -5,7 +5,7 @@ use std::error::Error;
 use arrow::error::ArrowError;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
-use millrace_types::{Report, SqlState, of_pattern};
+use millrace_types::{About, Report, SqlState, of_pattern, of_sentence};
 use pgwire::messages::response::{ErrorResponse, NoticeResponse};
 
 /// The message where a prepared statement would give other columns than the client knows.
@@ -50,6 +50,12 @@ fn fields(severity: &str, report: &Report, offset: usize) -> Vec<(u8, String)> {
     fields.extend(routine(report).map(|routine| (b'R', routine.to_owned())));
     fields.extend(report.context.as_deref().map(|context| (b'W', clean(context))));
     fields.extend(report.position.map(|position| (b'P', (position + offset).to_string())));
+    if let Some(about) = &report.about {
+        let About { schema, table, column, constraint } = about.as_ref();
+        let named = [(b's', schema), (b't', table), (b'c', column), (b'n', constraint)];
+        let named = named.into_iter().filter_map(|(field, name)| Some((field, name.as_deref()?)));
+        fields.extend(named.map(|(field, name)| (field, clean(name))));
+    }
     fields
 }
 
@@ -85,10 +91,13 @@ pub fn report_of(error: &DataFusionError) -> Report {
             Report::new(SqlState::SYNTAX_ERROR, format!("syntax error: {error}"))
         }
         DataFusionError::SchemaError(error, _) => of_schema(error),
-        DataFusionError::Plan(message) => Report::new(of_plan(message), message.clone()),
+        DataFusionError::Plan(message) => {
+            let unknown = || Report::new(of_plan(message), message.clone());
+            of_sentence(message).unwrap_or_else(unknown)
+        }
         DataFusionError::Execution(message) => {
             let unknown = || Report::new(SqlState::DATA_EXCEPTION, message.clone());
-            of_pattern(message).unwrap_or_else(unknown)
+            of_pattern(message).or_else(|| of_sentence(message)).unwrap_or_else(unknown)
         }
         other => {
             let message = other.strip_backtrace();
@@ -128,7 +137,7 @@ fn of_arrow(error: &ArrowError) -> Report {
         other => {
             let message = other.to_string();
             let unknown = || Report::new(SqlState::DATA_EXCEPTION, message.clone());
-            of_pattern(&message).unwrap_or_else(unknown)
+            of_pattern(&message).or_else(|| of_sentence(&message)).unwrap_or_else(unknown)
         }
     }
 }
@@ -192,6 +201,17 @@ mod tests {
         assert!(message.fields.contains(&(b'R', "RevalidateCachedQuery".into())));
         let other = error(Severity::Error, &Report::unsupported("MERGE"), 0);
         assert!(other.fields.iter().all(|(field, _)| *field != b'R'));
+    }
+
+    #[test]
+    fn drivers_are_told_what_a_row_violates() {
+        let names = |name: &str| Some(name.to_owned());
+        let (table, constraint) = (names("t"), names("t_pkey"));
+        let about = About { table, constraint, ..About::default() };
+        let report = Report::new(SqlState::UNIQUE_VIOLATION, "twice").about(about);
+        let message = error(Severity::Error, &report, 0);
+        let last = &message.fields[message.fields.len() - 2..];
+        assert_eq!(last, [(b't', "t".to_owned()), (b'n', "t_pkey".to_owned())]);
     }
 
     #[test]

@@ -195,7 +195,8 @@ impl Queries {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.running.lock().insert(number, Arc::clone(&watch));
         self.begun.notify_one();
-        Running { queries: Arc::clone(self), number, watch, long: is_long(text) }
+        let text = (!is_long(text)).then(|| text.to_owned());
+        Running { queries: Arc::clone(self), number, watch, text }
     }
 
     /// Bytes that statements have reserved, and may.
@@ -285,8 +286,8 @@ pub struct Running {
     queries: Arc<Queries>,
     number: u64,
     watch: Arc<Watch>,
-    /// It may take long to plan.
-    long: bool,
+    /// Its text, for positions; None if it is long, and so may take long to plan.
+    text: Option<String>,
 }
 
 impl Drop for Running {
@@ -310,7 +311,7 @@ impl Running {
         &self,
         work: impl Future<Output = Result<T, Report>> + Send + 'static,
     ) -> Result<T, Report> {
-        let mut task = Task(self.queries.threads.spawn(apart(self.long, work)));
+        let mut task = Task(self.queries.threads.spawn(apart(self.text.is_none(), work)));
         match (&mut task.0).await {
             Ok(done) => done,
             Err(error) if error.is_panic() => Err(panicked(&error)),
@@ -327,11 +328,12 @@ impl Running {
         state: SessionState,
         plan: LogicalPlan,
     ) -> Result<(Arc<dyn ExecutionPlan>, SessionState), Report> {
-        let watch = Arc::clone(&self.watch);
+        let (watch, text) = (Arc::clone(&self.watch), self.text.clone());
         let planning = async move {
             let physical = state.create_physical_plan(&plan).await;
             let physical = physical.and_then(|physical| watched(physical, &watch));
-            physical.map(|physical| (physical, state)).map_err(|error| report_of(&error))
+            let wrong = |error| unplanned(&error, text.as_deref().unwrap_or_default());
+            physical.map(|physical| (physical, state)).map_err(wrong)
         };
         self.run(planning).await
     }
@@ -422,6 +424,19 @@ pub fn shown(plan: &dyn ExecutionPlan) -> String {
 /// A plan of [`Running::plan`].
 pub fn planned(plan: &dyn ExecutionPlan) -> String {
     without_watch(&displayable(plan).indent(false).to_string())
+}
+
+/// Why a query has no plan: a constant in it may have no value. The planner's own sentences are known to
+/// the binder, which says where in the text something is, too.
+fn unplanned(error: &DataFusionError, text: &str) -> Report {
+    let (said, placed) = (report_of(error), millrace_sql::error::report_in(error, text));
+    match said.code {
+        SqlState::SYNTAX_ERROR => placed,
+        code if code == placed.code => {
+            Report { position: said.position.or(placed.position), ..said }
+        }
+        _ => said,
+    }
 }
 
 /// Takes the lines of [`watched`] out of a tree that is shown by indents of two.

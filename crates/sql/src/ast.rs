@@ -45,6 +45,8 @@ pub enum Statement {
     CopyTo(Box<CopyTo>),
     /// `FLUSH`
     Flush,
+    /// `REFRESH MATERIALIZED VIEW name`: it is up to date anyway
+    Refresh(Name),
     /// `BACKUP TO 'directory'`
     Backup(String),
     /// `DROP SOURCE | TABLE | VIEW | MATERIALIZED VIEW`
@@ -405,6 +407,8 @@ pub struct Explain {
     pub analyze: bool,
     /// Shows more.
     pub verbose: bool,
+    /// `FORMAT JSON`: one value instead of lines.
+    pub json: bool,
     /// What is explained.
     pub inner: Explained,
 }
@@ -558,6 +562,7 @@ impl Statement {
             Statement::CreateSink(_) => "CREATE SINK",
             Statement::Copy(_) | Statement::CopyTo(_) => "COPY",
             Statement::Flush => "FLUSH",
+            Statement::Refresh(_) => "REFRESH MATERIALIZED VIEW",
             Statement::Backup(_) => "BACKUP",
             Statement::Drop(drop) => match drop.kind {
                 ObjectKind::Source => "DROP SOURCE",

@@ -81,6 +81,17 @@ impl<'a> Text<'a> {
             .or_else(|| self.find_name(name))
     }
 
+    /// Where a string stands, if it stands once.
+    pub(crate) fn find_string(&self, value: &str) -> Option<usize> {
+        let tokens = self.tokens();
+        let is_it = |token: &&TokenWithSpan| matches!(&token.token, Token::SingleQuotedString(text) if text == value);
+        let mut found = tokens.iter().filter(is_it);
+        match (found.next(), found.next()) {
+            (Some(one), None) => self.position(one.span.start),
+            _ => None,
+        }
+    }
+
     /// Where an operator stands, if it stands once.
     pub(crate) fn find_only(&self, operator: &str) -> Option<usize> {
         let tokens = self.tokens();

@@ -11,11 +11,14 @@ use datafusion::sql::sqlparser::ast::{
 };
 use millrace_types::{NUMERIC_PRECISION, Report, SqlState, SqlType};
 
+use crate::error::elsewhere;
 use crate::names::{Quoted, fold};
 use crate::parser::parse_expression;
 
 /// Arrays and records in each other, at most.
 const DEPTH_MAX: usize = 16;
+
+const SERIAL: &str = "Use bigint and insert the key, or uuid DEFAULT gen_random_uuid(): numbers are not given to rows.";
 
 /// The greatest length of a text that can be said.
 const LENGTH_MAX: u32 = 10_485_760;
@@ -97,8 +100,21 @@ fn type_within(written: &DataType, depth: usize) -> Result<SqlType, Report> {
         DataType::JSON | DataType::JSONB => SqlType::Jsonb,
         DataType::Uuid => SqlType::Uuid,
         DataType::Custom(name, _) => return custom(name),
-        other => return Err(Report::unsupported(format!("type {other}"))),
+        other => return Err(unknown(&other.to_string())),
     })
+}
+
+/// A type that there is not; one of other databases has a hint.
+fn unknown(name: &str) -> Report {
+    match elsewhere::data_type(name) {
+        Some(hint) => undefined(&name.to_ascii_lowercase()).hint(hint),
+        None => Report::unsupported(format!("type {name}")),
+    }
+}
+
+fn undefined(name: &str) -> Report {
+    let message = format!("type {} does not exist", Quoted(name));
+    Report::new(SqlState::UNDEFINED_OBJECT, message)
 }
 
 /// A type as it may be written.
@@ -133,8 +149,8 @@ fn custom(name: &datafusion::sql::sqlparser::ast::ObjectName) -> Result<SqlType,
     Ok(match last.as_str() {
         "name" | "char" | "bpchar" => SqlType::Text,
         "oid" | "xid" => SqlType::BigInt,
-        "serial" | "bigserial" | "smallserial" | "serial4" | "serial8" => {
-            return Err(Report::unsupported(format!("type {last}")).hint("Use bigint."));
+        "serial" | "bigserial" | "smallserial" | "serial2" | "serial4" | "serial8" => {
+            return Err(Report::unsupported(format!("type {last}")).hint(SERIAL));
         }
         "money" | "inet" | "cidr" | "macaddr" | "xml" | "timetz" | "hstore" | "point" => {
             return Err(not_yet(&last, "text"));
@@ -142,8 +158,8 @@ fn custom(name: &datafusion::sql::sqlparser::ast::ObjectName) -> Result<SqlType,
         _ => {
             let parts = name.0.iter().filter_map(|part| part.as_ident()).map(fold);
             let name = parts.collect::<Vec<_>>().join(".");
-            let message = format!("type {} does not exist", Quoted(&name));
-            return Err(Report::new(SqlState::UNDEFINED_OBJECT, message));
+            let hint = elsewhere::data_type(&name).map(str::to_owned);
+            return Err(Report { hint, ..undefined(&name) });
         }
     })
 }

@@ -42,6 +42,16 @@ states! {
     INTERVAL_FIELD_OVERFLOW = "22015";
     /// NULL where a value is needed.
     NULL_VALUE_NOT_ALLOWED = "22004";
+    /// LIMIT with a negative number.
+    INVALID_ROW_COUNT_IN_LIMIT = "2201W";
+    /// OFFSET with a negative number.
+    INVALID_ROW_COUNT_IN_OFFSET = "2201X";
+    /// A bound of a window frame that cannot be.
+    INVALID_FRAME_OFFSET = "22013";
+    /// Buckets that are none.
+    INVALID_ARGUMENT_FOR_NTILE = "22014";
+    /// A row of a window that cannot be.
+    INVALID_ARGUMENT_FOR_NTH_VALUE = "22016";
     /// A regular expression that is none.
     INVALID_REGULAR_EXPRESSION = "2201B";
     /// A place in an array of JSON that is none.
@@ -240,6 +250,21 @@ pub struct Report {
     pub context: Option<Box<str>>,
     /// Where in the statement, in characters from 1.
     pub position: Option<usize>,
+    /// What it is about, for programs.
+    pub about: Option<Box<About>>,
+}
+
+/// The names of what an error is about, where PostgreSQL sends them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// The schema of the table.
+    pub schema: Option<String>,
+    /// The table.
+    pub table: Option<String>,
+    /// Its column.
+    pub column: Option<String>,
+    /// The constraint that a row violates.
+    pub constraint: Option<String>,
 }
 
 impl Report {
@@ -252,6 +277,7 @@ impl Report {
             hint: None,
             context: None,
             position: None,
+            about: None,
         }
     }
 
@@ -278,6 +304,13 @@ impl Report {
     #[must_use]
     pub fn context(mut self, context: impl Into<String>) -> Report {
         self.context = Some(context.into().into_boxed_str());
+        self
+    }
+
+    /// The same with the names of what it is about.
+    #[must_use]
+    pub fn about(mut self, about: About) -> Report {
+        self.about = Some(Box::new(about));
         self
     }
 

@@ -31,7 +31,7 @@ use tokio::sync::oneshot;
 use super::query::{Asked, bound, hint, is_of_tables};
 use super::tables::QueryTables;
 use super::transaction::Uncommitted;
-use super::{Conn, report_of};
+use super::{Conn, report_of, violation};
 use crate::coordinator::{CHANGE_BYTES_MAX, Message, TableChange};
 use crate::queries;
 
@@ -167,6 +167,32 @@ impl Conn {
             })
         });
         found.is_break()
+    }
+
+    /// The plan of a statement that is not run.
+    pub(super) async fn planned_change(
+        &mut self,
+        change: &ast::Change,
+        parameters: &[ScalarValue],
+    ) -> Result<String, Report> {
+        let plan = plan_change(&self.shared.catalog(), change)?;
+        self.check_change(&plan, change)?;
+        let running = self.shared.queries.begin(&change.text);
+        let asked = Asked {
+            query: plan.query.as_ref().clone(),
+            text: change.text.clone(),
+            hints: parameters.iter().map(|value| hint(&value.data_type())).collect(),
+            values: Some(parameters.to_vec()),
+            opened: Some(plan.table.id),
+        };
+        let tables = Arc::new(self.tables()?);
+        let (bound, state) = bound(&running, &tables, self.state(), asked).await?;
+        self.check_reads(&bound, Some(plan.table.id))?;
+        self.pin(&tables).await?;
+        let (physical, _) = running.plan(state, bound.plan).await?;
+        let below = queries::planned(physical.as_ref());
+        let below: Vec<String> = below.lines().map(|line| format!("  {line}")).collect();
+        Ok(format!("{}: {}\n{}\n", plan.kind.word(), plan.table.name, below.join("\n")))
     }
 
     async fn change_locked(
@@ -334,7 +360,9 @@ impl Conn {
             let is_taken = taken.contains(&key);
             let twice = !own.insert(key);
             match &plan.conflict {
-                Conflict::Fail if is_taken || twice => return Err(duplicate(plan, &rows, row)),
+                Conflict::Fail if is_taken || twice => {
+                    return Err(violation::duplicate(plan, &rows, row));
+                }
                 Conflict::Update(_) if twice => {
                     let message = "ON CONFLICT DO UPDATE command cannot affect row a second time";
                     let hint = "Ensure that no rows proposed for insertion within the same \
@@ -376,7 +404,7 @@ impl Conn {
             for (row, key) in (0u32..).zip(&keys_of(table, &new)?) {
                 let key = key.owned();
                 if (taken.contains(&key) && !gone.contains(&key)) || !own.insert(key) {
-                    return Err(duplicate(plan, &new, row));
+                    return Err(violation::duplicate(plan, &new, row));
                 }
             }
         }
@@ -442,29 +470,27 @@ fn typed(
     columns: Vec<ArrayRef>,
     plan: &ChangePlan,
 ) -> Result<RecordBatch, Report> {
-    for (column, field) in columns.iter().zip(schema.fields()) {
-        if !field.is_nullable() && column.null_count() > 0 {
-            let message = format!(
-                "null value in column \"{}\" of relation \"{}\" violates not-null constraint",
-                field.name(),
-                plan.table.name
-            );
-            return Err(Report::new(SqlState::NOT_NULL_VIOLATION, message));
-        }
+    let columns = canonical(schema, columns)?;
+    match violation::null(plan, schema, &columns) {
+        Some(report) => Err(report),
+        None => RecordBatch::try_new(Arc::clone(schema), columns).map_err(|error| internal(&error)),
     }
-    retyped(schema, columns)
 }
 
-/// Columns with the types of a schema.
+/// Rows with the types of a schema.
 fn retyped(schema: &SchemaRef, columns: Vec<ArrayRef>) -> Result<RecordBatch, Report> {
+    let columns = canonical(schema, columns)?;
+    RecordBatch::try_new(Arc::clone(schema), columns).map_err(|error| internal(&error))
+}
+
+fn canonical(schema: &SchemaRef, columns: Vec<ArrayRef>) -> Result<Vec<ArrayRef>, Report> {
     let canonical = columns.iter().zip(schema.fields()).map(|(column, field)| {
         match column.data_type() == field.data_type() {
             true => Ok(Arc::clone(column)),
             false => arrow::compute::cast(column, field.data_type()),
         }
     });
-    let columns = canonical.collect::<Result<_, _>>().map_err(|error| internal(&error))?;
-    RecordBatch::try_new(Arc::clone(schema), columns).map_err(|error| internal(&error))
+    canonical.collect::<Result<_, _>>().map_err(|error| internal(&error))
 }
 
 fn rows_of(columns: &[ArrayRef]) -> Result<Rows, Report> {
@@ -497,23 +523,6 @@ fn first_of_each(table: &Table, found: &RecordBatch) -> Result<RecordBatch, Repo
         return Ok(found.clone());
     }
     take_record_batch(found, &UInt32Array::from(first)).map_err(|error| internal(&error))
-}
-
-fn duplicate(plan: &ChangePlan, rows: &RecordBatch, row: u32) -> Report {
-    let table = plan.definition();
-    let row = usize::try_from(row).expect("an index");
-    let names = table.key.iter().map(|column| table.columns[*column].name.clone());
-    let values = table.key.iter().map(|column| {
-        millrace_sql::functions::shown(rows.column(*column), row).unwrap_or_default()
-    });
-    let detail = format!(
-        "Key ({})=({}) already exists.",
-        names.collect::<Vec<_>>().join(", "),
-        values.collect::<Vec<_>>().join(", ")
-    );
-    let message =
-        format!("duplicate key value violates unique constraint \"{}_pkey\"", plan.table.name);
-    Report::new(SqlState::UNIQUE_VIOLATION, message).detail(detail)
 }
 
 impl crate::shared::Shared {

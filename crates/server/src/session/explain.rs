@@ -15,6 +15,7 @@ use millrace_sql::{Access, Binder, BoundView, Catalog, CatalogTables, Kind, Obje
 use millrace_types::{ObjectId, Report, SqlState};
 use parking_lot::Mutex;
 
+use super::explain_json;
 use super::query::{Asked, bound, hint};
 use super::rows::text_rows;
 use super::show::{positioned, timestamp};
@@ -39,7 +40,7 @@ impl Conn {
             },
             Explained::MaterializedView(_) => Vec::new(),
         };
-        let columns = match query_plan("") {
+        let columns = match query_plan("", false) {
             Outcome::Rows { schema, .. } => Some(schema),
             _ => None,
         };
@@ -54,7 +55,7 @@ impl Conn {
     ) -> Result<Outcome, Report> {
         let inner = match explain.inner {
             Explained::MaterializedView(name) => {
-                return self.explain_view(&name, explain.analyze);
+                return self.explain_view(&name, explain.analyze, explain.json);
             }
             Explained::Statement(inner) => *inner,
         };
@@ -75,9 +76,10 @@ impl Conn {
                 self.change(&change, parameters).await?;
                 watched.plans().join("")
             }
+            Statement::Change(change) => self.planned_change(&change, &parameters).await?,
             other => return Err(Report::unsupported(format!("EXPLAIN of {}", other.tag()))),
         };
-        Ok(query_plan(&lines))
+        Ok(query_plan(&lines, explain.json))
     }
 
     /// The plan of a query; with `analyze` after it has run, with what each operator has done.
@@ -112,7 +114,7 @@ impl Conn {
     }
 
     /// The plan of a view that is there; with `analyze` what each operator has done so far.
-    fn explain_view(&self, name: &Name, analyze: bool) -> Result<Outcome, Report> {
+    fn explain_view(&self, name: &Name, analyze: bool, json: bool) -> Result<Outcome, Report> {
         let object = self.object(name)?;
         let Kind::MaterializedView(view) = &object.kind else {
             let message = format!("\"{}\" is not a materialized view", name.name);
@@ -121,7 +123,7 @@ impl Conn {
         let (plan, catalog) = (&view.plan, self.shared.catalog());
         let names = |id: ObjectId| name_of(&catalog, id);
         if !analyze {
-            return Ok(query_plan(&millrace_sql::stream::explain(plan, &names)));
+            return Ok(query_plan(&millrace_sql::stream::explain(plan, &names), json));
         }
         let status = self.shared.board.lock().views.get(&object.id).cloned();
         let Some(figures) = status.as_ref().and_then(|status| status.figures.clone()) else {
@@ -140,7 +142,7 @@ impl Conn {
         let plan = millrace_sql::stream::explain_with(plan, &names, &line);
         let (since, workers) = (timestamp(figures.since), self.shared.config.workers);
         let head = format!("Running since {since}; figures are sums over {workers} workers since");
-        Ok(query_plan(&format!("{head}\n{plan}")))
+        Ok(query_plan(&format!("{head}\n{plan}"), json))
     }
 
     /// Binds and plans a materialized view.
@@ -197,8 +199,12 @@ impl Drop for Watched {
     }
 }
 
-pub(super) fn query_plan(lines: &str) -> Outcome {
-    let rows = lines.lines().map(|line| vec![Some(line.to_owned())]).collect();
+/// A plan as lines, or as one value.
+pub(super) fn query_plan(lines: &str, json: bool) -> Outcome {
+    let rows = match json {
+        true => vec![vec![Some(explain_json::of(lines))]],
+        false => lines.lines().map(|line| vec![Some(line.to_owned())]).collect(),
+    };
     text_rows("EXPLAIN", &["QUERY PLAN"], rows)
 }
 

@@ -16,6 +16,7 @@ mod copy_to;
 mod cursors;
 mod ddl;
 mod explain;
+mod explain_json;
 mod flush;
 mod jobs;
 mod locking;
@@ -33,6 +34,7 @@ mod startup;
 mod subscribe;
 mod tables;
 mod transaction;
+mod violation;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -456,6 +458,7 @@ impl Conn {
             Statement::CopyTo(copy) => return self.copy_to(*copy).await,
             Statement::Access(access) => self.change_access(*access).await?,
             Statement::Flush => self.flush().await?,
+            Statement::Refresh(name) => self.refresh(&name)?,
             Statement::Backup(path) => self.backup(path).await?,
             Statement::Drop(drop) => self.drop_objects(drop).await?,
             Statement::Alter(alter) => self.alter(alter).await?,

@@ -195,6 +195,17 @@ impl Conn {
         Ok(text_rows(verb, &["name", "type", "nullable", "notes"], rows))
     }
 
+    /// REFRESH: a view is up to date without it.
+    pub(super) fn refresh(&mut self, name: &Name) -> Result<(), Report> {
+        let object = self.object(name)?;
+        if !matches!(object.kind, Kind::MaterializedView(_)) {
+            let message = format!("\"{}\" is not a materialized view", name.name);
+            return Err(positioned(Report::new(SqlState::WRONG_OBJECT_TYPE, message), name));
+        }
+        self.notice(format!("materialized view \"{}\" is always up to date", name.name));
+        Ok(())
+    }
+
     /// The object that a name means.
     pub(super) fn object(&self, name: &Name) -> Result<std::sync::Arc<Object>, Report> {
         let catalog = self.shared.catalog();

@@ -291,6 +291,7 @@ public final class Client {
             exec(conn, "INSERT INTO pgjdbc_events VALUES (1, 'a', 1)");
             error = fails("23505", () -> exec(conn, "INSERT INTO pgjdbc_events VALUES (1, 'a', 1)"));
             same(error.getServerErrorMessage().getDetail(), "Key (id)=(1) already exists.");
+            same(error.getServerErrorMessage().getConstraint(), "pgjdbc_events_pkey");
         }
     }
 

@@ -136,6 +136,8 @@ def failures():
         error = fails(errors.UniqueViolation,
                       lambda: conn.execute("INSERT INTO psycopg_events VALUES (1, 'a', 1)"))
         same(error.diag.message_detail, "Key (id)=(1) already exists.")
+        names = (error.diag.schema_name, error.diag.table_name, error.diag.constraint_name)
+        same(names, ("public", "psycopg_events", "psycopg_events_pkey"))
 
 
 def transactions():

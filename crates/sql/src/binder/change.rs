@@ -12,10 +12,11 @@ use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{
     Assignment, AssignmentTarget, BinaryOperator, ConflictTarget, Delete, Expr, FromTable, Ident,
-    Insert, ObjectName, OnConflictAction, OnInsert, Query, Select, SelectItem, SetExpr,
+    Insert, ObjectName, OnConflictAction, OnInsert, Query, Select, SelectItem, SetExpr, Spanned,
     Statement as SqlStatement, TableAlias, TableFactor, TableObject, TableWithJoins, Update,
     UpdateTableFromKind,
 };
+use datafusion::sql::sqlparser::tokenizer::Span;
 use millrace_types::{Report, SqlState};
 
 use super::assignment::{assigned_value, selected, values_query};
@@ -34,6 +35,17 @@ pub enum ChangeKind {
     Update,
     /// Rows go.
     Delete,
+}
+
+impl ChangeKind {
+    /// Its word in plans.
+    pub fn word(self) -> &'static str {
+        match self {
+            ChangeKind::Insert => "Insert",
+            ChangeKind::Update => "Update",
+            ChangeKind::Delete => "Delete",
+        }
+    }
 }
 
 /// A statement that changes a table, as a query.
@@ -107,16 +119,6 @@ fn check_changeable(table: &Table, name: &Name) -> Result<(), Report> {
     Err(Report { position: name.position, ..report })
 }
 
-/// Looks whether so many values are too many, or too few for columns that the statement names.
-fn check_width(width: usize, targets: usize, named: bool) -> Result<(), Report> {
-    let message = match width.cmp(&targets) {
-        Ordering::Greater => "INSERT has more expressions than target columns",
-        Ordering::Less if named => "INSERT has more target columns than expressions",
-        _ => return Ok(()),
-    };
-    Err(Report::new(SqlState::SYNTAX_ERROR, message))
-}
-
 struct Target<'a> {
     catalog: &'a Catalog,
     text: Text<'a>,
@@ -174,13 +176,14 @@ impl Target<'_> {
         let returning = returning(insert.returning.as_deref(), &object, &alias)?;
         let columns = insert.columns.iter().map(|name| self.column(&object, table, name));
         let mut targets = columns.collect::<Result<Vec<_>, _>>()?;
-        let named = !targets.is_empty();
+        let named = insert.columns.as_slice();
         if let Some(twice) = (1..targets.len()).find(|at| targets[..*at].contains(&targets[*at])) {
             let name = &table.columns[targets[twice]].name;
             let message = format!("column {} specified more than once", Quoted(name));
-            return Err(Report::new(SqlState::DUPLICATE_COLUMN, message));
+            let report = Report::new(SqlState::DUPLICATE_COLUMN, message);
+            return Err(self.at(named.get(twice).map(Spanned::span), report));
         }
-        if !named {
+        if named.is_empty() {
             targets = (0..table.columns.len()).collect();
         }
         let query = match insert.source.as_deref() {
@@ -194,7 +197,7 @@ impl Target<'_> {
                 }
                 _ => {
                     if let Some(width) = self.width(source, &mut BTreeSet::new()) {
-                        check_width(width, targets.len(), named)?;
+                        self.check_width(width, targets.len(), named, |at| item_span(source, at))?;
                         targets.truncate(width);
                     }
                     selected(source, &targets, table, !self.copies)?
@@ -205,19 +208,47 @@ impl Target<'_> {
         Ok(ChangePlan { table: Arc::clone(&object), kind, query, conflict, returning })
     }
 
+    /// Looks whether so many values are too many, or too few for columns that the statement names. `value` is
+    /// where a value stands.
+    fn check_width(
+        &self,
+        width: usize,
+        targets: usize,
+        named: &[ObjectName],
+        value: impl Fn(usize) -> Option<Span>,
+    ) -> Result<(), Report> {
+        let (message, span) = match width.cmp(&targets) {
+            Ordering::Greater => {
+                ("INSERT has more expressions than target columns", value(targets))
+            }
+            Ordering::Less if !named.is_empty() => {
+                let first = named.get(width).map(Spanned::span);
+                ("INSERT has more target columns than expressions", first)
+            }
+            _ => return Ok(()),
+        };
+        Err(self.at(span, Report::new(SqlState::SYNTAX_ERROR, message)))
+    }
+
+    fn at(&self, span: Option<Span>, report: Report) -> Report {
+        Report { position: span.and_then(|span| self.text.position(span.start)), ..report }
+    }
+
     fn values(
         &self,
         rows: Vec<Vec<Expr>>,
         mut targets: Vec<usize>,
-        named: bool,
+        named: &[ObjectName],
         table: &Table,
     ) -> Result<Box<Query>, Report> {
         let width = rows.first().map_or(0, Vec::len);
-        if rows.iter().any(|row| row.len() != width) {
+        if let Some(other) = rows.iter().find(|row| row.len() != width) {
             let message = "VALUES lists must all be the same length";
-            return Err(Report::new(SqlState::SYNTAX_ERROR, message));
+            let report = Report::new(SqlState::SYNTAX_ERROR, message);
+            return Err(self.at(other.first().map(Spanned::span), report));
         }
-        check_width(width, targets.len(), named)?;
+        let span = |at: usize| rows.first()?.get(at).map(Spanned::span);
+        self.check_width(width, targets.len(), named, span)?;
         targets.truncate(width);
         values_query(rows, &targets, table)
     }
@@ -399,6 +430,14 @@ impl Target<'_> {
             None => Ident::with_quote('"', object.name.clone()),
         };
         Ok((object, alias))
+    }
+}
+
+/// Where the n-th item of a query's select list stands.
+fn item_span(query: &Query, at: usize) -> Option<Span> {
+    match query.body.as_ref() {
+        SetExpr::Select(select) => select.projection.get(at).map(Spanned::span),
+        _ => None,
     }
 }
 

@@ -27,6 +27,7 @@ use super::using::Merges;
 use super::version::Versions;
 use super::{TableLookup, columns, plan_query, syntax};
 use crate::catalog::{Catalog, Kind, Object, View, visible};
+use crate::error::elsewhere;
 use crate::functions;
 use crate::names::{self, Quoted};
 use crate::parser::parse_query;
@@ -155,7 +156,8 @@ fn is_index(name: &str) -> Report {
 /// The error for a name that nothing has.
 pub(super) fn missing(reference: &TableReference) -> Report {
     let message = format!("relation {} does not exist", Quoted(&reference.to_string()));
-    Report::new(SqlState::UNDEFINED_TABLE, message)
+    let hint = elsewhere::relation(&reference.to_string()).map(str::to_owned);
+    Report { hint, ..Report::new(SqlState::UNDEFINED_TABLE, message) }
 }
 
 /// The plan with other names for its columns.

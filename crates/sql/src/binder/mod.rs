@@ -11,6 +11,7 @@
 mod arguments;
 mod asof;
 mod assignment;
+mod calls;
 mod change;
 mod columns;
 mod computed;

@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 use millrace_types::{Report, SqlState, input};
 
 use super::scopes::ColumnsOf;
-use super::{fetch, grouping, literal, named_windows, nested, records, scopes};
+use super::{calls, fetch, grouping, literal, named_windows, nested, records, scopes};
 use crate::functions::{self, Regexp};
 use crate::names::{self, Quoted, fold};
 use crate::regular;
@@ -77,6 +77,9 @@ impl VisitorMut for Normalizer {
             let report = Report::new(SqlState::GROUPING_ERROR, message);
             return ControlFlow::Break(Box::new((report, span)));
         }
+        if let Err(wrong) = calls::misplaced(select) {
+            return ControlFlow::Break(wrong);
+        }
         grouping::name_positions(select);
         if let Some(condition) = &mut select.selection
             && let Err(report) = records::as_joins(condition)
@@ -117,6 +120,11 @@ impl VisitorMut for Normalizer {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Wrong> {
+        if let Expr::Function(function) = expr
+            && let Err(report) = calls::written(function)
+        {
+            return ControlFlow::Break(Box::new((report, expr.span())));
+        }
         literal::type_parts(expr);
         ControlFlow::Continue(())
     }
@@ -193,6 +201,10 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>, Report> {
         Expr::CompoundFieldAccess { root, access_chain } => Ok(nested::access(root, access_chain)),
         Expr::Value(value) => Ok(match &value.value {
             Value::Number(digits, _) => literal::number(digits, value.span),
+            Value::UnicodeStringLiteral(text) | Value::NationalStringLiteral(text) => {
+                let text = Value::SingleQuotedString(text.clone()).with_span(value.span);
+                Some(Expr::Value(text))
+            }
             _ => None,
         }),
         other => records::rewritten(other),

@@ -231,7 +231,7 @@ const ERRORS: &[(&str, &str, &str, &str)] = &[
         "GROUP BY position 7 is not in select list",
         "",
     ),
-    ("SELECT id FROM readings LIMIT -1", "22023", "LIMIT must not be negative", ""),
+    ("SELECT id FROM readings LIMIT -1", "2201W", "LIMIT must not be negative", ""),
     ("SELECT 'abc'::int", "22P02", "invalid input syntax for type integer: \"abc\"", ""),
     (
         "SELECT id FROM readings WHERE ts > 'soon'",
@@ -240,7 +240,7 @@ const ERRORS: &[(&str, &str, &str, &str)] = &[
         "",
     ),
     ("SELECT INTERVAL 'abc'", "22007", "invalid input syntax for type interval: \"abc\"", ""),
-    ("SELECT id INTO t FROM readings", "0A000", "SELECT INTO is not supported yet", ""),
+    ("SELECT id INTO t FROM readings", "0A000", "SELECT INTO is not supported yet", "INTO"),
     ("SELECT $1", "42P02", "there is no parameter $1", ""),
     ("SELECT id::geometry FROM readings", "42704", "type \"geometry\" does not exist", ""),
     (

@@ -6,10 +6,11 @@
 use std::str::FromStr;
 
 use ::arrow::datatypes::DataType;
-use millrace_types::{Report, SqlState, of_pattern};
+use millrace_types::{Report, SqlState, of_pattern, of_sentence};
 
-use super::{At, Found, first_line};
+use super::{At, Found, elsewhere, first_line};
 use crate::functions::type_name;
+use crate::names::Quoted;
 
 const CASTS: &str = "No function matches the given name and argument types. \
                      You might need to add explicit type casts.";
@@ -100,9 +101,12 @@ fn undefined_function(message: &str) -> Option<Found> {
         if name == "proctime" {
             return read_time();
         }
+        if let Some(found) = unmatched(name, types) {
+            return found;
+        }
         let message = format!("function {name}({types}) does not exist");
         let mut found = call(SqlState::UNDEFINED_FUNCTION, message, name);
-        found.report = found.report.hint(CASTS);
+        found.report = found.report.hint(elsewhere::function(name).unwrap_or(CASTS));
         found
     };
     if let Some((whole, _)) = between(message, "function ", " does not exist")
@@ -130,6 +134,20 @@ fn undefined_function(message: &str) -> Option<Found> {
         return Some(missing(name, "..."));
     }
     None
+}
+
+/// Values of which one is taken, and that have no common type.
+fn unmatched(name: &str, types: &str) -> Option<Found> {
+    let what = match name {
+        "coalesce" | "greatest" | "least" => name.to_ascii_uppercase(),
+        "make_array" => "ARRAY".to_owned(),
+        _ => return None,
+    };
+    let mut types = types.split(", ");
+    let first = types.next()?;
+    let other = types.find(|other| *other != first)?;
+    let message = format!("{what} types {first} and {other} cannot be matched");
+    Some(plain(SqlState::DATATYPE_MISMATCH, message))
 }
 
 /// The time at which rows are read belongs to the source: a query that is asked again has no such time.
@@ -165,8 +183,26 @@ pub(super) fn no_operator(left: &str, operator: &str, right: &str) -> Report {
     Report::new(SqlState::UNDEFINED_FUNCTION, message).hint(OPERATORS)
 }
 
-/// The operator that a report of [`no_operator`] is about.
-pub(super) fn operator_of(report: &Report) -> Option<At> {
+/// What a report of ours is about: a type, a value, or the operator of [`no_operator`].
+pub(super) fn place_of(report: &Report) -> Option<At> {
+    let quoted = |start: &str| Some(between(&report.message, start, "\"")?.0.to_owned());
+    if let Some(name) = quoted("type \"").filter(|_| report.code == SqlState::UNDEFINED_OBJECT) {
+        return Some(At::Name(name));
+    }
+    let value = quoted("invalid input syntax for type ")
+        .and_then(|_| report.message.split_once(": \""))
+        .or_else(|| report.message.split_once("value out of range: \""))
+        .or_else(|| report.message.split_once("malformed array literal: \""));
+    if let Some((_, value)) = value {
+        return Some(At::Value(value.strip_suffix('"').unwrap_or(value).to_owned()));
+    }
+    if let Some((value, _)) = between(&report.message, "value \"", "\" is out of range") {
+        return Some(At::Value(value.to_owned()));
+    }
+    operator_of(report)
+}
+
+fn operator_of(report: &Report) -> Option<At> {
     let (_, operands) = report.message.split_once("operator does not exist: ")?;
     let is_operator = |word: &&str| word.bytes().all(|byte| b"+-*/<>=~!@#%^&|?".contains(&byte));
     operands.split(' ').find(is_operator).map(|operator| At::Operator(operator.to_owned()))
@@ -191,7 +227,8 @@ fn operands_of(text: &str) -> Option<(&str, &str, &str)> {
 
 /// What the planner says.
 pub(super) fn plan(message: &str) -> Found {
-    undefined_function(message)
+    truth(message)
+        .or_else(|| undefined_function(message))
         .or_else(|| undefined_operator(message))
         .or_else(|| grouping(message))
         .or_else(|| types(message))
@@ -230,6 +267,18 @@ fn grouping(message: &str) -> Option<Found> {
     Some(plain(SqlState::GROUPING_ERROR, wanted))
 }
 
+/// `x IS TRUE`
+fn truth(message: &str) -> Option<Found> {
+    let (_, rest) = message.split_once("argument type for comparison operation ")?;
+    let (left, right) = rest.split_once(" IS DISTINCT FROM ")?;
+    let left = shown_type(left);
+    if !right.starts_with("Boolean") || left == "boolean" {
+        return None;
+    }
+    let message = format!("argument of IS TRUE must be type boolean, not type {left}");
+    Some(plain(SqlState::DATATYPE_MISMATCH, message))
+}
+
 fn types(message: &str) -> Option<Found> {
     let mismatch = |message: String| plain(SqlState::DATATYPE_MISMATCH, message);
     if let Some((_, returning)) = between(message, "non-boolean predicate '", "' returning ") {
@@ -247,6 +296,15 @@ fn types(message: &str) -> Option<Found> {
     if message.contains("Unary operator 'NOT'") {
         let found = shown_type(message.split_once("got ")?.1.lines().next()?);
         return Some(mismatch(format!("argument of NOT must be type boolean, not type {found}")));
+    }
+    if let Some((_, found)) = message.split_once("Join condition must be boolean type, but got ") {
+        let found = shown_type(found.lines().next()?);
+        let message = format!("argument of JOIN/ON must be type boolean, not type {found}");
+        return Some(mismatch(message));
+    }
+    if let Some((types, _)) = between(message, "a common type to coerce ", " in LIKE expression") {
+        let (left, right) = types.split_once(" and ")?;
+        return Some(no_operator(&shown_type(left), "~~", &shown_type(right)).into());
     }
     if message.contains("Failed to coerce then") || message.contains("Failed to coerce case") {
         return Some(mismatch("CASE types cannot be matched".to_owned()));
@@ -281,12 +339,10 @@ fn shape(message: &str) -> Option<Found> {
         return Some(syntax(format!("each {operator} query must have the same number of columns")));
     }
     if let Some((position, _)) = between(message, "column with position ", " in SELECT") {
-        let message = format!("GROUP BY position {position} is not in select list");
-        return Some(plain(SqlState::INVALID_COLUMN_REFERENCE, message));
+        return Some(no_position("GROUP BY", position));
     }
     if let Some((position, _)) = between(message, "out of bounds, specified: ", ",") {
-        let message = format!("ORDER BY position {position} is not in select list");
-        return Some(plain(SqlState::INVALID_COLUMN_REFERENCE, message));
+        return Some(no_position("ORDER BY", position));
     }
     if message.contains("ORDER BY expressions") && message.contains("must appear in select list") {
         let message = "for SELECT DISTINCT, ORDER BY expressions must appear in select list";
@@ -302,11 +358,26 @@ fn shape(message: &str) -> Option<Found> {
     if message.contains("should only return one column") || message.contains("Too many columns!") {
         return Some(syntax("subquery must return only one column".to_owned()));
     }
-    if message.contains("LIMIT must be >= 0") {
-        return Some(plain(SqlState::INVALID_PARAMETER_VALUE, "LIMIT must not be negative"));
+    if let Some(report) = of_sentence(message) {
+        return Some(report.into());
     }
-    if message.contains("OFFSET must be >=0") {
-        return Some(plain(SqlState::INVALID_PARAMETER_VALUE, "OFFSET must not be negative"));
+    if let Some((code, message)) = fixed(message) {
+        return Some(plain(code, message));
+    }
+    if let Some((name, _)) = between(message, "WITH query name \"", "\" specified more than once") {
+        let message = format!("WITH query name {} specified more than once", Quoted(name));
+        return Some(plain(SqlState::DUPLICATE_ALIAS, message));
+    }
+    if let Some((has, names)) = between(message, "Source table contains ", " columns but only ") {
+        let named = names.split(' ').next().unwrap_or_default();
+        let message = format!("table has {has} columns available but {named} columns specified");
+        return Some(plain(SqlState::INVALID_COLUMN_REFERENCE, message));
+    }
+    if let Some((_, name)) = message.split_once("Invalid qualifier ") {
+        let name = name.lines().next()?.trim_matches('"');
+        let message = format!("missing FROM-clause entry for table {}", Quoted(name));
+        let at = Some(At::Name(name.to_owned()));
+        return Some(Found { report: Report::new(SqlState::UNDEFINED_TABLE, message), at });
     }
     if message.contains("zero is not a valid index") {
         return Some(plain(SqlState::UNDEFINED_PARAMETER, "there is no parameter $0"));
@@ -320,9 +391,84 @@ fn shape(message: &str) -> Option<Found> {
     None
 }
 
+/// A number that stands for an item of the select list, and is none.
+fn no_position(clause: &str, position: &str) -> Found {
+    let message = format!("{clause} position {position} is not in select list");
+    let at = Some(At::Operator(position.to_owned()));
+    Found { report: Report::new(SqlState::INVALID_COLUMN_REFERENCE, message), at }
+}
+
+/// Sentences without names in them.
+fn fixed(message: &str) -> Option<(SqlState, &'static str)> {
+    const SENTENCES: &[(&str, SqlState, &str)] = &[
+        (
+            "Order by index starts at 1",
+            SqlState::INVALID_COLUMN_REFERENCE,
+            "ORDER BY position 0 is not in select list",
+        ),
+        (
+            "SELECT DISTINCT ON expressions must match",
+            SqlState::INVALID_COLUMN_REFERENCE,
+            "SELECT DISTINCT ON expressions must match initial ORDER BY expressions",
+        ),
+        (
+            "Inconsistent data length across values list",
+            SqlState::SYNTAX_ERROR,
+            "VALUES lists must all be the same length",
+        ),
+        (
+            "cannot be larger than end bound",
+            SqlState::WINDOWING_ERROR,
+            "frame starting from following row cannot have preceding rows",
+        ),
+        (
+            "frame offsets for ROWS / GROUPS must be non negative",
+            SqlState::INVALID_FRAME_OFFSET,
+            "frame starting offset must not be negative",
+        ),
+        (
+            "start bound cannot be UNBOUNDED FOLLOWING",
+            SqlState::WINDOWING_ERROR,
+            "frame start cannot be UNBOUNDED FOLLOWING",
+        ),
+        (
+            "end bound cannot be UNBOUNDED PRECEDING",
+            SqlState::WINDOWING_ERROR,
+            "frame end cannot be UNBOUNDED PRECEDING",
+        ),
+        (
+            "RANGE requires exactly one ORDER BY column",
+            SqlState::WINDOWING_ERROR,
+            "RANGE with offset PRECEDING/FOLLOWING requires exactly one ORDER BY column",
+        ),
+        (
+            "GROUPS requires an ORDER BY clause",
+            SqlState::WINDOWING_ERROR,
+            "GROUPS mode requires an ORDER BY clause",
+        ),
+        (
+            "WITHIN GROUP is only supported for ordered-set aggregate functions",
+            SqlState::UNDEFINED_FUNCTION,
+            "WITHIN GROUP is for ordered-set aggregate functions",
+        ),
+        (
+            "unnest() can only be applied to array",
+            SqlState::UNDEFINED_FUNCTION,
+            "function unnest is for arrays",
+        ),
+        (
+            "Unary operator '-' only supports",
+            SqlState::UNDEFINED_FUNCTION,
+            "operator does not exist: - before a value of this type",
+        ),
+    ];
+    let found = SENTENCES.iter().find(|(part, _, _)| message.contains(part));
+    found.map(|(_, code, words)| (*code, *words))
+}
+
 /// What evaluation says; most of it is about values.
 pub(super) fn execution(message: &str) -> Found {
-    if let Some(report) = of_pattern(message) {
+    if let Some(report) = of_pattern(message).or_else(|| of_sentence(message)) {
         return report.into();
     }
     if let Some(found) = undefined_function(message) {

@@ -7,6 +7,7 @@
 //! 2. nothing fails without a SQLSTATE.
 
 mod arrow;
+pub(crate) mod elsewhere;
 mod messages;
 
 #[cfg(test)]
@@ -53,7 +54,10 @@ struct Found {
 enum At {
     Name(String),
     Call(String),
+    /// An operator, or a number.
     Operator(String),
+    /// A string, by its value.
+    Value(String),
 }
 
 impl At {
@@ -62,6 +66,7 @@ impl At {
             At::Name(name) => text.find_name(name),
             At::Call(name) => text.find_call(name),
             At::Operator(operator) => text.find_only(operator),
+            At::Value(value) => text.find_string(value),
         }
     }
 }
@@ -98,7 +103,7 @@ fn describe(error: &DataFusionError) -> Found {
             None => internal("no error").into(),
         },
         DataFusionError::External(inner) => match inner.downcast_ref::<Report>() {
-            Some(report) => Found { report: report.clone(), at: messages::operator_of(report) },
+            Some(report) => Found { report: report.clone(), at: messages::place_of(report) },
             None => match inner.downcast_ref::<DataFusionError>() {
                 Some(inner) => describe(inner),
                 None => messages::internal(&inner.to_string()),
@@ -144,7 +149,7 @@ fn arrow_error(error: &ArrowError) -> Found {
         ArrowError::ExternalError(inner) => match inner.downcast_ref::<DataFusionError>() {
             Some(inner) => describe(inner),
             None => match inner.downcast_ref::<Report>() {
-                Some(report) => report.clone().into(),
+                Some(report) => Found { report: report.clone(), at: messages::place_of(report) },
                 None => internal(&inner.to_string()).into(),
             },
         },
@@ -199,6 +204,7 @@ fn not_found(field: &Column, valid: &[Column]) -> Found {
 
 fn hinted(mut found: Found, name: &str, valid: &[Column]) -> Found {
     let Some(similar) = similar(name, valid.iter().map(|column| column.name.as_str())) else {
+        found.report.hint = elsewhere::column(name).map(str::to_owned);
         return found;
     };
     let column = valid.iter().find(|column| column.name == similar);

@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 use millrace_types::Report;
 
+use super::foreign::{self, Foreign, clauses};
 use super::{SqlDialect, dialect, fail, locking};
 use crate::ast::{Expression, Name, OptionItem};
 use crate::names;
@@ -235,12 +236,34 @@ impl<'a> Cursor<'a> {
 
     /// A query that takes all tokens left.
     pub(super) fn query_to_end(&mut self) -> Result<Box<Query>, Report> {
+        let query = self.stored_query()?;
+        match clauses::of_query(&query) {
+            Some(clause) => Err(self.foreign(clause)),
+            None => Ok(query),
+        }
+    }
+
+    /// The same for what was stored before some clauses were refused.
+    pub(super) fn stored_query(&mut self) -> Result<Box<Query>, Report> {
         self.ask_to_end(Parser::parse_query)
+    }
+
+    fn foreign(&self, clause: &Foreign) -> Report {
+        foreign::read(clause, &self.tokens, self.text)
+    }
+
+    /// The report for a statement that failed; in the words of another dialect if it is of one.
+    pub(super) fn explained(&self, report: Report) -> Report {
+        foreign::explain(report, &self.tokens, self.text)
     }
 
     /// A statement of sqlparser's that takes all tokens left.
     pub(super) fn statement_to_end(&mut self) -> Result<SqlStatement, Report> {
-        self.ask_to_end(Parser::parse_statement)
+        let statement = self.ask_to_end(Parser::parse_statement)?;
+        match clauses::of_statement(&statement) {
+            Some(clause) => Err(self.foreign(clause)),
+            None => Ok(statement),
+        }
     }
 
     /// Takes all tokens left, with the clauses in them that lock rows as sqlparser reads them.

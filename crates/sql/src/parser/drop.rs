@@ -5,9 +5,13 @@ use millrace_types::Report;
 
 use super::cursor::Cursor;
 use super::unsupported;
-use crate::ast::{Drop, ObjectKind, Statement};
+use crate::ast::{Drop, ObjectKind, Session, Statement};
 
 pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
+    if let Some(tag) = unsupported::drops_nothing(cursor) {
+        cursor.skip_to_end();
+        return Ok(Statement::Session(Session::Accepted(tag)));
+    }
     let kind = match cursor.word(1).as_deref() {
         Some("SOURCE") => ObjectKind::Source,
         Some("TABLE") => ObjectKind::Table,

@@ -10,19 +10,18 @@ use crate::ast::{Explain, Explained, Statement};
 
 pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
     cursor.expect(&["EXPLAIN"])?;
-    let (mut analyze, mut verbose) = (false, false);
+    let mut options = Options::default();
     if *cursor.peek() == Token::LParen && !is_query(cursor) {
-        (analyze, verbose) = options(cursor)?;
+        options = read_options(cursor)?;
     } else {
-        if cursor.take(&["ANALYZE"]) || cursor.take(&["ANALYSE"]) {
-            analyze = true;
-        }
-        verbose |= cursor.take(&["VERBOSE"]);
+        options.analyze = cursor.take(&["ANALYZE"]) || cursor.take(&["ANALYSE"]);
+        options.verbose = cursor.take(&["VERBOSE"]);
     }
+    let Options { analyze, verbose, json } = options;
     let position = cursor.here();
     if cursor.take(&["MATERIALIZED", "VIEW"]) {
         let inner = Explained::MaterializedView(cursor.object_name()?);
-        return Ok(Statement::Explain(Explain { analyze, verbose, inner }));
+        return Ok(Statement::Explain(Explain { analyze, verbose, json, inner }));
     }
     let inner = Box::new(statement(cursor)?);
     match *inner {
@@ -31,14 +30,9 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
             let report = report.hint("EXPLAIN ANALYZE MATERIALIZED VIEW shows one that runs.");
             Err(Report { position, ..report })
         }
-        Statement::Change(_) if !analyze => {
-            let report = Report::unsupported(format!("EXPLAIN of {}", inner.tag()));
-            let report = report.hint("EXPLAIN ANALYZE runs the statement and shows what it read.");
-            Err(Report { position, ..report })
-        }
         Statement::Query(_) | Statement::CreateMaterializedView(_) | Statement::Change(_) => {
             let inner = Explained::Statement(inner);
-            Ok(Statement::Explain(Explain { analyze, verbose, inner }))
+            Ok(Statement::Explain(Explain { analyze, verbose, json, inner }))
         }
         _ => {
             let message = format!("cannot explain {}", inner.tag());
@@ -53,10 +47,17 @@ fn is_query(cursor: &Cursor<'_>) -> bool {
     matches!(word.as_str(), "SELECT" | "WITH" | "VALUES" | "")
 }
 
-/// `(ANALYZE [on | off], VERBOSE ..., FORMAT TEXT, ...)`
-fn options(cursor: &mut Cursor<'_>) -> Result<(bool, bool), Report> {
+#[derive(Clone, Copy, Default)]
+struct Options {
+    analyze: bool,
+    verbose: bool,
+    json: bool,
+}
+
+/// `(ANALYZE [on | off], VERBOSE ..., FORMAT TEXT | JSON, ...)`
+fn read_options(cursor: &mut Cursor<'_>) -> Result<Options, Report> {
     cursor.expect_token(&Token::LParen)?;
-    let (mut analyze, mut verbose) = (false, false);
+    let mut options = Options::default();
     loop {
         let position = cursor.here();
         let name = cursor.identifier()?.name;
@@ -66,13 +67,15 @@ fn options(cursor: &mut Cursor<'_>) -> Result<(bool, bool), Report> {
         };
         let on = !matches!(value.as_str(), "off" | "false" | "0");
         match name.as_str() {
-            "analyze" => analyze = on,
-            "verbose" => verbose = on,
-            "format" if value == "text" => {}
+            "analyze" => options.analyze = on,
+            "verbose" => options.verbose = on,
+            "format" if value == "text" => options.json = false,
+            "format" if value == "json" => options.json = true,
             "costs" | "buffers" | "timing" | "summary" | "settings" | "wal" => {}
             "format" => {
                 let what = format!("EXPLAIN in format {}", value.to_uppercase());
-                return Err(Report { position, ..Report::unsupported(what) });
+                let report = Report::unsupported(what).hint("FORMAT is TEXT or JSON.");
+                return Err(Report { position, ..report });
             }
             other => {
                 let message = format!("unrecognized EXPLAIN option \"{other}\"");
@@ -82,7 +85,7 @@ fn options(cursor: &mut Cursor<'_>) -> Result<(bool, bool), Report> {
         }
         if !cursor.take_token(&Token::Comma) {
             cursor.expect_token(&Token::RParen)?;
-            return Ok((analyze, verbose));
+            return Ok(options);
         }
     }
 }

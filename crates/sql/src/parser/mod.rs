@@ -19,6 +19,7 @@ mod dialect;
 mod drop;
 mod explain;
 mod fail;
+mod foreign;
 mod grant;
 mod index;
 mod isnull;
@@ -100,7 +101,7 @@ pub fn view_query(text: &str) -> Result<String, Report> {
 pub(crate) fn parse_query(text: &str) -> Result<Box<Query>, Report> {
     let whole = Text::new(text);
     let tokens = tokens(text, &whole)?;
-    Cursor::new(tokens, None, &whole).query_to_end()
+    Cursor::new(tokens, None, &whole).stored_query()
 }
 
 /// A stored expression; the text has been parsed once before.
@@ -156,9 +157,8 @@ fn pieces(text: &str, whole: &Text<'_>) -> Result<Vec<Piece>, Report> {
 
 fn one(piece: Piece, whole: &Text<'_>) -> Result<Statement, Report> {
     let mut cursor = Cursor::new(piece.tokens, piece.end, whole);
-    let statement = statement(&mut cursor)?;
-    cursor.expect_end()?;
-    Ok(statement)
+    let read = statement(&mut cursor).and_then(|read| cursor.expect_end().map(|()| read));
+    read.map_err(|report| cursor.explained(report))
 }
 
 /// One statement, by its first words.
@@ -197,6 +197,7 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
             cursor.next();
             Ok(Statement::Flush)
         }
+        "REFRESH" if cursor.is(&["REFRESH", "MATERIALIZED", "VIEW"]) => view::refresh(cursor),
         "BACKUP" => backup::parse(cursor),
         "CANCEL" => job::cancel(cursor),
         "DROP" => drop::parse(cursor),

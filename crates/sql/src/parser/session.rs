@@ -126,6 +126,9 @@ fn identity(cursor: &mut Cursor<'_>, local: bool) -> Result<Session, Report> {
 }
 
 fn setting(cursor: &mut Cursor<'_>) -> Result<String, Report> {
+    if matches!(cursor.peek(), Token::SingleQuotedString(_)) {
+        return Err(cursor.syntax_error());
+    }
     let mut name = cursor.identifier()?.name;
     while cursor.take_token(&Token::Period) {
         name = format!("{name}.{}", cursor.identifier()?.name);

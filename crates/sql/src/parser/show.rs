@@ -4,6 +4,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use millrace_types::Report;
 
 use super::cursor::Cursor;
+use super::unsupported;
 use crate::ast::{ObjectKind, Show, Statement};
 
 pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
@@ -37,6 +38,9 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
             cursor.expect(&["IN"])?;
         }
         return Ok(Statement::Show(Show::Columns(cursor.object_name()?)));
+    }
+    if let Some(report) = unsupported::shown(cursor) {
+        return Err(report);
     }
     let mut name = cursor.identifier()?.name;
     while cursor.take_token(&Token::Period) {

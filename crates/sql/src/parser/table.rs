@@ -33,6 +33,12 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
                 return Err(cursor.syntax_error());
             }
             set_key(&mut table, names, position)?;
+        } else if cursor.is(&["WATERMARK", "FOR"]) {
+            let report = Report::unsupported("WATERMARK in a table");
+            let report = report.hint(
+                "Write CREATE SOURCE name (columns, WATERMARK FOR column AS column - INTERVAL '5 seconds').",
+            );
+            return Err(Report { position: cursor.here(), ..report });
         } else {
             refuse(cursor, &["CONSTRAINT", "UNIQUE", "CHECK", "FOREIGN", "LIKE"])?;
             column(cursor, &mut table)?;
@@ -68,7 +74,7 @@ fn column(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<(), Report
             break;
         }
     }
-    refuse(cursor, &["GENERATED", "UNIQUE", "CHECK", "REFERENCES", "COLLATE", "AS"])?;
+    refuse(cursor, &["GENERATED", "UNIQUE", "CHECK", "REFERENCES", "COLLATE", "CONSTRAINT", "AS"])?;
     table.columns.push(column);
     Ok(())
 }

@@ -65,6 +65,19 @@ pub(super) fn materialized(cursor: &mut Cursor<'_>) -> Result<Statement, Report>
     })))
 }
 
+/// `REFRESH MATERIALIZED VIEW [CONCURRENTLY] name [WITH DATA]`
+pub(super) fn refresh(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
+    cursor.expect(&["REFRESH", "MATERIALIZED", "VIEW"])?;
+    cursor.take(&["CONCURRENTLY"]);
+    let name = cursor.object_name()?;
+    if cursor.is(&["WITH", "NO", "DATA"]) {
+        let report = Report { position: cursor.here(), ..Report::unsupported("WITH NO DATA") };
+        return Err(report.hint("A materialized view always has its rows."));
+    }
+    cursor.take(&["WITH", "DATA"]);
+    Ok(Statement::Refresh(name))
+}
+
 /// The query of a stored `CREATE MATERIALIZED VIEW`, with what stands behind it.
 pub(super) fn query_of(cursor: &mut Cursor<'_>) -> Result<String, Report> {
     begin(cursor)?;

@@ -203,6 +203,7 @@ func failures() {
 		exec(conn, "INSERT INTO pgx_events VALUES (1, 'a', 1)")
 		err = failing(conn, "23505", "INSERT INTO pgx_events VALUES (1, 'a', 1)")
 		feature.Same(err.Detail, "Key (id)=(1) already exists.")
+		feature.Same(err.ConstraintName, "pgx_events_pkey")
 		// Of several statements the position counts from the start of the text.
 		feature.Same(failing(conn, "42P01", "SELECT 1; SELECT * FROM nowhere").Position, int32(25))
 	})

@@ -195,6 +195,11 @@ async fn errors() -> Tested {
     let error =
         failed(client.execute("INSERT INTO tokio_events VALUES (1, 'a', 1)", &[]).await, "23505");
     assert_eq!(error.detail(), Some("Key (id)=(1) already exists."));
+    let names = (error.schema(), error.table(), error.constraint());
+    assert_eq!(names, (Some("public"), Some("tokio_events"), Some("tokio_events_pkey")));
+    let error =
+        failed(client.execute("INSERT INTO tokio_events (kind) VALUES ('a')", &[]).await, "23502");
+    assert_eq!((error.table(), error.column()), (Some("tokio_events"), Some("id")));
     Ok(())
 }
 

@@ -4,9 +4,13 @@
 //! `+ -`, these weaker than `* / %`; what stands in brackets may be a predicate or a value, and is looked at after
 //! it is read.
 
+use std::cell::RefCell;
+use std::fmt;
+
 use millrace_types::{Report, SqlState};
 
 use super::tokens::{Token, Tokens};
+use crate::regular::{Flags, Pattern};
 
 /// Brackets and prefixes in each other, at most: a value is worked out by recursion.
 const DEPTH_MAX: usize = 64;
@@ -48,7 +52,16 @@ pub(super) enum Node {
     IsUnknown(Box<Node>),
     Exists(Box<Node>),
     StartsWith(Box<Node>, Box<Node>),
-    Like(Box<Node>, regex::Regex),
+    Like(Box<Node>, Expression),
+}
+
+/// What `like_regex` matches: PostgreSQL's regular expressions.
+pub(super) struct Expression(pub(super) RefCell<Pattern>);
+
+impl fmt::Debug for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Expression")
+    }
 }
 
 /// What is looked up in a value.
@@ -414,11 +427,7 @@ impl Parser<'_> {
 }
 
 /// A regular expression with the flags of `like_regex`.
-fn expression(pattern: &str, flags: &str) -> Result<regex::Regex, Report> {
-    let invalid = |detail: String| {
-        let message = "invalid regular expression in a jsonpath";
-        Report::new(SqlState::INVALID_REGULAR_EXPRESSION, message).detail(detail)
-    };
+fn expression(pattern: &str, flags: &str) -> Result<Expression, Report> {
     if let Some(unknown) = flags.chars().find(|flag| !"ismqx".contains(*flag)) {
         let message = "invalid input syntax for type jsonpath";
         let detail = format!("Unrecognized flag character \"{unknown}\" in LIKE_REGEX predicate.");
@@ -430,14 +439,16 @@ fn expression(pattern: &str, flags: &str) -> Result<regex::Regex, Report> {
         let what = "XQuery \"x\" flag (expanded regular expressions)";
         return Err(Report::unsupported(what));
     }
-    let pattern = if quoted { regex::escape(pattern) } else { pattern.to_owned() };
-    regex::RegexBuilder::new(&pattern)
-        .case_insensitive(has('i'))
-        .dot_matches_new_line(has('s') && !quoted)
-        .multi_line(has('m') && !quoted)
-        .size_limit(1 << 20)
-        .build()
-        .map_err(|error| invalid(error.to_string()))
+    let lines = match (quoted, has('s'), has('m')) {
+        (true, ..) => "q",
+        (_, true, true) => "w",
+        (_, true, false) => "s",
+        (_, false, true) => "n",
+        (_, false, false) => "p",
+    };
+    let case = if has('i') { "i" } else { "" };
+    let pattern = Pattern::new(pattern, Flags::read(&format!("{lines}{case}"))?)?;
+    Ok(Expression(RefCell::new(pattern)))
 }
 
 fn too_complex() -> Report {

@@ -456,7 +456,13 @@ impl<'a> Walk<'_, 'a> {
             }
             Node::Like(left, expression) => {
                 let Some(left) = self.sides(left, place)? else { return Ok(None) };
-                self.any(left.iter().map(|item| Some(expression.is_match(item.json().as_str()?))))
+                let mut pattern = expression.0.borrow_mut();
+                let mut truths = Vec::with_capacity(left.len());
+                for item in &left {
+                    let matches = item.json().as_str().map(|text| pattern.is_match(text));
+                    truths.push(matches.transpose().map_err(Fail::Loud)?);
+                }
+                self.any(truths.into_iter())
             }
             _ => None,
         })
