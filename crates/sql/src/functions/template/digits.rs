@@ -344,17 +344,20 @@ impl Writer {
                 self.shown.push_str(if self.begun { "," } else { blank });
             }
             Pattern::Currency => self.shown.push(' '),
-            Pattern::Ordinal | Pattern::SmallOrdinal => {
-                if self.digits.first() != Some(&b'#') && !self.negative && !form.has_point {
-                    let digits = String::from_utf8_lossy(&self.digits).into_owned();
-                    self.shown.push_str(ordinal(&digits, pattern == Pattern::Ordinal));
-                }
+            Pattern::Ordinal | Pattern::SmallOrdinal if self.is_counted(form) => {
+                let digits = String::from_utf8_lossy(&self.digits).into_owned();
+                self.shown.push_str(ordinal(&digits, pattern == Pattern::Ordinal));
             }
             Pattern::Minus => self.shown.push_str(if self.negative { "-" } else { blank }),
             Pattern::Plus => self.shown.push_str(if self.negative { blank } else { "+" }),
             Pattern::PlusMinus => self.shown.push(if self.negative { '-' } else { '+' }),
             _ => {}
         }
+    }
+
+    /// True for a number that may have `th` behind it.
+    fn is_counted(&self, form: &Form) -> bool {
+        self.digits.first() != Some(&b'#') && !self.negative && !form.has_point
     }
 
     /// True before the zero of `0.5` in a template without zeros: a blank stands there.
