@@ -140,6 +140,12 @@ pub trait Connector: Send + Sync {
         None
     }
 
+    /// True if rows stay where they were read, so that an end below them means that some have gone. What is made
+    /// as it is read ends nowhere.
+    fn is_stored(&self) -> bool {
+        false
+    }
+
     /// Where the source starts, as its options say: one span without end per partition. Called once,
     /// at CREATE SOURCE.
     ///

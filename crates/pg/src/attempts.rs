@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -38,7 +39,10 @@ struct Entry {
 
 /// See the module's documentation. All who ask for passwords share one.
 #[derive(Default)]
-pub struct Attempts(Mutex<BTreeMap<Key, Entry>>);
+pub struct Attempts {
+    table: Mutex<BTreeMap<Key, Entry>>,
+    refused: AtomicU64,
+}
 
 /// Too many attempts of this user from this address wait already.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,7 +64,17 @@ impl Drop for Waiting<'_> {
 
 impl Attempts {
     fn table(&self) -> MutexGuard<'_, BTreeMap<Key, Entry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Somebody who would log in was refused, for whatever reason.
+    pub fn count_refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many were refused since the start.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Waits until an attempt may begin.

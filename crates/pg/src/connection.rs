@@ -147,8 +147,8 @@ impl Connection {
 
     async fn next_frame(&mut self) -> Result<Option<Frame>, Failure> {
         let silence = match self.session.transaction() {
-            Transaction::Idle => None,
-            Transaction::Open | Transaction::Failed => self.session.idle_timeout(),
+            Transaction::Idle if !self.session.has_gathered() => None,
+            _ => self.session.idle_timeout(),
         };
         tokio::select! {
             biased;
@@ -163,6 +163,7 @@ impl Connection {
 
     /// A message that could not be decoded, or was refused before anything ran.
     async fn refuse(&mut self, report: &Report, kind: u8) -> Result<(), Failure> {
+        self.session.failed();
         self.wire.put(&report::error(Severity::Error, report, 0))?;
         if frontend::is_extended(kind) {
             self.skipping = true;
@@ -230,14 +231,17 @@ impl Connection {
         self.statements.remove("");
         self.portals.remove("");
         match self.session.split(query) {
-            Err(report) => self.wire.put(&report::error(Severity::Error, &report, 0))?,
+            Err(report) => {
+                self.session.failed();
+                self.wire.put(&report::error(Severity::Error, &report, 0))?;
+            }
             Ok(statements) if statements.iter().all(|statement| statement.text.is_empty()) => {
                 self.wire.put(&EmptyQueryResponse::new())?;
             }
             Ok(statements) => {
                 let all = || statements.iter().filter(|one| !one.text.is_empty());
                 if all().count() > 1 {
-                    self.session.gather();
+                    self.session.gather(true);
                 }
                 for statement in all() {
                     match self.simple(statement).await {
@@ -335,6 +339,7 @@ impl Connection {
 
     fn ready(&mut self) -> io::Result<()> {
         self.notices(0)?;
+        self.session.rests();
         for (at, (name, _)) in REPORTED.into_iter().enumerate() {
             let value = self.setting(at);
             if self.reported[at] != value {
@@ -342,7 +347,6 @@ impl Connection {
                 self.reported[at] = value;
             }
         }
-        self.session.rests();
         let status = match self.session.transaction() {
             Transaction::Idle => TransactionStatus::Idle,
             Transaction::Open => TransactionStatus::Transaction,

@@ -141,6 +141,14 @@ pub trait Session: Send {
         parameters: Vec<ScalarValue>,
     ) -> Result<Outcome, Report>;
 
+    /// So many bytes of a COPY's data more are held for it, until [`Session::copied`] or its failure.
+    ///
+    /// # Errors
+    /// Memory is short.
+    fn holds(&mut self, _bytes: usize) -> Result<(), Report> {
+        Ok(())
+    }
+
     /// All data of a COPY whose statement gave [`Outcome::CopyIn`].
     ///
     /// # Errors
@@ -149,7 +157,8 @@ pub trait Session: Send {
 
     /// From here on what statements change outside a transaction waits, to take effect together: those of one
     /// query string, and those before one Sync.
-    fn gather(&mut self) {}
+    /// In a string, which is known as a whole, that is a transaction for settings and cursors too.
+    fn gather(&mut self, _string: bool) {}
 
     /// Something waits.
     fn has_gathered(&self) -> bool {

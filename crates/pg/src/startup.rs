@@ -185,9 +185,10 @@ async fn admit(
     Ok(Entrant { login, version, permit })
 }
 
-/// Has the client prove what the database asks for. Who fails is logged, and waits the next time.
+/// Has the client prove what the database asks for. Who fails is logged and counted, and waits the next time.
 async fn authenticate(wire: &mut Wire, login: &Login, shared: &Shared) -> Result<(), Failure> {
     let failed = |report: Report| {
+        shared.attempts.count_refused();
         tracing::warn!(user = ?clipped(&login.user), address = %login.peer, %report, "login failed");
         Err(Failure::Session(report))
     };

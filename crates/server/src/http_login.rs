@@ -70,6 +70,7 @@ async fn login(shared: &Arc<Shared>, peer: IpAddr, headers: &HeaderMap) -> Resul
     };
     let asked = shared.guard.authentication(&shared.catalog(), &login, shared.clock.now());
     if let Authentication::Reject(report) = asked {
+        shared.guard.attempts.count_refused();
         return Err(refusal(&report.message));
     }
     let trusted = matches!(asked, Authentication::Trust) && is_open(shared, peer);
@@ -101,6 +102,7 @@ async fn proved(
 ) -> Result<(), Response> {
     let attempts = &shared.guard.attempts;
     if attempts.turn(address, &user).await.is_err() {
+        attempts.count_refused();
         return Err(StatusCode::TOO_MANY_REQUESTS.into_response());
     }
     let (asked, name) = (Arc::clone(shared), user.clone());
@@ -112,6 +114,7 @@ async fn proved(
         return Ok(());
     }
     attempts.failed(address, &user);
+    attempts.count_refused();
     let user: String = user.chars().take(64).collect();
     tracing::warn!(?user, %address, "login over HTTP failed");
     Err(unauthorized())

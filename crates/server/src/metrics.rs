@@ -134,6 +134,8 @@ pub(crate) fn text(shared: &Shared) -> String {
     let (open, opened) = shared.connections.read();
     page.one("connections", Type::Gauge, "Sessions that are open.", size(open));
     page.one("connections_total", Type::Counter, "Sessions since the start.", float(opened));
+    let refused = float(shared.guard.attempts.refused());
+    page.one("failed_logins_total", Type::Counter, "Logins that were refused.", refused);
     let (begun, looked_up) = shared.queries.counts();
     page.one("queries_total", Type::Counter, "Queries that were planned or run.", float(begun));
     let help = "Queries that were look-ups of a key and needed no plan.";

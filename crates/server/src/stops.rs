@@ -4,13 +4,14 @@
 //! The note is a plain file, one line a stop, with the view's id: it is written while the process ends, by the
 //! handler of SIGABRT, with which a panic, an allocation that the system refuses and a stack that is full end a
 //! process. SIGKILL leaves no time for a note: while the process has so much memory that the kernel may end it,
-//! the views that are worked on stand in a file of their own, and count when it is still there at the next
-//! start. A clean end takes both away.
+//! the views whose operators are in one call since a while stand in a file of their own, and count when it is still
+//! there at the next start. A clean end takes both away. Both are hints: what cannot be read or written of them keeps no server from
+//! starting.
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -40,13 +41,18 @@ pub(crate) fn note_aborts(dir: &Path) -> io::Result<()> {
     static ENDING: AtomicBool = AtomicBool::new(false);
     let (file, suspects) = (dir.join(FILE), dir.join(SUSPECTS));
     let handler = move || {
-        let Some(view) = working_on() else { return };
-        if ENDING.swap(true, Ordering::SeqCst) {
-            return;
+        if let Some(view) = working_on()
+            && !ENDING.swap(true, Ordering::SeqCst)
+        {
+            // Nobody to tell: the process ends for another reason.
+            note(&file, view).unwrap_or_default();
+            std::fs::remove_file(&suspects).unwrap_or_default();
         }
-        // Nobody to tell: the process ends for another reason.
-        note(&file, view).unwrap_or_default();
-        std::fs::remove_file(&suspects).unwrap_or_default();
+        // SAFETY: both may be called in a handler. The signal is blocked until this returns, and then ends the process.
+        unsafe {
+            libc::signal(libc::SIGABRT, libc::SIG_DFL);
+            libc::raise(libc::SIGABRT);
+        }
     };
     // SAFETY: it allocates nothing and takes no lock: paths of a few hundred bytes become C strings on the stack,
     // the number is written there too, and the rest are system calls.
@@ -68,35 +74,43 @@ fn note(file: &Path, view: ObjectId) -> io::Result<()> {
 /// the directory is this process's own.
 ///
 /// # Errors
-/// Those of the file system, and of a thread.
+/// Those of a thread.
 pub(crate) fn watch(dir: &Path, limit: usize) -> io::Result<()> {
     let (file, suspects) = (dir.join(FILE), dir.join(SUSPECTS));
-    for view in lines(&suspects)? {
+    for view in lines(&suspects) {
         tracing::warn!(
             view,
             "the server was ended when it worked on a view and had too much memory"
         );
-        note(&file, ObjectId(view))?;
+        hint(&file, note(&file, ObjectId(view)));
     }
-    absent(std::fs::remove_file(&suspects))?;
-    std::thread::Builder::new()
-        .name("suspects".into())
-        .spawn(move || look(&suspects, limit))
-        .map(drop)
+    hint(&suspects, absent(std::fs::remove_file(&suspects)));
+    let watch = move || look(&suspects, limit);
+    std::thread::Builder::new().name("suspects".into()).spawn(watch).map(drop)
 }
 
-fn look(suspects: &PathBuf, limit: usize) {
-    let mut shown: Vec<ObjectId> = Vec::new();
+fn look(suspects: &Path, limit: usize) {
+    let (mut before, mut shown) = (Vec::new(), Vec::new());
     loop {
         std::thread::sleep(LOOK);
-        let views = if may_be_ended(limit) { all_working_on() } else { Vec::new() };
-        if views == shown {
-            continue;
+        let now = if may_be_ended(limit) { all_working_on() } else { Vec::new() };
+        // Many small pieces of work are not what takes the memory.
+        let same = now.iter().filter(|work| before.contains(*work)).map(|work| work.view);
+        let mut views: Vec<ObjectId> = same.collect();
+        views.sort_unstable();
+        views.dedup();
+        before = now;
+        if views != shown {
+            hint(suspects, show(suspects, &views));
+            shown = views;
         }
-        if let Err(error) = show(suspects, &views) {
-            tracing::warn!(%error, "what the server works on cannot be noted");
-        }
-        shown = views;
+    }
+}
+
+/// What goes wrong with a hint is told, and no more.
+fn hint(file: &Path, done: io::Result<()>) {
+    if let Err(error) = done {
+        tracing::warn!(%error, file = %file.display(), "what stops the server cannot be noted");
     }
 }
 
@@ -109,20 +123,30 @@ fn may_be_ended(limit: usize) -> bool {
     resident > far.min(most / 10 * 9) || scarce && resident > limit
 }
 
-fn show(suspects: &PathBuf, views: &[ObjectId]) -> io::Result<()> {
+/// Whole or not at all, as far as an end of the process goes.
+fn show(suspects: &Path, views: &[ObjectId]) -> io::Result<()> {
     if views.is_empty() {
         return absent(std::fs::remove_file(suspects));
     }
     let lines: String = views.iter().map(|view| format!("{}\n", view.0)).collect();
-    std::fs::write(suspects, lines)
+    let new = suspects.with_extension("new");
+    std::fs::write(&new, lines)?;
+    std::fs::rename(new, suspects)
 }
 
 /// The numbers in a file of lines; a line that the end of the process cut off names nothing.
-fn lines(file: &Path) -> io::Result<Vec<u32>> {
-    match std::fs::read_to_string(file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        text => Ok(text?.lines().filter_map(|line| line.parse().ok()).collect()),
-    }
+fn lines(file: &Path) -> Vec<u32> {
+    let text = match std::fs::read(file) {
+        Ok(text) => String::from_utf8_lossy(&text).into_owned(),
+        Err(error) => {
+            if error.kind() != io::ErrorKind::NotFound {
+                hint(file, Err(error));
+            }
+            return Vec::new();
+        }
+    };
+    let whole = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+    whole.filter_map(|line| line.parse().ok()).collect()
 }
 
 /// What is not there is as good as taken away.
@@ -134,16 +158,13 @@ fn absent(removed: io::Result<()>) -> io::Result<()> {
 }
 
 /// The views at which the engine has stopped too often since the last clean end.
-///
-/// # Errors
-/// Those of the file system.
-pub(crate) fn repeated(dir: &Path) -> io::Result<Vec<ObjectId>> {
+pub(crate) fn repeated(dir: &Path) -> Vec<ObjectId> {
     let mut stops: BTreeMap<u32, usize> = BTreeMap::new();
-    for view in lines(&dir.join(FILE))? {
+    for view in lines(&dir.join(FILE)) {
         *stops.entry(view).or_default() += 1;
     }
     let often = stops.into_iter().filter(|(_, count)| *count >= ENOUGH);
-    Ok(often.map(|(view, _)| ObjectId(view)).collect())
+    often.map(|(view, _)| ObjectId(view)).collect()
 }
 
 /// Starts counting anew.
@@ -161,15 +182,17 @@ mod tests {
     #[test]
     fn the_second_stop_at_a_view_counts_until_a_clean_end() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(repeated(dir.path()).unwrap().is_empty());
+        assert!(repeated(dir.path()).is_empty());
         for view in [7, 9] {
             note(&dir.path().join(FILE), ObjectId(view)).unwrap();
         }
-        assert!(repeated(dir.path()).unwrap().is_empty());
+        assert!(repeated(dir.path()).is_empty());
         note(&dir.path().join(FILE), ObjectId(9)).unwrap();
-        assert_eq!(repeated(dir.path()).unwrap(), [ObjectId(9)]);
+        assert_eq!(repeated(dir.path()), [ObjectId(9)]);
         forget(dir.path()).unwrap();
-        assert!(repeated(dir.path()).unwrap().is_empty());
+        assert!(repeated(dir.path()).is_empty());
+        std::fs::write(dir.path().join(FILE), b"9\n\xff\n12").unwrap();
+        assert_eq!(lines(&dir.path().join(FILE)), [9], "12 may be the beginning of 123");
         forget(dir.path()).unwrap();
     }
 }

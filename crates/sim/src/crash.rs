@@ -20,7 +20,7 @@ mod partitions;
 mod read_times;
 mod retention;
 mod rounds;
-mod sinks;
+pub(crate) mod sinks;
 mod steps;
 mod subscribe;
 mod tables;
@@ -55,7 +55,7 @@ const HOPPING_VIEW: &str = "CREATE MATERIALIZED VIEW readings_hop AS \
     GROUP BY window_start, window_end, id";
 
 /// A topic of its own for a test.
-async fn new_topic(kafka: &Kafka, test: &str, seed: u64) -> String {
+pub(crate) async fn new_topic(kafka: &Kafka, test: &str, seed: u64) -> String {
     let topic = format!("{test}-{seed}-{}", wait::now_micros());
     kafka.create_topic(&topic, PARTITIONS).await.expect("a new topic");
     topic
@@ -90,6 +90,6 @@ async fn until_read(client: &Client, wanted: i64) {
 }
 
 /// Runs statements that give no rows.
-async fn run(client: &Client, sql: &str) {
+pub(crate) async fn run(client: &Client, sql: &str) {
     client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
 }

@@ -1,4 +1,5 @@
-//! A source that has ended keeps no window open: neither its own nor that of a source that goes on.
+//! A source that has ended keeps no window open: neither its own nor that of a source that goes on. One that is
+//! made at a rate goes on.
 
 use crate::server::{self, Server};
 use crate::wait;
@@ -55,6 +56,30 @@ async fn windows_over_a_live_source_and_one_that_has_ended_close() {
             client = server.connect().await;
         }
     }
+    drop(client);
+    server.stop().await;
+}
+
+/// What it has is asked for every two seconds; a source that three times says less than was read has lost rows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_is_made_at_a_rate_has_not_lost_what_was_read() {
+    let mut server = Server::new(&[]);
+    server.start().await;
+    let client = server.connect().await;
+    for sql in [
+        "CREATE SOURCE bids (auction BIGINT) WITH (connector = 'nexmark', \
+         nexmark.table.type = 'Bid', nexmark.events.per.second = 100)",
+        "CREATE MATERIALIZED VIEW counted AS SELECT count(*) AS n FROM bids",
+    ] {
+        client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+    // Of 50 events 46 are bids: this is what comes in twelve seconds.
+    wait::until("it is read for twelve seconds", wait::PATIENCE, || async {
+        let found = server::rows(&client, "SELECT n FROM counted").await.expect("it goes on");
+        let read: i64 = found[0][0].as_ref()?.parse().expect("a number");
+        (read >= 12 * 92).then_some(())
+    })
+    .await;
     drop(client);
     server.stop().await;
 }

@@ -63,6 +63,8 @@ mod short;
 #[cfg(test)]
 mod signals;
 #[cfg(test)]
+mod sleep;
+#[cfg(test)]
 mod stops;
 #[cfg(test)]
 mod wall_clock;

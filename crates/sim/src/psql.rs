@@ -103,7 +103,7 @@ fn file(name: &str) -> PathBuf {
 }
 
 /// What psql prints, its errors too; cells with a line between them where widths may differ.
-async fn psql(server: &Server, options: &[&str]) -> String {
+pub(crate) async fn psql(server: &Server, options: &[&str]) -> String {
     let address = (*server.address().borrow()).expect("the server listens");
     let output = Command::new("psql")
         .args(["-X", "-h", "127.0.0.1", "-U", "root", "-d", "dev", "-p"])

@@ -20,6 +20,7 @@ mod names;
 mod nearest;
 mod orders;
 pub mod parser;
+mod regular;
 pub mod session;
 mod shared_parts;
 pub mod stream;
@@ -30,8 +31,9 @@ mod windows;
 
 pub use binder::{
     Binder, Bound, BoundView, CatalogTable, CatalogTables, ChangeKind, ChangePlan, Conflict,
-    Connectors, EXCLUDED, FindColumns, FixedColumns, Parameters, TableLookup, bind_index,
-    bind_secrets, bind_sink, bind_source, bind_table, plan_change, source_to_infer,
+    Connectors, EXCLUDED, FindColumns, FixedColumns, LockWait, Parameters, RowLock, TableLookup,
+    bind_index, bind_secrets, bind_sink, bind_source, bind_table, has_row_locks, plan_change,
+    row_locks, source_to_infer, without_rows,
 };
 pub use catalog::{
     Access, Acl, Catalog, CatalogError, Commented, Grantee, Include, IncludeKind, Index, Kind,
@@ -41,7 +43,7 @@ pub use catalog::{
 };
 pub use datafusion::sql::sqlparser;
 pub use functions::{bound_results, rows_as_json};
-pub use names::{CHANGED, SYSTEM_SCHEMA, nothing_to_follow};
+pub use names::{CHANGED, SYSTEM_SCHEMA, fold as folded, nothing_to_follow};
 pub use parser::{masked, parse, split, view_query};
 pub use session::{Settings, session_state};
 pub use watch::{Watch, watched};

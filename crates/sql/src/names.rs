@@ -35,7 +35,7 @@ pub(crate) fn is_merged(table: &str) -> bool {
 }
 
 /// An identifier as PostgreSQL stores it: folded unless quoted.
-pub(crate) fn fold(ident: &Ident) -> String {
+pub fn fold(ident: &Ident) -> String {
     match ident.quote_style {
         Some(_) => ident.value.clone(),
         None => ident.value.to_ascii_lowercase(),
@@ -152,7 +152,7 @@ pub(crate) fn name_of(ident: &Ident, text: &Text<'_>) -> Name {
 /// It is no name, or one in another schema or database.
 pub(crate) fn object_name(name: &ObjectName, text: &Text<'_>) -> Result<Name, Report> {
     let found = relation_name(name, text)?;
-    if name.0.len() > 1 && found.name.starts_with(&of_server("")) {
+    if found.name.starts_with(&of_server("")) {
         let message = format!("{} is a table of the server itself", found.name);
         let report = Report::new(SqlState::WRONG_OBJECT_TYPE, message);
         let report = report.hint("SELECT, SUBSCRIBE, views and sinks may read it.");

@@ -227,7 +227,8 @@ impl Table {
         self.state.lock().flushing
     }
 
-    pub(crate) fn trim(&self) -> Option<i64> {
+    /// Below which mark rows are gone for good: that of the last commit, from before a restart too.
+    pub fn trim(&self) -> Option<i64> {
         self.state.lock().trim
     }
 

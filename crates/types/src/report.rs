@@ -54,6 +54,20 @@ states! {
     INVALID_ARGUMENT_FOR_NTH_VALUE = "22016";
     /// A regular expression that is none.
     INVALID_REGULAR_EXPRESSION = "2201B";
+    /// A place in an array of JSON that is none.
+    JSON_SUBSCRIPT = "22033";
+    /// A method of numbers on something else in JSON.
+    NON_NUMERIC_JSON_ITEM = "22036";
+    /// One value of JSON is wanted, and there are none or many.
+    SINGLETON_JSON_ITEM_REQUIRED = "22038";
+    /// An array of JSON is wanted.
+    JSON_ARRAY_NOT_FOUND = "22039";
+    /// A member of an object of JSON is not there.
+    JSON_MEMBER_NOT_FOUND = "2203A";
+    /// A number of JSON is wanted.
+    JSON_NUMBER_NOT_FOUND = "2203B";
+    /// An object of JSON is wanted.
+    JSON_OBJECT_NOT_FOUND = "2203C";
     /// A number that has no logarithm.
     INVALID_ARGUMENT_FOR_LOGARITHM = "2201E";
     /// A number that has no such power or root.
@@ -68,6 +82,8 @@ states! {
     INVALID_PARAMETER_VALUE = "22023";
     /// A date or time is not written as one.
     INVALID_DATETIME_FORMAT = "22007";
+    /// A pattern has an escape that means nothing there.
+    INVALID_USE_OF_ESCAPE_CHARACTER = "2200C";
     /// A pattern ends in its escape character.
     INVALID_ESCAPE_SEQUENCE = "22025";
     /// Text is not the representation of the wanted type.
@@ -84,6 +100,8 @@ states! {
     CARDINALITY_VIOLATION = "21000";
     /// Another session holds a lock.
     LOCK_NOT_AVAILABLE = "55P03";
+    /// Sessions wait for each other.
+    DEADLOCK_DETECTED = "40P01";
     /// The savepoint does not exist.
     INVALID_SAVEPOINT = "3B001";
     /// No transaction is open.

@@ -266,6 +266,10 @@ impl Connector for Kafka {
         self.layout.schema.clone()
     }
 
+    fn is_stored(&self) -> bool {
+        true
+    }
+
     fn extents(&self, timeout: Duration) -> Result<Vec<Extent>, SourceError> {
         let half = timeout / 2;
         let partitions = self.partitions(half)?;

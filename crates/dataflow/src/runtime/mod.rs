@@ -36,7 +36,7 @@ use millrace_types::{Delta, Epoch, ObjectId, STACK_BYTES, Ts};
 pub use figures::{Figure, Figures, Work};
 pub use history::{HISTORY_COLUMNS, HISTORY_EPOCH, HISTORY_WEIGHT, history_schema, history_sort};
 pub use outputs::error_schema;
-pub use working::{all_working_on, working_on};
+pub use working::{Call, all_working_on, working_on};
 
 use crate::graph::Graph;
 use crate::operator::LateRows;

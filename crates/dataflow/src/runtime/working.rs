@@ -7,7 +7,8 @@ use std::sync::{Arc, Weak};
 use millrace_types::ObjectId;
 use parking_lot::Mutex;
 
-/// What the threads that have worked on views write into: a view's id and one, 0 for none.
+/// What the threads that have worked on views write into: how often they have begun, and in the lower half a view's
+/// id and one, 0 for none.
 static PLACES: Mutex<Vec<Weak<AtomicU64>>> = Mutex::new(Vec::new());
 
 thread_local! {
@@ -28,15 +29,25 @@ pub fn working_on() -> Option<ObjectId> {
     VIEW.get()
 }
 
-/// The views that any thread works on, each once.
-pub fn all_working_on() -> Vec<ObjectId> {
+/// One call of the operators of a view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Call {
+    /// The view.
+    pub view: ObjectId,
+    /// Tells it from other pieces of work of the same thread.
+    begun: u64,
+    thread: usize,
+}
+
+/// What all threads work on now.
+pub fn all_working_on() -> Vec<Call> {
     let places = PLACES.lock();
-    let ids = places.iter().filter_map(Weak::upgrade).map(|place| place.load(Ordering::Relaxed));
-    let views = ids.filter_map(|id| Some(ObjectId(u32::try_from(id.checked_sub(1)?).ok()?)));
-    let mut views: Vec<ObjectId> = views.collect();
-    views.sort_unstable();
-    views.dedup();
-    views
+    let work = |(thread, place): (usize, &Weak<AtomicU64>)| {
+        let begun = place.upgrade()?.load(Ordering::Relaxed);
+        let id = u32::try_from(begun & u64::from(u32::MAX)).ok()?;
+        Some(Call { view: ObjectId(id.checked_sub(1)?), begun, thread })
+    };
+    places.iter().enumerate().filter_map(work).collect()
 }
 
 /// This thread works on a view until the guard goes.
@@ -60,7 +71,11 @@ impl Drop for Working {
 fn set(view: Option<ObjectId>) {
     VIEW.set(view);
     let id = view.map_or(0, |view| u64::from(view.0) + 1);
-    PLACE.with(|place| place.store(id, Ordering::Relaxed));
+    PLACE.with(|place| {
+        // Nobody else writes it.
+        let times = place.load(Ordering::Relaxed) >> 32;
+        place.store((times.wrapping_add(1) << 32) | id, Ordering::Relaxed);
+    });
 }
 
 #[cfg(test)]
@@ -71,9 +86,12 @@ mod tests {
     fn views_that_other_threads_work_on_are_seen_until_they_end() {
         let (a, b) = (ObjectId(4_000_001), ObjectId(4_000_002));
         let ours = || -> Vec<ObjectId> {
-            all_working_on().into_iter().filter(|view| [a, b].contains(view)).collect()
+            let views = all_working_on().into_iter().map(|work| work.view);
+            let mut views: Vec<ObjectId> = views.filter(|view| [a, b].contains(view)).collect();
+            views.sort_unstable();
+            views
         };
-        let _working = Working::on(a);
+        let working = Working::on(a);
         let (begun, wait) = std::sync::mpsc::channel();
         let (end, ended) = std::sync::mpsc::channel::<()>();
         let other = std::thread::spawn(move || {
@@ -86,5 +104,11 @@ mod tests {
         drop(end);
         other.join().unwrap();
         assert_eq!(ours(), [a]);
+        let own = || all_working_on().into_iter().find(|work| work.view == a);
+        let before = own();
+        assert_eq!(own(), before);
+        drop(working);
+        let _again = Working::on(a);
+        assert_ne!(own(), before, "it has begun anew");
     }
 }

@@ -27,7 +27,9 @@ use super::live::{key_index as live_key_index, key_name};
 use super::model::{
     Activity, Comment, IndexOf, Lock, On, Relation, RelationKind, Role, SessionLists, Signal,
 };
-use super::{PUBLIC, Relations, Tables, describe, named, privileges, signals};
+use super::{
+    PUBLIC, Relations, Tables, describe, grants, named, privileges, properties, signals, sleep,
+};
 use crate::settings;
 
 /// Whose session asks.
@@ -251,13 +253,17 @@ impl Relations for Shared {
         self.relations.allows(role, on, privilege)
     }
 
+    fn now(&self) -> i64 {
+        self.relations.now()
+    }
+
     fn began(&self) -> i64 {
         self.relations.began()
     }
 }
 
 /// Functions that give NULL as text.
-const NULLS: [&str; 12] = [
+const NULLS: [&str; 17] = [
     "pg_get_triggerdef",
     "pg_get_serial_sequence",
     "pg_get_functiondef",
@@ -270,6 +276,11 @@ const NULLS: [&str; 12] = [
     "inet_server_addr",
     "inet_client_addr",
     "pg_current_logfile",
+    "pg_get_partition_constraintdef",
+    "pg_collation_actual_version",
+    "pg_database_collation_actual_version",
+    "pg_relation_filepath",
+    "pg_last_wal_receive_lsn",
 ];
 
 /// Functions that give an empty text: those that PostgreSQL has give nothing (`void`).
@@ -310,11 +321,12 @@ const TRUE_TOO: [&str; 3] =
     ["pg_ts_parser_is_visible", "pg_ts_template_is_visible", "pg_relation_is_publishable"];
 
 /// Functions that are false.
-const FALSE: [&str; 4] = [
+const FALSE: [&str; 5] = [
     "pg_is_in_recovery",
     "pg_is_other_temp_schema",
     "pg_is_wal_replay_paused",
     "row_security_active",
+    "pg_jit_available",
 ];
 
 /// All of them for one session.
@@ -335,6 +347,11 @@ pub(super) fn all(client: &Client, shared: &Arc<Shared>) -> Vec<ScalarUDF> {
         constant("pg_char_to_encoding", ScalarValue::Int32(Some(6))),
         constant("pg_client_encoding", text("UTF8")),
         constant("pg_my_temp_schema", none),
+        constant("pg_encoding_max_length", ScalarValue::Int32(Some(4))),
+        constant("pg_trigger_depth", ScalarValue::Int32(Some(0))),
+        constant("pg_notification_queue_usage", ScalarValue::Float64(Some(0.0))),
+        constant("txid_current_if_assigned", ScalarValue::Int64(None)),
+        constant("pg_get_replica_identity_index", ScalarValue::UInt32(None)),
         constant("txid_current", ScalarValue::Int64(Some(1))),
         constant("pg_backend_pid", ScalarValue::Int32(Some(client.process))),
         constant("pg_postmaster_start_time", began.clone()),
@@ -355,6 +372,9 @@ pub(super) fn all(client: &Client, shared: &Arc<Shared>) -> Vec<ScalarUDF> {
     let relations: Arc<dyn Relations> = Arc::clone(shared) as Arc<dyn Relations>;
     all.extend(privileges::all(client, &relations));
     all.extend(signals::all(client, &relations));
+    all.extend(sleep::all(&relations));
+    all.extend(grants::all(&relations));
+    all.extend(properties::all(&relations));
     all.extend(NULLS.map(|name| constant(name, ScalarValue::Utf8(None))));
     all.extend(EMPTY.map(|name| constant(name, text(""))));
     all.extend(ZEROS.map(|name| constant(name, ScalarValue::Int64(Some(0)))));

@@ -260,6 +260,11 @@ pub trait Relations: fmt::Debug + Send + Sync {
         false
     }
 
+    /// The server's time, microseconds since 1970.
+    fn now(&self) -> i64 {
+        0
+    }
+
     /// When the server began, microseconds since 1970.
     fn began(&self) -> i64 {
         0

@@ -16,7 +16,9 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::functions::EXPANDED;
+use super::grants;
 use super::named::{class_oid, is_named};
+use super::properties::PARTITIONS;
 use super::{OURS, emptied, statics, subqueries};
 
 /// Functions in FROM without arguments that show a table.
@@ -193,7 +195,9 @@ impl Rewriter<'_> {
                 plain_operator(op);
                 None
             }
-            Expr::CompoundFieldAccess { root, access_chain } => expanded_part(root, access_chain),
+            Expr::CompoundFieldAccess { root, access_chain } => {
+                expanded_part(root, access_chain).or_else(|| right_part(root, access_chain))
+            }
             Expr::Identifier(name) if is_session_word(name) => {
                 Some(call(&folded(name), Vec::new()))
             }
@@ -551,6 +555,13 @@ fn in_from(factor: &mut TableFactor) -> Option<TableFactor> {
     let plain = plain.collect::<Option<Vec<_>>>()?;
     match (called.as_str(), plain.as_slice()) {
         ("_pg_expandarray", [array]) => Some(expanded_rows(array.clone(), alias.clone())),
+        ("aclexplode", [acl]) => Some(side_by_side(&called, &grants::COLUMNS, acl, alias.clone())),
+        ("pg_partition_tree", [of]) => {
+            Some(side_by_side(&called, &PARTITIONS[..4], of, alias.clone()))
+        }
+        ("pg_partition_ancestors", [of]) => {
+            Some(side_by_side(&called, &PARTITIONS[4..], of, alias.clone()))
+        }
         (one, args) if ONE_ROW.contains(&one) => Some(one_row(one, args.to_vec(), alias.clone())),
         (called, []) => {
             let (_, table) = TABLES.iter().find(|(function, _)| *function == called)?;
@@ -594,6 +605,52 @@ fn expanded_rows(array: Expr, alias: Option<TableAlias>) -> TableFactor {
         with_offset_alias: None,
         with_ordinality: true,
     }
+}
+
+/// The rows of a function that has a list for each of its columns.
+fn side_by_side(
+    name: &str,
+    columns: &[(&str, &str)],
+    arg: &Expr,
+    alias: Option<TableAlias>,
+) -> TableFactor {
+    let mut alias = alias.unwrap_or_else(|| TableAlias {
+        explicit: true,
+        name: Ident::new(name),
+        columns: Vec::new(),
+        at: None,
+    });
+    if alias.columns.is_empty() {
+        let column = |(name, _): &(&str, &str)| TableAliasColumnDef {
+            name: Ident::new(*name),
+            data_type: None,
+        };
+        alias.columns = columns.iter().map(column).collect();
+    }
+    let list = |(_, function): &(&str, &str)| call(function, vec![arg.clone()]);
+    TableFactor::UNNEST {
+        alias: Some(alias),
+        array_exprs: columns.iter().map(list).collect(),
+        with_offset: false,
+        with_offset_alias: None,
+        with_ordinality: false,
+    }
+}
+
+/// `(aclexplode(acl)).grantee`
+fn right_part(root: &Expr, chain: &[AccessExpr]) -> Option<Expr> {
+    let mut root = root;
+    while let Expr::Nested(inner) = root {
+        root = inner;
+    }
+    let Expr::Function(function) = root else { return None };
+    let [AccessExpr::Dot(Expr::Identifier(part))] = chain else { return None };
+    if parts(&function.name).last().map(String::as_str) != Some("aclexplode") {
+        return None;
+    }
+    let part = folded(part);
+    let (_, function_of) = grants::COLUMNS.into_iter().find(|(column, _)| *column == part)?;
+    Some(call("unnest", vec![call(function_of, plain_args(function)?)]))
 }
 
 fn table_factor(name: ObjectName, alias: Option<TableAlias>) -> TableFactor {

@@ -45,7 +45,7 @@ fn send(
     let Some(other) = activity.iter().find(|one| one.process == process) else { return Ok(false) };
     let mut roles = relations.roles().into_iter();
     let superuser = roles.any(|role| role.name == client.user && role.superuser);
-    if !superuser && other.role_name != client.session_user {
+    if !superuser && other.role_name != client.user {
         let what = match signal {
             Signal::Cancel => "cancel query",
             Signal::Terminate => "terminate process",

@@ -119,6 +119,7 @@ impl Connection {
                 Request::Copy(Copied::Data(more)) => {
                     too_long |= data.len() + more.len() > limit;
                     if !too_long {
+                        self.session.holds(more.len())?;
                         data.extend_from_slice(&more);
                     }
                 }

@@ -268,7 +268,7 @@ impl Connection {
             let verb = if shared.is_endless() { ENDLESS } else { "SELECT" };
             return Ok(Some(Rows::shared(shared, verb, bound.formats.clone())));
         }
-        self.session.gather();
+        self.session.gather(false);
         match self.execute(statement, values).await? {
             Outcome::Empty => self.wire.put(&EmptyQueryResponse::new())?,
             Outcome::Done(tag) => {

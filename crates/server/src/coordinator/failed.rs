@@ -116,7 +116,7 @@ impl Coordinator {
     /// Does not start again what has stopped the engine more than once.
     pub(super) fn fail_repeated(&self, catalog: &Catalog) -> Result<(), ServerError> {
         let dir = &self.shared.config.data_dir;
-        let views = stops::repeated(dir)?;
+        let views = stops::repeated(dir);
         let found = views.into_iter().filter_map(|view| catalog.get(view));
         // Tables of the server itself have no operator that could be at fault, and cannot be dropped.
         for object in found.filter(|object| !object.is_of_server()) {

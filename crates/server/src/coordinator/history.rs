@@ -15,7 +15,7 @@ use std::sync::Arc;
 use millrace_dataflow::runtime::{Command, history_schema, history_sort};
 use millrace_sql::{Catalog, Object};
 use millrace_storage::{Op, Store, TableSpec};
-use millrace_types::{Epoch, ObjectId, Report, SqlState, TableId, Ts};
+use millrace_types::{Epoch, ObjectId, Report, SqlState, TableId};
 
 use super::{Coordinator, Reply};
 use crate::error::ServerError;
@@ -82,7 +82,7 @@ impl Coordinator {
         let (schema, sort) = (history_schema(&content.schema()), history_sort(content.sort()));
         let table = self.shared.store.create_table(TableSpec { id, schema, sort })?;
         let history = Arc::new(History::new(table.clone(), since));
-        let trimmed = table.expired(Ts::default()).and_then(|mark| u64::try_from(mark).ok());
+        let trimmed = table.trim().and_then(|mark| u64::try_from(mark).ok());
         history.trim(Epoch(trimmed.unwrap_or_default()));
         found.history = Some(history.clone());
         self.runtime.broadcast(&Command::Retain { view, history: Some((table, since)) });

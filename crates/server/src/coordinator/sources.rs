@@ -206,7 +206,8 @@ impl Coordinator {
                 // Before the question: what is read meanwhile says nothing about the answer.
                 let reached = gate.reached();
                 let mut ends = connector.extents(Duration::from_secs(5));
-                let reason = ends.as_ref().ok().and_then(|ends| what_is_lost(ends, &reached));
+                let told = ends.as_ref().ok().filter(|_| connector.is_stored());
+                let reason = told.and_then(|ends| what_is_lost(ends, &reached));
                 lost = if reason.is_some() { lost + 1 } else { 0 };
                 if let Some(reason) = reason.filter(|_| lost >= LOST_ANSWERS) {
                     ends = Err(SourceError::Gone(format!("{place} {reason}")));

@@ -18,6 +18,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use millrace_storage::{ColumnRange, Points, Scan, Snapshot};
 use parking_lot::Mutex;
 
+use super::pending::PendingRows;
 use super::values::{Values, collect_values, is_exact, points};
 use super::view_scan::{Names, ViewScan};
 
@@ -30,6 +31,8 @@ pub struct ViewProvider {
     indexes: Mutex<Vec<(String, Arc<Snapshot>)>>,
     /// Only the rows with these keys are asked for.
     asked: Mutex<Option<Arc<Points>>>,
+    /// What the transaction that reads has changed.
+    pending: Option<Arc<PendingRows>>,
 }
 
 impl ViewProvider {
@@ -37,7 +40,14 @@ impl ViewProvider {
     /// has the rows with these keys alone.
     pub fn new(name: String, schema: SchemaRef, asked: Option<Arc<Points>>) -> ViewProvider {
         let (snapshot, indexes) = Default::default();
-        ViewProvider { name, schema, snapshot, indexes, asked: Mutex::new(asked) }
+        ViewProvider { name, schema, snapshot, indexes, asked: Mutex::new(asked), pending: None }
+    }
+
+    /// The same, with what a transaction has changed in it.
+    #[must_use]
+    pub fn changed(mut self, pending: Option<Arc<PendingRows>>) -> ViewProvider {
+        self.pending = pending;
+        self
     }
 
     /// It has all rows after all.
@@ -65,7 +75,9 @@ impl ViewProvider {
         values: &Values,
         columns: Vec<usize>,
     ) -> Result<Option<(Arc<Snapshot>, Scan)>> {
-        let Some(snapshot) = self.snapshot.get() else { return Ok(None) };
+        let Some(snapshot) = self.snapshot.get().filter(|_| self.pending.is_none()) else {
+            return Ok(None);
+        };
         let sort = snapshot.sort();
         let is_bound = |column: &usize| {
             values.contains_key(column) && is_exact(self.schema.field(*column).data_type())
@@ -160,11 +172,17 @@ impl TableProvider for ViewProvider {
             Some(asked) => Some(asked),
             None => points(snapshot.sort(), &values)?.map(Arc::new),
         };
-        let scan = Scan { columns: projection.cloned(), ranges, points: asked, after: None };
+        let (mut columns, mut changed) = (projection.cloned(), None);
+        if let Some(pending) = &self.pending {
+            let shown = columns.unwrap_or_else(|| (0..self.schema.fields().len()).collect());
+            columns = Some(pending.read(shown.clone()));
+            changed = Some((Arc::clone(pending), shown));
+        }
+        let scan = Scan { columns, ranges, points: asked, after: None };
         // With filters left above, a limit may not cut the scan short.
         let limit = if filters.is_empty() { limit } else { None };
         let names = Names { table: self.name.clone(), index, bounds: bounds(&scan, &self.schema) };
-        Ok(Arc::new(ViewScan::new(names, schema, snapshot, scan, limit)))
+        Ok(Arc::new(ViewScan::new(names, schema, snapshot, scan, limit).changed(changed)))
     }
 }
 

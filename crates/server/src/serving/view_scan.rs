@@ -24,6 +24,8 @@ use datafusion::physical_plan::{
 };
 use millrace_storage::{Scan, Snapshot};
 
+use super::pending::PendingRows;
+
 /// What a scan is called.
 #[derive(Clone, Debug)]
 pub(super) struct Names {
@@ -43,6 +45,8 @@ pub(super) struct ViewScan {
     snapshot: Arc<Snapshot>,
     scan: Scan,
     limit: Option<usize>,
+    /// What the transaction that reads has changed, and the columns that are shown of what is read.
+    changed: Option<(Arc<PendingRows>, Vec<usize>)>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
@@ -63,7 +67,12 @@ impl ViewScan {
         );
         let properties = Arc::new(properties.with_scheduling_type(SchedulingType::Cooperative));
         let metrics = ExecutionPlanMetricsSet::new();
-        ViewScan { names, schema, snapshot, scan, limit, properties, metrics }
+        ViewScan { names, schema, snapshot, scan, limit, changed: None, properties, metrics }
+    }
+
+    /// The same, with what a transaction has changed; the columns are those that are shown.
+    pub(super) fn changed(self, changed: Option<(Arc<PendingRows>, Vec<usize>)>) -> ViewScan {
+        ViewScan { changed, ..self }
     }
 }
 
@@ -140,15 +149,28 @@ impl ExecutionPlan for ViewScan {
         let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema.clone(), 2);
         let out = builder.tx();
         let (snapshot, scan) = (self.snapshot.clone(), self.scan.clone());
+        let (changed, columns) = (self.changed.clone(), scan.columns.clone().unwrap_or_default());
         let read = MetricBuilder::new(&self.metrics).counter("rows_read", partition);
         builder.spawn_blocking(move || {
             let (mut rows, mut visited) = (snapshot.scan(scan), 0);
             while let Some(batch) = rows.next() {
                 let batch = batch.map_err(|e| DataFusionError::External(e.report().into()));
+                let batch = match &changed {
+                    Some((pending, shown)) => {
+                        batch.and_then(|batch| Ok(pending.stored(batch, &columns, shown.len())?))
+                    }
+                    None => batch,
+                };
                 let before = std::mem::replace(&mut visited, rows.visited());
                 read.add(usize::try_from(visited - before).unwrap_or(usize::MAX));
                 // The receiver is gone when the query has ended or was cancelled.
                 if out.blocking_send(batch).is_err() {
+                    return Ok(());
+                }
+            }
+            let come = changed.iter().flat_map(|(pending, shown)| pending.come(shown));
+            for batch in come {
+                if out.blocking_send(batch.map_err(DataFusionError::from)).is_err() {
                     break;
                 }
             }

@@ -5,7 +5,9 @@
 //! changes are durable, so that it reads what the one before it left. A statement is all or nothing:
 //! what it violates is found before anything is kept.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,16 +19,16 @@ use datafusion::common::ScalarValue;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 use millrace_pg::session::{Outcome, Prepared, Transaction};
-use millrace_sql::sqlparser::ast::Query;
+use millrace_sql::sqlparser::ast::{Query, visit_relations};
 use millrace_sql::{
-    Binder, CHANGED, ChangeKind, ChangePlan, Conflict, EXCLUDED, Kind, Parameters, Table, ast,
-    plan_change,
+    Binder, CHANGED, ChangeKind, ChangePlan, Conflict, EXCLUDED, Parameters, Table, ast,
+    has_row_locks, plan_change,
 };
 use millrace_storage::Points;
 use millrace_types::{Delta, Epoch, ObjectId, Report, SqlState, concat_deltas};
 use tokio::sync::oneshot;
 
-use super::query::{Asked, bound, hint};
+use super::query::{Asked, bound, hint, is_of_tables};
 use super::tables::QueryTables;
 use super::transaction::Uncommitted;
 use super::{Conn, report_of, violation};
@@ -129,11 +131,20 @@ impl Conn {
     ) -> Result<Outcome, Report> {
         let plan = plan_change(&self.shared.catalog(), change)?;
         self.check_change(&plan, change)?;
+        if self.is_gathering() && self.reads_views_in(&plan) {
+            // What waits is not in views before it takes effect.
+            self.settle_before().await?;
+        }
         let now = self.shared.clock.now();
         let lock = self.shared.locks.lock(plan.table.id, self.process, now);
         let timeout = self.settings.lock().duration("lock_timeout");
         self.uncommitted.lock(plan.table.id, lock, timeout).await?;
-        let changed = self.change_locked(&plan, change, parameters).await;
+        let mut change = Cow::Borrowed(change);
+        if has_row_locks(&change.statement) {
+            let text = change.text.clone();
+            self.lock_rows(&mut change.to_mut().statement, &text).await?;
+        }
+        let changed = self.change_locked(&plan, &change, parameters).await;
         self.uncommitted.unlock_unchanged();
         changed
     }
@@ -146,7 +157,6 @@ impl Conn {
     ) -> Result<String, Report> {
         let plan = plan_change(&self.shared.catalog(), change)?;
         self.check_change(&plan, change)?;
-        self.read_changed_tables().await?;
         let running = self.shared.queries.begin(&change.text);
         let asked = Asked {
             query: plan.query.as_ref().clone(),
@@ -165,13 +175,32 @@ impl Conn {
         Ok(format!("{}: {}\n{}\n", plan.kind.word(), plan.table.name, below.join("\n")))
     }
 
+    /// True if a change reads something else than tables.
+    fn reads_views_in(&self, plan: &ChangePlan) -> bool {
+        let catalog = self.shared.catalog();
+        let queries = match &plan.conflict {
+            Conflict::Update(query) => vec![&plan.query, query],
+            _ => vec![&plan.query],
+        };
+        let found = queries.into_iter().chain(&plan.returning).try_for_each(|query| {
+            visit_relations(query, |name| {
+                let last = name.0.last().and_then(|part| part.as_ident());
+                let object = last.and_then(|ident| catalog.find(&millrace_sql::folded(ident)));
+                match object.is_some_and(|object| !is_of_tables(&catalog, object.id)) {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(()),
+                }
+            })
+        });
+        found.is_break()
+    }
+
     async fn change_locked(
         &mut self,
         plan: &ChangePlan,
         change: &ast::Change,
         parameters: Vec<ScalarValue>,
     ) -> Result<Outcome, Report> {
-        self.read_changed_tables().await?;
         // Once more: the table may have been dropped and made anew meanwhile.
         let plan = &match plan_change(&self.shared.catalog(), change)? {
             again if again.table.id == plan.table.id => again,
@@ -199,13 +228,12 @@ impl Conn {
             None => None,
         };
         if !changed.rows.is_empty() {
-            let (id, name) = (plan.table.id, &plan.table.name);
-            self.uncommitted.add(id, name, plan.definition(), changed.rows)?;
+            self.uncommitted.add(plan.table.id, plan.definition(), changed.rows)?;
             if self.uncommitted.bytes() > CHANGE_BYTES_MAX {
                 self.uncommitted = Uncommitted::default();
                 return Err(too_large());
             }
-            if self.transaction == Transaction::Idle && !self.gathering {
+            if self.transaction == Transaction::Idle && !self.is_gathering() {
                 self.commit_changes().await?;
             }
         }
@@ -231,34 +259,8 @@ impl Conn {
         if let Some((name, rows)) = &self.given {
             tables = tables.with(name, rows.clone())?;
         }
-        self.uncommitted.seen().try_fold(tables, |tables, (name, schema, rows)| {
-            tables.with_batches(name, schema, rows.to_vec())
-        })
-    }
-
-    /// The rows of tables that this transaction has changed, for who reads them in it.
-    pub(super) async fn read_changed_tables(&mut self) -> Result<(), Report> {
-        for (id, name) in self.uncommitted.unread() {
-            let catalog = self.shared.catalog();
-            let Some(object) = catalog.get(id) else { continue };
-            let Kind::Table(table) = &object.kind else { continue };
-            let schema = table.full_schema();
-            let names: Vec<String> = schema.fields().iter().map(|f| quoted(f.name())).collect();
-            let name = [CHANGED, "public", &name].map(quoted).join(".");
-            let text = format!("SELECT {} FROM {name}", names.join(", "));
-            let rows = self.read_table(id, &text).await?;
-            let rows = retyped(schema, rows.columns().to_vec())?;
-            self.uncommitted.set_rows(id, table, rows)?;
-        }
-        Ok(())
-    }
-
-    async fn read_table(&self, table: ObjectId, text: &str) -> Result<RecordBatch, Report> {
-        let Some(ast::Statement::Query(query)) = millrace_sql::parse(text)?.pop() else {
-            return Err(Report::new(SqlState::INTERNAL_ERROR, "a lookup is no query"));
-        };
-        let statement = Running { table, text, parameters: &[], trusted: true, bounded: false };
-        self.read_head(&statement, &query, QueryTables::new(self.shared.clone())).await
+        let changed = self.uncommitted.changed();
+        Ok(changed.fold(tables, |tables, (id, pending)| tables.changed(id, pending)))
     }
 
     /// Makes what the transaction has changed durable, in one epoch.
@@ -475,12 +477,7 @@ fn typed(
     }
 }
 
-/// Rows with the types of a schema.
-fn retyped(schema: &SchemaRef, columns: Vec<ArrayRef>) -> Result<RecordBatch, Report> {
-    let columns = canonical(schema, columns)?;
-    RecordBatch::try_new(Arc::clone(schema), columns).map_err(|error| internal(&error))
-}
-
+/// Columns with the types of a schema.
 fn canonical(schema: &SchemaRef, columns: Vec<ArrayRef>) -> Result<Vec<ArrayRef>, Report> {
     let canonical = columns.iter().zip(schema.fields()).map(|(column, field)| {
         match column.data_type() == field.data_type() {
@@ -503,7 +500,7 @@ pub(super) fn keys_of(table: &Table, rows: &RecordBatch) -> Result<Rows, Report>
 }
 
 /// The key columns, of a table without a primary key the hidden one.
-fn stored_key(table: &Table) -> &[usize] {
+pub(super) fn stored_key(table: &Table) -> &[usize] {
     &table.stored.plan.sort
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema};
+use datafusion::execution::memory_pool::MemoryReservation;
 use millrace_pg::copy::read_binary;
 use millrace_pg::session::Outcome;
 use millrace_sql::ast::{self, CopyColumns, CopyFormat, Name, Statement};
@@ -17,7 +18,7 @@ use millrace_types::{Report, SqlState};
 use super::change::quoted;
 use super::copy_lines::Lines;
 use super::show::positioned;
-use super::{Conn, copy_lines};
+use super::{Conn, copy_lines, report_of};
 use crate::coordinator::CHANGE_BYTES_MAX;
 
 /// The table of what has come; no object can have this name.
@@ -27,6 +28,8 @@ const COPIED: &str = "\u{1}copied";
 pub(super) struct Copying {
     copy: ast::Copy,
     columns: Vec<TableColumn>,
+    /// What has come of its data, in the memory of statements.
+    held: MemoryReservation,
 }
 
 impl Conn {
@@ -45,7 +48,8 @@ impl Conn {
         check_forced(&copy, &columns)?;
         let binary = copy.options.format == CopyFormat::Binary;
         let count = columns.len();
-        self.copying = Some(Copying { copy, columns });
+        let held = self.shared.queries.begin("COPY").reservation();
+        self.copying = Some(Copying { copy, columns, held });
         Ok(Outcome::CopyIn { columns: count, binary, limit: CHANGE_BYTES_MAX })
     }
 
@@ -91,6 +95,11 @@ fn of_insert(report: Report, copy: &ast::Copy) -> Report {
 }
 
 impl Copying {
+    /// So many bytes more of its data are held.
+    pub(super) fn holds(&self, bytes: usize) -> Result<(), Report> {
+        self.held.try_grow(bytes).map_err(|error| report_of(&error))
+    }
+
     /// The data as a table.
     fn rows(&self, data: &[u8]) -> Result<RecordBatch, Report> {
         let found: Vec<ArrayRef> = match self.copy.options.format {

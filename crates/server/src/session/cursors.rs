@@ -20,6 +20,7 @@ use millrace_pg::session::{
     BoundPortal, ENDLESS, Outcome, Prepared, Statement as Text, Transaction,
 };
 use millrace_sql::ast::{CursorRows, DeclareCursor, Fetch, Name, OptionItem, Statement};
+use millrace_sql::has_row_locks;
 use millrace_types::{Report, SqlState};
 use tokio::time::Instant;
 
@@ -80,7 +81,7 @@ impl Conn {
     ) -> Result<(), Report> {
         let name = &declare.name;
         self.check_free(&name.name).map_err(|report| positioned(report, name))?;
-        let (in_transaction, held) = (self.transaction == Transaction::Open, declare.hold);
+        let (in_transaction, held) = (self.is_in_transaction(), declare.hold);
         let endless = matches!(declare.rows, CursorRows::Subscribe(_));
         let (schema, stream) = match declare.rows {
             CursorRows::Subscribe(subscribe) => self.subscription(&subscribe).await?,
@@ -88,6 +89,11 @@ impl Conn {
                 let message = "DECLARE CURSOR can only be used in transaction blocks";
                 let report = Report::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, message);
                 return Err(report.hint("BEGIN one, or declare it WITH HOLD."));
+            }
+            CursorRows::Query(query) if held && has_row_locks(query.as_ref()) => {
+                let message = "DECLARE CURSOR WITH HOLD ... FOR UPDATE is not supported";
+                let report = Report::new(SqlState::FEATURE_NOT_SUPPORTED, message);
+                return Err(report.detail("Holdable cursors must be READ ONLY."));
             }
             CursorRows::Query(query) => {
                 let outcome = self.query(*query, text, parameters).await?;
@@ -109,10 +115,14 @@ impl Conn {
             rows,
             portal: None,
             at: self.shared.clock.now(),
-            in_transaction: self.transaction == Transaction::Open,
+            in_transaction: self.is_in_transaction(),
             savepoints: self.uncommitted.savepoints(),
             held: false,
         }
+    }
+
+    fn is_in_transaction(&self) -> bool {
+        self.transaction == Transaction::Open || self.block
     }
 
     fn check_free(&self, name: &str) -> Result<(), Report> {

@@ -85,13 +85,16 @@ impl Conn {
     /// The plan of a query; with `analyze` after it has run, with what each operator has done.
     async fn explain_query(
         &mut self,
-        query: Query,
+        mut query: Query,
         text: &str,
         parameters: Vec<ScalarValue>,
         analyze: bool,
     ) -> Result<String, Report> {
+        match analyze {
+            true => drop(self.lock_rows(&mut query, text).await?),
+            false => self.check_row_locks(&mut query, text)?,
+        }
         let running = self.shared.queries.begin(text);
-        self.read_changed_tables().await?;
         let tables = Arc::new(self.tables()?);
         let hints = parameters.iter().map(|value| hint(&value.data_type())).collect();
         let (text, values) = (text.to_owned(), Some(parameters));

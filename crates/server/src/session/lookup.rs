@@ -75,7 +75,7 @@ impl Conn {
         let catalog = self.shared.catalog();
         let Some(bound) = self.lookups.of(&catalog, text, parameters) else { return Ok(None) };
         // What the transaction has changed stands for the tables.
-        if self.given.is_some() || self.uncommitted.seen().next().is_some() {
+        if self.given.is_some() || self.uncommitted.has_changes() {
             return Ok(None);
         }
         let tables = self.tables()?;

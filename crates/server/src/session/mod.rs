@@ -19,6 +19,7 @@ mod explain;
 mod explain_json;
 mod flush;
 mod jobs;
+mod locking;
 mod lookup;
 mod moment;
 mod named;
@@ -114,6 +115,8 @@ impl Database for Sessions {
             seen: Epoch::default(),
             uncommitted: Uncommitted::default(),
             gathering: false,
+            string: false,
+            block: false,
             moment: moment::Moment::default(),
             defined: false,
             copying: None,
@@ -158,6 +161,10 @@ struct Conn {
     uncommitted: Uncommitted,
     /// What is changed outside a transaction waits for [`Session::settle`].
     gathering: bool,
+    /// The statements of a string run, each of them in a transaction.
+    string: bool,
+    /// That transaction has begun.
+    block: bool,
     /// What the open transaction reads, if it only reads.
     moment: moment::Moment,
     /// Objects were created or dropped in the open transaction.
@@ -191,6 +198,16 @@ struct Conn {
 impl Session for Conn {
     fn split(&self, query: &str) -> Result<Vec<Text>, Report> {
         let parts = millrace_sql::split(query)?;
+        if parts.len() > 1 {
+            // None of them runs if one is none.
+            for (text, offset) in &parts {
+                let Err(report) = parse_one(text) else { continue };
+                if report.code == SqlState::SYNTAX_ERROR {
+                    let position = report.position.map(|position| position + offset);
+                    return Err(Report { position, ..report });
+                }
+            }
+        }
         Ok(parts.into_iter().map(|(text, offset)| Text { text, offset }).collect())
     }
 
@@ -212,16 +229,20 @@ impl Session for Conn {
         apart(is_long(&statement.text), self.statement(&statement.text, parameters)).await
     }
 
+    fn holds(&mut self, bytes: usize) -> Result<(), Report> {
+        self.copying.as_ref().map_or(Ok(()), |copying| copying.holds(bytes))
+    }
+
     async fn copied(&mut self, data: &[u8]) -> Result<Outcome, Report> {
         self.finish_copy(data).await
     }
 
-    fn gather(&mut self) {
-        self.gathering = true;
+    fn gather(&mut self, string: bool) {
+        (self.gathering, self.string) = (true, string);
     }
 
     fn has_gathered(&self) -> bool {
-        self.gathering && self.transaction == Transaction::Idle && self.uncommitted.has_changes()
+        self.is_gathering() && self.uncommitted.has_changes()
     }
 
     async fn settle(&mut self) -> Result<(), Report> {
@@ -260,6 +281,7 @@ impl Session for Conn {
         // A statement that was cancelled leaves no lock behind.
         if self.transaction == Transaction::Idle {
             self.uncommitted = Uncommitted::default();
+            self.end_block(false);
         }
         (self.copying, self.given) = (None, None);
         if self.transaction == Transaction::Open {
@@ -298,7 +320,12 @@ impl Session for Conn {
     }
 
     fn rests(&mut self) {
-        self.gathering = false;
+        (self.gathering, self.string) = (false, false);
+        self.end_block(true);
+        // Outside a transaction a query's locks end with it.
+        if self.transaction == Transaction::Idle {
+            self.uncommitted = Uncommitted::default();
+        }
         self.activity.rest(match self.transaction {
             Transaction::Idle => "idle",
             Transaction::Open => "idle in transaction",
@@ -320,7 +347,10 @@ fn waits(statement: &Statement) -> bool {
     matches!(
         statement,
         S::Change(_) | S::Copy(_) | S::Query(_) | S::Prepare(_) | S::Execute(_) | S::Session(_)
-    ) || matches!(statement, S::Show(_) | S::Describe(_) | S::Explain(_))
+    ) || matches!(
+        statement,
+        S::Show(_) | S::Describe(_) | S::Explain(_) | S::Declare(_) | S::Fetch(_)
+    )
 }
 
 /// The statement of a text that holds one; None if it holds nothing.
@@ -401,6 +431,10 @@ impl Conn {
         parameters: Vec<ScalarValue>,
     ) -> Result<Outcome, Report> {
         let (tag, defines) = (statement.tag(), statement.defines());
+        if self.string && self.transaction == Transaction::Idle {
+            self.block = true;
+            self.settings.lock().begin();
+        }
         self.check_mode(&statement)?;
         // Whatever has become of a role, its session can go back to the user's own.
         if !matches!(statement, Statement::Session(_)) {
@@ -453,9 +487,22 @@ impl Conn {
     /// What waits outside a transaction takes effect before something that cannot wait with it, or has to
     /// see it.
     async fn settle_before(&mut self) -> Result<(), Report> {
-        match self.gathering && self.transaction == Transaction::Idle {
+        match self.is_gathering() {
             true => self.commit_changes().await,
             false => Ok(()),
+        }
+    }
+
+    /// What is changed waits, and is not in a transaction that a client has begun.
+    fn is_gathering(&self) -> bool {
+        self.gathering && self.transaction == Transaction::Idle
+    }
+
+    /// The transaction that a string is ends, or has become one of its own.
+    fn end_block(&mut self, committed: bool) {
+        if std::mem::take(&mut self.block) {
+            self.close_its_cursors(committed);
+            self.settings.lock().end(committed);
         }
     }
 
@@ -478,7 +525,7 @@ impl Conn {
                     let message = "there is already a transaction in progress";
                     self.warn(SqlState::ACTIVE_SQL_TRANSACTION, message);
                 }
-                self.transaction = Transaction::Open;
+                (self.transaction, self.block) = (Transaction::Open, false);
                 self.settings.lock().begin();
                 self.modes(false, modes)?;
             }
@@ -486,7 +533,7 @@ impl Conn {
                 self.warn_if_idle();
                 let failed = self.transaction == Transaction::Failed;
                 self.moment.pass();
-                self.transaction = Transaction::Idle;
+                (self.transaction, self.block) = (Transaction::Idle, false);
                 self.close_its_cursors(!failed);
                 self.settings.lock().end(!failed);
                 if failed {
@@ -500,7 +547,7 @@ impl Conn {
             S::Rollback => {
                 self.warn_if_idle();
                 self.moment.pass();
-                self.transaction = Transaction::Idle;
+                (self.transaction, self.block) = (Transaction::Idle, false);
                 self.close_its_cursors(false);
                 self.settings.lock().end(false);
                 self.roll_back();
@@ -554,7 +601,7 @@ impl Conn {
             }
             return Ok(());
         }
-        if self.transaction == Transaction::Idle {
+        if self.transaction == Transaction::Idle && !self.block {
             self.warn_outside("SET LOCAL");
             return Ok(());
         }
@@ -582,7 +629,7 @@ impl Conn {
 
     /// What is said of the transaction, or of all that follow.
     fn modes(&mut self, session: bool, modes: ast::Modes) -> Result<(), Report> {
-        if !session && self.transaction == Transaction::Idle {
+        if !session && self.transaction == Transaction::Idle && !self.block {
             self.warn_outside("SET TRANSACTION");
             return Ok(());
         }
@@ -615,7 +662,7 @@ impl Conn {
 
     /// `DISCARD ALL`
     fn discard_all(&mut self) -> Result<(), Report> {
-        if self.transaction != Transaction::Idle {
+        if self.transaction != Transaction::Idle || self.block {
             let message = "DISCARD ALL cannot run inside a transaction block";
             return Err(Report::new(SqlState::ACTIVE_SQL_TRANSACTION, message));
         }

@@ -9,7 +9,7 @@ use datafusion::logical_expr::ScalarUDF;
 use millrace_pg::catalog::Client;
 use millrace_pg::session::{Outcome, Prepared, Session};
 use millrace_sql::sqlparser::ast::Query;
-use millrace_sql::{Binder, Bound, Kind, Parameters, Settings, session_state};
+use millrace_sql::{Binder, Bound, Catalog, Kind, Parameters, Settings, session_state};
 use millrace_types::{ObjectId, Report, SqlState};
 
 use super::lookup::Reading;
@@ -60,10 +60,11 @@ impl Conn {
 
     pub(super) async fn prepare_query(
         &mut self,
-        query: Query,
+        mut query: Query,
         text: &str,
         hints: &[Option<DataType>],
     ) -> Result<Prepared, Report> {
+        self.check_row_locks(&mut query, text)?;
         let running = self.shared.queries.begin(text);
         let tables = QueryTables::new(self.shared.clone());
         let tables = Arc::new(tables.seeing(&self.catalog_schemas, self.client()));
@@ -76,13 +77,13 @@ impl Conn {
 
     pub(super) async fn query(
         &mut self,
-        query: Query,
+        mut query: Query,
         text: &str,
         parameters: Vec<ScalarValue>,
     ) -> Result<Outcome, Report> {
-        self.read_changed_tables().await?;
+        let passes_over = self.lock_rows(&mut query, text).await?;
         let running = self.shared.queries.begin(text);
-        if let Some(outcome) = self.look_up(&running, text, &parameters).await? {
+        if !passes_over && let Some(outcome) = self.look_up(&running, text, &parameters).await? {
             return Ok(outcome);
         }
         let mut tables = Arc::new(self.tables()?);
@@ -93,9 +94,10 @@ impl Conn {
         let asked = Asked { query, text, hints, values, opened: None };
         let again = self.has_gathered().then(|| asked.clone());
         let (mut found, mut state) = bound(&running, &tables, self.state(), asked).await?;
-        if let Some(asked) = again.filter(|_| self.reads_views(&found)) {
-            // What waits is not in views before it takes effect.
+        if let Some(mut asked) = again.filter(|_| self.reads_views(&found)) {
+            // What waits is not in views before it takes effect, and the locks go with it.
             self.settle_before().await?;
+            self.lock_rows(&mut asked.query, &asked.text).await?;
             tables = Arc::new(self.tables()?);
             (found, state) = bound(&running, &tables, self.state(), asked).await?;
         }
@@ -113,10 +115,7 @@ impl Conn {
     /// True if a query reads something else than tables.
     fn reads_views(&self, bound: &Bound) -> bool {
         let catalog = self.shared.catalog();
-        let is_table = |id: &ObjectId| {
-            catalog.get(*id).is_some_and(|object| matches!(object.kind, Kind::Table(_)))
-        };
-        !bound.depends_on.iter().all(is_table)
+        !bound.depends_on.iter().all(|id| is_of_tables(&catalog, *id))
     }
 
     /// Pins a query to an epoch, and looks whether its views show all that they should.
@@ -184,4 +183,13 @@ pub(super) async fn bound(
         bound.map(|bound| (bound, state))
     };
     running.run(bind).await
+}
+
+/// True for a table, and for a view that reads tables alone: both show at once what a transaction has changed.
+pub(super) fn is_of_tables(catalog: &Catalog, id: ObjectId) -> bool {
+    catalog.get(id).is_some_and(|object| match &object.kind {
+        Kind::Table(_) => true,
+        Kind::View(view) => view.depends_on.iter().all(|id| is_of_tables(catalog, *id)),
+        _ => false,
+    })
 }

@@ -132,6 +132,10 @@ impl Relations for CatalogRelations {
         self.0.sessions.signal(process, signal)
     }
 
+    fn now(&self) -> i64 {
+        self.0.clock.now()
+    }
+
     fn began(&self) -> i64 {
         self.0.sessions.began
     }

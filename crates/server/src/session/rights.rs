@@ -189,7 +189,8 @@ pub(super) fn become_role(
     }
 }
 
-fn may(
+/// An error unless a role has a right on an object.
+pub(super) fn may(
     catalog: &Catalog,
     role: RoleId,
     object: &Object,

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -20,7 +19,9 @@ use parking_lot::Mutex;
 
 use super::moment::{Moment, not_there_then, snapshots};
 use crate::coordinator::built_source;
-use crate::serving::{LATE_ROWS, TopicProvider, ViewProvider, is_of_views, system_table};
+use crate::serving::{
+    LATE_ROWS, PendingRows, TopicProvider, ViewProvider, is_of_views, system_table,
+};
 use crate::shared::{Shared, ViewStatus};
 
 /// How long a query waits for recovery or for an epoch that its session has read.
@@ -41,6 +42,8 @@ pub(super) struct QueryTables {
     given: BTreeMap<String, Arc<dyn TableProvider>>,
     /// Of a table only the rows with some keys are asked for.
     asked: Option<(ObjectId, Arc<Points>)>,
+    /// What the session's transaction has changed.
+    pending: BTreeMap<ObjectId, Arc<PendingRows>>,
     /// The catalog as a session sees it.
     schemas: Option<(Arc<Schemas>, Client)>,
 }
@@ -49,8 +52,14 @@ impl QueryTables {
     pub(super) fn new(shared: Arc<Shared>) -> QueryTables {
         let catalog = shared.catalog();
         let (views, failed, of_all_views, given) = Default::default();
-        let (asked, schemas) = (None, None);
-        QueryTables { shared, catalog, views, failed, of_all_views, given, asked, schemas }
+        let (asked, pending, schemas) = Default::default();
+        QueryTables { shared, catalog, views, failed, of_all_views, given, asked, pending, schemas }
+    }
+
+    /// The same, with what a transaction has changed in a table.
+    pub(super) fn changed(mut self, table: ObjectId, pending: Arc<PendingRows>) -> QueryTables {
+        self.pending.insert(table, pending);
+        self
     }
 
     /// The same, for a query that needs of a table the rows with some keys alone, if it names the table
@@ -68,19 +77,7 @@ impl QueryTables {
 
     /// The same, in which a name stands for some rows.
     pub(super) fn with(mut self, name: &str, rows: RecordBatch) -> Result<QueryTables, Report> {
-        let schema = rows.schema();
-        self = self.with_batches(name, &schema, vec![rows])?;
-        Ok(self)
-    }
-
-    /// As [`QueryTables::with`].
-    pub(super) fn with_batches(
-        mut self,
-        name: &str,
-        schema: &SchemaRef,
-        rows: Vec<RecordBatch>,
-    ) -> Result<QueryTables, Report> {
-        let table = MemTable::try_new(Arc::clone(schema), vec![rows]);
+        let table = MemTable::try_new(rows.schema(), vec![vec![rows]]);
         let table = table.map_err(|error| super::report_of(&error))?;
         self.given.insert(name.to_owned(), Arc::new(table));
         Ok(self)
@@ -180,7 +177,8 @@ impl QueryTables {
                     let name = object.name.clone();
                     let asked = self.asked.as_ref().filter(|(table, _)| *table == object.id);
                     let asked = asked.map(|(_, keys)| Arc::clone(keys));
-                    Arc::new(ViewProvider::new(name, object.full_schema(), asked))
+                    let provider = ViewProvider::new(name, object.full_schema(), asked);
+                    Arc::new(provider.changed(self.pending.get(&object.id).cloned()))
                 });
                 let provider: Arc<dyn TableProvider> = provider.clone();
                 Ok(Some(provider))

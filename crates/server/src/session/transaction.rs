@@ -2,22 +2,22 @@
 //!
 //! Changes wait in the session until COMMIT, which makes all of them durable in one epoch. Until
 //! then the session alone sees them, in the tables themselves (views follow the commit); a table
-//! that was changed is locked until the transaction ends, so nothing changes below it.
+//! that was changed is locked until the transaction ends, so nothing changes below it. So is one whose rows a
+//! query has locked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::SchemaRef;
-use arrow::row::OwnedRow;
 use millrace_sql::Table;
 use millrace_types::{Delta, ObjectId, Report, SqlState, concat_deltas};
 
-use super::change::{internal, keys_of};
+use super::change::{internal, stored_key};
 use super::settings::KeptSettings;
 use crate::locks::TableLock;
+use crate::serving::PendingRows;
 
 /// How long a statement waits for a table that another session changes, unless `lock_timeout` says so.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,11 +25,11 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 /// What one table becomes.
 #[derive(Clone)]
 pub(super) struct Pending {
-    /// The table's name.
-    pub(super) name: String,
     deltas: Vec<Delta>,
-    /// All its rows as the transaction sees them; read when they are first asked for.
-    rows: Option<(SchemaRef, Vec<RecordBatch>)>,
+    /// Bytes of all changes.
+    bytes: usize,
+    /// The changes, as the transaction sees them over the table.
+    rows: Arc<PendingRows>,
 }
 
 /// What a transaction can go back to.
@@ -45,17 +45,19 @@ pub(super) struct Uncommitted {
     tables: BTreeMap<ObjectId, Pending>,
     savepoints: Vec<Savepoint>,
     locks: BTreeMap<ObjectId, TableLock>,
+    /// The tables whose rows were locked by a query, and the savepoints that there were.
+    selected: BTreeMap<ObjectId, usize>,
 }
 
 impl Uncommitted {
     /// Locks a table until the transaction ends; `timeout` is how long it waits for others.
     ///
     /// # Errors
-    /// Another session holds it too long.
+    /// Another session holds it too long, or waits for this one.
     pub(super) async fn lock(
         &mut self,
         table: ObjectId,
-        lock: impl Future<Output = TableLock>,
+        lock: impl Future<Output = Result<TableLock, Report>>,
         timeout: Option<Duration>,
     ) -> Result<(), Report> {
         if self.locks.contains_key(&table) {
@@ -66,10 +68,25 @@ impl Uncommitted {
         let timed_out = |_| {
             let message = "canceling statement due to lock timeout";
             Report::new(SqlState::LOCK_NOT_AVAILABLE, message)
-                .hint("Another transaction has changed the table and is still open.")
+                .hint("Another transaction has changed or locked the table and is still open.")
         };
-        self.locks.insert(table, held.map_err(timed_out)?);
+        self.locks.insert(table, held.map_err(timed_out)??);
         Ok(())
+    }
+
+    /// True if the table is locked already.
+    pub(super) fn holds(&self, table: ObjectId) -> bool {
+        self.locks.contains_key(&table)
+    }
+
+    /// Keeps a lock that was had without waiting.
+    pub(super) fn hold(&mut self, table: ObjectId, lock: TableLock) {
+        self.locks.insert(table, lock);
+    }
+
+    /// A query has locked rows of a table: it stays locked, whether it is changed or not.
+    pub(super) fn selected(&mut self, table: ObjectId) {
+        self.selected.entry(table).or_insert(self.savepoints.len());
     }
 
     /// The transaction has failed: what no savepoint could bring back is given up, and others may have
@@ -84,38 +101,15 @@ impl Uncommitted {
     pub(super) fn unlock_unchanged(&mut self) {
         let in_savepoint =
             |id: &ObjectId| self.savepoints.iter().any(|one| one.tables.contains_key(id));
-        let tables = &self.tables;
-        self.locks.retain(|id, _| tables.contains_key(id) || in_savepoint(id));
+        let (tables, selected) = (&self.tables, &self.selected);
+        self.locks.retain(|id, _| {
+            tables.contains_key(id) || selected.contains_key(id) || in_savepoint(id)
+        });
     }
 
-    /// The tables that were changed and whose rows have not been read yet.
-    pub(super) fn unread(&self) -> Vec<(ObjectId, String)> {
-        let unread = self.tables.iter().filter(|(_, pending)| pending.rows.is_none());
-        unread.map(|(id, pending)| (*id, pending.name.clone())).collect()
-    }
-
-    /// The rows of a table before the transaction.
-    pub(super) fn set_rows(
-        &mut self,
-        id: ObjectId,
-        table: &Table,
-        rows: RecordBatch,
-    ) -> Result<(), Report> {
-        let Some(pending) = self.tables.get_mut(&id) else { return Ok(()) };
-        let mut all = vec![rows];
-        for delta in &pending.deltas {
-            apply(table, &mut all, delta)?;
-        }
-        pending.rows = Some((Arc::clone(table.full_schema()), all));
-        Ok(())
-    }
-
-    /// The changed tables as the transaction sees them.
-    pub(super) fn seen(&self) -> impl Iterator<Item = (&str, &SchemaRef, &[RecordBatch])> {
-        self.tables.values().filter_map(|pending| {
-            let (schema, rows) = pending.rows.as_ref()?;
-            Some((pending.name.as_str(), schema, rows.as_slice()))
-        })
+    /// The changed tables, with what the transaction sees of its changes.
+    pub(super) fn changed(&self) -> impl Iterator<Item = (ObjectId, Arc<PendingRows>)> {
+        self.tables.iter().map(|(id, pending)| (*id, Arc::clone(&pending.rows)))
     }
 
     /// True if a statement has changed a table.
@@ -124,28 +118,28 @@ impl Uncommitted {
     }
 
     /// Adds what a statement changed.
-    pub(super) fn add(
-        &mut self,
-        id: ObjectId,
-        name: &str,
-        table: &Table,
-        delta: Delta,
-    ) -> Result<(), Report> {
+    pub(super) fn add(&mut self, id: ObjectId, table: &Table, delta: Delta) -> Result<(), Report> {
         let pending = self.tables.entry(id).or_insert_with(|| Pending {
-            name: name.to_owned(),
             deltas: Vec::new(),
-            rows: None,
+            bytes: 0,
+            rows: Arc::new(PendingRows::new(stored_key(table))),
         });
-        if let Some((_, rows)) = &mut pending.rows {
-            apply(table, rows, &delta)?;
-        }
+        let signs = |wanted: fn(i64) -> bool| -> Result<RecordBatch, Report> {
+            let mask: BooleanArray =
+                delta.weights.values().iter().map(|w| Some(wanted(*w))).collect();
+            filter_record_batch(&delta.rows, &mask).map_err(|error| internal(&error))
+        };
+        let (gone, come) = (signs(|weight| weight < 0)?, signs(|weight| weight > 0)?);
+        let rows = Arc::make_mut(&mut pending.rows);
+        rows.change(&gone, come).map_err(|error| internal(&error))?;
+        pending.bytes += delta.bytes();
         pending.deltas.push(delta);
         Ok(())
     }
 
     /// Bytes of all changes.
     pub(super) fn bytes(&self) -> usize {
-        self.tables.values().flat_map(|pending| &pending.deltas).map(Delta::bytes).sum()
+        self.tables.values().map(|pending| pending.bytes).sum()
     }
 
     /// The locks, for who makes the changes durable.
@@ -189,6 +183,8 @@ impl Uncommitted {
         let at = self.place(name)?;
         self.savepoints.truncate(at + 1);
         self.tables = self.savepoints[at].tables.clone();
+        self.selected.retain(|_, before| *before <= at);
+        self.unlock_unchanged();
         Ok((at, self.savepoints[at].settings.clone()))
     }
 
@@ -199,6 +195,7 @@ impl Uncommitted {
     pub(super) fn release(&mut self, name: &str) -> Result<usize, Report> {
         let at = self.place(name)?;
         self.savepoints.truncate(at);
+        self.selected.values_mut().for_each(|before| *before = at.min(*before));
         Ok(at)
     }
 
@@ -208,24 +205,4 @@ impl Uncommitted {
             Report::new(SqlState::INVALID_SAVEPOINT, message)
         })
     }
-}
-
-/// Rows go by their key and come at the end.
-fn apply(table: &Table, rows: &mut Vec<RecordBatch>, delta: &Delta) -> Result<(), Report> {
-    let signs = |wanted: fn(i64) -> bool| -> Result<RecordBatch, Report> {
-        let mask: BooleanArray = delta.weights.values().iter().map(|w| Some(wanted(*w))).collect();
-        filter_record_batch(&delta.rows, &mask).map_err(|error| internal(&error))
-    };
-    let (gone, come) = (signs(|weight| weight < 0)?, signs(|weight| weight > 0)?);
-    if gone.num_rows() > 0 {
-        let keys: BTreeSet<OwnedRow> =
-            keys_of(table, &gone)?.iter().map(|key| key.owned()).collect();
-        for batch in rows.iter_mut() {
-            let keep: BooleanArray =
-                keys_of(table, batch)?.iter().map(|k| Some(!keys.contains(&k.owned()))).collect();
-            *batch = filter_record_batch(batch, &keep).map_err(|error| internal(&error))?;
-        }
-    }
-    rows.push(come);
-    Ok(())
 }

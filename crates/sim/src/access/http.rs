@@ -18,6 +18,11 @@ fn outside() -> Option<IpAddr> {
 
 /// The status of an answer.
 async fn status(address: SocketAddr, path: &str, authorization: Option<&str>) -> u16 {
+    let answer = answer(address, path, authorization).await;
+    answer.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+async fn answer(address: SocketAddr, path: &str, authorization: Option<&str>) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let line = authorization.map(|value| format!("Authorization: Basic {value}\r\n"));
     let request = format!(
@@ -27,7 +32,7 @@ async fn status(address: SocketAddr, path: &str, authorization: Option<&str>) ->
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
-    answer.split_whitespace().nth(1).unwrap().parse().unwrap()
+    answer
 }
 
 /// Where the server says that it serves HTTP.
@@ -58,6 +63,9 @@ async fn beyond_loopback_http_asks_for_a_users_password() {
         server.logged("login over HTTP failed user=\"nobody\"").then_some(())
     })
     .await;
+    // Who says no name has not failed to log in.
+    let metrics = answer(here, "/metrics", None).await;
+    assert!(metrics.contains("\nmillrace_failed_logins_total 2\n"), "{metrics}");
     server.stop().await;
 }
 

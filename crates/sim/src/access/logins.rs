@@ -7,6 +7,7 @@ use tokio::net::TcpSocket;
 use tokio_postgres::NoTls;
 
 use super::{address, holds, login, psql, refusal, texts};
+use crate::health::{get, samples};
 use crate::server::{Server, rows};
 use crate::wait;
 
@@ -101,7 +102,7 @@ async fn unknown_users_and_wrong_passwords_look_alike_and_are_logged() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_guesses_waits_and_is_sent_away_and_others_are_not() {
-    let mut server = Server::new(&[]).expecting(FAILED);
+    let mut server = Server::new(&["--http", "127.0.0.1:0"]).expecting(FAILED);
     server.start().await;
     let root = server.connect().await;
     root.batch_execute("CREATE USER ann PASSWORD 'x'; CREATE USER bob PASSWORD 'x'").await.unwrap();
@@ -118,6 +119,9 @@ async fn who_guesses_waits_and_is_sent_away_and_others_are_not() {
     assert_eq!(codes, [["28000"; 8].as_slice(), ["28P01"; 4].as_slice()].concat());
     assert!(others.iter().all(Result::is_ok), "bob has not guessed");
     assert!(login(&server, "ann", Some("x")).await.is_ok(), "its turn comes");
+    // All fifteen are counted, those that were sent away unheard too.
+    let found = samples(&get(&server, "/metrics").await.1);
+    assert_eq!(found["millrace_failed_logins_total"], 15.0);
     server.stop().await;
 }
 

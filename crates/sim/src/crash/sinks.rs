@@ -130,7 +130,7 @@ async fn changes_wait_for_a_broker_that_is_away_over_restarts() {
     server.stop().await;
 }
 
-pub(super) fn to(broker: &str, topic: &str, format: &str) -> String {
+pub(crate) fn to(broker: &str, topic: &str, format: &str) -> String {
     format!(
         "WITH (connector = 'kafka', topic = '{topic}', properties.bootstrap.server = '{broker}') \
          FORMAT {format} ENCODE JSON"
@@ -165,7 +165,7 @@ fn statements(broker: &str, readings: &str, topics: &[String]) -> Vec<String> {
 }
 
 /// Waits until so many sinks have sent all that there is.
-pub(super) async fn until_sent(client: &tokio_postgres::Client, sinks: usize) {
+pub(crate) async fn until_sent(client: &tokio_postgres::Client, sinks: usize) {
     wait::until("the sinks have sent everything", wait::PATIENCE, || async {
         let sql = "SELECT sink FROM millrace.sinks WHERE status = 'running' AND lag_epochs = 0";
         (server::rows(client, sql).await.expect("an answer").len() == sinks).then_some(())
@@ -218,7 +218,7 @@ async fn produce(kafka: Arc<Kafka>, topic: String, lives: Lives) -> (usize, usiz
 }
 
 /// Puts Debezium's changes together; each says what was there before it.
-pub(super) fn fold(messages: &[Message]) -> BTreeMap<Option<String>, Option<String>> {
+pub(crate) fn fold(messages: &[Message]) -> BTreeMap<Option<String>, Option<String>> {
     let mut rows: BTreeMap<Option<String>, serde_json::Value> = BTreeMap::new();
     for message in messages {
         let payload = message.payload.as_deref().expect("no tombstones");

@@ -1,5 +1,6 @@
 //! A fault at every step by which the server writes an epoch or a checkpoint: SIGKILL in the place of the
-//! n-th system call of the thread that does it, and an error of its n-th fsync.
+//! n-th system call of the thread that does it, and an error of its n-th fsync. The same of the threads that merge
+//! segments and write the metadata store's tables.
 //!
 //! strace does it to the real server, thread by thread; where it cannot, the test says so and passes over.
 //! `MILLRACE_STEPS=all` runs every n instead of some. [`outward`] does it with sinks.
@@ -27,6 +28,9 @@ const SOME: usize = 10;
 /// Statements after which a step is taken not to come any more.
 const STATEMENTS: i64 = 60;
 
+/// In place of a thread's name: all of them, also those that they make.
+const EVERY: &str = "";
+
 /// What is done to a thread.
 #[derive(Clone, Copy, Debug)]
 struct Fault {
@@ -50,6 +54,36 @@ fn faults() -> Vec<Fault> {
     all
 }
 
+/// The thread that merges segments, and that of fjall which writes its tables and merges them.
+const MERGES: &str = "housekeeping";
+const WRITES_TABLES: &str = "fjall:worker";
+
+/// The same of what works behind checkpoints.
+fn faults_behind() -> Vec<Fault> {
+    let kill = |thread| move |n| Fault { thread, calls: CALLS, what: "signal=KILL", n };
+    let fail = |thread| move |n| Fault { thread, calls: SYNCS, what: "error=EIO", n };
+    let mut all: Vec<Fault> = (1..=30).map(kill(MERGES)).collect();
+    all.extend((1..=6).map(fail(MERGES)));
+    all.extend((1..=30).map(kill(WRITES_TABLES)));
+    all
+}
+
+/// Statements after which a step of a thread is taken not to come any more.
+fn statements(fault: Fault) -> i64 {
+    match fault.thread {
+        // Segments are merged when there are some of a table.
+        MERGES => 400,
+        _ => STATEMENTS,
+    }
+}
+
+/// Half a megabyte for the metadata store, which writes a table of four.
+async fn comment(client: &Client, id: i64) {
+    let text = format!("{id} {}", "x".repeat(500_000));
+    // The server may have gone: the next statement tells.
+    drop(client.batch_execute(&format!("COMMENT ON TABLE t IS '{text}'")).await);
+}
+
 /// The directories of the threads of the running server whose names begin so.
 fn threads(server: &Server, name: &str) -> Vec<PathBuf> {
     let tasks = format!("/proc/{}/task", server.id());
@@ -69,8 +103,11 @@ async fn attach(server: &Server, fault: Fault) -> Option<Child> {
     let mut command = Command::new("strace");
     command.args(["-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
     command.args(["-e", &format!("inject={calls}:{what}:when={n}")]).kill_on_drop(true);
-    for id in tasks.iter().filter_map(|task| task.file_name()) {
-        command.arg("-p").arg(id);
+    match fault.thread {
+        EVERY => drop(command.args(["-f", "-p", &server.id().to_string()])),
+        _ => tasks.iter().filter_map(|task| task.file_name()).for_each(|id| {
+            command.arg("-p").arg(id);
+        }),
     }
     let mut child = command.spawn().ok()?;
     wait::until("strace is there", wait::PATIENCE, || {
@@ -140,11 +177,14 @@ async fn case(fault: Fault, reached: &mut usize) -> bool {
     run(&client, MADE).await;
     assert!(insert(&client, 1).await);
     let Some(strace) = attach(&server, fault).await else { return false };
-    let mut taken = 1;
-    while taken < STATEMENTS && insert(&client, taken + 1).await {
+    let (mut taken, most) = (1, statements(fault));
+    while taken < most && insert(&client, taken + 1).await {
         taken += 1;
+        if fault.thread == WRITES_TABLES {
+            comment(&client, taken).await;
+        }
     }
-    if taken < STATEMENTS {
+    if taken < most {
         *reached += 1;
         server.ended().await;
     } else {
@@ -181,4 +221,9 @@ async fn each(mut faults: Vec<Fault>, case: impl AsyncFn(Fault, &mut usize) -> b
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fault_at_any_step_of_an_epoch_or_a_checkpoint_costs_nothing() {
     each(faults(), case).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_at_any_step_of_what_works_behind_checkpoints_costs_nothing() {
+    each(faults_behind(), case).await;
 }

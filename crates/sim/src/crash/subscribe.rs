@@ -1,5 +1,6 @@
 //! SUBSCRIBE over kills: a client that comes back with `AS OF` the last epoch that it was told to be
-//! complete sees every change once, in order; and one that reads nothing holds nobody up.
+//! complete sees every change once, in order; one that comes too late is told from which epoch on all is there;
+//! and one that reads nothing holds nobody up.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use tokio_postgres::Client;
 
 use super::lives::Lives;
 use super::{rounds, run};
+use crate::health::{get, samples};
 use crate::server::{self, Server};
 use crate::wait;
 
@@ -91,14 +93,90 @@ async fn a_subscriber_that_reads_nothing_holds_nobody_up() {
     server.stop().await;
 }
 
-async fn create(client: &Client) {
-    run(client, "CREATE TABLE t (id BIGINT PRIMARY KEY, name TEXT, n BIGINT)").await;
-    run(
-        client,
-        "CREATE MATERIALIZED VIEW sums WITH (retain_history = '1 hour') AS \
-         SELECT name, sum(n)::bigint AS total, count(*) AS n FROM t GROUP BY name",
-    )
+/// Changes are kept for a minute, which is the least.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_too_late_is_told_from_which_epoch_on_all_is_there_over_a_kill() {
+    let seed = wait::seed();
+    println!("MILLRACE_SEED={seed} repeats this run");
+    let arguments = ["--checkpoint-interval", "200ms", "--workers", "2", "--http", "127.0.0.1:0"];
+    let mut server = Server::new(&arguments);
+    server.start().await;
+    let client = server.connect().await;
+    create_keeping(&client, "1 second").await;
+    let begin = first_readable(&client).await;
+    let lives = Lives::of(&server);
+    let writer = tokio::spawn(write(lives.clone(), seed));
+    let follower = tokio::spawn(follow(lives.clone(), "sums", Arc::default()));
+    let forgotten = wait::until("changes are forgotten", 2 * wait::PATIENCE, || async {
+        // The first changes have come by the tenth epoch.
+        Some(first_readable(&client).await).filter(|first| *first > begin + 10)
+    })
     .await;
+    // What has gone from memory goes from disk with a checkpoint.
+    let begun = checkpoints(&server).await;
+    wait::until("it is forgotten on disk, too", wait::PATIENCE, || async {
+        (checkpoints(&server).await >= begun + 2.0).then_some(())
+    })
+    .await;
+    server.kill().await;
+    server.start().await;
+    let client = server.connect().await;
+    wait::until("the view is read again", wait::PATIENCE, || async {
+        server::rows(&client, "SELECT name FROM sums").await.ok()
+    })
+    .await;
+    let now = first_readable(&client).await;
+    assert!(now >= forgotten, "after the kill {now} is readable, before it was {forgotten}");
+    lives.end();
+    writer.await.expect("the writer ends");
+    let (mut position, mut changes) = follower.await.expect("the subscriber ends");
+    catch_up(&client, "sums", &mut position, &mut changes).await;
+    // What is readable may go between the question and the subscription: then the next one is named.
+    let first = wait::until("what the error names is there", wait::PATIENCE, || async {
+        let first = first_readable(&client).await;
+        client.batch_execute(&declare("sums", first)).await.ok().map(|()| first)
+    })
+    .await;
+    let wanted: Vec<&Change> = changes.iter().filter(|change| change.0 > first).collect();
+    assert!(wanted.len() < changes.len() && !wanted.is_empty(), "{first} is among the changes");
+    assert_eq!(told(&client, first, position).await.iter().collect::<Vec<_>>(), wanted);
+    run(&client, "CLOSE c").await;
+    let below = client.batch_execute(&declare("sums", first - 1)).await.expect_err("it is gone");
+    assert_eq!(below.code().map(|code| code.code()), Some("55000"));
+    server.stop().await;
+}
+
+/// How many checkpoints there have been.
+async fn checkpoints(server: &Server) -> f64 {
+    samples(&get(server, "/metrics").await.1)["millrace_checkpoint_duration_seconds_count"]
+}
+
+/// The epoch that the error names when all changes are asked for; 0 if they are there.
+async fn first_readable(client: &Client) -> u64 {
+    let asked = client.batch_execute("DECLARE a CURSOR FOR SUBSCRIBE TO sums AS OF 0").await;
+    let Err(error) = asked else {
+        run(client, "CLOSE a").await;
+        return 0;
+    };
+    let error = error.as_db_error().expect("an answer");
+    assert_eq!(error.code().code(), "55000", "{error}");
+    let detail = error.detail().expect("a detail");
+    let epoch = detail.strip_prefix("The first readable epoch is ");
+    let epoch = epoch.and_then(|rest| rest.strip_suffix('.')).unwrap_or_else(|| panic!("{detail}"));
+    epoch.parse().expect("a number")
+}
+
+async fn create(client: &Client) {
+    create_keeping(client, "1 hour").await;
+}
+
+async fn create_keeping(client: &Client, kept: &str) {
+    run(client, "CREATE TABLE t (id BIGINT PRIMARY KEY, name TEXT, n BIGINT)").await;
+    let create = format!(
+        "CREATE MATERIALIZED VIEW sums WITH (retain_history = '{kept}') AS \
+         SELECT name, sum(n)::bigint AS total, count(*) AS n FROM t GROUP BY name"
+    );
+    run(client, &create).await;
 }
 
 /// Changes the table until told to stop, over lost connections.
@@ -202,6 +280,11 @@ pub(super) async fn catch_up(
 /// The changes after one epoch up to another.
 async fn replay(client: &Client, after: u64, upto: u64) -> Vec<Change> {
     run(client, &declare("sums", after)).await;
+    told(client, after, upto).await
+}
+
+/// What the cursor tells after one epoch up to another.
+async fn told(client: &Client, after: u64, upto: u64) -> Vec<Change> {
     let (mut open, mut position, mut changes) = (Vec::new(), after, Vec::new());
     while position < upto {
         let sql = "FETCH ALL c WITH (timeout = '10s')";

@@ -50,6 +50,25 @@ async fn server(arguments: &[&str]) -> Server {
     server
 }
 
+/// A statement that ends long after others that are ended at once, and by another clock than theirs: it waits for a
+/// row that does not come.
+async fn longer(server: &Server) -> Raw {
+    let mut raw = Raw::open(server).await;
+    raw.ask("BEGIN; DECLARE c CURSOR FOR SUBSCRIBE kept WITH (snapshot = false)").await;
+    assert_eq!(raw.refusal().await, None);
+    raw.ask("FETCH 1 FROM c WITH (timeout = '4s')").await;
+    raw
+}
+
+/// The answer of a statement, which comes before that of another one.
+async fn before<T>(longer: &mut Raw, what: &str, answer: impl Future<Output = T>) -> T {
+    tokio::select! {
+        biased;
+        answer = answer => answer,
+        _ = longer.refusal() => panic!("{what} still runs when a longer one has ended"),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_a_statement_does_its_timeout_ends_it_and_its_work() {
     let mut server = server(&["--workers", "2"]).await;
@@ -58,7 +77,9 @@ async fn whatever_a_statement_does_its_timeout_ends_it_and_its_work() {
         // A timeout closes nothing: the same client goes on.
         let client = server.connect().await;
         client.batch_execute("SET statement_timeout = 300").await.unwrap();
-        let error = client.batch_execute(endless).await.unwrap_err();
+        let mut longer = longer(&server).await;
+        let ended = before(&mut longer, endless, client.batch_execute(endless)).await;
+        let error = ended.unwrap_err();
         let error = error.as_db_error().unwrap_or_else(|| panic!("{endless}: {error}"));
         assert_eq!(error.code(), &SqlState::QUERY_CANCELED, "{endless}: {error}");
         assert_eq!(error.message(), "canceling statement due to statement timeout");
@@ -88,8 +109,10 @@ async fn ctrl_c_ends_a_statement_while_as_many_others_run_as_there_are_threads()
     let other = server.connect().await;
     other.batch_execute("SELECT count(*) FROM kept").await.unwrap();
     for (mut raw, endless) in running.into_iter().zip(ENDLESS) {
+        let mut longer = longer(&server).await;
         raw.cancel(&server).await;
-        assert_eq!(raw.refusal().await.as_deref(), Some("57014"), "{endless}");
+        let ended = before(&mut longer, endless, raw.refusal()).await;
+        assert_eq!(ended.as_deref(), Some("57014"), "{endless}");
         raw.ask("SELECT 1").await;
         assert_eq!(raw.refusal().await, None);
     }

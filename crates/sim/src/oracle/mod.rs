@@ -28,6 +28,7 @@ mod lookup;
 mod negative;
 mod newest;
 mod over;
+mod patterns;
 mod postgres;
 mod query;
 mod ranked;

@@ -16,7 +16,7 @@ use rand::rngs::StdRng;
 use super::query::{Input, Writer, is_integer};
 
 /// What PostgreSQL has too.
-const SHARED: [&str; 214] = [
+const SHARED: [&str; 250] = [
     "abs({n})",
     "ceil({d})",
     "floor({d})",
@@ -195,6 +195,12 @@ const SHARED: [&str; 214] = [
     "jsonb_array_length(jsonb_build_array({i}, {t}))",
     "jsonb_pretty({j})",
     "jsonb_strip_nulls({j})",
+    "{j} @? '$.k ? (@ > 1)'",
+    "{j} @@ '$.k[*] >= 2'",
+    "jsonb_path_exists({j}, '$.** ? (@ == $x)', jsonb_build_object('x', {j} -> 'k'))",
+    "jsonb_path_match({j}, 'exists($.k) && $.k.type() == \"number\"')",
+    "jsonb_path_query_array({j}, '$.** ? (@.type() == \"number\").floor()')",
+    "jsonb_path_query_first({j}, '$.*')",
     "jsonb_set(jsonb_build_object('k', {j}), '{\"k\"}', '7')",
     "jsonb_insert(jsonb_build_array({j}), '{0}', '7')",
     "jsonb_extract_path({j}, 'k')",
@@ -231,10 +237,40 @@ const SHARED: [&str; 214] = [
     "ROW({i}, {t}) IS NOT NULL",
     "({a})[{k} - 1:{k}]",
     "width_bucket({i}, ARRAY[-1, 2, 3])",
+    "make_time({k}::int, 7, {k} + 0.5)",
+    "make_timestamp(2024, 1 + {k}::int, 3, 4, 5, {k} + 0.25)",
+    "make_timestamptz(2024, 3, 28 + {k}::int, 2, 30, 0, 'Europe/Berlin')",
+    "isfinite({ts})",
+    "date({ts})",
+    "date_trunc('week', {ts}, 'Asia/Kolkata')",
+    "date_trunc('century', {ts})",
+    "extract(julian FROM {ts}::date)",
+    "timezone(INTERVAL '90 minutes', {ts})",
+    "num_nulls({i}, {t}, NULL)",
+    "num_nonnulls({i}, {t}, NULL)",
+    "sind({k} * 30)",
+    "cosd({k} * 30)",
+    "tand({k} * 15)",
+    "cotd(({k} + 1) * 15)",
+    "asind({k} / 4.0)",
+    "acosd({k} / 4.0)",
+    "atand({d})",
+    "atan2d({d}, 2)",
+    "to_char({m}, 'FM99,990.99PR')",
+    "to_char({k}, 'S099th') || to_char({k}, 'RN')",
+    "to_char({d} / 7, '9.999EEEE')",
+    "to_char({ts}, 'FMDay, DDth Mon Y,YYY IYYY-IW-ID J Q RM SSSS US AM')",
+    "to_char(INTERVAL '17 hours -5 minutes' * {k}, 'HH12:MI:SS.MS am DDD')",
+    "to_timestamp('2024 ' || ({k} + 1)::text || ' 3', 'IYYY IW ID')",
+    "regexp_replace({t}, '(s|se)(n*?)', '[\\2\\&]', 1, 1, 'i')",
+    "regexp_substr({t}, 'o|or|[0-9]$', 2)",
+    "regexp_split_to_array({t}, '-|s+')",
+    "{t} ~ '^(s).*(?=r)'",
+    "{t} SIMILAR TO ('s%' || {i})",
 ];
 
 /// What it does not have, or has with another result.
-const OWN: [&str; 74] = [
+const OWN: [&str; 73] = [
     "make_array({i}, 1)",
     "array_add(ARRAY[1.5, {d}], ARRAY[1.0, 2.0])",
     "array_any_value({a})",
@@ -293,7 +329,6 @@ const OWN: [&str; 74] = [
     "nvl2({i}, 1, 2)",
     "signum({d})",
     "from_unixtime({k})::timestamp",
-    "make_time({k}::int, 2, 3)",
     "to_local_time({ts})",
     "to_time('12:13:1' || {k})",
     "to_timestamp_micros({k})::timestamptz",
@@ -312,7 +347,7 @@ const OWN: [&str; 74] = [
 ];
 
 /// What operators, casts and fields are made into; nobody writes them.
-pub(crate) const OF_OPERATORS: [&str; 25] = [
+pub(crate) const OF_OPERATORS: [&str; 30] = [
     "checked_add",
     "checked_divide",
     "checked_multiply",
@@ -326,6 +361,11 @@ pub(crate) const OF_OPERATORS: [&str; 25] = [
     "numeric_div",
     "numeric_mul",
     "overlaps",
+    "similar_to_escape",
+    "texticregexeq",
+    "texticregexne",
+    "textregexeq",
+    "textregexne",
     "timestamp_mi",
     "byteacat",
     "jsonb_concat",
@@ -355,7 +395,7 @@ pub(crate) const OF_LIBRARY: [&str; 10] = [
 ];
 
 /// Others without a template: what they give differs from call to call, or they are parts of something else.
-const WITHOUT: [&str; 33] = [
+const WITHOUT: [&str; 35] = [
     // Refused in a view: another value at each call.
     "current_date",
     "current_time",
@@ -390,7 +430,9 @@ const WITHOUT: [&str; 33] = [
     "jsonb_array_elements",
     "jsonb_array_elements_text",
     "jsonb_object_keys",
+    "jsonb_path_query",
     "regexp_matches",
+    "regexp_split_to_table",
     "millrace_member_texts",
     "millrace_member_values",
     "millrace_object_of",

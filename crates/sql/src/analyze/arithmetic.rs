@@ -21,10 +21,10 @@ fn replaced(binary: &BinaryExpr, schema: &DFSchema) -> Option<Expr> {
     if binary.right.get_type(schema).ok()? != data_type {
         return None;
     }
-    let wraps = matches!(data_type, DataType::Int16 | DataType::Int32 | DataType::Int64)
+    let is_float = matches!(data_type, DataType::Float32 | DataType::Float64);
+    let wraps = (data_type.is_signed_integer() || is_float)
         && matches!(binary.op, Operator::Plus | Operator::Minus | Operator::Multiply);
-    let divides =
-        matches!(data_type, DataType::Float32 | DataType::Float64) && binary.op == Operator::Divide;
+    let divides = is_float && binary.op == Operator::Divide;
     if !wraps && !divides {
         return None;
     }

@@ -49,6 +49,9 @@ pub(super) fn converted(cast: Cast, schema: &DFSchema) -> Result<Transformed<Exp
         return Ok(Transformed::no(Expr::Cast(cast)));
     }
     if let Expr::Literal(value, metadata) = cast.expr.as_ref() {
+        if let Some(moving) = functions::moving(value, to) {
+            return Ok(Transformed::yes(moving));
+        }
         match functions::value_as(value, to) {
             Ok(value) => return Ok(Transformed::yes(Expr::Literal(value, metadata.clone()))),
             // As PostgreSQL, which reads a literal while it plans.

@@ -26,6 +26,8 @@ pub(super) fn operator(
         BinaryOperator::QuestionPipe => JsonFunction::ExistsAny,
         BinaryOperator::QuestionAnd => JsonFunction::ExistsAll,
         BinaryOperator::HashMinus => JsonFunction::DeletePath,
+        BinaryOperator::AtQuestion => JsonFunction::PathFound,
+        BinaryOperator::AtAt => JsonFunction::PathHolds,
         BinaryOperator::AtArrow if is_json(types.0) || is_json(types.1) => JsonFunction::Contains,
         BinaryOperator::ArrowAt if is_json(types.0) || is_json(types.1) => JsonFunction::Contained,
         BinaryOperator::StringConcat if is_json(types.0) || is_json(types.1) => {
@@ -76,7 +78,9 @@ pub(super) fn planned(
         JsonFunction::Field | JsonFunction::FieldText => {
             right_type.is_string() || right_type.is_integer() || right_type.is_null()
         }
-        JsonFunction::Exists => right_type.is_string() || right_type.is_null(),
+        JsonFunction::Exists | JsonFunction::PathFound | JsonFunction::PathHolds => {
+            right_type.is_string() || right_type.is_null()
+        }
         JsonFunction::Delete => {
             right_type.is_string() || right_type.is_integer() || is_list(&right_type)
         }

@@ -42,7 +42,7 @@ use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 
-use crate::functions::ASSIGNED;
+use crate::functions::{self, ASSIGNED, Regexp};
 
 pub(crate) use correlated::lifted;
 pub(crate) use listed::rows_apart;
@@ -101,7 +101,13 @@ pub(crate) fn with_functions(expr: Expr, schema: &DFSchema) -> Result<Expr> {
 
 fn replaced(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     match expr {
-        Expr::BinaryExpr(binary) => Ok(arithmetic::checked(binary, schema)),
+        Expr::BinaryExpr(binary) => Ok(match Regexp::of(binary.op) {
+            Some(regexp) => {
+                let args = vec![*binary.left, *binary.right];
+                Transformed::yes(functions::regexp(regexp, args))
+            }
+            None => arithmetic::checked(binary, schema),
+        }),
         Expr::Negative(inner) => arithmetic::negated(inner, schema),
         Expr::Cast(cast) => casts::converted(cast, schema),
         Expr::ScalarFunction(call) if call.name() == ASSIGNED => casts::assigned(call, schema),

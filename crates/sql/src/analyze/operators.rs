@@ -100,6 +100,9 @@ impl ExprPlanner for Operators {
             let (left, right) = (flag(left)?, flag(right)?);
             return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
         }
+        if matches!(op, BinaryOperator::PGBitwiseShiftLeft | BinaryOperator::PGBitwiseShiftRight) {
+            return shifted(op, left, right, schema);
+        }
         let arithmetic = match op {
             BinaryOperator::Plus => Operator::Plus,
             BinaryOperator::Minus => Operator::Minus,
@@ -110,6 +113,21 @@ impl ExprPlanner for Operators {
         };
         calculated(op, arithmetic, (left, right), schema)
     }
+}
+
+/// `left << right`: the result has the type of the left side, whatever the number of places is.
+fn shifted(
+    op: BinaryOperator,
+    left: Expr,
+    right: Expr,
+    schema: &DFSchema,
+) -> Result<PlannerResult<RawBinaryExpr>> {
+    let (left, _) = narrowed(left, Expr::Literal(ScalarValue::Null, None), schema);
+    let right = match left.get_type(schema) {
+        Ok(wanted) if wanted.is_signed_integer() => typed(right, &wanted)?,
+        _ => right,
+    };
+    Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }))
 }
 
 /// The expression with names written out that several columns have of which USING or NATURAL has made one.
@@ -311,9 +329,10 @@ pub(super) fn typed(expr: Expr, data_type: &DataType) -> Result<Expr> {
             let field = Arc::new(Field::new("", data_type.clone(), true));
             Ok(Expr::Placeholder(Placeholder::new_with_field(id.clone(), Some(field))))
         }
-        Expr::Literal(value, metadata) => {
-            Ok(Expr::Literal(functions::value_as(value, data_type)?, metadata.clone()))
-        }
+        Expr::Literal(value, metadata) => match functions::moving(value, data_type) {
+            Some(moving) => Ok(moving),
+            None => Ok(Expr::Literal(functions::value_as(value, data_type)?, metadata.clone())),
+        },
         _ => Ok(cast(expr, data_type.clone())),
     }
 }

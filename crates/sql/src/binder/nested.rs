@@ -58,7 +58,8 @@ pub(super) fn function(function: &Function) -> Result<Option<Expr>, Report> {
             | "json_object_keys",
             [_],
         )
-        | ("regexp_matches", [_, _] | [_, _, _]) => {
+        | ("regexp_matches" | "regexp_split_to_table", [_, _] | [_, _, _])
+        | ("jsonb_path_query", [_, _] | [_, _, _] | [_, _, _, _]) => {
             Some(call("unnest", vec![Expr::Function(function.clone())]))
         }
         // Counted from the midnight before now.
@@ -66,6 +67,12 @@ pub(super) fn function(function: &Function) -> Result<Option<Expr>, Report> {
         ("jsonb_each" | "json_each" | "jsonb_each_text" | "json_each_text", _) => {
             let report = Report::unsupported(format!("{name} in an expression"));
             return Err(report.hint("Write it in FROM."));
+        }
+        ("array_remove", [array, removed]) if is_null(removed) => {
+            Some(call("array_compact", vec![array.clone()]))
+        }
+        ("string_to_table", [_, _] | [_, _, _]) => {
+            Some(call("unnest", vec![call("string_to_array", args)]))
         }
         // DataFusion's change the first one only.
         ("array_remove", [_, _]) => Some(call("array_remove_all", args)),
@@ -81,6 +88,15 @@ pub(super) fn function(function: &Function) -> Result<Option<Expr>, Report> {
         }
         _ => None,
     })
+}
+
+/// True for the word NULL, cast to a type or not.
+fn is_null(expr: &Expr) -> bool {
+    match expr {
+        Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => is_null(inner),
+        Expr::Value(value) => value.value == Value::Null,
+        _ => false,
+    }
 }
 
 /// All arguments of `make_interval`, which may be named or left out.

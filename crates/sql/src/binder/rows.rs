@@ -4,7 +4,7 @@ use datafusion::logical_expr::Expr;
 use datafusion::sql::sqlparser::ast::{ObjectName, ObjectNamePart};
 
 use super::syntax::{is_named, is_series};
-use crate::functions::{self, JsonFunction};
+use crate::functions::{self, JsonFunction, Regexp};
 use crate::names;
 
 /// A function that gives rows.
@@ -14,8 +14,8 @@ pub(super) enum RowsOf {
     Series,
     /// `unnest`
     Arrays,
-    /// `regexp_matches`
-    Matches,
+    /// `regexp_matches`, `regexp_split_to_table`
+    Found(Regexp),
     /// The elements of a JSON array, or the keys of an object.
     Parts(JsonFunction),
     /// The members of an object: keys, and what this function gives.
@@ -31,14 +31,16 @@ impl RowsOf {
         if is_named(name, "unnest") {
             return Some(RowsOf::Arrays);
         }
-        if is_named(name, functions::REGEXP_MATCHES) {
-            return Some(RowsOf::Matches);
+        let found = [Regexp::AllGroups, Regexp::SplitRows];
+        if let Some(found) = found.into_iter().find(|found| is_named(name, found.name())) {
+            return Some(RowsOf::Found(found));
         }
         let name = name.0.last().and_then(ObjectNamePart::as_ident).map(names::fold)?;
         Some(match name.strip_prefix("jsonb_").or_else(|| name.strip_prefix("json_"))? {
             "array_elements" => RowsOf::Parts(JsonFunction::Elements),
             "array_elements_text" => RowsOf::Parts(JsonFunction::ElementsText),
             "object_keys" => RowsOf::Parts(JsonFunction::Keys),
+            "path_query" => RowsOf::Parts(JsonFunction::PathQuery),
             "each" => RowsOf::Members(JsonFunction::Values),
             "each_text" => RowsOf::Members(JsonFunction::ValuesText),
             _ => return None,
@@ -50,7 +52,7 @@ impl RowsOf {
         match self {
             RowsOf::Series => "generate_series",
             RowsOf::Arrays => "unnest",
-            RowsOf::Matches => functions::REGEXP_MATCHES,
+            RowsOf::Found(which) => which.name(),
             RowsOf::Parts(which) => which.name(),
             RowsOf::Members(JsonFunction::ValuesText) => "jsonb_each_text",
             RowsOf::Members(_) => "jsonb_each",
@@ -62,8 +64,8 @@ impl RowsOf {
         match self {
             RowsOf::Series
             | RowsOf::Arrays
-            | RowsOf::Matches
-            | RowsOf::Parts(JsonFunction::Keys) => None,
+            | RowsOf::Found(_)
+            | RowsOf::Parts(JsonFunction::Keys | JsonFunction::PathQuery) => None,
             RowsOf::Parts(_) => (at == 0).then_some("value"),
             RowsOf::Members(_) => ["key", "value"].get(at).copied(),
         }
@@ -74,7 +76,7 @@ impl RowsOf {
         match self {
             RowsOf::Series => vec![functions::series(args)],
             RowsOf::Arrays => args,
-            RowsOf::Matches => vec![functions::regexp_matches(args)],
+            RowsOf::Found(which) => vec![functions::regexp(which, args)],
             RowsOf::Parts(which) => vec![functions::json(which, args)],
             RowsOf::Members(values) => vec![
                 functions::json(JsonFunction::Keys, args.clone()),

@@ -223,7 +223,7 @@ impl Scopes<'_> {
                 None => scope.is_open = true,
             }
             if let Some((RowsOf::Parts(which), Some(alias))) = called(factor)
-                && which != JsonFunction::Keys
+                && !matches!(which, JsonFunction::Keys | JsonFunction::PathQuery)
                 && alias.columns.is_empty()
             {
                 scope.values.push(alias.name.clone());

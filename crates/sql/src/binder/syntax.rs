@@ -6,16 +6,17 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, CharacterLength, DataType, Expr, Function, FunctionArg,
     FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName,
-    ObjectNamePart, Query, Select, SelectItem, SetExpr, Spanned, TableFactor, UnaryOperator, Value,
-    ValueWithSpan, VisitMut, VisitorMut,
+    ObjectNamePart, Query, Select, SelectItem, SetExpr, Spanned, TableFactor, TimezoneInfo,
+    UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 use millrace_types::{Report, SqlState, input};
 
 use super::scopes::ColumnsOf;
-use super::{calls, fetch, grouping, literal, named_windows, nested, records, scopes, similar};
-use crate::functions;
+use super::{calls, fetch, grouping, literal, named_windows, nested, records, scopes};
+use crate::functions::{self, Regexp};
 use crate::names::{self, Quoted, fold};
+use crate::regular;
 use crate::text::Text;
 
 /// Rewrites a query and all queries inside it; `text` is the statement that holds it.
@@ -173,6 +174,18 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>, Report> {
             similar_to(*negated, expr, pattern, escape_char.as_ref()).map(Some)
         }
         Expr::Function(function) if is_series(&function.name) => Ok(series(function)),
+        Expr::Function(function) if is_named(&function.name, "localtime") => {
+            let name = ObjectName::from(vec![Ident::new("localtimestamp")]);
+            let moment = Expr::Function(Function { name, ..function.clone() });
+            let (kind, expr) = (CastKind::Cast, Box::new(moment));
+            let data_type = DataType::Time(None, TimezoneInfo::None);
+            Ok(Some(Expr::Cast { kind, expr, data_type, array: false, format: None }))
+        }
+        Expr::Function(function) if is_named(&function.name, "timeofday") => {
+            let text = Value::SingleQuotedString("Dy Mon DD HH24:MI:SS.US YYYY TZ".to_owned());
+            let args = vec![call("now", Vec::new()), Expr::Value(text.with_span(expr.span()))];
+            Ok(Some(call("to_char", args)))
+        }
         Expr::Function(function) => match remainder(function) {
             Some(remainder) => Ok(Some(remainder)),
             None => nested::function(function),
@@ -378,23 +391,25 @@ fn similar_to(
     escape: Option<&ValueWithSpan>,
 ) -> Result<Expr, Report> {
     let escape = match escape.map(|escape| &escape.value) {
-        None => Some('\\'),
-        Some(Value::SingleQuotedString(text)) if text.chars().count() <= 1 => text.chars().next(),
-        Some(_) => {
-            let code = SqlState::INVALID_ESCAPE_SEQUENCE;
-            let hint = "Escape string must be empty or one character.";
-            return Err(Report::new(code, "invalid escape string").hint(hint));
-        }
+        None => "\\",
+        Some(Value::SingleQuotedString(text)) => text,
+        Some(_) => return Err(regular::no_escape()),
     };
-    let pattern = match pattern {
-        Expr::Value(value) => match &value.value {
-            Value::SingleQuotedString(text) => {
-                let text = Value::SingleQuotedString(similar::regular(text, escape)?);
-                Expr::Value(text.with_span(value.span))
-            }
-            _ => pattern.clone(),
-        },
-        _ => return Err(Report::unsupported("SIMILAR TO with a pattern that is not a constant")),
+    let constant = match pattern {
+        Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), span }) => {
+            Some((text, *span))
+        }
+        _ => None,
+    };
+    let pattern = match constant {
+        Some((text, span)) => {
+            let text = regular::similar(text, regular::escape_of(escape)?)?;
+            Expr::Value(Value::SingleQuotedString(text).with_span(span))
+        }
+        None => {
+            let escape = Value::SingleQuotedString(escape.to_owned()).with_span(Span::empty());
+            call(Regexp::Similar.name(), vec![pattern.clone(), Expr::Value(escape)])
+        }
     };
     let op = if negated { BinaryOperator::PGRegexNotMatch } else { BinaryOperator::PGRegexMatch };
     let (left, right) = (Box::new(expr.clone()), Box::new(pattern));

@@ -8,7 +8,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
 use millrace_types::{ObjectId, Report, SqlState, is_hidden};
 
 use super::context::rename;
-use super::{Binder, Bound, Parameters, columns, duplicates, options};
+use super::{Binder, Bound, Parameters, columns, duplicates, locking, options};
 use crate::ast::{CreateMaterializedView, CreateView, Name, OptionItem};
 use crate::catalog::View;
 use crate::error::report;
@@ -56,6 +56,7 @@ impl Binder<'_> {
         text: &str,
     ) -> Result<BoundView, Report> {
         let (allowed_lateness_us, retention_us) = view_options(&view.options)?;
+        locking::check_view(&view.query)?;
         let bound = self.bind_query(&view.query, text, &Parameters::none())?;
         let (plan, _) = named(bound.plan, &view.columns)?;
         let options = view.options.iter().map(|o| (o.name.name.clone(), o.value.clone()));
@@ -74,6 +75,7 @@ impl Binder<'_> {
     /// # Errors
     /// What is wrong with its query or columns.
     pub fn bind_view(&self, view: &CreateView, text: &str) -> Result<View, Report> {
+        locking::check_view(&view.query)?;
         let Bound { plan, depends_on, .. } =
             self.bind_query(&view.query, text, &Parameters::none())?;
         let (_, schema) = named(plan, &view.columns)?;

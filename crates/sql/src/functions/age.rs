@@ -13,7 +13,7 @@ use millrace_types::SqlType;
 use super::cast::{civil, plain};
 use super::invoke::over_columns;
 use super::no_function;
-use super::time::{out_of_range, time_type};
+use super::time::{is_finite, out_of_range, time_type};
 
 const DAY: i64 = 86_400_000_000;
 
@@ -58,7 +58,6 @@ impl ScalarUDFImpl for Age {
                 .zip(earlier.as_primitive::<TimestampMicrosecondType>());
             let ages = pairs.map(|(later, earlier)| {
                 let Some((later, earlier)) = later.zip(earlier) else { return Ok(None) };
-                let is_finite = |time: i64| !matches!(time, i64::MAX | i64::MIN);
                 match is_finite(later) && is_finite(earlier) {
                     true => Ok(Some(age(later, earlier))),
                     false => Err(out_of_range()),

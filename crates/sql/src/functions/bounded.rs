@@ -10,14 +10,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, FieldRef, Int64Type};
+use arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::{DataFusionError, Result};
-use datafusion::functions::{regex, string, unicode};
+use datafusion::functions::{string, unicode};
 use datafusion::functions_nested::repeat::array_repeat_udf;
-use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
-use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 use millrace_types::{Report, SqlState};
 
 use super::user_error;
@@ -39,7 +36,7 @@ pub fn bound_results(bytes: usize) {
 
 /// How long a result is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Length {
+pub(super) enum Length {
     /// The first argument as often as the second says.
     Times,
     /// As the second argument says.
@@ -50,62 +47,56 @@ enum Length {
     Compared,
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub(super) struct Bounded {
-    inner: Arc<ScalarUDF>,
-    length: Length,
-}
-
-pub(super) fn all() -> Vec<Bounded> {
-    let functions = [
+/// DataFusion's functions of such results.
+pub(super) fn all() -> Vec<(Arc<ScalarUDF>, Length)> {
+    vec![
         (string::repeat(), Length::Times),
         (array_repeat_udf(), Length::Times),
         (unicode::lpad(), Length::Given),
         (unicode::rpad(), Length::Given),
         (string::replace(), Length::Replaced),
-        (regex::regexp_replace(), Length::Replaced),
         (string::levenshtein(), Length::Compared),
-    ];
-    functions.into_iter().map(|(inner, length)| Bounded { inner, length }).collect()
+    ]
 }
 
-impl Bounded {
-    fn check(&self, args: &ScalarFunctionArgs) -> Result<()> {
-        let rows = args.number_rows;
-        let [first, second, ..] = args.args.as_slice() else { return Ok(()) };
-        // Of scalars one value is made, whatever the rows are.
-        let scalars = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        let rows = if scalars { 1 } else { rows };
-        let least = |bytes: i64| usize::try_from(bytes).unwrap_or(0);
-        match self.length {
-            Length::Times => {
-                let (texts, counts) = (Lengths::of(first)?, Numbers::of(second)?);
-                total((0..rows).map(|row| texts.at(row).saturating_mul(least(counts.at(row)))))
+/// Says how much a call would give.
+///
+/// # Errors
+/// Too much.
+pub(super) fn check(length: Length, name: &str, args: &ScalarFunctionArgs) -> Result<()> {
+    let rows = args.number_rows;
+    let [first, second, ..] = args.args.as_slice() else { return Ok(()) };
+    // Of scalars one value is made, whatever the rows are.
+    let scalars = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+    let rows = if scalars { 1 } else { rows };
+    let least = |bytes: i64| usize::try_from(bytes).unwrap_or(0);
+    match length {
+        Length::Times => {
+            let (texts, counts) = (Lengths::of(first)?, Numbers::of(second)?);
+            total((0..rows).map(|row| texts.at(row).saturating_mul(least(counts.at(row)))))
+        }
+        Length::Given => {
+            let lengths = Numbers::of(second)?;
+            total((0..rows).map(|row| least(lengths.at(row))))
+        }
+        Length::Replaced => {
+            let Some(third) = args.args.get(2) else { return Ok(()) };
+            let (texts, new) = (Lengths::of(first)?, Lengths::of(third)?);
+            let longest = |row| (texts.at(row) + 1).saturating_mul(new.at(row) + 1);
+            let all = (0..rows).map(longest).fold(0, usize::saturating_add);
+            // Most texts have few places: only what would be too long anywhere is refused.
+            if all > VALUE_BYTES_MAX { Err(too_long()) } else { Ok(()) }
+        }
+        Length::Compared => {
+            let (left, right) = (Lengths::of(first)?, Lengths::of(second)?);
+            let longest = (0..rows).map(|row| left.at(row).max(right.at(row))).max();
+            if longest.unwrap_or(0) <= COMPARED_BYTES_MAX {
+                return Ok(());
             }
-            Length::Given => {
-                let lengths = Numbers::of(second)?;
-                total((0..rows).map(|row| least(lengths.at(row))))
-            }
-            Length::Replaced => {
-                let Some(third) = args.args.get(2) else { return Ok(()) };
-                let (texts, new) = (Lengths::of(first)?, Lengths::of(third)?);
-                let longest = |row| (texts.at(row) + 1).saturating_mul(new.at(row) + 1);
-                let all = (0..rows).map(longest).fold(0, usize::saturating_add);
-                // Most texts have few places: only what would be too long anywhere is refused.
-                if all > VALUE_BYTES_MAX { Err(too_long()) } else { Ok(()) }
-            }
-            Length::Compared => {
-                let (left, right) = (Lengths::of(first)?, Lengths::of(second)?);
-                let longest = (0..rows).map(|row| left.at(row).max(right.at(row))).max();
-                if longest.unwrap_or(0) <= COMPARED_BYTES_MAX {
-                    return Ok(());
-                }
-                let name = self.name();
-                let message = format!(
-                    "{name} argument exceeds maximum length of {COMPARED_BYTES_MAX} characters"
-                );
-                Err(user_error(SqlState::INVALID_PARAMETER_VALUE, message))
-            }
+            let message = format!(
+                "{name} argument exceeds maximum length of {COMPARED_BYTES_MAX} characters"
+            );
+            Err(user_error(SqlState::INVALID_PARAMETER_VALUE, message))
         }
     }
 }
@@ -113,20 +104,27 @@ impl Bounded {
 /// # Errors
 /// A value, or all of them together, are too long.
 fn total(lengths: impl Iterator<Item = usize>) -> Result<()> {
-    let most = RESULT_BYTES_MAX.load(Ordering::Relaxed);
     let mut total: usize = 0;
     for length in lengths {
         if length > VALUE_BYTES_MAX {
             return Err(too_long());
         }
         total = total.saturating_add(length);
-        if total > most {
-            let report = Report::new(SqlState::OUT_OF_MEMORY, "out of memory");
-            let detail = format!("The values of a batch of rows have more than {} MB.", most >> 20);
-            return Err(DataFusionError::External(Box::new(report.detail(detail))));
-        }
+        check_total(total)?;
     }
     Ok(())
+}
+
+/// # Errors
+/// The values of a batch have too many bytes.
+pub(super) fn check_total(bytes: usize) -> Result<()> {
+    let most = RESULT_BYTES_MAX.load(Ordering::Relaxed);
+    if bytes <= most {
+        return Ok(());
+    }
+    let report = Report::new(SqlState::OUT_OF_MEMORY, "out of memory");
+    let detail = format!("The values of a batch of rows have more than {} MB.", most >> 20);
+    Err(DataFusionError::External(Box::new(report.detail(detail))))
 }
 
 fn too_long() -> DataFusionError {
@@ -202,44 +200,5 @@ impl Numbers {
             Numbers::One(number) => *number,
             Numbers::Each(numbers) => numbers.get(row).copied().unwrap_or(0),
         }
-    }
-}
-
-impl ScalarUDFImpl for Bounded {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.inner.aliases()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        self.inner.inner().return_type(types)
-    }
-
-    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
-        self.inner.inner().return_field_from_args(args)
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        self.inner.inner().coerce_types(types)
-    }
-
-    fn simplify(&self, args: Vec<Expr>, context: &SimplifyContext) -> Result<ExprSimplifyResult> {
-        self.inner.inner().simplify(args, context)
-    }
-
-    fn is_strict(&self) -> bool {
-        self.inner.inner().is_strict()
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        self.check(&args)?;
-        self.inner.inner().invoke_with_args(args)
     }
 }

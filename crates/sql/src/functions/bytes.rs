@@ -1,13 +1,12 @@
 //! Functions of text that PostgreSQL has of bytea too, and `||` of byteas.
 //!
 //! DataFusion takes bytes for text there, and counts characters in them. A bytea comes here; anything
-//! else goes on to DataFusion's function, but `substring(text from pattern)`, which it does not have.
+//! else goes on to DataFusion's function, but `substring(text from pattern)`, which it does not have
+//! ([`super::regexp`]).
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, Int32Array, Int64Array, StringBuilder,
-};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, Int32Array, Int64Array};
 use arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
 use datafusion::common::Result;
 use datafusion::functions::{string, unicode};
@@ -19,8 +18,9 @@ use datafusion::logical_expr::{
 };
 use millrace_types::SqlState;
 
-use super::invoke::{over_columns, text, texts};
-use super::regexp_matches::Patterns;
+use super::domain::check_length;
+use super::invoke::over_columns;
+use super::regexp::{self, Regexp};
 use super::{chain, no_function, user_error};
 
 /// What is done with bytes.
@@ -102,8 +102,11 @@ impl OfBytes {
     }
 
     fn is_pattern(&self, types: &[DataType]) -> bool {
+        // A NULL could be a place as well.
+        let is_text = |known: Option<&DataType>| known.is_some_and(DataType::is_string);
         self.of == Of::Part
-            && matches!(types, [value, pattern] if value.is_string() && pattern.is_string())
+            && (is_text(types.get(1)) || is_text(types.get(2)))
+            && regexp::coerced(Regexp::Substring, types).is_some()
     }
 }
 
@@ -141,7 +144,7 @@ impl ScalarUDFImpl for OfBytes {
             return Ok(types);
         }
         if self.is_pattern(types) {
-            return Ok(vec![DataType::Utf8; 2]);
+            return Ok(vec![DataType::Utf8; types.len()]);
         }
         let is_other = |found: &DataType| is_bytes(found) || *found == DataType::LargeBinary;
         if types.iter().any(is_other) {
@@ -160,9 +163,13 @@ impl ScalarUDFImpl for OfBytes {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let types: Vec<DataType> = args.args.iter().map(ColumnarValue::data_type).collect();
         if self.is_pattern(&types) {
-            return over_columns(&args.args, parts_by_pattern);
+            let rows = args.number_rows;
+            return regexp::invoke(Regexp::Substring, &args.args, rows, &DataType::Utf8);
         }
         if self.bytes(&types).is_none() {
+            if let (Of::Part, Some(length)) = (self.of, args.args.get(2)) {
+                check_length(length)?;
+            }
             return self.inner.inner().invoke_with_args(args);
         }
         over_columns(&args.args, |columns| match (self.of, columns) {
@@ -222,24 +229,6 @@ fn places(values: &BinaryArray, parts: &BinaryArray) -> ArrayRef {
     let pairs = values.iter().zip(parts);
     let places: Int32Array = pairs.map(|(value, part)| Some(place(value?, part?))).collect();
     Arc::new(places)
-}
-
-/// What a pattern finds first, or its first group.
-fn parts_by_pattern(columns: &[ArrayRef]) -> Result<ArrayRef> {
-    let [values, patterns] = columns else { return Err(no_function("substr", &[])) };
-    let (values, patterns) = (texts(values)?, texts(patterns)?);
-    let mut known = Patterns::default();
-    let mut result = StringBuilder::new();
-    for row in 0..values.len() {
-        let Some((value, pattern)) = text(&values, row).zip(text(&patterns, row)) else {
-            result.append_null();
-            continue;
-        };
-        let found = known.get(pattern, "")?.0.captures(value);
-        let group = found.as_ref().and_then(|found| found.get(usize::from(found.len() > 1)));
-        result.append_option(group.map(|group| group.as_str()));
-    }
-    Ok(Arc::new(result.finish()))
 }
 
 /// `a || b` of byteas.

@@ -1,10 +1,11 @@
-//! Arithmetic that fails as PostgreSQL's does: integers that overflow, floats divided by zero.
+//! Arithmetic that fails as PostgreSQL's does: integers and floats that overflow, floats divided by zero.
 //!
 //! [`crate::analyze`] puts these functions in place of the operators, which wrap and give infinity.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Datum};
+use arrow::array::{Array, ArrayRef, AsArray, Datum, Float64Array};
+use arrow::compute::cast;
 use arrow::compute::kernels::numeric;
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
 use arrow::error::ArrowError;
@@ -15,6 +16,7 @@ use datafusion::logical_expr::{
 };
 use millrace_types::SqlState;
 
+use super::domain::{Fault, is_odd, out_of_range};
 use super::{chain, no_function, type_name, user_error};
 
 /// An operator of two numbers of one type.
@@ -85,10 +87,57 @@ impl ScalarUDFImpl for Checked {
             (ColumnarValue::Scalar(left), ColumnarValue::Scalar(right)) => {
                 let value =
                     apply(&left.to_scalar()?, &right.to_scalar()?).map_err(overflow(left))?;
+                self.check_floats((&args.args[0], &args.args[1]), &value)?;
                 return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&value, 0)?));
             }
         };
-        result.map(ColumnarValue::Array).map_err(|error| map(error, &left.data_type()))
+        let result = result.map_err(|error| map(error, &left.data_type()))?;
+        self.check_floats((left, right), &result)?;
+        Ok(ColumnarValue::Array(result))
+    }
+}
+
+impl Checked {
+    /// # Errors
+    /// A float is infinite though none of its operands is, or 0 though the exact result is not.
+    fn check_floats(
+        &self,
+        (left, right): (&ColumnarValue, &ColumnarValue),
+        result: &ArrayRef,
+    ) -> Result<()> {
+        let can_vanish = matches!(self.operator, Operator::Multiply | Operator::Divide);
+        let is_odd = match result.data_type() {
+            DataType::Float64 => is_odd(result.as_primitive::<Float64Type>().values()),
+            DataType::Float32 => {
+                let values = result.as_primitive::<Float32Type>().values().iter();
+                values.fold(false, |odd, value| odd | !value.is_normal())
+            }
+            _ => false,
+        };
+        if !is_odd {
+            return Ok(());
+        }
+        let doubles = |array: &ArrayRef| -> Result<Float64Array> {
+            Ok(cast(array, &DataType::Float64)?.as_primitive::<Float64Type>().clone())
+        };
+        let rows = result.len();
+        let left = doubles(&left.to_array(rows)?)?;
+        let (right, results) = (doubles(&right.to_array(rows)?)?, doubles(result)?);
+        for row in (0..rows).filter(|row| results.is_valid(*row)) {
+            let (left, right, result) = (left.value(row), right.value(row), results.value(row));
+            let divides = self.operator == Operator::Divide;
+            if result.is_infinite() && left.is_finite() && (divides || right.is_finite()) {
+                return Err(out_of_range(Fault::Overflow));
+            }
+            let vanished = match divides {
+                true => left != 0.0 && right.is_finite(),
+                false => left != 0.0 && right != 0.0,
+            };
+            if can_vanish && result == 0.0 && vanished {
+                return Err(out_of_range(Fault::Underflow));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use datafusion::logical_expr::{
 };
 use millrace_types::{Report, SqlState};
 
-use super::time::{map_times, time_type, window_start};
+use super::time::{is_finite, map_times, time_type, window_start};
 use super::{no_function, null_of, user_error};
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -70,7 +70,10 @@ impl ScalarUDFImpl for DateBin {
             Some(ColumnarValue::Scalar(_)) => return null(),
             Some(ColumnarValue::Array(_)) => return Err(not_constant("origin")),
         };
-        map_times(&args.args[1], |time| window_start(time, stride, origin))
+        map_times(&args.args[1], |time| match is_finite(time) {
+            true => window_start(time, stride, origin),
+            false => Some(time),
+        })
     }
 }
 

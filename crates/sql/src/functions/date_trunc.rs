@@ -1,24 +1,29 @@
-//! `date_trunc(unit, time)`: DataFusion's, over microseconds whatever it is given; of intervals our own.
+//! `date_trunc(unit, time [, zone])`: the begin of the unit that holds a time; of intervals, the whole units.
+//!
+//! With a zone it is the begin by the clock there: of a day or longer the reading that stands for it is looked
+//! up anew, of less the offset stays, as an hour that comes twice has two begins.
 
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, IntervalMonthDayNanoArray, TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, IntervalMonthDayNanoArray, StringArray, TimestampMicrosecondArray,
 };
-use arrow::datatypes::{
-    DataType, Field, FieldRef, IntervalMonthDayNanoType, TimestampMicrosecondType,
-};
+use arrow::datatypes::{DataType, IntervalMonthDayNanoType, TimestampMicrosecondType};
 use datafusion::common::Result;
-use datafusion::functions::datetime::date_trunc;
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
-use millrace_types::SqlType;
+use millrace_types::{SqlType, input, timestamptz};
 
+use super::cast::{civil, external};
 use super::intervals::truncated;
-use super::invoke::{over_columns, texts};
+use super::invoke::{over_columns, text, texts};
 use super::no_function;
-use super::time::time_type;
+use super::time::{is_finite, out_of_range, time_type};
+use super::unit::{not_recognized, not_supported, unit};
+
+const SECOND: i64 = 1_000_000;
+const DAY: i64 = 86_400 * SECOND;
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct DateTrunc {
@@ -44,56 +49,131 @@ impl ScalarUDFImpl for DateTrunc {
         types.get(1).cloned().ok_or_else(|| no_function(self.name(), types))
     }
 
-    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
-        match args.arg_fields.get(1) {
-            Some(span) if is_interval(span.data_type()) => {
-                Ok(Arc::new(Field::new(self.name(), SqlType::Interval.arrow(), true)))
-            }
-            _ => date_trunc().return_field_from_args(args),
-        }
-    }
-
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        let wrong = || no_function(self.name(), types);
+        let text = |given: &DataType| given.is_string() || given.is_null();
         match types {
-            [unit, span] if (unit.is_string() || unit.is_null()) && is_interval(span) => {
+            [unit, span] if text(unit) && is_interval(span) => {
                 Ok(vec![DataType::Utf8, SqlType::Interval.arrow()])
             }
-            [unit, time] if unit.is_string() || unit.is_null() => match time_type(time) {
-                Some(time) => Ok(vec![DataType::Utf8, time]),
-                None => Err(no_function(self.name(), types)),
-            },
-            _ => Err(no_function(self.name(), types)),
+            [unit, time] if text(unit) => {
+                Ok(vec![DataType::Utf8, time_type(time).ok_or_else(wrong)?])
+            }
+            [unit, time, zone] if text(unit) && text(zone) && time_type(time).is_some() => {
+                Ok(vec![DataType::Utf8, timestamptz(), DataType::Utf8])
+            }
+            _ => Err(wrong()),
         }
     }
 
-    fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        if is_interval(args.return_field.data_type()) {
-            return over_columns(&args.args, of_intervals);
-        }
-        args.args.iter_mut().for_each(zeroed);
-        date_trunc().invoke_with_args(args)
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        over_columns(&args.args, |arrays| {
+            let [units, times, zone @ ..] = arrays else {
+                return Err(no_function("date_trunc", &[]));
+            };
+            let units = texts(units)?;
+            match is_interval(times.data_type()) {
+                true => of_intervals(&units, times),
+                false => {
+                    let zones = zone.first().map(texts).transpose()?;
+                    of_times(&units, times, zones.as_ref())
+                }
+            }
+        })
     }
 }
 
 fn is_interval(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Interval(_) | DataType::Duration(_))
+    matches!(data_type, DataType::Interval(_) | DataType::Duration(_) | DataType::Time64(_))
 }
 
-fn of_intervals(arrays: &[ArrayRef]) -> Result<ArrayRef> {
-    let [units, spans] = arrays else { return Err(no_function("date_trunc", &[])) };
-    let units = texts(units)?;
+fn of_intervals(units: &StringArray, spans: &ArrayRef) -> Result<ArrayRef> {
     let pairs = units.iter().zip(spans.as_primitive::<IntervalMonthDayNanoType>());
     let whole = pairs.map(|(unit, span)| unit.zip(span).map(|(u, s)| truncated(u, s)).transpose());
     Ok(Arc::new(whole.collect::<Result<IntervalMonthDayNanoArray>>()?))
 }
 
-/// Puts zeros below the NULLs: DataFusion computes there too, and overflows on what `max` leaves.
-fn zeroed(value: &mut ColumnarValue) {
-    let ColumnarValue::Array(array) = value else { return };
-    if let Some(times) = array.as_primitive_opt::<TimestampMicrosecondType>()
-        && times.null_count() > 0
-    {
-        let clean: TimestampMicrosecondArray = times.iter().collect();
-        *array = Arc::new(clean.with_data_type(times.data_type().clone()));
+fn of_times(
+    units: &StringArray,
+    array: &ArrayRef,
+    zones: Option<&StringArray>,
+) -> Result<ArrayRef> {
+    let times = array.as_primitive::<TimestampMicrosecondType>();
+    // The unit is mostly one for all rows.
+    let mut last: Option<(&str, &'static str)> = None;
+    let mut begins = Vec::with_capacity(times.len());
+    for row in 0..times.len() {
+        let is_there = times.is_valid(row) && zones.is_none_or(|zones| zones.is_valid(row));
+        let Some(written) = text(units, row).filter(|_| is_there) else {
+            begins.push(None);
+            continue;
+        };
+        let unit = match last {
+            Some((known, unit)) if known == written => unit,
+            _ => truncates(written, array.data_type())?,
+        };
+        last = Some((written, unit));
+        let time = times.value(row);
+        let begin = match zones.and_then(|zones| text(zones, row)) {
+            _ if !is_finite(time) => Some(time),
+            None => begin(unit, time),
+            Some(zone) => there(unit, time, zone)?,
+        };
+        begins.push(Some(begin.ok_or_else(out_of_range)?));
+    }
+    let begins = TimestampMicrosecondArray::from(begins);
+    Ok(Arc::new(begins.with_data_type(array.data_type().clone())))
+}
+
+/// The unit of a name that a time can be cut to.
+fn truncates(written: &str, of: &DataType) -> Result<&'static str> {
+    match unit(written) {
+        None | Some("dow" | "doy" | "isodow" | "isoyear" | "epoch" | "julian") => {
+            Err(not_recognized(written, of))
+        }
+        Some("timezone" | "timezone_hour" | "timezone_minute") => Err(not_supported(written, of)),
+        Some(unit) => Ok(unit),
+    }
+}
+
+/// The begin by the clock of a zone.
+fn there(unit: &str, time: i64, zone: &str) -> Result<Option<i64>> {
+    let offset = |at: i64, is_local: bool| {
+        input::zone_offset(zone, at, is_local).map(|seconds| seconds * SECOND).map_err(external)
+    };
+    let before = offset(time, false)?;
+    let Some(begin) = time.checked_add(before).and_then(|local| begin(unit, local)) else {
+        return Ok(None);
+    };
+    let is_short = matches!(unit, "microsecond" | "millisecond" | "second" | "minute" | "hour");
+    let after = if is_short { before } else { offset(begin, true)? };
+    Ok(begin.checked_sub(after))
+}
+
+/// The begin of the unit that holds a time; None where no time is so early.
+fn begin(unit: &str, time: i64) -> Option<i64> {
+    let whole = |size: i64| time.checked_sub(time.rem_euclid(size));
+    let day = time.div_euclid(DAY);
+    let (year, month, _) = civil(day);
+    let first = |year: i64, month: i64| input::days(year, month, 1)?.checked_mul(DAY);
+    // Centuries and millennia begin with the years 1, 101, ...; before Christ as PostgreSQL has them.
+    let hundreds = |size: i64| match year > 0 {
+        true => (year - 1) / size * size + 1,
+        false => -((size - 1 - (year - 1)) / size * size) + 1,
+    };
+    match unit {
+        "microsecond" => Some(time),
+        "millisecond" => whole(1_000),
+        "second" => whole(SECOND),
+        "minute" => whole(60 * SECOND),
+        "hour" => whole(3_600 * SECOND),
+        "day" => whole(DAY),
+        "week" => (day - (day + 3).rem_euclid(7)).checked_mul(DAY),
+        "month" => first(year, month),
+        "quarter" => first(year, (month - 1) / 3 * 3 + 1),
+        "year" => first(year, 1),
+        "decade" => first(year.div_euclid(10) * 10, 1),
+        "century" => first(hundreds(100), 1),
+        _ => first(hundreds(1_000), 1),
     }
 }

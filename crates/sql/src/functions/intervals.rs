@@ -13,7 +13,7 @@ use datafusion::common::{DataFusionError, Result};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
-use millrace_types::{SqlState, SqlType};
+use millrace_types::{Report, SqlState, SqlType};
 
 use super::cast::plain;
 use super::invoke::over_columns;
@@ -192,36 +192,26 @@ pub(super) fn truncated(unit: &str, span: IntervalMonthDayNano) -> Result<Interv
         let nanos = span.nanoseconds / unit * unit;
         IntervalMonthDayNano::new(span.months, span.days, nanos)
     };
-    let unit = unit.to_ascii_lowercase();
-    let singular = match unit.as_str() {
-        short @ ("s" | "ms" | "us") => short,
-        long => long.strip_suffix('s').unwrap_or(long),
-    };
-    Ok(match singular {
-        "millennium" | "millennia" | "mil" => to_months(12_000),
-        "century" | "centurie" | "c" | "cent" => to_months(1_200),
-        "decade" | "dec" => to_months(120),
-        "year" | "y" | "yr" => to_months(12),
-        "quarter" | "qtr" => to_months(3),
-        "month" | "mon" => to_months(1),
-        "week" | "w" => {
-            let report = millrace_types::Report::new(
-                SqlState::FEATURE_NOT_SUPPORTED,
-                format!("unit \"{unit}\" not supported for type interval"),
-            );
-            return Err(super::cast::external(
-                report.detail("Months usually have fractional weeks."),
-            ));
+    let found = super::unit::unit(unit);
+    Ok(match found.unwrap_or_default() {
+        "millennium" => to_months(12_000),
+        "century" => to_months(1_200),
+        "decade" => to_months(120),
+        "year" => to_months(12),
+        "quarter" => to_months(3),
+        "month" => to_months(1),
+        "week" => {
+            let message = format!("unit \"{unit}\" not supported for type interval");
+            let report = Report::new(SqlState::FEATURE_NOT_SUPPORTED, message);
+            let report = report.detail("Months usually have fractional weeks.");
+            return Err(super::cast::external(report));
         }
-        "day" | "d" => to_nanos(i64::MAX),
-        "hour" | "h" | "hr" => to_nanos(3_600 * SECOND),
-        "minute" | "m" | "min" => to_nanos(60 * SECOND),
-        "second" | "s" | "sec" => to_nanos(SECOND),
-        "millisecond" | "ms" | "msec" | "msecond" => to_nanos(1_000_000),
-        "microsecond" | "us" | "usec" | "usecond" => to_nanos(1_000),
-        _ => {
-            let message = format!("unit \"{unit}\" not recognized for type interval");
-            return Err(user_error(SqlState::INVALID_PARAMETER_VALUE, message));
-        }
+        "day" => to_nanos(i64::MAX),
+        "hour" => to_nanos(3_600 * SECOND),
+        "minute" => to_nanos(60 * SECOND),
+        "second" => to_nanos(SECOND),
+        "millisecond" => to_nanos(1_000_000),
+        "microsecond" => to_nanos(1_000),
+        _ => return Err(super::unit::not_recognized(unit, &SqlType::Interval.arrow())),
     })
 }

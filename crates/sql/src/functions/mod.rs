@@ -17,18 +17,23 @@ mod calendar;
 mod cast;
 mod chain;
 mod checked;
+mod counts;
 mod date_bin;
 mod date_part;
 mod date_trunc;
+mod degrees;
 mod division;
 mod divisors;
 mod domain;
 mod encoding;
+mod finite;
 mod fitting;
 mod format;
 mod intervals;
 mod invoke;
 mod json;
+mod made;
+mod moving;
 mod now;
 mod one_value;
 mod only;
@@ -37,7 +42,7 @@ mod order_key;
 mod overlaps;
 mod quoting;
 mod random_uuid;
-mod regexp_matches;
+mod regexp;
 mod rounding;
 mod series;
 mod session;
@@ -48,11 +53,13 @@ mod time;
 mod timezone;
 mod to_timestamp;
 mod types;
+mod unit;
 mod unknown;
 mod version;
 mod widened;
 mod window;
 mod with_ties;
+mod wrapped;
 
 #[cfg(test)]
 mod tests;
@@ -75,13 +82,15 @@ pub(crate) use domain::is_partial;
 pub(crate) use fitting::FITTING;
 pub use json::rows_as_json;
 pub(crate) use json::{JsonFunction, json};
+pub(crate) use moving::{MOVING, moving};
 pub(crate) use one_value::ONE_VALUE;
 pub(crate) use operator::{Arithmetic, TIME_BETWEEN};
-pub(crate) use regexp_matches::REGEXP_MATCHES;
+pub(crate) use regexp::Regexp;
 pub(crate) use series::SERIES;
 use series::{Lists, Which};
 pub(crate) use session::{SESSION_END, SESSION_START, session_bound};
 pub(crate) use types::ARRAY_LIKE;
+pub(crate) use unit::unit;
 pub use version::VERSION;
 pub(crate) use widened::widened;
 pub use window::{CUMULATE, HOP, TUMBLE};
@@ -122,6 +131,9 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         udf(date_part::DatePart::new(false)),
         udf(date_part::DatePart::new(true)),
         udf(age::Age::new()),
+        udf(finite::Finite::new()),
+        udf(finite::Day::new()),
+        udf(moving::Moving::new()),
         udf(assigned::Assigned::new()),
         udf(fitting::Fitting::new()),
         udf(bytes::Joined::new()),
@@ -130,18 +142,20 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         udf(format::Format::new()),
         udf(intervals::MakeInterval::new()),
         udf(overlaps::Overlaps::new()),
-        udf(regexp_matches::RegexpMatches::new()),
         udf(template::ToNumber::new()),
     ]
     .into_iter()
     .chain(intervals::justify().into_iter().map(udf))
+    .chain(made::all().into_iter().map(udf))
     .chain(bytes::all().into_iter().map(udf))
     .chain(encoding::all().into_iter().map(udf))
     .chain(quoting::all().into_iter().map(udf))
     .chain(array_places::all().into_iter().map(udf))
     .chain(divisors::all().into_iter().map(udf))
-    .chain(bounded::all().into_iter().map(udf))
-    .chain(domain::all().into_iter().map(udf))
+    .chain(wrapped::all().into_iter().map(udf))
+    .chain(regexp::all().into_iter().map(udf))
+    .chain(counts::all().into_iter().map(udf))
+    .chain(degrees::all().into_iter().map(udf))
     .chain(json::all())
     .chain(widened::all().into_iter().map(udf))
     .chain(rounding::all().into_iter().map(udf))
@@ -235,9 +249,9 @@ pub(crate) fn series(bounds: Vec<Expr>) -> Expr {
     call(udf(Lists::new(Which::Series)), bounds)
 }
 
-/// The matches of `regexp_matches`, as a list.
-pub(crate) fn regexp_matches(args: Vec<Expr>) -> Expr {
-    call(udf(regexp_matches::RegexpMatches::new()), args)
+/// The call of a function of regular expressions.
+pub(crate) fn regexp(which: Regexp, args: Vec<Expr>) -> Expr {
+    call(udf(regexp::Call::new(which)), args)
 }
 
 /// The places of the longest of some lists, from 1.

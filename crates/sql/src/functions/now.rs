@@ -10,7 +10,7 @@ use datafusion::logical_expr::{
 };
 use millrace_types::{SqlState, TIME_ZONE};
 
-use super::user_error;
+use super::{no_function, user_error};
 
 /// Which of the two types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,7 +42,7 @@ impl Now {
         Now {
             clock,
             aliases: aliases.iter().map(ToString::to_string).collect(),
-            signature: Signature::nullary(Volatility::Stable),
+            signature: Signature::user_defined(Volatility::Stable),
         }
     }
 
@@ -68,6 +68,15 @@ impl ScalarUDFImpl for Now {
         &self.signature
     }
 
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        match types {
+            [] => Ok(Vec::new()),
+            // Places of the second, which SQL gives the names without parentheses.
+            [places] if places.is_integer() => Ok(vec![DataType::Int64]),
+            _ => Err(no_function(self.name(), types)),
+        }
+    }
+
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
         let zone = (self.clock == Clock::Zoned).then(|| TIME_ZONE.into());
         Ok(DataType::Timestamp(TimeUnit::Microsecond, zone))
@@ -78,11 +87,18 @@ impl ScalarUDFImpl for Now {
     }
 
     fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
-        Ok(match info.query_execution_start_time() {
+        let places = match args.first() {
+            None => Some(6),
+            Some(Expr::Literal(ScalarValue::Int64(places), _)) => *places,
+            Some(_) => None,
+        };
+        Ok(match info.query_execution_start_time().zip(places) {
             None => ExprSimplifyResult::Original(args),
-            Some(start) => {
-                let value = self.value(Some(start.timestamp_micros()));
-                ExprSimplifyResult::Simplified(Expr::Literal(value, None))
+            Some((start, places)) => {
+                let places = u32::try_from(places.clamp(0, 6)).unwrap_or(6);
+                let unit = 10i64.pow(6 - places);
+                let rounded = (start.timestamp_micros() + unit / 2).div_euclid(unit) * unit;
+                ExprSimplifyResult::Simplified(Expr::Literal(self.value(Some(rounded)), None))
             }
         })
     }

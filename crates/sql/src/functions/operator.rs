@@ -24,6 +24,7 @@ use millrace_types::numeric::{product_of, quotient_of};
 use millrace_types::{NUMERIC_PRECISION, NUMERIC_SCALE, Report, SqlState, SqlType};
 
 use super::cast::{external, plain, unscaled};
+use super::time::is_finite;
 use super::{chain, no_function};
 
 const DAY: i64 = 86_400_000_000;
@@ -163,11 +164,17 @@ fn apply(which: Arithmetic, left: &ArrayRef, right: &ArrayRef) -> Result<ArrayRe
             each::<TimestampMicrosecondType, TimestampMicrosecondType, IntervalMonthDayNanoType>(
                 &micros(left)?,
                 &micros(right)?,
-                |later, earlier| between(later, earlier).ok_or_else(out_of_range),
+                |later, earlier| match is_finite(later) && is_finite(earlier) {
+                    true => between(later, earlier).ok_or_else(out_of_range),
+                    false => Err(overflow("cannot subtract infinite timestamps")),
+                },
             )
         }
         Arithmetic::DaysBetween => {
             each::<Date32Type, Date32Type, Int32Type>(left, right, |later, earlier| {
+                if is_infinite(later) || is_infinite(earlier) {
+                    return Err(overflow("cannot subtract infinite dates"));
+                }
                 later.checked_sub(earlier).ok_or_else(|| range("integer out of range"))
             })
         }
@@ -175,6 +182,9 @@ fn apply(which: Arithmetic, left: &ArrayRef, right: &ArrayRef) -> Result<ArrayRe
             let days = plain(right, &DataType::Int64)?;
             let sign = if which == Arithmetic::PlusDays { 1 } else { -1 };
             each::<Date32Type, Int64Type, Date32Type>(left, &days, |date, days| {
+                if is_infinite(date) {
+                    return Ok(date);
+                }
                 let moved = days.checked_mul(sign).and_then(|d| d.checked_add(i64::from(date)));
                 let moved = moved.and_then(|date| i32::try_from(date).ok());
                 moved.ok_or_else(|| overflow("date out of range"))
@@ -194,6 +204,10 @@ fn apply(which: Arithmetic, left: &ArrayRef, right: &ArrayRef) -> Result<ArrayRe
             numerics(left, right, quotient_of)
         }
     }
+}
+
+fn is_infinite(day: i32) -> bool {
+    matches!(day, i32::MAX | i32::MIN)
 }
 
 fn range(message: &str) -> Report {

@@ -14,6 +14,11 @@ pub(super) fn out_of_range() -> DataFusionError {
     user_error(SqlState::DATETIME_FIELD_OVERFLOW, "timestamp out of range")
 }
 
+/// False for `infinity` and `-infinity`.
+pub(super) fn is_finite(time: i64) -> bool {
+    !matches!(time, i64::MAX | i64::MIN)
+}
+
 /// The type in which a time is taken: microseconds, in its own zone; a date is a time in UTC.
 pub(super) fn time_type(data_type: &DataType) -> Option<DataType> {
     match data_type {

@@ -4,15 +4,18 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
-use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{
+    DataType, IntervalMonthDayNano, IntervalMonthDayNanoType, TimeUnit, TimestampMicrosecondType,
+};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
-use millrace_types::{Report, TIME_ZONE, input, timestamptz};
+use millrace_types::{Report, SqlState, SqlType, TIME_ZONE, input, timestamptz};
 
 use super::cast::{external, plain};
 use super::no_function;
+use super::time::is_finite;
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Timezone {
@@ -49,9 +52,12 @@ impl ScalarUDFImpl for Timezone {
             other if other.is_string() => timestamptz(),
             _ => return Err(no_function(self.name(), types)),
         };
-        match zone.is_string() || zone.is_null() {
-            true => Ok(vec![DataType::Utf8, taken]),
-            false => Err(no_function(self.name(), types)),
+        match zone {
+            DataType::Interval(_) | DataType::Duration(_) => {
+                Ok(vec![SqlType::Interval.arrow(), taken])
+            }
+            zone if zone.is_string() || zone.is_null() => Ok(vec![DataType::Utf8, taken]),
+            _ => Err(no_function(self.name(), types)),
         }
     }
 
@@ -62,11 +68,13 @@ impl ScalarUDFImpl for Timezone {
             return Err(no_function(self.name(), &[]));
         };
         let is_local = matches!(times.data_type(), DataType::Timestamp(_, None));
-        let zones = plain(zones, &DataType::Utf8)?;
         let times = times_of(times)?;
-        let pairs = zones.as_string::<i32>().iter().zip(times.iter());
-        let moved = pairs.map(|(zone, time)| zone.zip(time).map(|(z, t)| shifted(z, t, is_local)));
-        let moved = moved.map(Option::transpose).collect::<Result<_, Report>>();
+        let pairs = offsets(zones)?.into_iter().zip(times.iter());
+        let moved = pairs.map(|(zone, time)| {
+            let Some((zone, time)) = zone.zip(time) else { return Ok(None) };
+            shifted(&zone, time, is_local).map(Some)
+        });
+        let moved = moved.collect::<Result<_, Report>>();
         let moved: PrimitiveArray<TimestampMicrosecondType> = moved.map_err(external)?;
         let moved: ArrayRef = match is_local {
             true => Arc::new(moved.with_timezone(TIME_ZONE)),
@@ -88,11 +96,36 @@ fn times_of(times: &ArrayRef) -> Result<PrimitiveArray<TimestampMicrosecondType>
     Ok(times.as_primitive::<TimestampMicrosecondType>().clone())
 }
 
-fn shifted(zone: &str, time: i64, is_local: bool) -> Result<i64, Report> {
-    let offset = input::zone_offset(zone, time, is_local)? * 1_000_000;
+/// A zone by its name, or microseconds to the east.
+enum Zone<'a> {
+    Named(&'a str),
+    Offset(i64),
+}
+
+fn offsets(zones: &ArrayRef) -> Result<Vec<Option<Zone<'_>>>> {
+    if let Some(names) = zones.as_string_opt::<i32>() {
+        return Ok(names.iter().map(|name| name.map(Zone::Named)).collect());
+    }
+    let offset = |span: IntervalMonthDayNano| match (span.months, span.days) {
+        (0, 0) => Ok(Zone::Offset(span.nanoseconds / 1_000)),
+        _ => {
+            let message = "interval time zone must not include months or days";
+            Err(external(Report::new(SqlState::INVALID_PARAMETER_VALUE, message)))
+        }
+    };
+    let spans = zones.as_primitive::<IntervalMonthDayNanoType>().iter();
+    spans.map(|span| span.map(offset).transpose()).collect()
+}
+
+fn shifted(zone: &Zone<'_>, time: i64, is_local: bool) -> Result<i64, Report> {
+    if !is_finite(time) {
+        return Ok(time);
+    }
+    let offset = match zone {
+        Zone::Named(name) => input::zone_offset(name, time, is_local)? * 1_000_000,
+        Zone::Offset(micros) => *micros,
+    };
     let moved = if is_local { time.checked_sub(offset) } else { time.checked_add(offset) };
-    moved.ok_or_else(|| {
-        let code = millrace_types::SqlState::DATETIME_FIELD_OVERFLOW;
-        Report::new(code, "timestamp out of range")
-    })
+    let message = "timestamp out of range";
+    moved.ok_or_else(|| Report::new(SqlState::DATETIME_FIELD_OVERFLOW, message))
 }

@@ -82,6 +82,9 @@ fn micros(seconds: f64) -> Result<i64> {
     if seconds.is_nan() {
         return Err(overflow("timestamp cannot be NaN".to_owned()));
     }
+    if seconds.is_infinite() {
+        return Ok(if seconds > 0.0 { i64::MAX } else { i64::MIN });
+    }
     if !(SECONDS_MIN..SECONDS_MAX).contains(&seconds) {
         return Err(overflow(format!("timestamp out of range: \"{seconds}\"")));
     }

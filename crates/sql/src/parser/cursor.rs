@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 use millrace_types::Report;
 
 use super::foreign::{self, Foreign, clauses};
-use super::{SqlDialect, dialect, fail};
+use super::{SqlDialect, dialect, fail, locking};
 use crate::ast::{Expression, Name, OptionItem};
 use crate::names;
 use crate::text::Text;
@@ -245,9 +245,7 @@ impl<'a> Cursor<'a> {
 
     /// The same for what was stored before some clauses were refused.
     pub(super) fn stored_query(&mut self) -> Result<Box<Query>, Report> {
-        let query = self.ask(Parser::parse_query)?;
-        self.expect_end()?;
-        Ok(query)
+        self.ask_to_end(Parser::parse_query)
     }
 
     fn foreign(&self, clause: &Foreign) -> Report {
@@ -261,12 +259,28 @@ impl<'a> Cursor<'a> {
 
     /// A statement of sqlparser's that takes all tokens left.
     pub(super) fn statement_to_end(&mut self) -> Result<SqlStatement, Report> {
-        let statement = self.ask(Parser::parse_statement)?;
-        self.expect_end()?;
+        let statement = self.ask_to_end(Parser::parse_statement)?;
         match clauses::of_statement(&statement) {
             Some(clause) => Err(self.foreign(clause)),
             None => Ok(statement),
         }
+    }
+
+    /// Takes all tokens left, with the clauses in them that lock rows as sqlparser reads them.
+    fn ask_to_end<T>(
+        &mut self,
+        parse: fn(&mut Parser<'a>) -> Result<T, ParserError>,
+    ) -> Result<T, Report> {
+        if let Some(tokens) = locking::written_out(self.rest()) {
+            let mut written = Cursor::new(tokens, self.end.clone(), self.text);
+            let found = written.ask(parse)?;
+            written.expect_end()?;
+            self.skip_to_end();
+            return Ok(found);
+        }
+        let found = self.ask(parse)?;
+        self.expect_end()?;
+        Ok(found)
     }
 
     /// A query of the tokens up to `length` from here, and its text. sqlparser would take what we

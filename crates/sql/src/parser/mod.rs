@@ -26,6 +26,7 @@ mod isnull;
 mod job;
 mod limits;
 mod listed;
+mod locking;
 mod mask;
 mod prepared;
 mod role;

@@ -6,6 +6,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use millrace_types::{Report, SqlState};
 
 use super::temporal::is_clock;
+use crate::functions::MOVING;
 
 /// `<subject> not supported yet`, where the subject ends in `is` or `are`.
 pub(super) fn not_yet(subject: &str) -> Report {
@@ -73,6 +74,14 @@ fn expression(expr: &Expr) -> Option<Report> {
     match expr {
         // A plan has it only where it can be kept up to date.
         Expr::ScalarFunction(call) if is_clock(call.name()) => None,
+        Expr::ScalarFunction(call) if call.name() == MOVING => {
+            let word = literal(call.args.first());
+            Some(
+                not_yet(&format!("the time {word} in a materialized view is"))
+                    .detail("Its value is that of the statement's start.")
+                    .hint("Write the time out, or use it in the SELECT that reads the view."),
+            )
+        }
         Expr::ScalarFunction(call) => function(call.name(), call.func.signature().volatility),
         Expr::AggregateFunction(call) => {
             function(call.func.name(), call.func.signature().volatility)
@@ -83,6 +92,16 @@ fn expression(expr: &Expr) -> Option<Report> {
             "materialized views may not be defined using bound parameters",
         )),
         _ => None,
+    }
+}
+
+/// A text as it was written.
+fn literal(expr: Option<&Expr>) -> String {
+    match expr {
+        Some(Expr::Literal(value, _)) => {
+            format!("'{}'", value.try_as_str().flatten().unwrap_or_default())
+        }
+        _ => String::new(),
     }
 }
 

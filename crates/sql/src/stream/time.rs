@@ -11,7 +11,7 @@ use millrace_plan::{Hop, Watermark};
 use millrace_types::{ObjectId, TIME_ZONE};
 
 use super::close::is_bound_of_window;
-use crate::functions::{CALENDAR_END, CALENDAR_START, CUMULATE, HOP, TUMBLE};
+use crate::functions::{self, CALENDAR_END, CALENDAR_START, CUMULATE, HOP, TUMBLE};
 
 const SECOND: i64 = 1_000_000;
 const DAY: i64 = 86_400 * SECOND;
@@ -130,8 +130,7 @@ fn window(call: &ScalarFunction) -> Option<(i64, &Expr)> {
 /// The length of a unit of `date_trunc`; None for months and longer.
 fn unit_micros(unit: &Expr) -> Option<i64> {
     let Expr::Literal(value, _) = unit else { return None };
-    let unit = value.try_as_str().flatten()?.to_ascii_lowercase();
-    Some(match unit.trim_end_matches('s') {
+    Some(match functions::unit(value.try_as_str().flatten()?)? {
         "microsecond" => 1,
         "millisecond" => 1_000,
         "second" => SECOND,

@@ -23,7 +23,7 @@ pub use array::{Item, array, record};
 pub use bytes::bytea;
 pub use interval::interval;
 pub use number::{double, field_overflow, integer, numeric, real};
-pub use time::{date, time, timestamp, timestamptz, zone_offset};
+pub use time::{date, days, is_timestamp, time, timestamp, timestamptz, zone_offset};
 pub use uuid::{uuid, uuid_text};
 
 /// `boolean`: any prefix of the words counts that means one of them only.

@@ -74,6 +74,9 @@ pub fn date(text: &str) -> Result<i32, Report> {
 pub fn time(text: &str) -> Result<i64, Report> {
     let alone = || {
         let mut reader = Reader { rest: text.trim() };
+        if text.trim().eq_ignore_ascii_case("allballs") {
+            return Ok(0);
+        }
         let clock = reader.clock(true)?;
         reader.zone().map(|_| clock)
     };
@@ -117,6 +120,19 @@ pub fn timestamptz(text: &str) -> Result<i64, Report> {
     utc().map_err(|wrong| explain(&wrong, &SqlType::TimestampTz, text))
 }
 
+/// Days since 1970 of a date of the Gregorian calendar, in which year 0 is 1 BC; None for a day that is not
+/// there, or that no type holds.
+pub fn days(year: i64, month: i64, day: i64) -> Option<i64> {
+    let held = |days: &i64| (DAYS_MIN..=DATE_MAX).contains(days);
+    let is_near = (-10_000..10_000_000).contains(&year);
+    days_of(year, month, day).ok().filter(|days| is_near && held(days))
+}
+
+/// True for microseconds since 1970 that a timestamp holds.
+pub fn is_timestamp(micros: i64) -> bool {
+    (DAYS_MIN..=TIMESTAMP_MAX).contains(&micros.div_euclid(DAY))
+}
+
 /// Seconds east of UTC of a zone, by name or offset as in `AT TIME ZONE`; `at` is a time in UTC or
 /// the reading of a clock there, in microseconds.
 ///
@@ -133,9 +149,23 @@ pub fn zone_offset(zone: &str, at: i64, is_local: bool) -> Result<i64, Report> {
             let mut reader = Reader { rest: zone.trim() };
             match reader.zone() {
                 Ok(Some(Zone::Offset(seconds))) => Ok(-seconds),
-                _ => Err(unknown()),
+                _ => posix(zone.trim()).ok_or_else(unknown),
             }
         }
+    }
+}
+
+/// `UTC+3`: an abbreviation that anybody may choose, and an offset that counts to the west.
+fn posix(zone: &str) -> Option<i64> {
+    let letters = zone.bytes().take_while(u8::is_ascii_alphabetic).count();
+    let (name, offset) = zone.split_at(letters);
+    let signed = match offset.starts_with(['+', '-']) {
+        true => offset.to_owned(),
+        false => format!("+{offset}"),
+    };
+    match (Reader { rest: &signed }).zone() {
+        Ok(Some(Zone::Offset(seconds))) if name.len() >= 3 => Some(-seconds),
+        _ => None,
     }
 }
 
@@ -236,8 +266,16 @@ fn moment(text: &str) -> Parsed<Moment> {
         }
     }
     let mut reader = Reader { rest: trimmed };
-    let (year, month, day) = reader.date()?;
-    let days = days_of(if before_christ { 1 - year } else { year }, month, day)?;
+    let days = match reader.julian() {
+        Some(days) => days,
+        None => {
+            let (year, month, day) = reader.date(before_christ)?;
+            if year == 0 {
+                return Err(Wrong::Field);
+            }
+            days_of(if before_christ { 1 - year } else { year }, month, day)?
+        }
+    };
     let mut moment = Moment { days, clock: None, zone: None };
     let apart = reader.skip(|c| c == 'T' || c == 't') || reader.skip(char::is_whitespace);
     if !reader.rest.is_empty() {
@@ -287,30 +325,51 @@ impl Reader<'_> {
         fits.then(|| digits.parse().ok()).flatten().ok_or(Wrong::Syntax)
     }
 
+    /// `J2451187`: days since 4714 BC, as days since 1970.
+    fn julian(&mut self) -> Option<i64> {
+        let days = self.rest.strip_prefix(['J', 'j'])?;
+        let length = days.bytes().take_while(u8::is_ascii_digit).count();
+        let found = days[..length].parse::<i64>().ok().filter(|days| *days < DATE_MAX)?;
+        self.rest = &days[length..];
+        Some(found + DAYS_MIN)
+    }
+
+    /// A year; two digits are those around 2020, but not before Christ.
+    fn year(&mut self, before_christ: bool) -> Parsed<i64> {
+        let before = self.rest.len();
+        let year = self.number(1, 6)?;
+        let is_short = before - self.rest.len() <= 2 && !before_christ;
+        Ok(if is_short { of_century(year) } else { year })
+    }
+
     /// Year, month and day.
-    fn date(&mut self) -> Parsed<(i64, i64, i64)> {
+    fn date(&mut self, before_christ: bool) -> Parsed<(i64, i64, i64)> {
         if let Some(month) = self.month_name() {
             self.skip(|c| c == ' ' || c == '-' || c == '.');
             let day = self.number(1, 2)?;
             self.skip(|c| c == ' ' || c == ',' || c == '-');
-            return Ok((self.number(4, 6)?, month, day));
+            return Ok((self.year(before_christ)?, month, day));
         }
         let first = self.digits().to_owned();
         let number = |digits: &str| digits.parse::<i64>().map_err(|_| Wrong::Syntax);
         if first.len() == 8 && !self.rest.starts_with(['-', '/']) {
             return Ok((number(&first[..4])?, number(&first[4..6])?, number(&first[6..])?));
         }
+        if first.len() == 6 && !self.rest.starts_with(['-', '/', '.']) {
+            let year = of_century(number(&first[..2])?);
+            return Ok((year, number(&first[2..4])?, number(&first[4..])?));
+        }
         let separators: &[char] = &['-', '/', '.', ' '];
         if first.len() <= 2 && !first.is_empty() {
             self.one(separators);
             if let Some(month) = self.month_name() {
                 self.one(separators);
-                return Ok((self.number(4, 6)?, month, number(&first)?));
+                return Ok((self.year(before_christ)?, month, number(&first)?));
             }
             // Month, day, year: PostgreSQL's default where the year is last.
             let day = self.number(1, 2)?;
             return match self.one(&['-', '/', '.']) {
-                true => Ok((self.number(4, 6)?, number(&first)?, day)),
+                true => Ok((self.year(before_christ)?, number(&first)?, day)),
                 false => Err(Wrong::Syntax),
             };
         }
@@ -319,7 +378,14 @@ impl Reader<'_> {
         }
         let month = match self.month_name() {
             Some(month) => month,
-            None => self.number(1, 2)?,
+            None => {
+                let before = self.rest.len();
+                let number = self.number(1, 3)?;
+                if before - self.rest.len() == 3 {
+                    return day_of_year(first.parse().map_err(|_| Wrong::Syntax)?, number);
+                }
+                number
+            }
         };
         match self.one(&['-', '/', '.']) {
             true => Ok((number(&first)?, month, self.number(1, 2)?)),
@@ -435,6 +501,25 @@ impl Reader<'_> {
         let offset = hours * 3_600 + minutes * 60 + seconds;
         Ok(Some(Zone::Offset(if west { -offset } else { offset })))
     }
+}
+
+/// The year of which two digits are written.
+fn of_century(year: i64) -> i64 {
+    year + if year < 70 { 2_000 } else { 1_900 }
+}
+
+/// The date of the n-th day of a year.
+fn day_of_year(year: i64, day: i64) -> Parsed<(i64, i64, i64)> {
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let lengths = [31, 28 + i64::from(leap), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let mut left = day;
+    for (month, length) in (1..).zip(lengths) {
+        if (1..=length).contains(&left) {
+            return Ok((year, month, left));
+        }
+        left -= length;
+    }
+    Err(Wrong::Field)
 }
 
 fn days_of(year: i64, month: i64, day: i64) -> Parsed<i64> {

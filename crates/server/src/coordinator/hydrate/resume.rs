@@ -70,7 +70,7 @@ impl Coordinator {
         end.push(0xff);
         let state = millrace_sql::session_state(&millrace_sql::Settings::default());
         let functions = state.task_ctx();
-        let repeated = stops::repeated(&self.shared.config.data_dir)?;
+        let repeated = stops::repeated(&self.shared.config.data_dir);
         let mut jobs = Vec::new();
         for (_, bytes) in store.scan(JOB_PREFIX, &end)? {
             let object = Object::decode(&bytes, &functions)

@@ -61,9 +61,8 @@ pub(super) fn convert(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
             decimals(scaled(array, *precision, *scale)?, to)
         }
         DataType::Float32 if array.data_type().is_floating() => narrow(array),
-        DataType::Float32 | DataType::Float64 if array.data_type().is_decimal() => {
-            plain(&doubles(array)?, to)
-        }
+        DataType::Float32 if array.data_type().is_decimal() => narrow(&doubles(array)?),
+        DataType::Float64 if array.data_type().is_decimal() => doubles(array),
         _ => plain(array, to),
     }
 }

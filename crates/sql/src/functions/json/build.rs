@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, AsArray, LargeBinaryArray, LargeBinaryBuilder, RecordBatch, StructArray,
 };
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Fields};
 use datafusion::common::Result;
 use millrace_types::json::{Json, NULL_VALUE, array, boolean, number, object, string};
 
@@ -70,6 +70,16 @@ fn pairs(list: &[u8]) -> Result<Vec<u8>> {
 
 /// A column as JSON: numbers and truth values as they are, times as ISO 8601 has them, lists and
 /// structs part by part, all else as its text.
+/// The keys of a record's members: the fields of `ROW(...)` have no names of their own, PostgreSQL counts
+/// them from 1.
+fn names(fields: &Fields) -> Vec<String> {
+    let is_row = (0..).zip(fields).all(|(at, field): (usize, _)| *field.name() == format!("c{at}"));
+    match is_row {
+        true => (1..=fields.len()).map(|place| format!("f{place}")).collect(),
+        false => fields.iter().map(|field| field.name().clone()).collect(),
+    }
+}
+
 fn values(column: &ArrayRef) -> Result<Values> {
     let present = |row: usize| column.is_valid(row);
     Ok(match column.data_type() {
@@ -98,9 +108,10 @@ fn values(column: &ArrayRef) -> Result<Values> {
         DataType::Struct(fields) => {
             let inner: Vec<Values> =
                 column.as_struct().columns().iter().map(values).collect::<Result<_>>()?;
+            let names = names(fields);
             let whole = |row: usize| {
-                let members = fields.iter().zip(&inner).map(|(field, column)| {
-                    (field.name().as_str(), column[row].as_deref().unwrap_or(NULL_VALUE))
+                let members = names.iter().zip(&inner).map(|(name, column)| {
+                    (name.as_str(), column[row].as_deref().unwrap_or(NULL_VALUE))
                 });
                 object(&members.collect::<Vec<_>>())
             };

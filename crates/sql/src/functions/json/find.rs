@@ -77,7 +77,12 @@ fn find<'a>(which: JsonFunction, args: &'a [Arg], row: usize) -> Result<Option<J
         return Ok(found);
     }
     Ok(match &args[1] {
-        Arg::Whole(places) => value.element(places.value(row)),
+        // A scalar stands for an array of it, as PostgreSQL keeps it.
+        Arg::Whole(places) => match (value.kind(), places.value(row)) {
+            (Kind::Array | Kind::Object, place) => value.element(place),
+            (_, 0 | -1) => Some(value),
+            _ => None,
+        },
         Arg::Text(keys) => value.member(keys.value(row)),
         _ => None,
     })

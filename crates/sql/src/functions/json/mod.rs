@@ -8,6 +8,7 @@ mod build;
 mod change;
 mod find;
 mod lists;
+mod path;
 mod value;
 
 use std::sync::Arc;
@@ -68,11 +69,20 @@ pub(crate) enum JsonFunction {
     Keys,
     Values,
     ValuesText,
+    PathExists,
+    PathMatch,
+    PathQuery,
+    PathQueryArray,
+    PathQueryFirst,
+    /// `@?`
+    PathFound,
+    /// `@@`
+    PathHolds,
 }
 
 use JsonFunction as F;
 
-const ALL: [JsonFunction; 27] = [
+const ALL: [JsonFunction; 34] = [
     F::Field,
     F::FieldText,
     F::Path,
@@ -100,6 +110,13 @@ const ALL: [JsonFunction; 27] = [
     F::Keys,
     F::Values,
     F::ValuesText,
+    F::PathExists,
+    F::PathMatch,
+    F::PathQuery,
+    F::PathQueryArray,
+    F::PathQueryFirst,
+    F::PathFound,
+    F::PathHolds,
 ];
 
 impl JsonFunction {
@@ -133,6 +150,13 @@ impl JsonFunction {
             F::Keys => "jsonb_object_keys",
             F::Values => "millrace_member_values",
             F::ValuesText => "millrace_member_texts",
+            F::PathExists => "jsonb_path_exists",
+            F::PathMatch => "jsonb_path_match",
+            F::PathQuery => "jsonb_path_query",
+            F::PathQueryArray => "jsonb_path_query_array",
+            F::PathQueryFirst => "jsonb_path_query_first",
+            F::PathFound => "jsonb_path_exists_opr",
+            F::PathHolds => "jsonb_path_match_opr",
         }
     }
 
@@ -141,8 +165,23 @@ impl JsonFunction {
         match self {
             F::ToJson => vec!["to_json".into(), "row_to_json".into(), "array_to_json".into()],
             F::ObjectOf | F::Values | F::ValuesText => Vec::new(),
+            _ if self.is_path() => Vec::new(),
             _ => vec![self.name().replacen("jsonb_", "json_", 1)],
         }
+    }
+
+    /// True for those that take an SQL/JSON path.
+    fn is_path(self) -> bool {
+        matches!(
+            self,
+            F::PathExists
+                | F::PathMatch
+                | F::PathQuery
+                | F::PathQueryArray
+                | F::PathQueryFirst
+                | F::PathFound
+                | F::PathHolds
+        )
     }
 
     /// How the operator is written, where it is one.
@@ -158,6 +197,8 @@ impl JsonFunction {
             F::Concat => "||",
             F::Delete => "-",
             F::DeletePath => "#-",
+            F::PathFound => "@?",
+            F::PathHolds => "@@",
             _ => return None,
         })
     }
@@ -170,8 +211,9 @@ impl JsonFunction {
             F::Contains | F::Contained | F::Exists | F::ExistsAny | F::ExistsAll => {
                 DataType::Boolean
             }
+            F::PathExists | F::PathMatch | F::PathFound | F::PathHolds => DataType::Boolean,
             F::ArrayLength => DataType::Int32,
-            F::Elements | F::Values => list(SqlType::Jsonb.arrow()),
+            F::Elements | F::Values | F::PathQuery => list(SqlType::Jsonb.arrow()),
             F::ElementsText | F::Keys | F::ValuesText => list(DataType::Utf8),
             _ => SqlType::Jsonb.arrow(),
         }
@@ -193,6 +235,8 @@ impl JsonFunction {
             | F::ValuesText => count == 1,
             F::Set | F::Insert => count == 3 || count == 4,
             F::Path | F::PathText => count >= 2,
+            F::PathFound | F::PathHolds => count == 2,
+            _ if self.is_path() => (2..=4).contains(&count),
             F::BuildArray => true,
             F::BuildObject => count.is_multiple_of(2),
             _ => count == 2,
@@ -298,6 +342,7 @@ fn apply(which: JsonFunction, arrays: &[ArrayRef], rows: usize) -> Result<ArrayR
         F::Elements | F::ElementsText | F::Keys | F::Values | F::ValuesText => {
             lists::apply(which, &args, present)
         }
+        _ if which.is_path() => path::apply(which, &args, present),
         _ => find::apply(which, &args, present),
     }
 }
@@ -309,6 +354,7 @@ fn wanted(which: JsonFunction, at: usize) -> value::Wanted {
         (F::Contains | F::Contained | F::Concat, 1) | (F::Set | F::Insert, 2) => {
             value::Wanted::Json
         }
+        (_, 2) if which.is_path() => value::Wanted::Json,
         _ => value::Wanted::AsItIs,
     }
 }

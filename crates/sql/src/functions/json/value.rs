@@ -82,6 +82,14 @@ impl Arg {
         }
     }
 
+    /// The text of a row that is not NULL.
+    pub(super) fn text(&self, row: usize) -> &str {
+        match self {
+            Arg::Text(texts) => texts.value(row),
+            _ => "",
+        }
+    }
+
     /// A flag, or what it is if there is none.
     pub(super) fn flag(&self, row: usize) -> bool {
         matches!(self, Arg::Flag(flags) if flags.value(row))

@@ -1,11 +1,14 @@
 //! `to_char`, `to_date`, `to_timestamp` and `to_number` with PostgreSQL's templates.
 //!
 //! A template is cut into [`fields`] once per value of the template, [`show`] writes them, [`read`]
-//! reads them back, [`digits`] writes numbers, [`to_number`] reads them. A pattern that is known to PostgreSQL and not here is
-//! refused, never written as it stands.
+//! reads them back and [`moment`] makes a time of what was read. A template of numbers is a [`form`];
+//! [`digits`] writes numbers, [`to_number`] reads them.
 
+mod days;
 mod digits;
 mod fields;
+mod form;
+mod moment;
 mod read;
 mod show;
 #[cfg(test)]
@@ -15,16 +18,20 @@ mod to_number;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, StringArray, TimestampMicrosecondArray};
-use arrow::datatypes::{DataType, IntervalMonthDayNanoType, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{
+    DataType, Float32Type, Float64Type, Int64Type, IntervalMonthDayNanoType, TimeUnit,
+    TimestampMicrosecondType,
+};
 use datafusion::common::Result;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 use millrace_types::{Report, SqlType, TIME_ZONE, timestamptz};
 
-use super::cast::{external, plain, show_values};
+use super::cast::{external, plain, unscaled};
 use super::invoke::{over_columns, texts as texts_of};
 use super::no_function;
+use super::time::is_finite;
 
 pub(super) use to_number::ToNumber;
 
@@ -127,13 +134,17 @@ fn each<T>(
 
 fn shown(values: &ArrayRef, templates: &StringArray) -> Result<ArrayRef> {
     let mut cache = fields::Cache::default();
+    // Nothing is written by an empty template, nor of a time that is infinite.
+    let is_written = |template: &str| !template.is_empty();
     let texts: Result<StringArray, Report> = match values.data_type() {
         DataType::Timestamp(_, zone) => {
             let zoned = zone.is_some();
             let times = values.as_primitive::<TimestampMicrosecondType>().iter();
             let pairs = times.zip(templates);
             let shown = pairs.map(|(time, template)| {
-                let Some((time, template)) = time.zip(template) else { return Ok(None) };
+                let pair = time.zip(template);
+                let pair = pair.filter(|(time, by)| is_finite(*time) && is_written(by));
+                let Some((time, template)) = pair else { return Ok(None) };
                 show::timestamp(time, zoned, cache.parts(template)).map(Some)
             });
             shown.collect()
@@ -141,19 +152,43 @@ fn shown(values: &ArrayRef, templates: &StringArray) -> Result<ArrayRef> {
         DataType::Interval(_) => {
             let spans = values.as_primitive::<IntervalMonthDayNanoType>().iter();
             let shown = spans.zip(templates).map(|(span, template)| {
-                let Some((span, template)) = span.zip(template) else { return Ok(None) };
+                let pair = span.zip(template).filter(|(_, template)| is_written(template));
+                let Some((span, template)) = pair else { return Ok(None) };
                 show::interval(span, cache.parts(template)).map(Some)
             });
             shown.collect()
         }
         _ => {
-            let numbers = show_values(values)?;
-            let shown = numbers.iter().zip(templates).map(|(number, template)| {
+            let mut forms = form::Forms::default();
+            let shown = numbers(values)?.into_iter().zip(templates).map(|(number, template)| {
                 let Some((number, template)) = number.zip(template) else { return Ok(None) };
-                digits::number(number, template).map(Some)
+                digits::number(number, forms.form(template)?).map(Some)
             });
             shown.collect()
         }
     };
     Ok(Arc::new(texts.map_err(external)?))
+}
+
+fn numbers(array: &ArrayRef) -> Result<Vec<Option<digits::Value>>> {
+    use digits::Value;
+    let whole = |is_bigint: bool| -> Result<Vec<Option<Value>>> {
+        let values = plain(array, &DataType::Int64)?;
+        let value = |value: i64| Value::Whole { value, is_bigint };
+        Ok(values.as_primitive::<Int64Type>().iter().map(|v| v.map(value)).collect())
+    };
+    Ok(match array.data_type() {
+        DataType::Int64 => whole(true)?,
+        given if given.is_signed_integer() => whole(false)?,
+        DataType::Float32 => {
+            array.as_primitive::<Float32Type>().iter().map(|v| v.map(Value::Real)).collect()
+        }
+        DataType::Float64 => {
+            array.as_primitive::<Float64Type>().iter().map(|v| v.map(Value::Double)).collect()
+        }
+        _ => {
+            let (values, scale) = unscaled(array)?;
+            values.into_iter().map(|v| v.map(|value| Value::Numeric(value, scale))).collect()
+        }
+    })
 }

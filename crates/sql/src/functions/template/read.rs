@@ -1,99 +1,88 @@
 //! Text read by a template.
+//!
+//! The fields are taken from the text one by one, as PostgreSQL takes them; then [`moment`] makes a time
+//! of them.
 
-use millrace_types::{Report, SqlState, input};
+use millrace_types::{Report, SqlState};
 
-use super::fields::{DAYS, Field, MONTHS, Part};
+use super::fields::{DAYS, Field, MONTHS, Part, ROMAN_MONTHS, is_separator};
+use super::moment;
 
-/// What has been read; what has not begins its unit.
+/// What has been read; 0 is what has not.
 #[derive(Default)]
-struct Read {
-    year: Option<i64>,
-    month: Option<i64>,
-    day: Option<i64>,
-    day_of_year: Option<i64>,
-    hour: i64,
-    minute: i64,
-    second: i64,
-    micros: i64,
-    afternoon: Option<bool>,
-    before_christ: bool,
-    zone: i64,
+pub(super) struct Read {
+    pub(super) year: i64,
+    /// The length of the year's field.
+    pub(super) year_size: usize,
+    pub(super) century: i64,
+    pub(super) month: i64,
+    pub(super) day: i64,
+    pub(super) day_of_year: i64,
+    pub(super) weekday: i64,
+    pub(super) week: i64,
+    pub(super) week_of_month: i64,
+    pub(super) julian: i64,
+    pub(super) hour: i64,
+    pub(super) minute: i64,
+    pub(super) second: i64,
+    pub(super) millis: i64,
+    pub(super) micros: i64,
+    pub(super) seconds_of_day: i64,
+    pub(super) before_christ: i64,
+    pub(super) afternoon: i64,
+    pub(super) twelve_hours: bool,
+    /// 1 to the east, -1 to the west, 0 without a zone.
+    pub(super) zone_sign: i64,
+    pub(super) zone_hour: i64,
+    pub(super) zone_minute: i64,
+    /// By weeks, or by months and days.
+    pub(super) by_weeks: Option<bool>,
 }
 
 /// Days since 1970.
 pub(super) fn date(text: &str, parts: &[Part]) -> Result<i32, Report> {
-    input::date(&written(&read(text, parts)?)).map_err(|report| about(report, text))
+    moment::days(&read(text, parts)?, text)
 }
 
 /// Microseconds since 1970 in UTC.
 pub(super) fn timestamp(text: &str, parts: &[Part]) -> Result<i64, Report> {
-    let read = read(text, parts)?;
-    let whole = input::timestamptz(&written(&read)).map_err(|report| about(report, text))?;
-    Ok(whole + read.micros - read.zone * 1_000_000)
+    moment::micros(&read(text, parts)?, text)
 }
 
-/// The report on the text that the user wrote.
-fn about(report: Report, text: &str) -> Report {
-    match report.message.split_once(": ") {
-        Some((start, _)) => Report { message: format!("{start}: \"{text}\""), ..report },
-        None => report,
-    }
+pub(super) fn wrong(message: String) -> Report {
+    Report::new(SqlState::INVALID_DATETIME_FORMAT, message)
 }
 
-/// The parts in the order that every reader of times takes.
-fn written(read: &Read) -> String {
-    let hour = match read.afternoon {
-        Some(afternoon) => read.hour % 12 + if afternoon { 12 } else { 0 },
-        None => read.hour,
-    };
-    let (month, day) = match (read.month, read.day, read.day_of_year) {
-        (None, None, Some(day)) => month_and_day(read.year.unwrap_or(0), day),
-        (month, day, _) => (month.unwrap_or(1), day.unwrap_or(1)),
-    };
-    let year = read.year.unwrap_or(0);
-    let (year, era) = match (year <= 0, read.before_christ) {
-        (true, _) => (1 - year, " BC"),
-        (false, true) => (year, " BC"),
-        (false, false) => (year, ""),
-    };
-    let clock = format!("{hour:02}:{:02}:{:02}", read.minute, read.second);
-    format!("{year:04}-{month:02}-{day:02} {clock}{era}")
-}
-
-fn month_and_day(year: i64, mut day: i64) -> (i64, i64) {
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let lengths = [31, 28 + i64::from(leap), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    for (month, length) in (1..).zip(lengths) {
-        if day <= length {
-            return (month, day);
-        }
-        day -= length;
-    }
-    (13, day)
+/// Where the reading stands.
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+    /// Characters passed over beyond those of the template.
+    extra: i64,
+    /// Behind `FX`: blanks count.
+    exact: bool,
 }
 
 fn read(text: &str, parts: &[Part]) -> Result<Read, Report> {
     let mut read = Read::default();
-    let mut rest = text.trim_start();
+    let mut reader = Reader { text, at: 0, extra: 0, exact: false };
     for (at, part) in parts.iter().enumerate() {
+        if reader.rest().is_empty() {
+            break;
+        }
+        let is_field = matches!(part, Part::Field(field) if field.name != "FX");
+        if !reader.exact && (is_field || (at == 0 && !matches!(part, Part::Field(_)))) {
+            reader.blanks();
+        }
         match part {
-            Part::Character(c, quoted) => {
-                let next = rest.chars().next();
-                let separates = next.is_some_and(|n| !n.is_alphanumeric() && n != '-' && n != '+');
-                let is_same = next == Some(*c);
-                if is_same || *quoted || (separates && !c.is_alphanumeric()) {
-                    rest = &rest[next.map_or(0, char::len_utf8)..];
-                }
-            }
+            Part::Separator(_) => reader.separator(),
+            Part::Character(_) => reader.character(),
             Part::Field(field) => {
-                rest = rest.trim_start();
-                if rest.is_empty() {
-                    break;
-                }
-                let adjoins = matches!(parts.get(at + 1), Some(Part::Field(_)));
-                rest = self::field(field, adjoins, rest, &mut read)?;
-                if field.ordinal.is_some() {
-                    rest = rest.get(2..).unwrap_or_default();
+                let one = One { field, next: parts.get(at + 1) };
+                one.read(&mut reader, &mut read)?;
+                if !reader.exact {
+                    reader.extra = 0;
+                    reader.blanks();
                 }
             }
         }
@@ -101,130 +90,313 @@ fn read(text: &str, parts: &[Part]) -> Result<Read, Report> {
     Ok(read)
 }
 
-/// Reads one field; what follows it.
-fn field<'a>(
-    field: &Field,
-    adjoins: bool,
-    text: &'a str,
-    read: &mut Read,
-) -> Result<&'a str, Report> {
-    let width = match field.name {
-        "YYYY" => 4,
-        "YYY" | "DDD" | "MS" | "FF3" => 3,
-        "US" | "FF6" => 6,
-        "SSSS" | "SSSSS" => 5,
-        "Y" | "D" | "FF1" => 1,
-        _ => 2,
-    };
-    // Digits go on to the next separator, unless another field follows at once.
-    let most = if adjoins || field.name.starts_with("FF") { width } else { 9 };
-    let number = || number(field, text, most);
-    match field.name {
-        "YYYY" | "YYY" | "YY" | "Y" => {
-            let (value, rest, digits) = number()?;
-            read.year = Some(year(field, value, digits));
-            Ok(rest)
+impl<'a> Reader<'a> {
+    fn rest(&self) -> &'a str {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    fn step(&mut self) {
+        self.at += self.rest().chars().next().map_or(0, char::len_utf8);
+    }
+
+    fn blanks(&mut self) {
+        while self.rest().starts_with(|c: char| c.is_ascii_whitespace()) {
+            self.at += 1;
+            self.extra += 1;
         }
-        "MONTH" | "MON" => {
-            let (month, rest) = name(field, text, &MONTHS)?;
-            read.month = Some(month + 1);
-            Ok(rest)
+    }
+
+    fn separator(&mut self) {
+        if self.exact {
+            return self.step();
         }
-        "DAY" | "DY" => name(field, text, &DAYS).map(|(_, rest)| rest),
-        "AM" | "PM" | "A.M." | "P.M." => {
-            let (afternoon, rest) = half_of_day(field, text)?;
-            read.afternoon = Some(afternoon);
-            Ok(rest)
+        self.extra -= 1;
+        if self.rest().starts_with(|c: char| c.is_ascii_whitespace() || is_separator(c)) {
+            self.at += 1;
+            self.extra += 1;
         }
-        "BC" | "AD" => {
-            read.before_christ = text.starts_with(['b', 'B']);
-            Ok(text.get(2..).unwrap_or_default())
+    }
+
+    fn character(&mut self) {
+        match !self.exact && self.extra > 0 {
+            true => self.extra -= 1,
+            false => self.step(),
         }
-        "MS" | "US" | "FF1" | "FF2" | "FF3" | "FF4" | "FF5" | "FF6" => {
-            let (value, rest, digits) = number()?;
-            // The digits stand behind a point.
-            let scale = (digits..6).fold(1, |scale, _| scale * 10);
-            read.micros = value * scale / (6..digits).fold(1, |scale, _| scale * 10);
-            Ok(rest)
-        }
-        "TZH" => {
-            let west = text.starts_with('-');
-            let unsigned = text.trim_start_matches(['+', '-']);
-            let (value, rest, _) = self::number(field, unsigned, 2)?;
-            read.zone = if west { -value * 3_600 } else { value * 3_600 };
-            Ok(rest)
-        }
-        other => {
-            let (value, rest, _) = number()?;
-            match other {
-                "MM" => read.month = Some(value),
-                "DD" => read.day = Some(value),
-                "DDD" => read.day_of_year = Some(value),
-                "HH24" => read.hour = value,
-                "HH12" | "HH" if !(1..=12).contains(&value) => {
-                    let message = format!("hour \"{value}\" is invalid for the 12-hour clock");
-                    return Err(Report::new(SqlState::INVALID_DATETIME_FORMAT, message)
-                        .hint("Use the 24-hour clock, or give an hour between 1 and 12."));
-                }
-                "HH12" | "HH" => {
-                    read.hour = value;
-                    read.afternoon.get_or_insert(false);
-                }
-                "MI" => read.minute = value,
-                "SS" => read.second = value,
-                "TZM" => read.zone += value * 60 * if read.zone < 0 { -1 } else { 1 },
-                _ => return Err(Report::unsupported(format!("reading the field {other}"))),
+    }
+}
+
+/// A field, and what stands behind it in the template.
+struct One<'a> {
+    field: &'a Field,
+    next: Option<&'a Part>,
+}
+
+impl One<'_> {
+    fn read(&self, reader: &mut Reader<'_>, read: &mut Read) -> Result<(), Report> {
+        self.convention(read)?;
+        match self.field.name {
+            "FX" => reader.exact = true,
+            "TZ" | "OF" => {
+                let name = &self.field.written;
+                let message = format!("formatting field \"{name}\" is only supported in to_char");
+                return Err(Report::new(SqlState::FEATURE_NOT_SUPPORTED, message));
             }
-            Ok(rest)
+            "A.M." | "P.M." | "AM" | "PM" => {
+                let names: [&str; 2] =
+                    if self.field.name.contains('.') { ["a.m.", "p.m."] } else { ["am", "pm"] };
+                let value = self.name(reader, &names)?;
+                self.set(&mut read.afternoon, value)?;
+                read.twelve_hours = true;
+            }
+            "A.D." | "B.C." | "AD" | "BC" => {
+                let names: [&str; 2] =
+                    if self.field.name.contains('.') { ["a.d.", "b.c."] } else { ["ad", "bc"] };
+                let value = self.name(reader, &names)?;
+                self.set(&mut read.before_christ, value)?;
+            }
+            "MONTH" => return self.month(reader, read, &MONTHS),
+            "MON" => return self.month(reader, read, &MONTHS.map(|name| &name[..3])),
+            "RM" => {
+                let value = self.name(reader, &ROMAN_MONTHS)?;
+                self.set(&mut read.month, 12 - value)?;
+            }
+            "DAY" | "DY" => {
+                let short = DAYS.map(|name| &name[..3]);
+                let names = if self.field.name == "DAY" { &DAYS } else { &short };
+                let value = self.name(reader, names)?;
+                self.set(&mut read.weekday, value + 1)?;
+            }
+            "Y,YYY" => self.thousands(reader, read)?,
+            _ => {
+                self.number(reader, read)?;
+                if self.field.ordinal.is_some() {
+                    reader.step();
+                    reader.step();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Weeks and months do not go together.
+    fn convention(&self, read: &mut Read) -> Result<(), Report> {
+        let by_weeks = match self.field.name {
+            "IDDD" | "ID" | "IW" | "IYYY" | "IYY" | "IY" | "I" => true,
+            "DDD" | "DD" | "D" | "MM" | "MONTH" | "MON" | "RM" | "WW" | "W" | "Y,YYY" | "YYYY"
+            | "YYY" | "YY" | "Y" => false,
+            _ => return Ok(()),
+        };
+        match read.by_weeks.replace(by_weeks) {
+            Some(before) if before != by_weeks => Err(wrong(
+                "invalid combination of date conventions".to_owned(),
+            )
+            .hint("Do not mix Gregorian and ISO week date conventions in a formatting template.")),
+            _ => Ok(()),
+        }
+    }
+
+    fn month(
+        &self,
+        reader: &mut Reader<'_>,
+        read: &mut Read,
+        names: &[&str],
+    ) -> Result<(), Report> {
+        let value = self.name(reader, names)?;
+        self.set(&mut read.month, value + 1)
+    }
+
+    /// A field that is told twice is told the same.
+    fn set(&self, known: &mut i64, value: i64) -> Result<(), Report> {
+        if *known != 0 && *known != value {
+            let name = &self.field.written;
+            let message = format!("conflicting values for \"{name}\" field in formatting string");
+            let detail = "This value contradicts a previous setting for the same field type.";
+            return Err(wrong(message).detail(detail));
+        }
+        *known = value;
+        Ok(())
+    }
+
+    fn number(&self, reader: &mut Reader<'_>, read: &mut Read) -> Result<(), Report> {
+        let name = self.field.name;
+        let length = match name {
+            "HH12" | "HH24" => 2,
+            "FF1" => 1,
+            "FF2" => 2,
+            "FF3" => 3,
+            "FF4" => 4,
+            "FF5" => 5,
+            "FF6" | "US" => 6,
+            "MS" | "IDDD" => 3,
+            "TZH" | "TZM" => 2,
+            "ID" => 1,
+            other => other.len(),
+        };
+        if name == "TZH" {
+            zone_sign(reader, read);
+        }
+        let (value, digits) = self.integer(reader, length)?;
+        // The digits stand behind a point.
+        let scaled = |places: usize| (digits..places).fold(value, |value, _| value * 10);
+        let partial = if digits < 4 { of_2020(value) } else { value };
+        match name {
+            "HH" | "HH12" => {
+                read.twelve_hours = true;
+                self.set(&mut read.hour, value)
+            }
+            "HH24" => self.set(&mut read.hour, value),
+            "MI" => self.set(&mut read.minute, value),
+            "SS" => self.set(&mut read.second, value),
+            "MS" => self.set(&mut read.millis, scaled(3)),
+            "SSSS" | "SSSSS" => self.set(&mut read.seconds_of_day, value),
+            "TZH" => self.set(&mut read.zone_hour, value),
+            "TZM" => {
+                read.zone_sign = if read.zone_sign == 0 { 1 } else { read.zone_sign };
+                self.set(&mut read.zone_minute, value)
+            }
+            "MM" => self.set(&mut read.month, value),
+            "DD" => self.set(&mut read.day, value),
+            "DDD" | "IDDD" => self.set(&mut read.day_of_year, value),
+            "D" => self.set(&mut read.weekday, value),
+            // Sunday is 1 there.
+            "ID" => self.set(&mut read.weekday, if value > 6 { 1 } else { value + 1 }),
+            "WW" | "IW" => self.set(&mut read.week, value),
+            "W" => self.set(&mut read.week_of_month, value),
+            "CC" => self.set(&mut read.century, value),
+            "J" => self.set(&mut read.julian, value),
+            // It says nothing of the day.
+            "Q" => Ok(()),
+            "YYYY" | "IYYY" => self.year(read, value, 4),
+            "YYY" | "IYY" => self.year(read, partial, 3),
+            "YY" | "IY" => self.year(read, partial, 2),
+            "Y" | "I" => self.year(read, partial, 1),
+            _ => self.set(&mut read.micros, scaled(6)),
+        }
+    }
+
+    fn year(&self, read: &mut Read, value: i64, size: usize) -> Result<(), Report> {
+        read.year_size = size;
+        self.set(&mut read.year, value)
+    }
+
+    /// `1,582`
+    fn thousands(&self, reader: &mut Reader<'_>, read: &mut Read) -> Result<(), Report> {
+        let wrong = || wrong("invalid input string for \"Y,YYY\"".to_owned());
+        let (thousands, rest) = reader.rest().split_once(',').ok_or_else(wrong)?;
+        let length = rest.bytes().take(3).take_while(u8::is_ascii_digit).count();
+        let part = |text: &str| text.trim_start().parse::<i64>().map_err(|_| wrong());
+        let year = part(thousands)?.saturating_mul(1_000) + part(&rest[..length])?;
+        reader.at += thousands.len() + 1 + length;
+        if self.field.ordinal.is_some() {
+            reader.step();
+            reader.step();
+        }
+        self.year(read, year, 4)
+    }
+
+    /// True if the digits end by themselves.
+    fn ends(&self) -> bool {
+        if self.field.short || self.field.ordinal.is_some() {
+            return true;
+        }
+        match self.next {
+            None => true,
+            Some(Part::Field(next)) => !has_digits(next.name),
+            Some(Part::Character(c) | Part::Separator(c)) => !c.is_ascii_digit(),
+        }
+    }
+
+    /// A number, and how many characters it took.
+    fn integer(&self, reader: &mut Reader<'_>, length: usize) -> Result<(i64, usize), Report> {
+        let begin = reader.at;
+        let name = &self.field.written;
+        let rest = reader.rest().trim_start_matches(|c: char| c.is_ascii_whitespace());
+        let blanks = reader.rest().len() - rest.len();
+        let most = if self.ends() { rest.len() } else { length };
+        let short = "If your source string is not fixed-width, try using the \"FM\" modifier.";
+        if most > rest.len() {
+            let left = rest.len();
+            let message = format!("source string too short for \"{name}\" formatting field");
+            let detail = format!("Field requires {length} characters, but only {left} remain.");
+            return Err(wrong(message).detail(detail).hint(short));
+        }
+        let sign = usize::from(rest.starts_with(['+', '-']) && most > 0);
+        let digits = rest.bytes().skip(sign).take(most - sign).take_while(u8::is_ascii_digit);
+        let used = match digits.count() {
+            0 => 0,
+            digits => digits + sign,
+        };
+        let copy: String = rest.chars().take(length).collect();
+        let invalid = || wrong(format!("invalid value \"{copy}\" for \"{name}\""));
+        if used == 0 {
+            return Err(invalid().detail("Value must be an integer."));
+        }
+        if !self.ends() && used < length {
+            let detail =
+                format!("Field requires {length} characters, but only {used} could be parsed.");
+            return Err(invalid().detail(detail).hint(short));
+        }
+        let value = rest[..used].parse::<i32>().map_err(|_| {
+            let message = format!("value for \"{name}\" in source string is out of range");
+            let detail = format!("Value must be in the range {} to {}.", i32::MIN, i32::MAX);
+            Report::new(SqlState::DATETIME_FIELD_OVERFLOW, message).detail(detail)
+        })?;
+        reader.at += blanks + used;
+        Ok((i64::from(value), reader.at - begin))
+    }
+
+    /// The place of the first of some names that the text goes on with.
+    fn name(&self, reader: &mut Reader<'_>, names: &[&str]) -> Result<i64, Report> {
+        let rest = reader.rest();
+        let starts = |name: &&str| {
+            rest.get(..name.len()).is_some_and(|head| head.eq_ignore_ascii_case(name))
+        };
+        match (0..).zip(names).find(|(_, name)| starts(name)) {
+            Some((at, name)) => {
+                reader.at += name.len();
+                Ok(at)
+            }
+            None => {
+                let word = rest.split(|c: char| c.is_ascii_whitespace()).next().unwrap_or_default();
+                let message = format!("invalid value \"{word}\" for \"{}\"", self.field.written);
+                let detail =
+                    "The given value did not match any of the allowed values for this field.";
+                Err(wrong(message).detail(detail))
+            }
         }
     }
 }
 
-/// True for the afternoon, and what follows.
-fn half_of_day<'a>(field: &Field, text: &'a str) -> Result<(bool, &'a str), Report> {
-    let afternoon = text.starts_with(['p', 'P']);
-    if !afternoon && !text.starts_with(['a', 'A']) {
-        return Err(invalid(field, text));
-    }
-    Ok((afternoon, text.get(field.name.len()..).unwrap_or_default()))
-}
-
-/// Two digits are the years around 2020, as PostgreSQL takes them.
-fn year(field: &Field, value: i64, digits: usize) -> i64 {
-    match digits {
-        1 | 2 if field.name != "YYYY" => value + if value < 70 { 2_000 } else { 1_900 },
-        3 if field.name == "YYY" => value + 2_000,
-        _ => value,
-    }
-}
-
-fn invalid(field: &Field, text: &str) -> Report {
-    let value: String = text.chars().take(field.name.len()).collect();
-    let message = format!("invalid value \"{value}\" for \"{}\"", field.written);
-    Report::new(SqlState::INVALID_DATETIME_FORMAT, message)
-}
-
-/// A number, what follows it, and how many digits it has.
-fn number<'a>(field: &Field, text: &'a str, most: usize) -> Result<(i64, &'a str, usize), Report> {
-    let length = text.bytes().take(most).take_while(u8::is_ascii_digit).count();
-    let (digits, rest) = text.split_at(length);
-    match digits.parse() {
-        Ok(value) => Ok((value, rest, length)),
-        Err(_) => Err(invalid(field, text).detail("Value must be an integer.")),
-    }
-}
-
-/// The index of a name, whole or of three letters, and what follows it.
-fn name<'a>(field: &Field, text: &'a str, names: &[&str]) -> Result<(i64, &'a str), Report> {
-    let starts = |name: &str| text.get(..name.len()).is_some_and(|t| t.eq_ignore_ascii_case(name));
-    let whole = field.name.len() > 3 || field.name == "DAY";
-    for (index, name) in (0..).zip(names) {
-        let short = &name[..3];
-        let found = if whole && starts(name) { Some(*name) } else { None };
-        if let Some(found) = found.or_else(|| starts(short).then_some(short)) {
-            return Ok((index, &text[found.len()..]));
+/// The sign of a zone may have been passed over as a separator.
+fn zone_sign(reader: &mut Reader<'_>, read: &mut Read) {
+    let sign = reader.rest().chars().next();
+    let before = reader.text.get(..reader.at).and_then(|text| text.chars().next_back());
+    let is_west = match sign {
+        Some('+' | '-' | ' ') => {
+            reader.at += 1;
+            sign == Some('-')
         }
+        _ => reader.extra > 0 && before == Some('-'),
+    };
+    read.zone_sign = if is_west { -1 } else { 1 };
+}
+
+/// Fields whose text begins with a digit.
+fn has_digits(name: &str) -> bool {
+    let words = [
+        "A.D.", "A.M.", "AD", "AM", "B.C.", "BC", "P.M.", "PM", "DAY", "DY", "MONTH", "MON", "RM",
+        "OF", "TZ", "TZH", "FX", "FF1", "FF2", "FF3", "FF4", "FF5", "FF6",
+    ];
+    !words.contains(&name)
+}
+
+/// Less than four digits are the year nearest to 2020.
+fn of_2020(year: i64) -> i64 {
+    match year {
+        ..70 => year + 2_000,
+        70..100 => year + 1_900,
+        100..520 => year + 2_000,
+        520..1_000 => year + 1_000,
+        _ => year,
     }
-    let report = invalid(field, text);
-    Err(report.detail("The given value did not match any of the allowed values for this field."))
 }

@@ -1,9 +1,9 @@
 //! What PostgreSQL answers for the same templates.
 
-use millrace_types::input;
+use millrace_types::{NUMERIC_SCALE, input};
 
 use super::fields::cut;
-use super::{digits, read, show};
+use super::{digits, form, read, show};
 
 #[test]
 fn times_are_written_by_their_fields() {
@@ -64,8 +64,19 @@ fn numbers_are_written_by_their_digits() {
         ("12", "99%", " 12%"),
         ("1234567", "9,999,999", " 1,234,567"),
         ("12", "9,999", "    12"),
+        ("485", "RN", "        CDLXXXV"),
+        ("485", "FMrn", "cdlxxxv"),
+        ("482", "999th", " 482nd"),
+        ("-485", "999PR", "<485>"),
+        ("12.4", "99V9", " 124"),
+        ("0.00048", "9.99EEEE", " 4.80e-04"),
+        ("485", "\"Good number:\"999", "Good number: 485"),
     ] {
-        assert_eq!(digits::number(number, template).unwrap(), wanted, "{number} {template}");
+        let value = digits::Value::Numeric(input::numeric(number, None).unwrap(), NUMERIC_SCALE);
+        let shown = form::form(template).and_then(|form| digits::number(value, &form));
+        assert_eq!(shown.unwrap(), wanted, "{number} {template}");
     }
-    assert!(digits::number("5", "RN").is_err());
+    for wrong in ["9.9.9", "9V9.9", "S9S", "MI9S", "9PR9", "9EEEE9", "FM9EEEE"] {
+        assert_eq!(form::form(wrong).unwrap_err().code.code(), "42601", "{wrong}");
+    }
 }

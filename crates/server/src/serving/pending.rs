@@ -1,0 +1,161 @@
+//! What a transaction has changed in a table and not committed: seen over the stored rows by the transaction alone.
+//!
+//! The stored rows are read as ever, so that a key is looked up and a range is pruned; what a statement costs depends on
+//! what it reads and on what the transaction has changed, not on the table.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow::compute::{concat_batches, filter_record_batch};
+use arrow::error::ArrowError;
+use arrow::row::{OwnedRow, RowConverter, Rows, SortField};
+
+/// Rows that a transaction has added to a table, and those of it that it no longer sees.
+#[derive(Clone, Debug, Default)]
+pub struct PendingRows {
+    /// The columns of the table's key, never none.
+    key: Vec<usize>,
+    /// Keys whose stored rows are not seen.
+    gone: Arc<BTreeSet<OwnedRow>>,
+    /// Rows in the table's schema. Each batch has at least twice the rows of the one after it.
+    come: Vec<RecordBatch>,
+}
+
+impl PendingRows {
+    /// Nothing yet, of a table with this key.
+    pub fn new(key: &[usize]) -> PendingRows {
+        PendingRows { key: key.to_vec(), ..PendingRows::default() }
+    }
+
+    /// Rows go, others come.
+    ///
+    /// # Errors
+    /// Rows of another schema.
+    pub fn change(&mut self, gone: &RecordBatch, come: RecordBatch) -> Result<(), ArrowError> {
+        if gone.num_rows() > 0 {
+            let keys = rows_at(gone, &self.key)?;
+            let keys: BTreeSet<OwnedRow> = keys.iter().map(|key| key.owned()).collect();
+            for batch in &mut self.come {
+                *batch = without(batch, &self.key, &keys)?;
+            }
+            self.come.retain(|batch| batch.num_rows() > 0);
+            Arc::make_mut(&mut self.gone).extend(keys);
+        }
+        if come.num_rows() == 0 {
+            return Ok(());
+        }
+        self.come.push(come);
+        // Many statements with a row each leave a few batches.
+        while let [.., before, last] = self.come.as_slice()
+            && before.num_rows() < 2 * last.num_rows()
+        {
+            let joined = concat_batches(&last.schema(), [before, last])?;
+            self.come.truncate(self.come.len() - 2);
+            self.come.push(joined);
+        }
+        Ok(())
+    }
+
+    /// The columns that a scan has to read so that these can be shown: more where stored rows have gone.
+    pub(super) fn read(&self, shown: Vec<usize>) -> Vec<usize> {
+        let mut read = shown;
+        if !self.gone.is_empty() {
+            let missing: Vec<usize> =
+                self.key.iter().copied().filter(|column| !read.contains(column)).collect();
+            read.extend(missing);
+        }
+        read
+    }
+
+    /// Stored rows without those that have gone: of the columns `read`, the first `shown` ones are left.
+    pub(super) fn stored(
+        &self,
+        batch: RecordBatch,
+        read: &[usize],
+        shown: usize,
+    ) -> Result<RecordBatch, ArrowError> {
+        if self.gone.is_empty() {
+            return Ok(batch);
+        }
+        let place = |column: &usize| read.iter().position(|at| at == column);
+        let key: Vec<usize> = self.key.iter().filter_map(place).collect();
+        let left = without(&batch, &key, &self.gone)?;
+        left.project(&(0..shown).collect::<Vec<_>>())
+    }
+
+    /// The rows that have come, of some columns.
+    pub(super) fn come(
+        &self,
+        shown: &[usize],
+    ) -> impl Iterator<Item = Result<RecordBatch, ArrowError>> {
+        self.come.iter().map(|batch| batch.project(shown))
+    }
+}
+
+/// The rows whose key is none of these.
+fn without(
+    batch: &RecordBatch,
+    key: &[usize],
+    keys: &BTreeSet<OwnedRow>,
+) -> Result<RecordBatch, ArrowError> {
+    let rows = rows_at(batch, key)?;
+    let keep: BooleanArray = rows.iter().map(|row| Some(!keys.contains(&row.owned()))).collect();
+    filter_record_batch(batch, &keep)
+}
+
+fn rows_at(batch: &RecordBatch, columns: &[usize]) -> Result<Rows, ArrowError> {
+    let columns: Vec<ArrayRef> =
+        columns.iter().map(|column| Arc::clone(batch.column(*column))).collect();
+    let fields = columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
+    RowConverter::new(fields)?.convert_columns(&columns)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{AsArray, Int64Array};
+    use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+
+    use super::*;
+
+    fn rows(ids: &[i64]) -> RecordBatch {
+        let fields = ["other", "id"].map(|name| Field::new(name, DataType::Int64, false));
+        let schema = Arc::new(Schema::new(fields.to_vec()));
+        let other: Int64Array = ids.iter().map(|id| id * 10).collect();
+        let columns: Vec<ArrayRef> =
+            vec![Arc::new(other), Arc::new(Int64Array::from(ids.to_vec()))];
+        RecordBatch::try_new(schema, columns).unwrap()
+    }
+
+    fn others(batches: impl Iterator<Item = Result<RecordBatch, ArrowError>>) -> Vec<i64> {
+        let mut all = Vec::new();
+        for batch in batches {
+            all.extend(batch.unwrap().column(0).as_primitive::<Int64Type>().values());
+        }
+        all.sort_unstable();
+        all
+    }
+
+    #[test]
+    fn a_row_that_goes_is_seen_neither_where_it_is_stored_nor_where_it_has_come() {
+        let mut pending = PendingRows::new(&[1]);
+        pending.change(&rows(&[]), rows(&[7, 8])).unwrap();
+        pending.change(&rows(&[2, 8]), rows(&[2, 9])).unwrap();
+        assert_eq!(others(pending.come(&[0])), [20, 70, 90]);
+        let read = pending.read(vec![0]);
+        assert_eq!(read, [0, 1]);
+        let stored = pending.stored(rows(&[1, 2, 3]), &read, 1).unwrap();
+        assert_eq!((stored.num_columns(), others([Ok(stored)].into_iter())), (1, vec![10, 30]));
+    }
+
+    #[test]
+    fn many_small_changes_leave_few_batches() {
+        let mut pending = PendingRows::new(&[1]);
+        for id in 0..1000 {
+            pending.change(&rows(&[]), rows(&[id])).unwrap();
+        }
+        assert!(pending.come.len() <= 10, "{}", pending.come.len());
+        assert_eq!(others(pending.come(&[0])).len(), 1000);
+        assert_eq!(pending.read(vec![0]), [0], "no stored row has gone");
+    }
+}
