@@ -149,26 +149,6 @@ impl Conn {
         changed
     }
 
-    /// True if a change reads something else than tables.
-    fn reads_views_in(&self, plan: &ChangePlan) -> bool {
-        let catalog = self.shared.catalog();
-        let queries = match &plan.conflict {
-            Conflict::Update(query) => vec![&plan.query, query],
-            _ => vec![&plan.query],
-        };
-        let found = queries.into_iter().chain(&plan.returning).try_for_each(|query| {
-            visit_relations(query, |name| {
-                let last = name.0.last().and_then(|part| part.as_ident());
-                let object = last.and_then(|ident| catalog.find(&millrace_sql::folded(ident)));
-                match object.is_some_and(|object| !is_of_tables(&catalog, object.id)) {
-                    true => ControlFlow::Break(()),
-                    false => ControlFlow::Continue(()),
-                }
-            })
-        });
-        found.is_break()
-    }
-
     /// The plan of a statement that is not run.
     pub(super) async fn planned_change(
         &mut self,
@@ -193,6 +173,26 @@ impl Conn {
         let below = queries::planned(physical.as_ref());
         let below: Vec<String> = below.lines().map(|line| format!("  {line}")).collect();
         Ok(format!("{}: {}\n{}\n", plan.kind.word(), plan.table.name, below.join("\n")))
+    }
+
+    /// True if a change reads something else than tables.
+    fn reads_views_in(&self, plan: &ChangePlan) -> bool {
+        let catalog = self.shared.catalog();
+        let queries = match &plan.conflict {
+            Conflict::Update(query) => vec![&plan.query, query],
+            _ => vec![&plan.query],
+        };
+        let found = queries.into_iter().chain(&plan.returning).try_for_each(|query| {
+            visit_relations(query, |name| {
+                let last = name.0.last().and_then(|part| part.as_ident());
+                let object = last.and_then(|ident| catalog.find(&millrace_sql::folded(ident)));
+                match object.is_some_and(|object| !is_of_tables(&catalog, object.id)) {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(()),
+                }
+            })
+        });
+        found.is_break()
     }
 
     async fn change_locked(
@@ -477,12 +477,7 @@ fn typed(
     }
 }
 
-/// Rows with the types of a schema.
-fn retyped(schema: &SchemaRef, columns: Vec<ArrayRef>) -> Result<RecordBatch, Report> {
-    let columns = canonical(schema, columns)?;
-    RecordBatch::try_new(Arc::clone(schema), columns).map_err(|error| internal(&error))
-}
-
+/// Columns with the types of a schema.
 fn canonical(schema: &SchemaRef, columns: Vec<ArrayRef>) -> Result<Vec<ArrayRef>, Report> {
     let canonical = columns.iter().zip(schema.fields()).map(|(column, field)| {
         match column.data_type() == field.data_type() {

@@ -195,7 +195,6 @@ fn of_expr(expr: &Expr) -> Option<&'static Foreign> {
         Expr::OuterJoin(_) => Some(OUTER_JOIN),
         Expr::UnaryOp { op: UnaryOperator::DoubleAt, .. } => Some(SERVER_VARIABLE),
         Expr::BinaryOp { op: BinaryOperator::Assignment, .. } => Some(ASSIGNMENT),
-        Expr::BinaryOp { op: BinaryOperator::AtAt, .. } => Some(TEXT_SEARCH),
         Expr::Value(value) => match value.value {
             Value::SingleQuotedByteStringLiteral(_) => Some(BITS),
             _ => None,
@@ -359,7 +358,6 @@ const SERVER_VARIABLE: &Foreign =
     &("@@", "a variable of the server", "Write SHOW name, or current_setting('name').");
 const ASSIGNMENT: &Foreign =
     &(":=", "an assignment in an expression", "Write a parameter, $1, or a subquery in WITH.");
-const TEXT_SEARCH: &Foreign = &("@@", "text search", "Write LIKE, or ~ for regular expressions.");
 const BITS: &Foreign = &("?", "a bit string", "Write a bytea, '\\x05', or a number.");
 const INSERT_OR: &Foreign = &(
     "INSERT OR",
