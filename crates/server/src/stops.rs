@@ -92,7 +92,7 @@ pub(crate) fn watch(dir: &Path, limit: usize) -> io::Result<()> {
 fn look(suspects: &Path, limit: usize) {
     let (mut before, mut shown) = (Vec::new(), Vec::new());
     loop {
-        std::thread::sleep(LOOK);
+        std::thread::park_timeout(LOOK);
         let now = if may_be_ended(limit) { all_working_on() } else { Vec::new() };
         // Many small pieces of work are not what takes the memory.
         let same = now.iter().filter(|work| before.contains(*work)).map(|work| work.view);

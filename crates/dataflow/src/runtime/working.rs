@@ -94,7 +94,7 @@ mod tests {
         let working = Working::on(a);
         let (begun, wait) = std::sync::mpsc::channel();
         let (end, ended) = std::sync::mpsc::channel::<()>();
-        let other = std::thread::spawn(move || {
+        let other = std::thread::Builder::new().spawn(move || {
             let _working = Working::on(b);
             begun.send(working_on()).unwrap();
             ended.recv().unwrap_or_default();
@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(wait.recv().unwrap(), Some(b));
         assert_eq!((working_on(), ours()), (Some(a), vec![a, b]));
         drop(end);
-        other.join().unwrap();
+        other.unwrap().join().unwrap();
         assert_eq!(ours(), [a]);
         let own = || all_working_on().into_iter().find(|work| work.view == a);
         let before = own();

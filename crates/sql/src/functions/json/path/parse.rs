@@ -52,7 +52,7 @@ pub(super) enum Node {
     IsUnknown(Box<Node>),
     Exists(Box<Node>),
     StartsWith(Box<Node>, Box<Node>),
-    Like(Box<Node>, Expression),
+    Like(Box<Node>, Box<Expression>),
 }
 
 /// What `like_regex` matches: PostgreSQL's regular expressions.
@@ -427,7 +427,7 @@ impl Parser<'_> {
 }
 
 /// A regular expression with the flags of `like_regex`.
-fn expression(pattern: &str, flags: &str) -> Result<Expression, Report> {
+fn expression(pattern: &str, flags: &str) -> Result<Box<Expression>, Report> {
     if let Some(unknown) = flags.chars().find(|flag| !"ismqx".contains(*flag)) {
         let message = "invalid input syntax for type jsonpath";
         let detail = format!("Unrecognized flag character \"{unknown}\" in LIKE_REGEX predicate.");
@@ -448,7 +448,7 @@ fn expression(pattern: &str, flags: &str) -> Result<Expression, Report> {
     };
     let case = if has('i') { "i" } else { "" };
     let pattern = Pattern::new(pattern, Flags::read(&format!("{lines}{case}"))?)?;
-    Ok(Expression(RefCell::new(pattern)))
+    Ok(Box::new(Expression(RefCell::new(pattern))))
 }
 
 fn too_complex() -> Report {

@@ -255,35 +255,10 @@ impl<'a> Walk<'_, 'a> {
         }
         let mut on = |item: &Item<'a>, place| self.steps(item, rest, true, place, out);
         match step {
-            Step::Key(key) => match (item.kind(), item.member(key)) {
-                (_, Some(found)) => on(&found, place),
-                _ if place.lenient => Ok(()),
-                (Kind::Object, None) => quiet(
-                    SqlState::JSON_MEMBER_NOT_FOUND,
-                    format!("JSON object does not contain key \"{key}\""),
-                ),
-                _ => quiet(
-                    SqlState::JSON_MEMBER_NOT_FOUND,
-                    "jsonpath member accessor can only be applied to an object",
-                ),
-            },
-            Step::AnyKey => match item.kind() {
-                Kind::Object => item.parts().iter().try_for_each(|part| on(part, place)),
-                _ if place.lenient => Ok(()),
-                _ => quiet(
-                    SqlState::JSON_OBJECT_NOT_FOUND,
-                    "jsonpath wildcard member accessor can only be applied to an object",
-                ),
-            },
-            Step::AnyElement => match item.kind() {
-                Kind::Array => item.parts().iter().try_for_each(|part| on(part, place)),
-                _ if self.is_lax() => on(item, place),
-                _ if place.lenient => Ok(()),
-                _ => quiet(
-                    SqlState::JSON_ARRAY_NOT_FOUND,
-                    "jsonpath wildcard array accessor can only be applied to an array",
-                ),
-            },
+            Step::Key(_) | Step::AnyKey | Step::AnyElement => {
+                let found = self.parts(item, step, place)?;
+                found.iter().try_for_each(|part| on(part, place))
+            }
             Step::Elements(ranges) => {
                 let found = self.elements(item, ranges, place)?;
                 found.iter().try_for_each(|part| on(part, place))
@@ -309,6 +284,36 @@ impl<'a> Walk<'_, 'a> {
                 made.iter().try_for_each(|made| on(made, place))
             }
         }
+    }
+
+    /// What a step gives that goes one level down.
+    fn parts(&self, item: &Item<'a>, step: &Step, place: Place<'_, 'a>) -> Found<Vec<Item<'a>>> {
+        let (code, message) = match (step, item.kind()) {
+            (Step::Key(key), kind) => match (item.member(key), kind) {
+                (Some(found), _) => return Ok(vec![found]),
+                (None, Kind::Object) => (
+                    SqlState::JSON_MEMBER_NOT_FOUND,
+                    format!("JSON object does not contain key \"{key}\""),
+                ),
+                _ => (
+                    SqlState::JSON_MEMBER_NOT_FOUND,
+                    "jsonpath member accessor can only be applied to an object".to_owned(),
+                ),
+            },
+            (Step::AnyKey, Kind::Object) | (Step::AnyElement, Kind::Array) => {
+                return Ok(item.parts());
+            }
+            (Step::AnyElement, _) if self.is_lax() => return Ok(vec![item.clone()]),
+            (Step::AnyElement, _) => (
+                SqlState::JSON_ARRAY_NOT_FOUND,
+                "jsonpath wildcard array accessor can only be applied to an array".to_owned(),
+            ),
+            _ => (
+                SqlState::JSON_OBJECT_NOT_FOUND,
+                "jsonpath wildcard member accessor can only be applied to an object".to_owned(),
+            ),
+        };
+        if place.lenient { Ok(Vec::new()) } else { quiet(code, message) }
     }
 
     fn elements(
