@@ -20,6 +20,7 @@ use super::copy_lines::Lines;
 use super::show::positioned;
 use super::{Conn, copy_lines, report_of};
 use crate::coordinator::CHANGE_BYTES_MAX;
+use crate::queries::Running;
 
 /// The table of what has come; no object can have this name.
 const COPIED: &str = "\u{1}copied";
@@ -30,6 +31,8 @@ pub(super) struct Copying {
     columns: Vec<TableColumn>,
     /// What has come of its data, in the memory of statements.
     held: MemoryReservation,
+    /// While it is there, that memory may be had.
+    _running: Running,
 }
 
 impl Conn {
@@ -48,8 +51,9 @@ impl Conn {
         check_forced(&copy, &columns)?;
         let binary = copy.options.format == CopyFormat::Binary;
         let count = columns.len();
-        let held = self.shared.queries.begin("COPY").reservation();
-        self.copying = Some(Copying { copy, columns, held });
+        let running = self.shared.queries.begin("COPY");
+        let held = running.reservation();
+        self.copying = Some(Copying { copy, columns, held, _running: running });
         Ok(Outcome::CopyIn { columns: count, binary, limit: CHANGE_BYTES_MAX })
     }
 
