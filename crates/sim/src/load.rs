@@ -6,6 +6,7 @@
 mod many;
 mod process;
 mod raw;
+mod refused;
 mod runaway;
 mod slow;
 mod vanish;
