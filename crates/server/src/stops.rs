@@ -117,6 +117,9 @@ fn hint(file: &Path, done: io::Result<()>) {
 /// True while the kernel may end the process for its memory.
 fn may_be_ended(limit: usize) -> bool {
     let resident = memory::resident();
+    if resident < limit / 2 {
+        return false;
+    }
     let far = limit.saturating_add(limit / 2 + FAR_BYTES);
     let Some(most) = memory::most() else { return resident > far };
     let scarce = memory::available().is_some_and(|available| available < most / 20);
