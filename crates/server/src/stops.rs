@@ -90,10 +90,10 @@ pub(crate) fn watch(dir: &Path, limit: usize) -> io::Result<()> {
 }
 
 fn look(suspects: &Path, limit: usize) {
-    let (mut before, mut shown) = (Vec::new(), Vec::new());
+    let (mut before, mut shown, most) = (Vec::new(), Vec::new(), memory::most());
     loop {
         std::thread::park_timeout(LOOK);
-        let now = if may_be_ended(limit) { all_working_on() } else { Vec::new() };
+        let now = if may_be_ended(limit, most) { all_working_on() } else { Vec::new() };
         // Many small pieces of work are not what takes the memory.
         let same = now.iter().filter(|work| before.contains(*work)).map(|work| work.view);
         let mut views: Vec<ObjectId> = same.collect();
@@ -115,13 +115,13 @@ fn hint(file: &Path, done: io::Result<()>) {
 }
 
 /// True while the kernel may end the process for its memory.
-fn may_be_ended(limit: usize) -> bool {
+fn may_be_ended(limit: usize, most: Option<usize>) -> bool {
     let resident = memory::resident();
-    if resident < limit / 2 {
+    let far = limit.saturating_add(limit / 2 + FAR_BYTES);
+    let Some(most) = most else { return resident > far };
+    if resident <= far.min(most / 10 * 9) && resident <= limit {
         return false;
     }
-    let far = limit.saturating_add(limit / 2 + FAR_BYTES);
-    let Some(most) = memory::most() else { return resident > far };
     let scarce = memory::available().is_some_and(|available| available < most / 20);
     resident > far.min(most / 10 * 9) || scarce && resident > limit
 }

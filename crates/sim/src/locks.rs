@@ -170,3 +170,23 @@ async fn of_two_who_wait_for_each_other_the_second_fails_and_the_first_goes_on()
     assert_eq!(first(&look, both).await.as_deref(), Some("1,2"));
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_taken_or_passed_over_and_nobody_waits_for_another() {
+    let mut server = Server::new(&[]);
+    server.start().await;
+    let (one, two) = (server.connect().await, server.connect().await);
+    run(&one, "CREATE TABLE jobs (id INT PRIMARY KEY, taken BOOLEAN NOT NULL DEFAULT false)").await;
+    run(&one, "INSERT INTO jobs (id) SELECT i FROM generate_series(1, 3) AS g(i)").await;
+    let take = "UPDATE jobs SET taken = true WHERE id = (SELECT id FROM jobs WHERE NOT taken \
+                ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id";
+    run(&one, "BEGIN").await;
+    assert_eq!(first(&one, take).await.as_deref(), Some("1"));
+    // A table is locked as a whole, so there is nothing for the other; it does not wait to say so.
+    run(&two, "SET lock_timeout = '1h'").await;
+    assert_eq!(first(&two, take).await, None);
+    run(&one, "COMMIT").await;
+    assert_eq!(first(&two, take).await.as_deref(), Some("2"));
+    drop((one, two));
+    server.stop().await;
+}

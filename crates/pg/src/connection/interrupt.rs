@@ -20,6 +20,9 @@ use tokio::time::{Instant, sleep_until};
 use crate::failure::Failure;
 use crate::listener::ended;
 
+/// How often it is asked whether what a session changes is known to have happened.
+const SETTLING: Duration = Duration::from_millis(2);
+
 /// What ends a session's statement, or the session, from another one.
 #[derive(Clone, Debug)]
 pub struct Ender {
@@ -155,9 +158,9 @@ impl Interrupts {
             Ok(()) = self.cancelled.changed() => cancelled(),
             () = timeout => timed_out(),
         };
-        if self.is_settling() {
-            // Its outcome comes soon.
-            std::future::pending::<()>().await;
+        // Where that ends the statement, its outcome is there at once and this is not asked again.
+        while self.is_settling() {
+            tokio::time::sleep(SETTLING).await;
         }
         failure
     }

@@ -40,16 +40,25 @@ pub struct TableChange {
     pub reply: oneshot::Sender<Result<Epoch, Report>>,
 }
 
+impl TableChange {
+    /// It does not happen. The tables are free before the session hears of it.
+    fn refuse(self, report: Report) {
+        drop(self.locks);
+        // A client that has gone needs no answer.
+        drop(self.reply.send(Err(report)));
+    }
+}
+
 impl Coordinator {
     /// Takes the change of a statement into the open epoch.
     pub(super) fn stage(&mut self, change: TableChange) {
         if self.stopping {
-            drop(change.reply.send(Err(super::shutting_down())));
+            change.refuse(super::shutting_down());
         } else if change.changes.iter().any(|(table, _)| !self.table_feeds.contains_key(table)) {
             let message = "the table has been dropped";
-            drop(change.reply.send(Err(Report::new(SqlState::UNDEFINED_TABLE, message))));
+            change.refuse(Report::new(SqlState::UNDEFINED_TABLE, message));
         } else if let Some(report) = self.refuses_change(bytes(&change)) {
-            drop(change.reply.send(Err(report)));
+            change.refuse(report);
         } else {
             self.changes.push(change);
         }
@@ -69,8 +78,7 @@ impl Coordinator {
                     taken.push(change);
                 }
                 Err(error) => {
-                    let report = Report::new(SqlState::INTERNAL_ERROR, error.to_string());
-                    drop(change.reply.send(Err(report)));
+                    change.refuse(Report::new(SqlState::INTERNAL_ERROR, error.to_string()));
                 }
             }
         }

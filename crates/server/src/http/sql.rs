@@ -158,6 +158,9 @@ impl Run<'_> {
             let message = format!("a request may have {STATEMENTS_MAX} statements");
             return Err(Told::new(Report::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message), 0));
         }
+        if statements.len() > 1 {
+            self.session.gather(true);
+        }
         for statement in statements.iter().filter(|statement| !statement.text.is_empty()) {
             let begun = self.web.shared.clock.now();
             let failed = |report| Told::new(report, statement.offset);
@@ -168,6 +171,9 @@ impl Run<'_> {
             given.notices = notices.map(|report| Told::new(report, statement.offset)).collect();
             results.push(given);
         }
+        let settled = self.ends.bound(self.session.settle()).await;
+        settled.inspect_err(|_| self.session.failed()).map_err(|report| Told::new(report, 0))?;
+        self.session.rests();
         if let (Some(last), true) =
             (results.last_mut(), self.session.transaction() != Transaction::Idle)
         {

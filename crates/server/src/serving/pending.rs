@@ -20,6 +20,8 @@ pub struct PendingRows {
     gone: Arc<BTreeSet<OwnedRow>>,
     /// Rows in the table's schema. Each batch has at least twice the rows of the one after it.
     come: Vec<RecordBatch>,
+    /// Their keys.
+    keys: Arc<BTreeSet<OwnedRow>>,
 }
 
 impl PendingRows {
@@ -34,17 +36,25 @@ impl PendingRows {
     /// Rows of another schema.
     pub fn change(&mut self, gone: &RecordBatch, come: RecordBatch) -> Result<(), ArrowError> {
         if gone.num_rows() > 0 {
-            let keys = rows_at(gone, &self.key)?;
-            let keys: BTreeSet<OwnedRow> = keys.iter().map(|key| key.owned()).collect();
-            for batch in &mut self.come {
-                *batch = without(batch, &self.key, &keys)?;
+            let gone = rows_at(gone, &self.key)?;
+            let gone: BTreeSet<OwnedRow> = gone.iter().map(|key| key.owned()).collect();
+            if gone.iter().any(|key| self.keys.contains(key)) {
+                for batch in &mut self.come {
+                    *batch = without(batch, &self.key, &gone)?;
+                }
+                self.come.retain(|batch| batch.num_rows() > 0);
+                let keys = Arc::make_mut(&mut self.keys);
+                for key in &gone {
+                    keys.remove(key);
+                }
             }
-            self.come.retain(|batch| batch.num_rows() > 0);
-            Arc::make_mut(&mut self.gone).extend(keys);
+            Arc::make_mut(&mut self.gone).extend(gone);
         }
         if come.num_rows() == 0 {
             return Ok(());
         }
+        let keys = rows_at(&come, &self.key)?;
+        Arc::make_mut(&mut self.keys).extend(keys.iter().map(|key| key.owned()));
         self.come.push(come);
         // Many statements with a row each leave a few batches.
         while let [.., before, last] = self.come.as_slice()
@@ -55,6 +65,14 @@ impl PendingRows {
             self.come.push(joined);
         }
         Ok(())
+    }
+
+    /// True for the key of a row that has come, false for one whose stored row has gone; None for others.
+    pub fn has(&self, key: &OwnedRow) -> Option<bool> {
+        match self.keys.contains(key) {
+            true => Some(true),
+            false => self.gone.contains(key).then_some(false),
+        }
     }
 
     /// The columns that a scan has to read so that these can be shown: more where stored rows have gone.
@@ -144,6 +162,9 @@ mod tests {
         assert_eq!(others(pending.come(&[0])), [20, 70, 90]);
         let read = pending.read(vec![0]);
         assert_eq!(read, [0, 1]);
+        let keys = rows_at(&rows(&[1, 2, 7, 8, 9]), &[1]).unwrap();
+        let has: Vec<_> = keys.iter().map(|key| pending.has(&key.owned())).collect();
+        assert_eq!(has, [None, Some(true), Some(true), Some(false), Some(true)]);
         let stored = pending.stored(rows(&[1, 2, 3]), &read, 1).unwrap();
         assert_eq!((stored.num_columns(), others([Ok(stored)].into_iter())), (1, vec![10, 30]));
     }

@@ -135,18 +135,27 @@ impl Conn {
             // What waits is not in views before it takes effect.
             self.settle_before().await?;
         }
+        let mut change = Cow::Borrowed(change);
+        if has_row_locks(&change.statement) {
+            let text = change.text.clone();
+            let passed = self.lock_rows(&mut change.to_mut().statement, &text).await?;
+            if passed && plan.kind != ChangeKind::Insert {
+                // Of rows that others have locked nothing may be left to change, and nobody to wait for.
+                let parameters = parameters.clone();
+                let none = self.change_locked(&plan, &change, parameters, true).await;
+                self.uncommitted.unlock_unchanged();
+                if let Some(outcome) = none? {
+                    return Ok(outcome);
+                }
+            }
+        }
         let now = self.shared.clock.now();
         let lock = self.shared.locks.lock(plan.table.id, self.process, now);
         let timeout = self.settings.lock().duration("lock_timeout");
         self.uncommitted.lock(plan.table.id, lock, timeout).await?;
-        let mut change = Cow::Borrowed(change);
-        if has_row_locks(&change.statement) {
-            let text = change.text.clone();
-            self.lock_rows(&mut change.to_mut().statement, &text).await?;
-        }
-        let changed = self.change_locked(&plan, &change, parameters).await;
+        let changed = self.change_locked(&plan, &change, parameters, false).await;
         self.uncommitted.unlock_unchanged();
-        changed
+        changed?.ok_or_else(|| Report::new(SqlState::INTERNAL_ERROR, "a change without an outcome"))
     }
 
     /// The plan of a statement that is not run.
@@ -195,12 +204,15 @@ impl Conn {
         found.is_break()
     }
 
+    /// Runs a statement whose table is locked; without the lock (`none`) only if it changes no row, else there is no
+    /// outcome.
     async fn change_locked(
         &mut self,
         plan: &ChangePlan,
         change: &ast::Change,
         parameters: Vec<ScalarValue>,
-    ) -> Result<Outcome, Report> {
+        none: bool,
+    ) -> Result<Option<Outcome>, Report> {
         // Once more: the table may have been dropped and made anew meanwhile.
         let plan = &match plan_change(&self.shared.catalog(), change)? {
             again if again.table.id == plan.table.id => again,
@@ -212,6 +224,9 @@ impl Conn {
         let trusted = plan.kind != ChangeKind::Insert;
         let statement = Running { table, text, parameters: &parameters, trusted, bounded: true };
         let found = self.read_head(&statement, &plan.query, self.tables()?).await?;
+        if none && found.num_rows() > 0 {
+            return Ok(None);
+        }
         let changed = match plan.kind {
             ChangeKind::Insert => self.inserted(plan, &statement, &found).await?,
             ChangeKind::Delete => deleted(plan, &found)?,
@@ -244,12 +259,12 @@ impl Conn {
         };
         let zero = if plan.kind == ChangeKind::Insert { "0 " } else { "" };
         let Some(returned) = returned else {
-            return Ok(Outcome::Done(format!("{verb} {zero}{count}")));
+            return Ok(Some(Outcome::Done(format!("{verb} {zero}{count}"))));
         };
         let schema = returned.schema();
         let stream = futures::stream::iter([Ok(returned)]);
         let rows = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), stream));
-        Ok(Outcome::Rows { schema, rows, verb })
+        Ok(Some(Outcome::Rows { schema, rows, verb }))
     }
 
     /// The tables of a query, with what this transaction has changed.
@@ -429,9 +444,22 @@ impl Conn {
         let table = plan.table.id;
         let (trusted, bounded) = (true, false);
         let statement = Running { table, text: &text, parameters: &[], trusted, bounded };
-        let found = self.read_head(&statement, &query, self.tables_asking(plan, rows)?).await?;
+        let tables = self.tables_asking(plan, rows)?.unchanged(table);
+        let found = self.read_head(&statement, &query, tables).await?;
         let keys = rows_of(found.columns())?;
-        Ok(keys.iter().map(|key| key.owned()).collect())
+        let mut taken: BTreeSet<OwnedRow> = keys.iter().map(|key| key.owned()).collect();
+        // What the transaction has changed is looked up, whatever it is.
+        if let Some(pending) = self.uncommitted.rows_of(table) {
+            for key in &keys_of(plan.definition(), rows)? {
+                let key = key.owned();
+                match pending.has(&key) {
+                    Some(true) => drop(taken.insert(key)),
+                    Some(false) => drop(taken.remove(&key)),
+                    None => {}
+                }
+            }
+        }
+        Ok(taken)
     }
 
     /// The tables of a query that needs the rows with the keys of some rows alone.

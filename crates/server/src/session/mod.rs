@@ -242,7 +242,7 @@ impl Session for Conn {
     }
 
     fn has_gathered(&self) -> bool {
-        self.is_gathering() && self.uncommitted.has_changes()
+        self.is_gathering() && !self.uncommitted.is_empty()
     }
 
     async fn settle(&mut self) -> Result<(), Report> {

@@ -69,6 +69,12 @@ impl QueryTables {
         self
     }
 
+    /// The same, with a table as it is stored.
+    pub(super) fn unchanged(mut self, table: ObjectId) -> QueryTables {
+        self.pending.remove(&table);
+        self
+    }
+
     /// The same, in which a session sees the catalog too.
     pub(super) fn seeing(mut self, schemas: &Arc<Schemas>, client: Client) -> QueryTables {
         self.schemas = Some((Arc::clone(schemas), client));

@@ -12,7 +12,7 @@ use std::time::Duration;
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use millrace_sql::Table;
-use millrace_types::{Delta, ObjectId, Report, SqlState, concat_deltas};
+use millrace_types::{Delta, DeltaError, ObjectId, Report, SqlState, concat_deltas};
 
 use super::change::{internal, stored_key};
 use super::settings::KeptSettings;
@@ -26,8 +26,8 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(super) struct Pending {
     deltas: Vec<Delta>,
-    /// Bytes of all changes.
-    bytes: usize,
+    /// How many statements they are of.
+    statements: usize,
     /// The changes, as the transaction sees them over the table.
     rows: Arc<PendingRows>,
 }
@@ -112,6 +112,16 @@ impl Uncommitted {
         self.tables.iter().map(|(id, pending)| (*id, Arc::clone(&pending.rows)))
     }
 
+    /// What the transaction sees of its changes of a table.
+    pub(super) fn rows_of(&self, table: ObjectId) -> Option<&PendingRows> {
+        self.tables.get(&table).map(|pending| pending.rows.as_ref())
+    }
+
+    /// True if it neither changes nor locks a table.
+    pub(super) fn is_empty(&self) -> bool {
+        self.tables.is_empty() && self.locks.is_empty()
+    }
+
     /// True if a statement has changed a table.
     pub(super) fn has_changes(&self) -> bool {
         !self.tables.is_empty()
@@ -121,7 +131,7 @@ impl Uncommitted {
     pub(super) fn add(&mut self, id: ObjectId, table: &Table, delta: Delta) -> Result<(), Report> {
         let pending = self.tables.entry(id).or_insert_with(|| Pending {
             deltas: Vec::new(),
-            bytes: 0,
+            statements: 0,
             rows: Arc::new(PendingRows::new(stored_key(table))),
         });
         let signs = |wanted: fn(i64) -> bool| -> Result<RecordBatch, Report> {
@@ -132,14 +142,23 @@ impl Uncommitted {
         let (gone, come) = (signs(|weight| weight < 0)?, signs(|weight| weight > 0)?);
         let rows = Arc::make_mut(&mut pending.rows);
         rows.change(&gone, come).map_err(|error| internal(&error))?;
-        pending.bytes += delta.bytes();
         pending.deltas.push(delta);
+        pending.statements += 1;
+        // Many statements with a row each leave a few deltas, whose arrays cost little beside their rows.
+        while let [.., before, last] = pending.deltas.as_slice()
+            && before.len() < 2 * last.len()
+        {
+            let at = pending.deltas.len() - 2;
+            let joined = concat_deltas(&pending.deltas[at..]).map_err(failed)?;
+            pending.deltas.truncate(at);
+            pending.deltas.extend(joined);
+        }
         Ok(())
     }
 
     /// Bytes of all changes.
     pub(super) fn bytes(&self) -> usize {
-        self.tables.values().map(|pending| pending.bytes).sum()
+        self.tables.values().flat_map(|pending| &pending.deltas).map(Delta::bytes).sum()
     }
 
     /// The locks, for who makes the changes durable.
@@ -149,14 +168,11 @@ impl Uncommitted {
 
     /// What is to be committed: per table, each row at most once.
     pub(super) fn changes(&self) -> Result<Vec<(ObjectId, Delta)>, Report> {
-        let failed = |error: millrace_types::DeltaError| {
-            Report::new(SqlState::INTERNAL_ERROR, error.to_string())
-        };
         let mut changes = Vec::new();
         for (id, pending) in &self.tables {
             let Some(delta) = concat_deltas(&pending.deltas).map_err(failed)? else { continue };
             let delta = match pending.deltas.len() {
-                1 => delta,
+                1 if pending.statements == 1 => delta,
                 _ => delta.consolidate().map_err(failed)?,
             };
             if !delta.is_empty() {
@@ -205,4 +221,8 @@ impl Uncommitted {
             Report::new(SqlState::INVALID_SAVEPOINT, message)
         })
     }
+}
+
+fn failed(error: DeltaError) -> Report {
+    Report::new(SqlState::INTERNAL_ERROR, error.to_string())
 }

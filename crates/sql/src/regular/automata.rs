@@ -10,6 +10,10 @@ use super::tree::{Shape, Tree};
 
 /// States of a network.
 const STATES_MAX: usize = 50_000;
+/// How often parts may be repeated, those without a state of their own too.
+const REPEATED_MAX: usize = 200_000;
+/// Sets times runs of characters that may be compared.
+const COLORS_MAX: usize = 16 << 20;
 
 /// A state of the network.
 #[derive(Debug)]
@@ -61,6 +65,7 @@ pub(super) struct Network {
     /// By set, by color, whether it is in the set.
     pub(super) has_color: Vec<Vec<bool>>,
     pub(super) colors: Colors,
+    repeated: usize,
 }
 
 /// The colors of characters.
@@ -99,7 +104,7 @@ impl Network {
         network.add(State::Split(vec![start, loops + 1]))?;
         network.add(State::Set(anything, loops))?;
         network.automata.push(Automaton { start: loops, end });
-        network.paint();
+        network.paint()?;
         Ok(network)
     }
 
@@ -220,15 +225,23 @@ impl Network {
             }
             Some(most) => {
                 for _ in bounds.least..most {
+                    self.again()?;
                     let inner = part(self, start)?;
                     start = self.add(State::Split(vec![inner, end]))?;
                 }
             }
         }
         for _ in 0..bounds.least {
+            self.again()?;
             start = part(self, start)?;
         }
         Ok(start)
+    }
+
+    /// A part is repeated once more.
+    fn again(&mut self) -> Result<(), Wrong> {
+        self.repeated += 1;
+        if self.repeated > REPEATED_MAX { Err(Wrong::TOO_COMPLEX) } else { Ok(()) }
     }
 
     fn look(&mut self, around: &Around) -> Result<usize, Wrong> {
@@ -243,7 +256,7 @@ impl Network {
     }
 
     /// Gives characters their colors: runs of characters that are in the same sets have the same one.
-    fn paint(&mut self) {
+    fn paint(&mut self) -> Result<(), Wrong> {
         let anchored = self.states.iter().any(|state| matches!(state, State::Anchor(..)));
         let mut sets: Vec<Set> = self.sets.clone();
         if anchored {
@@ -256,6 +269,9 @@ impl Network {
         }
         firsts.sort_unstable();
         firsts.dedup();
+        if sets.len().saturating_mul(firsts.len()) > COLORS_MAX {
+            return Err(Wrong::TOO_COMPLEX);
+        }
         let mut members: Vec<Vec<bool>> = vec![Vec::with_capacity(sets.len()); firsts.len()];
         for set in &sets {
             let mut ranges = set.ranges().iter().peekable();
@@ -281,6 +297,7 @@ impl Network {
         self.colors.kinds = kinds.iter().map(beside).collect();
         let ascii = ('\0'..='\x7f').map(|c| self.colors.of(c)).collect();
         self.colors.ascii = ascii;
+        Ok(())
     }
 }
 

@@ -30,12 +30,17 @@ pub(super) struct Run<'t> {
 
 /// Steps that a text may take.
 fn steps_max(text: &str) -> usize {
-    text.len().saturating_mul(1_000).saturating_add(5_000_000)
+    text.len().saturating_mul(100).saturating_add(5_000_000)
 }
 
 impl<'t> Run<'t> {
-    pub(super) fn new(text: &'t str) -> Run<'t> {
-        Run { text, steps: 0 }
+    /// Over a text for which so many steps have been taken.
+    pub(super) fn new(text: &'t str, steps: usize) -> Run<'t> {
+        Run { text, steps }
+    }
+
+    pub(super) fn steps(&self) -> usize {
+        self.steps
     }
 
     pub(super) fn count(&mut self, steps: usize) -> Result<(), Report> {

@@ -113,7 +113,7 @@ impl Pattern {
         if engine.tree.refers() {
             return Ok(self.find(text, 0)?.is_some());
         }
-        Ok(engine.search(&mut Run::new(text), 0)?.is_some())
+        Ok(engine.search(&mut Run::new(text, 0), 0)?.is_some())
     }
 
     /// The first match from a place on.
@@ -121,6 +121,19 @@ impl Pattern {
     /// # Errors
     /// A text that takes too long.
     pub(crate) fn find(&mut self, text: &str, from: usize) -> Result<Option<Match>, Report> {
+        self.find_more(text, from, &mut 0)
+    }
+
+    /// The same, of several matches in one text, which all its steps together bound.
+    ///
+    /// # Errors
+    /// A text that takes too long.
+    pub(crate) fn find_more(
+        &mut self,
+        text: &str,
+        from: usize,
+        steps: &mut usize,
+    ) -> Result<Option<Match>, Report> {
         let (mut begin, mut last) = (from, text.len());
         if let Some(plain) = &self.plain {
             let Some(found) = plain.find(Input::new(text).span(from..text.len())) else {
@@ -129,7 +142,7 @@ impl Pattern {
             (begin, last) = (found.start(), found.start());
         }
         let engine = made(&mut self.engine, &self.parsed)?;
-        let mut run = Run::new(text);
+        let mut run = Run::new(text, *steps);
         if self.plain.is_none() {
             let Some(end) = engine.search(&mut run, from)? else { return Ok(None) };
             last = if engine.tree.refers() { last } else { end };
@@ -142,7 +155,9 @@ impl Pattern {
             any_case: self.parsed.flags.any_case,
         };
         loop {
-            if let Some(end) = division.from(&engine.tree, begin)? {
+            let found = division.from(&engine.tree, begin)?;
+            *steps = division.run.steps();
+            if let Some(end) = found {
                 return Ok(Some(Match { whole: (begin, end), groups: division.groups }));
             }
             match division.run.after(begin) {

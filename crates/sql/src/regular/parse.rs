@@ -12,6 +12,12 @@ use super::syntax::{Anchor, Around, Bounds, Node, Preference, Set, Wrong, range}
 const REPEATS_MAX: usize = 255;
 /// Parts in each other.
 const DEPTH_MAX: usize = 200;
+/// What the parts of a pattern may weigh: about 64 bytes each for a character, and what a class or a group costs more.
+const WEIGHT_MAX: usize = 500_000;
+/// A class has so many ranges.
+const CLASS_WEIGHT: usize = 100;
+/// Groups side by side are walked by recursion: there may be two thousand.
+const GROUP_WEIGHT: usize = 250;
 
 pub(super) const BRACKETS: &str = "brackets [] not balanced";
 pub(super) const ESCAPE: &str = "invalid escape \\ sequence";
@@ -34,7 +40,11 @@ pub(super) struct Parsed {
 pub(super) fn parse(pattern: &str, flags: Flags) -> Result<Parsed, Wrong> {
     flags.check()?;
     let chars: Vec<char> = pattern.chars().collect();
-    let mut parser = Parser { chars, at: 0, flags, groups: Vec::new(), depth: 0, is_around: false };
+    if chars.len() > WEIGHT_MAX {
+        return Err(Wrong::TOO_COMPLEX);
+    }
+    let mut parser =
+        Parser { chars, at: 0, flags, groups: Vec::new(), depth: 0, is_around: false, weight: 0 };
     parser.prefix()?;
     let node = match parser.flags.kind {
         Kind::Literal => parser.literal(),
@@ -55,6 +65,7 @@ pub(super) struct Parser {
     depth: usize,
     /// Inside of what looks around, where nothing is captured.
     is_around: bool,
+    weight: usize,
 }
 
 /// What an escape stands for.
@@ -70,6 +81,15 @@ pub(super) enum Escape {
 impl Parser {
     pub(super) fn fail<T>(&self, what: &'static str) -> Result<T, Wrong> {
         Err(Wrong { what, at: Some(self.at.min(self.chars.len()).max(1)) })
+    }
+
+    /// The pattern has become heavier.
+    pub(super) fn weigh(&mut self, weight: usize) -> Result<(), Wrong> {
+        self.weight += weight;
+        match self.weight <= WEIGHT_MAX {
+            true => Ok(()),
+            false => Err(Wrong { at: Some(self.at), ..Wrong::TOO_COMPLEX }),
+        }
     }
 
     pub(super) fn peek(&self) -> Option<char> {
@@ -281,6 +301,7 @@ impl Parser {
     }
 
     fn atom(&mut self) -> Result<Node, Wrong> {
+        self.weigh(1)?;
         if self.eat("[[:<:]]") {
             return Ok(Node::Anchor(Anchor::WordStart));
         }
@@ -290,7 +311,11 @@ impl Parser {
         let at_lines = self.flags.anchors_at_lines;
         Ok(match self.next() {
             Some('(') => return self.group(),
-            Some('[') => Node::Set(self.brackets()?),
+            Some('[') => {
+                let set = self.brackets()?;
+                self.weigh(set.ranges().len())?;
+                Node::Set(set)
+            }
             Some('.') => Node::Set(self.within_line(range('\0', char::MAX))),
             Some('^') => Node::Anchor(if at_lines { Anchor::LineStart } else { Anchor::Start }),
             Some('$') => Node::Anchor(if at_lines { Anchor::LineEnd } else { Anchor::End }),
@@ -305,8 +330,12 @@ impl Parser {
             }
             Some('\\') => match self.escape()? {
                 Escape::Char(c) => Node::Set(self.one(c)),
-                Escape::Class(set) => Node::Set(set),
+                Escape::Class(set) => {
+                    self.weigh(CLASS_WEIGHT)?;
+                    Node::Set(set)
+                }
                 Escape::NoClass(mut set) => {
+                    self.weigh(CLASS_WEIGHT)?;
                     set.negate();
                     Node::Set(set)
                 }
@@ -325,6 +354,7 @@ impl Parser {
 
     /// What a parenthesis that has opened holds.
     fn group(&mut self) -> Result<Node, Wrong> {
+        self.weigh(GROUP_WEIGHT)?;
         let mut around = None;
         let mut captures = !self.is_around;
         if self.is_advanced() && self.eat("?") {
@@ -342,7 +372,10 @@ impl Parser {
                 self.groups.push(None);
                 self.groups.len()
             });
+            let begin = self.at;
             let node = self.inside()?;
+            // What it holds is kept a second time.
+            self.weigh(self.at - begin)?;
             if let Some(group) = number.and_then(|number| self.groups.get_mut(number - 1)) {
                 *group = Some(node.clone());
             }

@@ -96,6 +96,26 @@ fn no_pattern_takes_for_ever_or_all_memory() {
     assert_eq!(new("((a{255}){255}){255}").err().unwrap().message, too_complex);
     let deep = format!("{}a{}", "(".repeat(5_000), ")".repeat(5_000));
     assert_eq!(new(&deep).err().unwrap().message, too_complex);
+    let side_by_side = "(a|b)".repeat(100_000);
+    let classes = "\\w".repeat(100_000);
+    let held = format!("{}{}{}", "(".repeat(150), "a".repeat(100_000), ")".repeat(150));
+    let nothing = format!("({}{})?a", "(?:".repeat(6), "){255}".repeat(6));
+    let letters: String = ('\u{4e00}'..='\u{9fff}').map(|c| format!("{c}(?=a)")).collect();
+    for pattern in [side_by_side, classes, held, nothing, letters, "a".repeat(1_000_000)] {
+        let made = new(&pattern).and_then(|mut made| made.find("a", 0));
+        assert_eq!(made.err().unwrap().message, too_complex, "{:.20}", pattern);
+    }
+    // A match at each letter, and the whole rest is read for each.
+    let mut many = new("a(.*b)?").unwrap();
+    let (text, mut from, mut steps) = ("a".repeat(100_000), 0, 0);
+    let ended = loop {
+        match many.find_more(&text, from, &mut steps) {
+            Ok(Some(found)) => from = found.whole.1,
+            Ok(None) => break None,
+            Err(report) => break Some(report.code),
+        }
+    };
+    assert_eq!(ended, Some(millrace_types::SqlState::STATEMENT_TOO_COMPLEX));
     // However the first letters are divided, one lacks behind them.
     let mut vain = new("^(a*)(a*)(a*)(a*)(a*)(a*)b\\1\\2\\3\\4\\5\\6c").unwrap();
     let text = format!("{}b{}c", "a".repeat(60), "a".repeat(59));

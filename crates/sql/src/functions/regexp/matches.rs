@@ -38,9 +38,9 @@ pub(super) fn each(
     which: Which,
     mut take: impl FnMut(Match) -> Result<(), Report>,
 ) -> Result<(), Report> {
-    let (mut from, mut last, mut count) = (which.from, 0, 0);
+    let (mut from, mut last, mut count, mut steps) = (which.from, 0, 0, 0);
     while count < which.most {
-        let Some(found) = pattern.find(text, from)? else { break };
+        let Some(found) = pattern.find_more(text, from, &mut steps)? else { break };
         let (begin, end) = found.whole;
         if which.with_empty || begin < text.len() && end > last {
             take(found)?;

@@ -124,6 +124,15 @@ impl<'p, 'a> Walk<'p, 'a> {
         self.node(&self.path.root, place, out)
     }
 
+    fn visit(&self, items: usize) -> Found<()> {
+        self.visited.set(self.visited.get().saturating_add(items));
+        if self.visited.get() <= VISITED_MAX {
+            return Ok(());
+        }
+        let message = "the jsonpath goes through too many items";
+        Err(Fail::Loud(Report::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message)))
+    }
+
     fn is_lax(&self) -> bool {
         !self.path.strict
     }
@@ -235,11 +244,7 @@ impl<'a> Walk<'_, 'a> {
         place: Place<'_, 'a>,
         out: &mut Vec<Item<'a>>,
     ) -> Found<()> {
-        self.visited.set(self.visited.get() + 1);
-        if self.visited.get() > VISITED_MAX {
-            let message = "the jsonpath goes through too many items";
-            return Err(Fail::Loud(Report::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message)));
-        }
+        self.visit(1)?;
         let Some((step, rest)) = steps.split_first() else {
             out.push(item.clone());
             return Ok(());
@@ -443,6 +448,7 @@ impl<'a> Walk<'_, 'a> {
                 else {
                     return Ok(None);
                 };
+                self.visit(left.len().saturating_mul(right.len()))?;
                 let pairs =
                     left.iter().flat_map(|l| right.iter().map(move |r| (l.json(), r.json())));
                 self.any(pairs.map(|(left, right)| compared(operator, left, right)))
