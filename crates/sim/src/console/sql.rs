@@ -32,6 +32,11 @@ async fn statements_give_rows_types_tags_and_notices() {
     let rows = json!([["1", "2.50", "2026-01-02 03:04:05+00"], ["2", null, null]]);
     assert_eq!(results[2]["rows"], rows);
     assert!(results[4]["notices"][0]["message"].as_str().unwrap().contains("rolled back"));
+    // As in PostgreSQL, BEGIN takes the changes before it in the same string into its transaction.
+    let left = run(&server, "SELECT count(*) FROM t").await;
+    assert_eq!(left["results"][0]["rows"], json!([["0"]]));
+    run(&server, "INSERT INTO t VALUES (1, 2.5, NULL), (2, NULL, NULL)").await;
+    run(&server, "BEGIN; INSERT INTO t VALUES (3, 0, NULL)").await;
     let left = run(&server, "SELECT count(*) FROM t").await;
     assert_eq!(left["results"][0]["rows"], json!([["2"]]));
     assert_eq!(run(&server, " -- nothing\n").await, json!({ "results": [] }));
@@ -58,6 +63,14 @@ async fn an_error_has_its_code_its_position_in_the_whole_text_and_its_hint() {
             assert!(answer["error"]["hint"].is_string(), "{sql}: {answer}");
         }
     }
+    // Those of one request take effect together.
+    assert!(run(&server, "CREATE TABLE d (id INT PRIMARY KEY)").await["error"].is_null());
+    let twice = run(&server, "INSERT INTO d VALUES (1); INSERT INTO d VALUES (1)").await;
+    assert_eq!(twice["error"]["code"], "23505", "{twice}");
+    let both = run(&server, "INSERT INTO d VALUES (2); INSERT INTO d VALUES (3)").await;
+    assert!(both["error"].is_null(), "{both}");
+    let left = run(&server, "SELECT id FROM d ORDER BY id").await;
+    assert_eq!(left["results"][0]["rows"], json!([["2"], ["3"]]));
     for body in ["", "{}", "{\"sql\": 1}", "{\"sql\": \"SELECT 1\", \"other\": 2}"] {
         assert_eq!(ask(&server, "POST /api/sql", &[JSON], body).await.status, 400, "{body}");
     }
