@@ -16,7 +16,7 @@ use rand::rngs::StdRng;
 use super::query::{Input, Writer, is_integer};
 
 /// What PostgreSQL has too.
-const SHARED: [&str; 250] = [
+const SHARED: [&str; 265] = [
     "abs({n})",
     "ceil({d})",
     "floor({d})",
@@ -267,6 +267,21 @@ const SHARED: [&str; 250] = [
     "regexp_split_to_array({t}, '-|s+')",
     "{t} ~ '^(s).*(?=r)'",
     "{t} SIMILAR TO ('s%' || {i})",
+    "get_byte({t}::bytea || '\\x0102', {k}::int % 2)",
+    "set_byte({t}::bytea || '\\x01', 0, {k}::int * 100)",
+    "get_bit({t}::bytea || '\\x01', {k})",
+    "set_bit({t}::bytea || '\\x01', {k}, 1)",
+    "bit_count({t}::bytea)",
+    "to_hex(-{k}::int)",
+    "convert_from(convert_to({t}, 'LATIN1'), 'UTF8')",
+    "convert(convert_to({t}, 'UTF8'), 'UTF8', 'WIN1252')",
+    "length({t}::bytea, 'UTF8')",
+    "btrim({t}::bytea, '\\x7332'::bytea)",
+    "overlay({t}::bytea PLACING '\\x00'::bytea FROM 2 FOR {k}::int)",
+    "scale({k}::numeric(5, 2))",
+    "min_scale({m})",
+    "trim_scale({m})",
+    "width_bucket({ts}, ARRAY[TIMESTAMPTZ '2024-01-01 00:00:05+00', TIMESTAMPTZ '2024-01-01 00:01:00+00'])",
 ];
 
 /// What it does not have, or has with another result.

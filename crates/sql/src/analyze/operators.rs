@@ -39,6 +39,10 @@ impl ExprPlanner for Operators {
         Ok(PlannerResult::Planned(functions::substring(args)))
     }
 
+    fn plan_overlay(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
+        Ok(PlannerResult::Planned(functions::overlay(args)))
+    }
+
     fn plan_position(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
         Ok(PlannerResult::Planned(functions::position(args)))
     }

@@ -11,6 +11,7 @@ mod aggregate;
 mod array_dims;
 mod array_places;
 mod assigned;
+mod bits;
 mod bounded;
 mod bytes;
 mod calendar;
@@ -26,6 +27,7 @@ mod division;
 mod divisors;
 mod domain;
 mod encoding;
+mod encodings;
 mod finite;
 mod fitting;
 mod format;
@@ -44,6 +46,7 @@ mod quoting;
 mod random_uuid;
 mod regexp;
 mod rounding;
+mod scales;
 mod series;
 mod session;
 mod sign;
@@ -157,11 +160,20 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     .chain(counts::all().into_iter().map(udf))
     .chain(degrees::all().into_iter().map(udf))
     .chain(json::all())
+    .chain(of_values())
     .chain(widened::all().into_iter().map(udf))
     .chain(rounding::all().into_iter().map(udf))
     .chain(CHECKED.into_iter().filter_map(checked))
     .chain(operator::ALL.into_iter().map(|which| udf(operator::Call::new(which))))
     .collect()
+}
+
+/// Those of bytes and texts, of patterns, arrays and digits.
+fn of_values() -> impl Iterator<Item = Arc<ScalarUDF>> {
+    std::iter::empty()
+        .chain(encodings::all().into_iter().map(udf))
+        .chain(bits::all().into_iter().map(udf))
+        .chain(scales::all().into_iter().map(udf))
 }
 
 /// The operators that [`checked`] has a function for.
@@ -272,6 +284,11 @@ pub(crate) fn substring(args: Vec<Expr>) -> Expr {
 /// `position(part IN value)`, the value first.
 pub(crate) fn position(args: Vec<Expr>) -> Expr {
     call(udf(bytes::place()), args)
+}
+
+/// `overlay(value PLACING part FROM ...)`
+pub(crate) fn overlay(args: Vec<Expr>) -> Expr {
+    call(udf(bytes::overlay()), args)
 }
 
 /// `left || right` of byteas.
