@@ -16,7 +16,7 @@ use rand::rngs::StdRng;
 use super::query::{Input, Writer, is_integer};
 
 /// What PostgreSQL has too.
-const SHARED: [&str; 265] = [
+const SHARED: [&str; 269] = [
     "abs({n})",
     "ceil({d})",
     "floor({d})",
@@ -282,6 +282,10 @@ const SHARED: [&str; 265] = [
     "min_scale({m})",
     "trim_scale({m})",
     "width_bucket({ts}, ARRAY[TIMESTAMPTZ '2024-01-01 00:00:05+00', TIMESTAMPTZ '2024-01-01 00:01:00+00'])",
+    "{t} LIKE {t} || '%'",
+    "{t} ILIKE '%' || upper(left({t}, 2)) || '_%'",
+    "{t} LIKE ANY (ARRAY['x%', '%-1', NULL])",
+    "{t} !~ ALL (ARRAY['2$', '^x'])",
 ];
 
 /// What it does not have, or has with another result.
@@ -362,7 +366,7 @@ const OWN: [&str; 73] = [
 ];
 
 /// What operators, casts and fields are made into; nobody writes them.
-pub(crate) const OF_OPERATORS: [&str; 32] = [
+pub(crate) const OF_OPERATORS: [&str; 35] = [
     "checked_add",
     "checked_divide",
     "checked_multiply",
@@ -376,7 +380,10 @@ pub(crate) const OF_OPERATORS: [&str; 32] = [
     "numeric_div",
     "numeric_mul",
     "overlaps",
+    "millrace_matches",
     "similar_to_escape",
+    "texticlike",
+    "textlike",
     "texticregexeq",
     "texticregexne",
     "textregexeq",

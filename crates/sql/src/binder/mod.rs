@@ -20,6 +20,7 @@ mod fetch;
 mod fold;
 mod grouping;
 mod index;
+mod like;
 mod literal;
 mod locking;
 mod named_windows;

@@ -175,7 +175,7 @@ fn trimmed(array: &Expr, count: &Expr) -> Expr {
 
 /// `ARRAY(SELECT ...)`: `coalesce((SELECT array_agg(c) FROM (SELECT ...) AS s (c)), ARRAY[])`, or over the
 /// FROM itself, which may name outer columns.
-fn array_of(query: &Query) -> Result<Expr, Report> {
+pub(super) fn array_of(query: &Query) -> Result<Expr, Report> {
     let empty = call("make_array", Vec::new());
     let outer = match gathered(query) {
         Some(gathered) => gathered,
@@ -305,7 +305,7 @@ pub(super) fn any(left: &Expr, operator: &BinaryOperator, right: &Expr) -> Optio
     }
 }
 
-fn bare(expr: &Expr) -> &Expr {
+pub(super) fn bare(expr: &Expr) -> &Expr {
     match expr {
         Expr::Nested(inner) => bare(inner),
         other => other,

@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 use millrace_types::{Report, SqlState, input};
 
 use super::scopes::ColumnsOf;
-use super::{calls, fetch, grouping, literal, named_windows, nested, records, scopes};
+use super::{calls, fetch, grouping, like, literal, named_windows, nested, records, scopes};
 use crate::functions::{self, Regexp};
 use crate::names::{self, Quoted, fold};
 use crate::regular;
@@ -190,14 +190,6 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>, Report> {
             Some(remainder) => Ok(Some(remainder)),
             None => nested::function(function),
         },
-        Expr::AnyOp { left, compare_op, right, .. } => Ok(nested::any(left, compare_op, right)),
-        Expr::AllOp { left, compare_op, right } => {
-            Ok(nested::as_array(left, right).map(|right| Expr::AllOp {
-                left: left.clone(),
-                compare_op: compare_op.clone(),
-                right: Box::new(right),
-            }))
-        }
         Expr::CompoundFieldAccess { root, access_chain } => Ok(nested::access(root, access_chain)),
         Expr::Value(value) => Ok(match &value.value {
             Value::Number(digits, _) => literal::number(digits, value.span),
@@ -207,6 +199,28 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>, Report> {
             }
             _ => None,
         }),
+        other => matched(other),
+    }
+}
+
+/// What stands for a comparison with a pattern, a form or the elements of an array.
+fn matched(expr: &Expr) -> Result<Option<Expr>, Report> {
+    match expr {
+        Expr::Like { .. } | Expr::ILike { .. } => like::rewritten(expr),
+        Expr::AnyOp { left, compare_op, right, .. } if like::is_pattern(compare_op) => {
+            like::quantified(left, compare_op, "ANY", right).map(Some)
+        }
+        Expr::AllOp { left, compare_op, right } if like::is_pattern(compare_op) => {
+            like::quantified(left, compare_op, "ALL", right).map(Some)
+        }
+        Expr::AnyOp { left, compare_op, right, .. } => Ok(nested::any(left, compare_op, right)),
+        Expr::AllOp { left, compare_op, right } => {
+            Ok(nested::as_array(left, right).map(|right| Expr::AllOp {
+                left: left.clone(),
+                compare_op: compare_op.clone(),
+                right: Box::new(right),
+            }))
+        }
         other => records::rewritten(other),
     }
 }

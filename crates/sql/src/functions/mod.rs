@@ -34,6 +34,7 @@ mod format;
 mod intervals;
 mod invoke;
 mod json;
+mod like;
 mod made;
 mod moving;
 mod now;
@@ -85,6 +86,8 @@ pub(crate) use domain::is_partial;
 pub(crate) use fitting::FITTING;
 pub use json::rows_as_json;
 pub(crate) use json::{JsonFunction, json};
+pub(crate) use like::quantified::MATCHES;
+pub(crate) use like::{ANY_CASE as ILIKE, LIKE};
 pub(crate) use moving::{MOVING, moving};
 pub(crate) use one_value::ONE_VALUE;
 pub(crate) use operator::{Arithmetic, TIME_BETWEEN};
@@ -174,6 +177,8 @@ fn of_values() -> impl Iterator<Item = Arc<ScalarUDF>> {
         .chain(encodings::all().into_iter().map(udf))
         .chain(bits::all().into_iter().map(udf))
         .chain(scales::all().into_iter().map(udf))
+        .chain(like::all().into_iter().map(udf))
+        .chain([udf(like::quantified::Matches::new())])
 }
 
 /// The operators that [`checked`] has a function for.
