@@ -16,7 +16,7 @@ use rand::rngs::StdRng;
 use super::query::{Input, Writer, is_integer};
 
 /// What PostgreSQL has too.
-const SHARED: [&str; 269] = [
+const SHARED: [&str; 275] = [
     "abs({n})",
     "ceil({d})",
     "floor({d})",
@@ -286,6 +286,12 @@ const SHARED: [&str; 269] = [
     "{t} ILIKE '%' || upper(left({t}, 2)) || '_%'",
     "{t} LIKE ANY (ARRAY['x%', '%-1', NULL])",
     "{t} !~ ALL (ARRAY['2$', '^x'])",
+    "ARRAY[{i}, NULL]::bigint[] @> ARRAY[{k}, NULL]::bigint[]",
+    "trim_array(ARRAY[{k}, 2, 3], {k}::int)",
+    "array_fill({i}, ARRAY[2, 1])",
+    "jsonb_object(ARRAY['k', {t}])",
+    "jsonb_object(ARRAY['k', 'l'], ARRAY[{t}, NULL])",
+    "jsonb_set_lax(jsonb_build_object('k', {j}), '{k}', CASE WHEN {f} THEN '7'::jsonb END)",
 ];
 
 /// What it does not have, or has with another result.
@@ -366,7 +372,9 @@ const OWN: [&str; 73] = [
 ];
 
 /// What operators, casts and fields are made into; nobody writes them.
-pub(crate) const OF_OPERATORS: [&str; 35] = [
+pub(crate) const OF_OPERATORS: [&str; 37] = [
+    "arraycontains",
+    "arrayoverlap",
     "checked_add",
     "checked_divide",
     "checked_multiply",
@@ -419,7 +427,7 @@ pub(crate) const OF_LIBRARY: [&str; 10] = [
 ];
 
 /// Others without a template: what they give differs from call to call, or they are parts of something else.
-const WITHOUT: [&str; 36] = [
+const WITHOUT: [&str; 39] = [
     // Refused in a view: another value at each call.
     "current_date",
     "current_time",
@@ -459,8 +467,11 @@ const WITHOUT: [&str; 36] = [
     "millrace_moving",
     "regexp_matches",
     "regexp_split_to_table",
+    "millrace_member_as",
     "millrace_member_texts",
     "millrace_member_values",
+    "millrace_record",
+    "millrace_recordset",
     "millrace_object_of",
 ];
 

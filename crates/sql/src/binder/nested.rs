@@ -45,9 +45,9 @@ pub(super) fn function(function: &Function) -> Result<Option<Expr>, Report> {
     Ok(match (name.as_str(), args.as_slice()) {
         ("array_upper", [_, _]) => Some(call("array_length", args)),
         ("array_lower", [_, _]) => Some(first_place(args)),
-        ("trim_array", [array, count]) => Some(trimmed(array, count)),
-        ("array_fill", [filler, Expr::Array(sizes)]) if sizes.elem.len() == 1 => {
-            Some(call("array_repeat", vec![filler.clone(), sizes.elem[0].clone()]))
+        ("array_fill", [filler, Expr::Array(sizes)]) if !sizes.elem.is_empty() => {
+            let filled = |inner, size: &Expr| call("array_repeat", vec![inner, size.clone()]);
+            Some(sizes.elem.iter().rev().fold(filler.clone(), filled))
         }
         (
             "jsonb_array_elements"
@@ -162,15 +162,6 @@ fn at_least(least: i64, bound: &Expr) -> Expr {
             case(below, literal(), Some(bound.clone()))
         }
     }
-}
-
-fn trimmed(array: &Expr, count: &Expr) -> Expr {
-    // An empty array has none.
-    let length = call("array_length", vec![array.clone(), number("1")]);
-    let length = call("coalesce", vec![length, number("0")]);
-    let (left, right) = (Box::new(length), Box::new(Expr::Nested(Box::new(count.clone()))));
-    let end = Expr::BinaryOp { left, op: BinaryOperator::Minus, right };
-    call("array_slice", vec![array.clone(), number("1"), end])
 }
 
 /// `ARRAY(SELECT ...)`: `coalesce((SELECT array_agg(c) FROM (SELECT ...) AS s (c)), ARRAY[])`, or over the

@@ -10,6 +10,7 @@ mod age;
 mod aggregate;
 mod array_dims;
 mod array_places;
+mod array_sets;
 mod assigned;
 mod bits;
 mod bounded;
@@ -78,6 +79,7 @@ use datafusion::logical_expr::{AggregateUDF, Expr, Operator, ScalarUDF, lit};
 use millrace_types::{Report, SqlState, SqlType};
 
 pub(crate) use aggregate::{extreme, sorted};
+pub(crate) use array_sets::ArraySets;
 pub(crate) use assigned::{ASSIGNED, assigned};
 pub use bounded::bound_results;
 pub(crate) use calendar::{CALENDAR_END, CALENDAR_START, Calendar};
@@ -85,7 +87,7 @@ pub(crate) use cast::{CONVERT, differs as cast_differs, exists as cast_exists, v
 pub(crate) use domain::is_partial;
 pub(crate) use fitting::FITTING;
 pub use json::rows_as_json;
-pub(crate) use json::{JsonFunction, json};
+pub(crate) use json::{JsonFunction, json, member_as};
 pub(crate) use like::quantified::MATCHES;
 pub(crate) use like::{ANY_CASE as ILIKE, LIKE};
 pub(crate) use moving::{MOVING, moving};
@@ -179,6 +181,8 @@ fn of_values() -> impl Iterator<Item = Arc<ScalarUDF>> {
         .chain(scales::all().into_iter().map(udf))
         .chain(like::all().into_iter().map(udf))
         .chain([udf(like::quantified::Matches::new())])
+        .chain(array_sets::all().into_iter().map(udf))
+        .chain([udf(array_sets::Trim::new())])
 }
 
 /// The operators that [`checked`] has a function for.
@@ -266,6 +270,11 @@ pub(crate) fn series(bounds: Vec<Expr>) -> Expr {
     call(udf(Lists::new(Which::Series)), bounds)
 }
 
+/// `array_length(array, dimension)`
+pub(crate) fn array_length(args: Vec<Expr>) -> Expr {
+    call(udf(array_places::Places::length()), args)
+}
+
 /// The call of a function of regular expressions.
 pub(crate) fn regexp(which: Regexp, args: Vec<Expr>) -> Expr {
     call(udf(regexp::Call::new(which)), args)
@@ -299,6 +308,11 @@ pub(crate) fn overlay(args: Vec<Expr>) -> Expr {
 /// `left || right` of byteas.
 pub(crate) fn joined_bytes(left: Expr, right: Expr) -> Expr {
     call(udf(bytes::Joined::new()), vec![left, right])
+}
+
+/// `left @> right`, `left && right` of arrays.
+pub(crate) fn array_sets(which: ArraySets, left: Expr, right: Expr) -> Expr {
+    call(udf(array_sets::Sets::new(which)), vec![left, right])
 }
 
 /// The one value of a list; an error if there are two.
