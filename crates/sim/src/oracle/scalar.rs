@@ -16,7 +16,7 @@ use rand::rngs::StdRng;
 use super::query::{Input, Writer, is_integer};
 
 /// What PostgreSQL has too.
-const SHARED: [&str; 275] = [
+const SHARED: [&str; 278] = [
     "abs({n})",
     "ceil({d})",
     "floor({d})",
@@ -291,6 +291,9 @@ const SHARED: [&str; 275] = [
     "array_fill({i}, ARRAY[2, 1])",
     "jsonb_object(ARRAY['k', {t}])",
     "jsonb_object(ARRAY['k', 'l'], ARRAY[{t}, NULL])",
+    "{ts}::timestamptz(0)",
+    "({ts} AT TIME ZONE 'UTC')::timestamp(1)",
+    "(INTERVAL '100 minutes' * {k})::interval hour",
     "jsonb_set_lax(jsonb_build_object('k', {j}), '{k}', CASE WHEN {f} THEN '7'::jsonb END)",
 ];
 
@@ -372,7 +375,7 @@ const OWN: [&str; 73] = [
 ];
 
 /// What operators, casts and fields are made into; nobody writes them.
-pub(crate) const OF_OPERATORS: [&str; 37] = [
+pub(crate) const OF_OPERATORS: [&str; 38] = [
     "arraycontains",
     "arrayoverlap",
     "checked_add",
@@ -389,6 +392,7 @@ pub(crate) const OF_OPERATORS: [&str; 37] = [
     "numeric_mul",
     "overlaps",
     "millrace_matches",
+    "millrace_precision",
     "similar_to_escape",
     "texticlike",
     "textlike",

@@ -27,6 +27,7 @@ mod named_windows;
 mod nested;
 mod options;
 mod parameters;
+mod precision;
 mod records;
 mod relation;
 mod rows;

@@ -44,6 +44,7 @@ mod only;
 mod operator;
 mod order_key;
 mod overlaps;
+mod precision;
 mod quoting;
 mod random_uuid;
 mod regexp;
@@ -93,6 +94,7 @@ pub(crate) use like::{ANY_CASE as ILIKE, LIKE};
 pub(crate) use moving::{MOVING, moving};
 pub(crate) use one_value::ONE_VALUE;
 pub(crate) use operator::{Arithmetic, TIME_BETWEEN};
+pub(crate) use precision::{PRECISION, cut_to as cut_interval};
 pub(crate) use regexp::Regexp;
 pub(crate) use series::SERIES;
 use series::{Lists, Which};
@@ -183,6 +185,7 @@ fn of_values() -> impl Iterator<Item = Arc<ScalarUDF>> {
         .chain([udf(like::quantified::Matches::new())])
         .chain(array_sets::all().into_iter().map(udf))
         .chain([udf(array_sets::Trim::new())])
+        .chain([udf(precision::Precision::new())])
 }
 
 /// The operators that [`checked`] has a function for.
