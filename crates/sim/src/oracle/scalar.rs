@@ -16,7 +16,7 @@ use rand::rngs::StdRng;
 use super::query::{Input, Writer, is_integer};
 
 /// What PostgreSQL has too.
-const SHARED: [&str; 278] = [
+const SHARED: [&str; 283] = [
     "abs({n})",
     "ceil({d})",
     "floor({d})",
@@ -294,6 +294,11 @@ const SHARED: [&str; 278] = [
     "{ts}::timestamptz(0)",
     "({ts} AT TIME ZONE 'UTC')::timestamp(1)",
     "(INTERVAL '100 minutes' * {k})::interval hour",
+    "{t} ^@ 'sens'",
+    "unistr({t} || '\\0061')",
+    "normalize({t} || 'ö', NFD)",
+    "{t} || 'ö' IS NFD NORMALIZED",
+    "is_normalized({t} || 'ö', 'NFKC')",
     "jsonb_set_lax(jsonb_build_object('k', {j}), '{k}', CASE WHEN {f} THEN '7'::jsonb END)",
 ];
 

@@ -205,6 +205,7 @@ pub(super) fn adapt(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> 
         }
         Expr::AggregateFunction(call) => {
             nested::check_extreme(&call, schema)?;
+            nested::check_joined(&call, schema)?;
             Ok(Transformed::no(Expr::AggregateFunction(call)))
         }
         Expr::WindowFunction(call) => Ok(by_length(*call, schema)),

@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{
     UnaryOperator, Value,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
-use millrace_types::Report;
+use millrace_types::{Report, SqlState};
 
 use super::syntax::call;
 use super::{grouping, literal};
@@ -62,6 +62,7 @@ pub(super) fn function(function: &Function) -> Result<Option<Expr>, Report> {
         | ("jsonb_path_query", [_, _] | [_, _, _] | [_, _, _, _]) => {
             Some(call("unnest", vec![Expr::Function(function.clone())]))
         }
+        ("normalize", [text, Expr::Identifier(form)]) => Some(normalized(text, form)?),
         // Counted from the midnight before now.
         ("age", [time]) => Some(call("age", vec![call("current_date", Vec::new()), time.clone()])),
         ("jsonb_each" | "json_each" | "jsonb_each_text" | "json_each_text", _) => {
@@ -88,6 +89,16 @@ pub(super) fn function(function: &Function) -> Result<Option<Expr>, Report> {
         }
         _ => None,
     })
+}
+
+/// `normalize(text, form)`, whose form is a word.
+fn normalized(text: &Expr, form: &Ident) -> Result<Expr, Report> {
+    let form = fold(form).to_uppercase();
+    if !["NFC", "NFD", "NFKC", "NFKD"].contains(&form.as_str()) {
+        let message = format!("syntax error at or near \"{form}\"");
+        return Err(Report::new(SqlState::SYNTAX_ERROR, message));
+    }
+    Ok(call("normalize", vec![text.clone(), value(Value::SingleQuotedString(form))]))
 }
 
 /// True for the word NULL, cast to a type or not.

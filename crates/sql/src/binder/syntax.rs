@@ -215,6 +215,19 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>, Report> {
 fn matched(expr: &Expr) -> Result<Option<Expr>, Report> {
     match expr {
         Expr::Like { .. } | Expr::ILike { .. } => like::rewritten(expr),
+        Expr::BinaryOp { left, op: BinaryOperator::PGStartsWith, right } => {
+            Ok(Some(call("starts_with", vec![left.as_ref().clone(), right.as_ref().clone()])))
+        }
+        Expr::IsNormalized { expr, form, negated } => {
+            let form = form.as_ref().map_or("NFC".to_owned(), ToString::to_string);
+            let form = Value::SingleQuotedString(form).with_span(Span::empty());
+            let found = call("is_normalized", vec![expr.as_ref().clone(), Expr::Value(form)]);
+            let op = UnaryOperator::Not;
+            Ok(Some(match negated {
+                true => Expr::Nested(Box::new(Expr::UnaryOp { op, expr: Box::new(found) })),
+                false => found,
+            }))
+        }
         Expr::AnyOp { left, compare_op, right, .. } if like::is_pattern(compare_op) => {
             like::quantified(left, compare_op, "ANY", right).map(Some)
         }

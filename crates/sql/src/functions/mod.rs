@@ -59,6 +59,7 @@ mod time;
 mod timezone;
 mod to_timestamp;
 mod types;
+mod unicode_forms;
 mod unit;
 mod unknown;
 mod version;
@@ -186,6 +187,7 @@ fn of_values() -> impl Iterator<Item = Arc<ScalarUDF>> {
         .chain(array_sets::all().into_iter().map(udf))
         .chain([udf(array_sets::Trim::new())])
         .chain([udf(precision::Precision::new())])
+        .chain(unicode_forms::all().into_iter().map(udf))
 }
 
 /// The operators that [`checked`] has a function for.
