@@ -5,6 +5,7 @@ mod known;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use millrace_types::input::Zone;
 use millrace_types::{Report, SqlState};
 use parking_lot::{Mutex, MutexGuard};
 
@@ -292,6 +293,11 @@ impl SessionSettings {
         duration(&value).filter(|length| !length.is_zero())
     }
 
+    /// The zone of the session's clock.
+    pub(super) fn zone(&self) -> Zone {
+        self.get("TimeZone").ok().and_then(|name| Zone::of(&name).ok()).unwrap_or_default()
+    }
+
     /// Every setting with its value, by name.
     pub(super) fn all(&self) -> Vec<(&'static str, String)> {
         let value = |(name, default, _): &Setting| (*name, self.value(name, default));
@@ -395,7 +401,10 @@ mod tests {
         assert_eq!(date(&mut settings, "nonsense"), Err(SqlState::INVALID_PARAMETER_VALUE));
         assert_eq!(date(&mut settings, "SQL, DMY"), Err(SqlState::INVALID_PARAMETER_VALUE));
         assert_eq!(date(&mut settings, "iso,MDY"), Ok(()));
-        let zone = settings.set("timezone", &["Europe/Helsinki".into()]);
+        settings.set("timezone", &["europe/helsinki".into()]).unwrap();
+        assert_eq!(settings.get("TimeZone").unwrap(), "Europe/Helsinki");
+        assert_eq!(settings.zone(), Zone::of("Europe/Helsinki").unwrap());
+        let zone = settings.set("timezone", &["Nowhere/Else".into()]);
         assert_eq!(code(zone), SqlState::INVALID_PARAMETER_VALUE);
         let version = settings.set("server_version", &["9".into()]);
         assert_eq!(code(version), SqlState::FEATURE_NOT_SUPPORTED);

@@ -28,7 +28,7 @@ use millrace_types::{Report, SqlType};
 
 pub(super) use nested::own;
 pub(super) use number::unscaled;
-pub(super) use show::{civil, texts as show_values};
+pub(super) use show::{at as shown_at, civil, texts as show_values};
 pub(super) use text::decimals;
 
 use super::no_function;
