@@ -90,6 +90,8 @@ impl Connection {
             Ok(()) => self.wire.close().await,
             Err(Failure::Connection(error)) => Err(error),
             Err(Failure::Session(report) | Failure::Statement(report)) => {
+                let (user, address) = (&self.login.user, self.login.peer);
+                tracing::info!(user, %address, %report, "a session was ended");
                 self.wire.put(&report::error(Severity::Fatal, &report, 0))?;
                 self.wire.close().await
             }

@@ -86,13 +86,14 @@ pub(crate) fn of_parameter(mut report: Report, number: usize) -> Report {
     report
 }
 
+/// The text of some bytes; one with a zero byte is none.
 fn utf8(bytes: &[u8]) -> Result<&str, Report> {
-    std::str::from_utf8(bytes).map_err(|_| {
-        Report::new(
-            SqlState::CHARACTER_NOT_IN_REPERTOIRE,
-            "invalid byte sequence for encoding \"UTF8\"",
-        )
-    })
+    let message = "invalid byte sequence for encoding \"UTF8\"";
+    let report = |message: String| Report::new(SqlState::CHARACTER_NOT_IN_REPERTOIRE, message);
+    match std::str::from_utf8(bytes) {
+        Ok(text) if text.contains('\0') => Err(report(format!("{message}: 0x00"))),
+        read => read.map_err(|_| report(message.to_owned())),
+    }
 }
 
 /// The report for a number that its type cannot hold.

@@ -70,6 +70,30 @@ fn a_missing_value_is_a_null_of_the_type() {
 }
 
 #[test]
+fn a_text_with_a_zero_byte_is_none() {
+    for format in [Format::Text, Format::Binary] {
+        let report = parameter(Some(b"a\0b"), format, (25, &DataType::Utf8), Zone::Utc);
+        assert_eq!(report.unwrap_err().code, SqlState::CHARACTER_NOT_IN_REPERTOIRE);
+    }
+}
+
+#[test]
+fn times_without_a_zone_are_read_by_the_session_s_clock() {
+    let zone = Zone::of("Europe/Berlin").unwrap();
+    let wanted = timestamptz();
+    // As its type, as text that a driver did not type, and in an array.
+    for oid in [1184, 25, 0] {
+        let found = parameter(Some(b"2026-07-01 12:00"), Format::Text, (oid, &wanted), zone);
+        let ten = 1_782_900_000_000_000;
+        assert_eq!(
+            found.unwrap(),
+            ScalarValue::TimestampMicrosecond(Some(ten), Some(TIME_ZONE.into())),
+            "{oid}"
+        );
+    }
+}
+
+#[test]
 fn a_declared_type_is_cast_to_the_wanted_one() {
     let small =
         parameter(Some(&[0, 7]), Format::Binary, (21, &DataType::Int64), Zone::Utc).unwrap();

@@ -183,7 +183,7 @@ impl SessionSettings {
         if !committed {
             self.changed = begun.before;
         }
-        for (name, value) in begun.after {
+        for (name, value) in begun.after.into_iter().filter(|_| committed) {
             match value {
                 Some(value) => drop(self.changed.insert(name, value)),
                 None => drop(self.changed.remove(&name)),
@@ -225,10 +225,12 @@ impl SessionSettings {
     /// As for [`SessionSettings::set`].
     pub(super) fn set_local(&mut self, name: &str, values: &[String]) -> Result<(), Report> {
         let known = canonical(name)?;
-        let before = self.changed.get(&known).cloned();
+        // What it is after the transaction has been known since it became LOCAL.
+        let after = self.transaction.as_ref().and_then(|begun| begun.after.get(&known).cloned());
+        let after = after.unwrap_or_else(|| self.changed.get(&known).cloned());
         self.set(name, values)?;
         if let Some(begun) = &mut self.transaction {
-            begun.after.entry(known).or_insert(before);
+            begun.after.insert(known, after);
         }
         Ok(())
     }
@@ -328,9 +330,15 @@ mod tests {
         settings.set_local("application_name", &["local".into()]).unwrap();
         settings.set("statement_timeout", &["5s".into()]).unwrap();
         assert_eq!(get(&settings, "application_name"), "local");
+        settings.set_local("application_name", &["local again".into()]).unwrap();
         settings.end(true);
         assert_eq!(get(&settings, "application_name"), "before");
         assert_eq!(get(&settings, "statement_timeout"), "5s");
+        settings.begin();
+        settings.set("application_name", &["gone".into()]).unwrap();
+        settings.set_local("application_name", &["local".into()]).unwrap();
+        settings.end(false);
+        assert_eq!(get(&settings, "application_name"), "before");
         settings.begin();
         settings.set("application_name", &["gone".into()]).unwrap();
         settings.set("transaction_read_only", &["on".into()]).unwrap();

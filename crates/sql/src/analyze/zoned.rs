@@ -11,7 +11,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Ope
 use millrace_types::input::Zone;
 
 use crate::functions::{
-    self, ASSIGNED, MOVING, SERIES, Zoned, at_zone, has_times, is_zoned, zoned,
+    self, ARRAY_LIKE, ASSIGNED, MOVING, SERIES, Zoned, at_zone, has_times, is_zoned, zoned,
 };
 
 /// What shows its arguments as text.
@@ -71,6 +71,15 @@ pub(super) fn told(expr: Expr, schema: &DFSchema, zone: Zone) -> Result<Transfor
 fn converted(value: &Expr, from: &DataType, to: &DataType, zone: Zone) -> Result<Option<Expr>> {
     let given = || value.clone();
     Ok(match (from, to) {
+        (from, DataType::List(field)) if is_zoned(field.data_type()) => {
+            let texts = DataType::new_list(DataType::Utf8, true);
+            let is_of_texts = match from {
+                DataType::List(from) => from.data_type().is_string(),
+                from => from.is_string(),
+            };
+            let texts = if *from == texts { given() } else { cast(given(), texts) };
+            is_of_texts.then(|| zoned(Zoned::Read, vec![texts], zone))
+        }
         (from, to) if from.is_string() => read(value, to, zone)?,
         (from, to) if has_times(from) && to.is_string() => {
             let text = zoned(Zoned::Text, vec![given()], zone);
@@ -178,6 +187,10 @@ fn called(mut call: ScalarFunction, schema: &DFSchema, zone: Zone) -> Result<Tra
             if wanted == local() { now } else { cast(now, wanted) }
         }
         ASSIGNED => return assigned(call, &types, zone),
+        ARRAY_LIKE if is_time(1) && types[0].is_string() => {
+            let texts = cast(call.args.swap_remove(0), DataType::new_list(DataType::Utf8, true));
+            zoned(Zoned::Read, vec![texts], zone)
+        }
         name if AS_TEXT.contains(&name) && (0..count).any(shows) => {
             known(each(call, shows, |arg| zoned(Zoned::Text, vec![arg], zone)))
         }

@@ -30,7 +30,7 @@ use super::{call, no_function, template, udf, user_error};
 /// Which of the functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Zoned {
-    /// `(text, zone)`: the time that a text means, read by a clock there.
+    /// `(text, zone)`: the time that a text means, read by a clock there; of an array of texts the array of times.
     Read,
     /// `(value, zone)`: the texts of the times in a value, as a clock shows them there.
     Text,
@@ -97,11 +97,13 @@ pub(crate) fn read_at(text: &str, zone: Zone) -> Result<ScalarValue> {
     Ok(ScalarValue::TimestampMicrosecond(Some(time), Some(TIME_ZONE.into())))
 }
 
-/// True for a text that means another time where clocks go otherwise.
+/// True for a value that is another one of a type where clocks go otherwise.
 pub(crate) fn is_of_zone(value: &ScalarValue, to: &DataType) -> bool {
-    let Some(text) = value.try_as_str().flatten().filter(|_| is_zoned(to)) else { return false };
+    let Some(text) = value.try_as_str().flatten() else {
+        return has_times(&value.data_type()) != has_times(to);
+    };
     let there = |zone| input::timestamptz_in(text, zone).ok();
-    there(Zone::Utc) != there(Zone::East(60))
+    (is_zoned(to) && there(Zone::Utc) != there(Zone::East(60))) || (to.is_nested() && has_times(to))
 }
 
 /// True for `timestamp with time zone`, and for what has parts of that type.
@@ -137,7 +139,8 @@ impl ScalarUDFImpl for Call {
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         Ok(match self.which {
-            Zoned::Read | Zoned::Add | Zoned::ToTimestamp => timestamptz(),
+            Zoned::Read => types.first().map_or_else(timestamptz, read_type),
+            Zoned::Add | Zoned::ToTimestamp => timestamptz(),
             Zoned::Text | Zoned::Iso => types.first().map_or(DataType::Utf8, shown_type),
             Zoned::ToChar => DataType::Utf8,
             Zoned::Offset => DataType::Int64,
@@ -162,13 +165,7 @@ impl ScalarUDFImpl for Call {
 
 fn over(which: Zoned, arrays: &[ArrayRef], zone: Zone) -> Result<ArrayRef> {
     Ok(match (which, arrays) {
-        (Zoned::Read, [array]) => {
-            let read = |text: &str| input::timestamptz_in(text, zone).map_err(external);
-            let times = texts(array)?;
-            let times = times.iter().map(|text| text.map(read).transpose());
-            let times = times.collect::<Result<TimestampMicrosecondArray>>()?;
-            Arc::new(times.with_timezone(TIME_ZONE))
-        }
+        (Zoned::Read, [array]) => read(array, zone)?,
         (Zoned::Text | Zoned::Iso, [array]) => shown(array, zone, which == Zoned::Iso)?,
         (Zoned::Offset, [array]) => {
             let times = times(array)?;
@@ -188,6 +185,31 @@ fn over(which: Zoned, arrays: &[ArrayRef], zone: Zone) -> Result<ArrayRef> {
         }
         _ => return Err(no_function("a function of a zone", &[])),
     })
+}
+
+fn read_type(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::List(field) => {
+            let read = read_type(field.data_type());
+            DataType::List(Arc::new(field.as_ref().clone().with_data_type(read)))
+        }
+        _ => timestamptz(),
+    }
+}
+
+/// Texts as times, and arrays of them.
+fn read(array: &ArrayRef, zone: Zone) -> Result<ArrayRef> {
+    if let DataType::List(field) = read_type(array.data_type()) {
+        let list = own(array.as_list::<i32>())?;
+        let values = read(list.values(), zone)?;
+        let (offsets, nulls) = (list.offsets().clone(), list.nulls().cloned());
+        return Ok(Arc::new(ListArray::try_new(field, offsets, values, nulls)?));
+    }
+    let read = |text: &str| input::timestamptz_in(text, zone).map_err(external);
+    let times = texts(array)?;
+    let times = times.iter().map(|text| text.map(read).transpose());
+    let times = times.collect::<Result<TimestampMicrosecondArray>>()?;
+    Ok(Arc::new(times.with_timezone(TIME_ZONE)))
 }
 
 /// The type of a value whose times are texts.

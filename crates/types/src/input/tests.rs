@@ -128,6 +128,13 @@ fn zones_by_name_follow_daylight_saving_time() {
     assert_eq!(read("2026-10-25 02:30"), timestamptz("2026-10-25 01:30"));
     assert_eq!(read("2026-10-25 02:30+02"), timestamptz("2026-10-25 00:30"));
     assert_eq!(read("infinity"), Ok(i64::MAX));
+    assert_eq!(read("epoch"), Ok(0));
+    for year in [2037, 2098, 2099, 2100, 2400, 9999, 200_000] {
+        let summer = format!("{year}-07-01 12:00");
+        assert_eq!(read(&summer), timestamptz(&format!("{year}-07-01 10:00")), "{year}");
+        let winter = format!("{year}-01-01 12:00");
+        assert_eq!(read(&winter), timestamptz(&format!("{year}-01-01 11:00")), "{year}");
+    }
 }
 
 #[test]

@@ -170,7 +170,7 @@ impl Moment {
 fn moment(text: &str) -> Parsed<Moment> {
     let mut trimmed = text.trim();
     if trimmed.eq_ignore_ascii_case("epoch") {
-        return Ok(Moment { days: 0, clock: Some(0), zone: None });
+        return Ok(Moment { days: 0, clock: Some(0), zone: Some(Zone::Utc) });
     }
     let mut before_christ = false;
     for (era, negative) in [(" bc", true), (" ad", false)] {

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use chrono::{DateTime, LocalResult, Offset, TimeZone};
+use chrono::{DateTime, Datelike, LocalResult, Offset, TimeZone};
 use chrono_tz::{OffsetName, Tz};
 
-use super::time::displacement;
+use super::time::{days, displacement};
 use crate::report::{Report, SqlState};
 
 const SECOND: i64 = 1_000_000;
@@ -107,7 +107,7 @@ impl Zone {
 
     /// Seconds to the east of UTC at a time, microseconds since 1970.
     pub fn offset(self, time: i64) -> i64 {
-        match (self, DateTime::from_timestamp_micros(time)) {
+        match (self, DateTime::from_timestamp_micros(foreseen(time))) {
             (Zone::East(seconds), _) => seconds,
             (Zone::Named(zone), Some(time)) => {
                 seconds(&zone.offset_from_utc_datetime(&time.naive_utc()))
@@ -124,6 +124,7 @@ impl Zone {
             Zone::East(seconds) => return seconds,
             Zone::Named(zone) => zone,
         };
+        let reading = foreseen(reading);
         let Some(local) = DateTime::from_timestamp_micros(reading) else { return 0 };
         match zone.offset_from_local_datetime(&local.naive_utc()) {
             LocalResult::Single(offset) => seconds(&offset),
@@ -134,7 +135,7 @@ impl Zone {
 
     /// What the zone is called at a time, microseconds since 1970: `CET`, `CEST`; without a name its offset.
     pub fn abbreviation(self, time: i64) -> String {
-        match (self, DateTime::from_timestamp_micros(time)) {
+        match (self, DateTime::from_timestamp_micros(foreseen(time))) {
             (Zone::Named(zone), Some(time)) => {
                 let offset = zone.offset_from_utc_datetime(&time.naive_utc());
                 offset.abbreviation().unwrap_or_default().to_owned()
@@ -187,6 +188,22 @@ pub fn east(seconds: i64) -> String {
         shown.push_str(&format!(":{:02}", left % 60));
     }
     shown
+}
+
+/// A time that the tables of zones hold, which end with the century: of a later one that of the same day of
+/// a year that begins with the same weekday and is as long, so that the last rules go on.
+fn foreseen(time: i64) -> i64 {
+    const FIRST: i64 = 2071;
+    const LAST: i64 = 2098;
+    let start = |year: i64| days(year, 1, 1).unwrap_or_default();
+    if time < start(LAST + 1) * DAY {
+        return time;
+    }
+    let Some(late) = DateTime::from_timestamp_micros(time) else { return time };
+    let year = i64::from(late.year());
+    let shape = |year: i64| (start(year).rem_euclid(7), start(year + 1) - start(year));
+    let like = (FIRST..=LAST).find(|one| shape(*one) == shape(year)).unwrap_or(LAST);
+    time - (start(year) - start(like)) * DAY
 }
 
 fn seconds(offset: &impl Offset) -> i64 {
