@@ -6,7 +6,7 @@ use std::sync::Arc;
 use millrace_connectors::datagen::Anchor;
 use millrace_sql::ast::{self, Name, ObjectKind, OptionItem};
 use millrace_sql::sqlparser::ast::{Distinct, Query, SetExpr};
-use millrace_sql::{Access, Kind, MaterializedView, Object, Privilege, Source};
+use millrace_sql::{Access, BoundView, Kind, MaterializedView, Object, Privilege, Source};
 use millrace_types::{ObjectId, Report, SqlState, SqlType, TableId};
 use tokio::sync::oneshot;
 
@@ -182,7 +182,7 @@ impl Conn {
 
     pub(super) async fn create_materialized_view(
         &mut self,
-        create: ast::CreateMaterializedView,
+        mut create: ast::CreateMaterializedView,
     ) -> Result<(), Report> {
         if self.exists(&create.name, create.if_not_exists).await? {
             return Ok(());
@@ -196,11 +196,7 @@ impl Conn {
             let order = "ORDER BY has no effect: a materialized view has no order";
             self.notice(format!("{order}, the SELECT that reads it has"));
         }
-        let zone = self.settings.lock().zone();
-        if !zone.is_utc() && millrace_sql::depends_on_zone(&bound.plan, zone) {
-            let view = "days and clocks of this materialized view are those of the time zone";
-            self.notice(format!("{view} \"{zone}\" in every session"));
-        }
+        self.keep_zone(&mut create, &bound);
         let catalog = self.shared.catalog();
         let mut sources: BTreeMap<ObjectId, Source> = BTreeMap::new();
         for leaf in plan.root.leaves() {
@@ -224,6 +220,19 @@ impl Conn {
         let kind = Kind::MaterializedView(view);
         let object = Object { id: ObjectId::default(), name, kind, sql, access };
         self.fill(object, sources).await
+    }
+
+    /// Writes the session's zone into the statement of a view that depends on it: who makes the view of this
+    /// statement again has the same view.
+    fn keep_zone(&mut self, create: &mut ast::CreateMaterializedView, bound: &BoundView) {
+        let zone = self.settings.lock().zone();
+        let is_named = millrace_sql::view_zone(&create.options).is_some();
+        if is_named || zone.is_utc() || !millrace_sql::depends_on_zone(&bound.plan, zone) {
+            return;
+        }
+        create.text.push_str(&format!(" WITH (time_zone = '{zone}')"));
+        let view = "days and clocks of this materialized view are those of the time zone";
+        self.notice(format!("{view} \"{zone}\" in every session"));
     }
 
     pub(super) async fn create_index(&mut self, create: ast::CreateIndex) -> Result<(), Report> {

@@ -151,7 +151,8 @@ impl Conn {
         create: &ast::CreateMaterializedView,
     ) -> Result<(ViewPlan, BoundView), Report> {
         let catalog = self.shared.catalog();
-        let state = self.state();
+        let zone = millrace_sql::view_zone(&create.options);
+        let state = zone.map_or_else(|| self.state(), |zone| self.state_in(zone));
         let tables = CatalogTables(&catalog);
         let bound =
             Binder::new(&catalog, &tables, &state).bind_materialized_view(create, &create.text)?;

@@ -74,6 +74,7 @@ fn fits(value: &Expr, to: &SqlType) -> bool {
         Expr::UnaryOp { op: UnaryOperator::Minus, .. } => {
             is_number && literal::digits_of(value).is_some()
         }
+        Expr::Nested(inner) => fits(inner, to),
         _ => false,
     }
 }

@@ -64,7 +64,7 @@ pub use source::{
 };
 pub use table::{CatalogTable, CatalogTables, TableLookup};
 pub use table_def::bind_table;
-pub use view::BoundView;
+pub use view::{BoundView, view_zone};
 
 use crate::analyze::{
     as_counts, as_values, lifted, orders_apart, rows_apart, with_orders, with_sorted, with_ties,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
+use millrace_types::input::Zone;
 use millrace_types::{ObjectId, Report, SqlState, is_hidden};
 
 use super::context::rename;
@@ -149,7 +150,16 @@ pub(super) fn reserved(name: &str) -> Report {
 }
 
 /// What `WITH (...)` takes.
-const VIEW_OPTIONS: &[&str] = &["allowed_lateness", "retention", "retain_history"];
+const VIEW_OPTIONS: &[&str] = &["allowed_lateness", "retention", "retain_history", TIME_ZONE];
+
+/// The option that says by which clock a view's query reads and shows times.
+const TIME_ZONE: &str = "time_zone";
+
+/// The zone that a materialized view's options name; None without one, or if it is none.
+pub fn view_zone(items: &[OptionItem]) -> Option<Zone> {
+    let item = items.iter().find(|item| item.name.name == TIME_ZONE)?;
+    Zone::of(&Zone::setting(&item.value)?).ok()
+}
 
 /// The allowed lateness and the retention, microseconds.
 fn view_options(items: &[OptionItem]) -> Result<(i64, Option<i64>), Report> {
@@ -167,6 +177,11 @@ fn view_options(items: &[OptionItem]) -> Result<(i64, Option<i64>), Report> {
             "retention" => {
                 let hint = "It is an interval above zero without months, such as '30 days'.";
                 retention_us = Some(interval(1, hint)?);
+            }
+            TIME_ZONE if Zone::setting(&item.value).is_some() => {}
+            TIME_ZONE => {
+                let hint = "SELECT name FROM pg_timezone_names lists the time zones.";
+                return Err(options::invalid(item, hint));
             }
             "retain_history" => {
                 let hint = "It is an interval without months, such as '10 minutes'.";
