@@ -54,6 +54,8 @@ states! {
     INVALID_ARGUMENT_FOR_NTH_VALUE = "22016";
     /// A regular expression that is none.
     INVALID_REGULAR_EXPRESSION = "2201B";
+    /// A place in an array, or in bytes, that is none; arrays that do not go together.
+    ARRAY_SUBSCRIPT_ERROR = "2202E";
     /// A place in an array of JSON that is none.
     JSON_SUBSCRIPT = "22033";
     /// A method of numbers on something else in JSON.
