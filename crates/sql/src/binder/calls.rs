@@ -57,7 +57,8 @@ fn constraint(operator: &JoinOperator) -> Option<&JoinConstraint> {
     }
 }
 
-fn check(expr: &Expr, clause: &str, aggregates_too: bool) -> Result<(), Wrong> {
+/// Looks for aggregates and window functions in an expression; `clause` is where it stands.
+pub(super) fn check(expr: &Expr, clause: &str, aggregates_too: bool) -> Result<(), Wrong> {
     if aggregates_too && let Some(span) = aggregate(expr) {
         let message = format!("aggregate functions are not allowed in {clause}");
         return Err(Box::new((Report::new(SqlState::GROUPING_ERROR, message), span)));
@@ -67,6 +68,19 @@ fn check(expr: &Expr, clause: &str, aggregates_too: bool) -> Result<(), Wrong> {
         return Err(Box::new((Report::new(SqlState::WINDOWING_ERROR, message), span)));
     }
     Ok(())
+}
+
+/// The first subquery of an expression.
+pub(super) fn subquery(expr: &Expr) -> Option<Span> {
+    struct Finder;
+    impl Visitor for Finder {
+        type Break = Span;
+
+        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Span> {
+            ControlFlow::Break(query.span())
+        }
+    }
+    expr.visit(&mut Finder).break_value()
 }
 
 /// The first window function that belongs to the query itself.

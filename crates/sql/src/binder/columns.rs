@@ -182,7 +182,7 @@ fn item_name(item: &SelectItem) -> Option<String> {
 }
 
 /// PostgreSQL's name for an expression.
-fn name_of(expr: &Expr) -> String {
+pub(super) fn name_of(expr: &Expr) -> String {
     named(expr).map_or_else(|| NAMELESS.to_owned(), |(name, _)| name)
 }
 

@@ -28,8 +28,10 @@ mod options;
 mod parameters;
 mod records;
 mod relation;
+mod returning;
 mod rows;
 mod scopes;
+mod set;
 mod sink;
 mod source;
 mod syntax;
@@ -58,6 +60,7 @@ pub use index::bind_index;
 pub use locking::{LockWait, RowLock, has_row_locks, row_locks, without_rows};
 pub(crate) use options::{interval_us, invalid as invalid_option, unknown as unknown_option};
 pub use parameters::Parameters;
+pub use returning::Returning;
 pub use sink::bind_sink;
 pub use source::{
     Connectors, FindColumns, FixedColumns, bind_secrets, bind_source, source_to_infer,

@@ -248,7 +248,7 @@ impl<'a> Cursor<'a> {
         self.ask_to_end(Parser::parse_query)
     }
 
-    fn foreign(&self, clause: &Foreign) -> Report {
+    pub(super) fn foreign(&self, clause: &Foreign) -> Report {
         foreign::read(clause, &self.tokens, self.text)
     }
 

@@ -170,7 +170,8 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
         };
     };
     match first.as_str() {
-        "SELECT" | "WITH" | "VALUES" => Ok(Statement::Query(cursor.query_to_end()?)),
+        "WITH" => table::with(cursor),
+        "SELECT" | "VALUES" => Ok(Statement::Query(cursor.query_to_end()?)),
         "CREATE" if cursor.is(&["CREATE", "SOURCE"]) => create_source::parse(cursor),
         "CREATE" if cursor.is(&["CREATE", "SINK"]) => sink::parse(cursor),
         "CREATE" if cursor.is(&["CREATE", "TABLE"]) => table::create(cursor),
