@@ -34,6 +34,7 @@ mod scopes;
 mod set;
 mod sink;
 mod source;
+mod stars;
 mod syntax;
 mod table;
 mod table_def;
@@ -41,6 +42,7 @@ mod table_function;
 mod using;
 mod version;
 mod view;
+mod whole_rows;
 
 #[cfg(test)]
 mod tests;

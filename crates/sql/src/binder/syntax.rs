@@ -28,7 +28,7 @@ pub(super) fn normalize(
     text: &str,
     tables: ColumnsOf<'_>,
 ) -> Result<(), Report> {
-    scopes::write_out(query, tables);
+    finish(scopes::write_out(query, tables), text)?;
     finish(VisitMut::visit(query, &mut Normalizer), text)
 }
 
@@ -41,7 +41,7 @@ pub(super) fn normalize_expr(expr: &mut Expr, text: &str) -> Result<(), Report> 
 }
 
 /// What is wrong, and where.
-type Wrong = Box<(Report, Span)>;
+pub(super) type Wrong = Box<(Report, Span)>;
 
 fn finish(flow: ControlFlow<Wrong>, text: &str) -> Result<(), Report> {
     match flow {
