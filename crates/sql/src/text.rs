@@ -53,6 +53,16 @@ impl<'a> Text<'a> {
         bracket.map(|token| token.span.start)
     }
 
+    /// Where the first token stands from a location on that closes nothing.
+    pub(crate) fn following(&self, location: Location) -> Option<Location> {
+        let tokens = self.tokens();
+        let is_it = |token: &&TokenWithSpan| {
+            token.span.start >= location
+                && !matches!(token.token, Token::Whitespace(_) | Token::RParen)
+        };
+        tokens.iter().find(is_it).map(|token| token.span.start)
+    }
+
     /// The position right after the last character.
     pub(crate) fn end(&self) -> usize {
         self.text.chars().count() + 1

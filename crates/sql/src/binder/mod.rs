@@ -21,6 +21,7 @@ mod fold;
 mod grouping;
 mod index;
 mod literal;
+mod locate;
 mod locking;
 mod named_windows;
 mod nested;
@@ -124,6 +125,19 @@ impl<'a> Binder<'a> {
     /// # Errors
     /// What is wrong with the query.
     pub fn bind_query(
+        &self,
+        query: &Query,
+        text: &str,
+        parameters: &Parameters<'_>,
+    ) -> Result<Bound, Report> {
+        self.bind_once(query, text, parameters).map_err(|report| {
+            let again = |changed: &Query| self.bind_once(changed, text, parameters).err();
+            let position = locate::place(query, &report, text, &again).or(report.position);
+            Report { position, ..report }
+        })
+    }
+
+    fn bind_once(
         &self,
         query: &Query,
         text: &str,

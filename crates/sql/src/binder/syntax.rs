@@ -62,7 +62,8 @@ impl VisitorMut for Normalizer {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Wrong> {
         literal::type_rows(&mut query.body);
         grouping::name_casts(query);
-        match fetch::as_limit(query).and_then(|()| named_windows::in_order(query)) {
+        let ordered = calls::ordered(query).and_then(|()| fetch::as_limit(query));
+        match ordered.and_then(|()| named_windows::in_order(query)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(wrong) => ControlFlow::Break(wrong),
         }
