@@ -5,7 +5,9 @@
 mod access;
 mod copy;
 
-use datafusion::sql::sqlparser::ast::{DataType, Expr, Query, Statement as SqlStatement};
+use datafusion::sql::sqlparser::ast::{
+    DataType, Expr, Query, SetExpr, Statement as SqlStatement, With,
+};
 use millrace_types::SqlType;
 
 pub use access::{
@@ -157,12 +159,29 @@ pub struct TableColumnDef {
 /// A statement that changes the rows of a table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
-    /// An `INSERT`, `UPDATE` or `DELETE`.
+    /// An `INSERT`, `UPDATE` or `DELETE`; with WITH before it a query that has it as its body.
     pub statement: SqlStatement,
+    /// Of a COPY: which rows are taken.
+    pub only: Option<Expr>,
     /// Its first word; `COPY` for an `INSERT` that stands for one.
     pub verb: &'static str,
     /// The statement's own text.
     pub text: String,
+}
+
+impl Change {
+    /// What WITH names, and the `INSERT`, `UPDATE` or `DELETE`.
+    pub fn parts(&self) -> (Option<&With>, &SqlStatement) {
+        match &self.statement {
+            SqlStatement::Query(query) => match query.body.as_ref() {
+                SetExpr::Insert(inner) | SetExpr::Update(inner) | SetExpr::Delete(inner) => {
+                    (query.with.as_ref(), inner)
+                }
+                _ => (None, &self.statement),
+            },
+            statement => (None, statement),
+        }
+    }
 }
 
 /// A declared column.

@@ -32,9 +32,9 @@ mod windows;
 pub use analyze::depends_on_zone;
 pub use binder::{
     Binder, Bound, BoundView, CatalogTable, CatalogTables, ChangeKind, ChangePlan, Conflict,
-    Connectors, EXCLUDED, FindColumns, FixedColumns, LockWait, Parameters, RowLock, TableLookup,
-    bind_index, bind_secrets, bind_sink, bind_source, bind_table, has_row_locks, plan_change,
-    row_locks, source_to_infer, view_zone, without_rows,
+    Connectors, EXCLUDED, FindColumns, FixedColumns, LockWait, Parameters, Returning, RowLock,
+    TableLookup, bind_index, bind_secrets, bind_sink, bind_source, bind_table, has_row_locks,
+    plan_change, row_locks, source_to_infer, view_zone, without_rows,
 };
 pub use catalog::{
     Access, Acl, Catalog, CatalogError, Commented, Grantee, Include, IncludeKind, Index, Kind,

@@ -22,6 +22,7 @@ mod grouping;
 mod index;
 mod like;
 mod literal;
+mod locate;
 mod locking;
 mod named_windows;
 mod nested;
@@ -30,10 +31,13 @@ mod parameters;
 mod precision;
 mod records;
 mod relation;
+mod returning;
 mod rows;
 mod scopes;
+mod set;
 mod sink;
 mod source;
+mod stars;
 mod syntax;
 mod table;
 mod table_def;
@@ -41,6 +45,7 @@ mod table_function;
 mod using;
 mod version;
 mod view;
+mod whole_rows;
 
 #[cfg(test)]
 mod tests;
@@ -60,6 +65,7 @@ pub use index::bind_index;
 pub use locking::{LockWait, RowLock, has_row_locks, row_locks, without_rows};
 pub(crate) use options::{interval_us, invalid as invalid_option, unknown as unknown_option};
 pub use parameters::Parameters;
+pub use returning::Returning;
 pub use sink::bind_sink;
 pub use source::{
     Connectors, FindColumns, FixedColumns, bind_secrets, bind_source, source_to_infer,
@@ -121,6 +127,19 @@ impl<'a> Binder<'a> {
     /// # Errors
     /// What is wrong with the query.
     pub fn bind_query(
+        &self,
+        query: &Query,
+        text: &str,
+        parameters: &Parameters<'_>,
+    ) -> Result<Bound, Report> {
+        self.bind_once(query, text, parameters).map_err(|report| {
+            let again = |changed: &Query| self.bind_once(changed, text, parameters).err();
+            let position = locate::place(query, &report, text, &again).or(report.position);
+            Report { position, ..report }
+        })
+    }
+
+    fn bind_once(
         &self,
         query: &Query,
         text: &str,

@@ -24,6 +24,7 @@ mod grant;
 mod index;
 mod isnull;
 mod job;
+mod junk;
 mod limits;
 mod listed;
 mod locking;
@@ -134,7 +135,9 @@ fn is_word(token: &Token, word: &str) -> bool {
 fn pieces(text: &str, whole: &Text<'_>) -> Result<Vec<Piece>, Report> {
     let mut pieces = Vec::new();
     let mut current = Vec::new();
-    for token in tokens(text, whole)? {
+    let tokens = tokens(text, whole)?;
+    junk::check_numbers(&tokens, whole)?;
+    for token in tokens {
         match token.token {
             Token::SemiColon => {
                 let tokens = std::mem::take(&mut current);
@@ -170,7 +173,8 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
         };
     };
     match first.as_str() {
-        "SELECT" | "WITH" | "VALUES" => Ok(Statement::Query(cursor.query_to_end()?)),
+        "WITH" => table::with(cursor),
+        "SELECT" | "VALUES" => Ok(Statement::Query(cursor.query_to_end()?)),
         "CREATE" if cursor.is(&["CREATE", "SOURCE"]) => create_source::parse(cursor),
         "CREATE" if cursor.is(&["CREATE", "SINK"]) => sink::parse(cursor),
         "CREATE" if cursor.is(&["CREATE", "TABLE"]) => table::create(cursor),

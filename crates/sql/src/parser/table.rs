@@ -2,10 +2,12 @@
 //! [FORMAT ... ENCODE ...]`, and the statements that change
 //! rows, which sqlparser reads.
 
+use datafusion::sql::sqlparser::ast::{SetExpr, Statement as SqlStatement};
 use datafusion::sql::sqlparser::tokenizer::Token;
 use millrace_types::{Report, SqlState};
 
 use super::cursor::Cursor;
+use super::foreign::clauses;
 use crate::ast::{Change, CreateTable, Name, Statement, TableColumnDef};
 
 pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
@@ -108,5 +110,22 @@ fn refuse(cursor: &Cursor<'_>, words: &[&str]) -> Result<(), Report> {
 pub(super) fn change(verb: &'static str, cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
     let text = cursor.statement_text();
     let statement = cursor.statement_to_end()?;
-    Ok(Statement::Change(Box::new(Change { statement, verb, text })))
+    Ok(Statement::Change(Box::new(Change { statement, only: None, verb, text })))
+}
+
+/// What begins with WITH: a query, or a change that reads what WITH names.
+pub(super) fn with(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
+    let text = cursor.statement_text();
+    let query = cursor.query_to_end()?;
+    let verb = match query.body.as_ref() {
+        SetExpr::Insert(_) => "INSERT",
+        SetExpr::Update(_) => "UPDATE",
+        SetExpr::Delete(_) => "DELETE",
+        _ => return Ok(Statement::Query(query)),
+    };
+    let change = Change { statement: SqlStatement::Query(query), only: None, verb, text };
+    match clauses::of_statement(change.parts().1) {
+        Some(clause) => Err(cursor.foreign(clause)),
+        None => Ok(Statement::Change(Box::new(change))),
+    }
 }
