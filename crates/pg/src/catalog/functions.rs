@@ -22,8 +22,9 @@ use datafusion::logical_expr::{
 };
 use millrace_types::{Report, SqlState, TIME_ZONE};
 
+use super::constraints::key_name;
 use super::known::Known;
-use super::live::{key_index as live_key_index, key_name};
+use super::live::key_index as live_key_index;
 use super::model::{
     Activity, Comment, IndexOf, Lock, On, Relation, RelationKind, Role, SessionLists, Signal,
 };
@@ -172,6 +173,7 @@ impl Shared {
                 columns: table.schema(),
                 more: Vec::new(),
                 key: Vec::new(),
+                constraints: Vec::new(),
                 definition: None,
                 depends_on: Vec::new(),
                 owner: 10,
@@ -193,7 +195,7 @@ fn key_index(table: &Relation) -> Relation {
         named::quoted(table.columns.fields().get(at).map_or("", |field| field.name()))
     };
     let columns = table.key.iter().map(quoted).collect::<Vec<_>>().join(", ");
-    let name = key_name(&table.name);
+    let name = key_name(table);
     let (index, on) = (named::quoted(&name), named::quoted(&table.name));
     let at = table.key.iter().filter_map(|at| usize::try_from(at - 1).ok()).collect::<Vec<_>>();
     Relation {
@@ -203,13 +205,19 @@ fn key_index(table: &Relation) -> Relation {
         columns: table.columns.project(&at).map_or_else(|_| table.columns.clone(), Arc::new),
         more: Vec::new(),
         key: Vec::new(),
+        constraints: Vec::new(),
         definition: Some(format!(
             "CREATE UNIQUE INDEX {index} ON {}.{on} USING btree ({columns})",
             table.schema
         )),
         depends_on: Vec::new(),
         acl: None,
-        index: Some(IndexOf { on: table.oid, columns: table.key.clone(), primary: true }),
+        index: Some(IndexOf {
+            on: table.oid,
+            columns: table.key.clone(),
+            primary: true,
+            unique: true,
+        }),
         bytes: 0,
         ..table.clone()
     }

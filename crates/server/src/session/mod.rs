@@ -10,6 +10,8 @@
 mod access;
 mod backup;
 mod change;
+mod constrain;
+mod constraints;
 mod copy;
 mod copy_lines;
 mod copy_to;
@@ -30,6 +32,7 @@ mod rights;
 mod rows;
 mod settings;
 mod show;
+mod shown_constraints;
 mod startup;
 mod subscribe;
 mod tables;
@@ -462,6 +465,7 @@ impl Conn {
             Statement::Backup(path) => self.backup(path).await?,
             Statement::Drop(drop) => self.drop_objects(drop).await?,
             Statement::Alter(alter) => self.alter(alter).await?,
+            Statement::AlterConstraints(alter) => self.alter_constraints(&alter, text).await?,
             Statement::CancelJob(job) => self.cancel_job(ObjectId(job)).await?,
             Statement::Show(show) => return self.show(&show),
             Statement::Describe(name) => return self.describe(&name, "DESCRIBE"),
