@@ -10,6 +10,7 @@
 //! comes with the object. 2. numbers are unsigned in Arrow, and nothing else is: so they are `oid` on the wire.
 
 mod activity;
+mod advisory;
 mod constraints;
 mod describe;
 mod emptied;
@@ -44,6 +45,7 @@ use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::ScalarUDF;
 
+pub use advisory::AdvisoryLocks;
 use functions::Shared;
 pub use functions::{Client, Settings};
 use known::Known;

@@ -29,7 +29,8 @@ use super::model::{
     Activity, Comment, IndexOf, Lock, On, Relation, RelationKind, Role, SessionLists, Signal,
 };
 use super::{
-    PUBLIC, Relations, Tables, describe, grants, named, privileges, properties, signals, sleep,
+    AdvisoryLocks, PUBLIC, Relations, Tables, advisory, describe, grants, named, privileges,
+    properties, signals, sleep,
 };
 use crate::settings;
 
@@ -241,6 +242,10 @@ impl Relations for Shared {
         self.relations.comments()
     }
 
+    fn advisory_locks(&self) -> Arc<AdvisoryLocks> {
+        self.relations.advisory_locks()
+    }
+
     fn activity(&self) -> Vec<Activity> {
         self.relations.activity()
     }
@@ -292,8 +297,7 @@ const NULLS: [&str; 17] = [
 ];
 
 /// Functions that give an empty text: those that PostgreSQL has give nothing (`void`).
-const EMPTY: [&str; 3] =
-    ["pg_tablespace_location", "pg_advisory_unlock_all", "pg_stat_clear_snapshot"];
+const EMPTY: [&str; 2] = ["pg_tablespace_location", "pg_stat_clear_snapshot"];
 
 /// Functions that give 0.
 const ZEROS: [&str; 5] = [
@@ -381,6 +385,7 @@ pub(super) fn all(client: &Client, shared: &Arc<Shared>) -> Vec<ScalarUDF> {
     all.extend(privileges::all(client, &relations));
     all.extend(signals::all(client, &relations));
     all.extend(sleep::all(&relations));
+    all.extend(advisory::all(client.process, &relations.advisory_locks()));
     all.extend(grants::all(&relations));
     all.extend(properties::all(&relations));
     all.extend(NULLS.map(|name| constant(name, ScalarValue::Utf8(None))));

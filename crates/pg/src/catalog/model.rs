@@ -1,8 +1,11 @@
 //! What the catalog is told of a database: relations, roles, comments, sessions.
 
 use std::fmt;
+use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
+
+use super::advisory::AdvisoryLocks;
 
 /// What a relation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -287,6 +290,11 @@ pub trait Relations: fmt::Debug + Send + Sync {
     /// All locks of tables.
     fn locks(&self) -> Vec<Lock> {
         Vec::new()
+    }
+
+    /// What sessions have agreed on.
+    fn advisory_locks(&self) -> Arc<AdvisoryLocks> {
+        Arc::default()
     }
 
     /// What others than its owner may do in the schema of users' relations, an entry each.

@@ -197,6 +197,12 @@ struct Conn {
     news_out: Option<UnboundedReceiver<Report>>,
 }
 
+impl Drop for Conn {
+    fn drop(&mut self) {
+        self.shared.advisory_locks.leave(self.process);
+    }
+}
+
 #[async_trait]
 impl Session for Conn {
     fn split(&self, query: &str) -> Result<Vec<Text>, Report> {
@@ -327,6 +333,7 @@ impl Session for Conn {
         self.end_block(true);
         // Outside a transaction a query's locks end with it.
         if self.transaction == Transaction::Idle {
+            self.shared.advisory_locks.end_transaction(self.process);
             self.uncommitted = Uncommitted::default();
         }
         self.activity.rest(match self.transaction {
@@ -675,6 +682,7 @@ impl Conn {
         settings.reset(Some("role"))?;
         drop(settings);
         self.named.cursors.lock().clear();
+        self.shared.advisory_locks.give_all(self.process);
         self.deallocate(None)
     }
 

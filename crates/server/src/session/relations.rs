@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 use millrace_pg::catalog::{
-    Activity, ColumnMore, Comment, IndexOf, Lock, On, Relation, RelationKind, Relations, Role,
-    Signal, class_oid,
+    Activity, AdvisoryLocks, ColumnMore, Comment, IndexOf, Lock, On, Relation, RelationKind,
+    Relations, Role, Signal, class_oid,
 };
 use millrace_sql::{
     Access, Catalog, Commented, Grantee, Kind, Object, Privilege, Privileges, RoleId,
@@ -127,6 +127,10 @@ impl Relations for CatalogRelations {
             waits_since: shown.waits_since,
         };
         self.0.locks.shown().into_iter().map(lock).collect()
+    }
+
+    fn advisory_locks(&self) -> Arc<AdvisoryLocks> {
+        Arc::clone(&self.0.advisory_locks)
     }
 
     fn signal(&self, process: i32, signal: Signal) -> bool {
