@@ -17,6 +17,7 @@ use std::io;
 use std::time::Duration;
 
 use datafusion::common::ScalarValue;
+use millrace_types::input::Zone;
 use millrace_types::{Report, SqlState};
 use pgwire::messages::response::{
     CommandComplete, EmptyQueryResponse, ReadyForQuery, TransactionStatus,
@@ -25,11 +26,11 @@ use pgwire::messages::startup::ParameterStatus;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use crate::encode::{Format, Zone};
+use crate::encode::Format;
 use crate::failure::Failure;
 use crate::frontend::{self, Request};
 use crate::report::{self, Severity};
-use crate::session::{ENDLESS, Login, Outcome, Session, Statement, Transaction};
+use crate::session::{ENDLESS, Login, Outcome, Session, Statement, Transaction, zone};
 use crate::settings::REPORTED;
 use crate::startup::Started;
 use crate::types;
@@ -89,6 +90,8 @@ impl Connection {
             Ok(()) => self.wire.close().await,
             Err(Failure::Connection(error)) => Err(error),
             Err(Failure::Session(report) | Failure::Statement(report)) => {
+                let (user, address) = (&self.login.user, self.login.peer);
+                tracing::info!(user, %address, %report, "a session was ended");
                 self.wire.put(&report::error(Severity::Fatal, &report, 0))?;
                 self.wire.close().await
             }
@@ -284,7 +287,7 @@ impl Connection {
                 self.wire.put(&types::describe(&schema, &[Format::Text])?)?;
                 let mut rows = Rows::new(rows, verb, vec![Format::Text; schema.fields().len()]);
                 let zone = self.zone();
-                let sent = rows.send(&mut self.wire, &mut self.interrupts, &zone, None).await?;
+                let sent = rows.send(&mut self.wire, &mut self.interrupts, zone, None).await?;
                 self.notices(statement.offset)?;
                 self.wire.put(&CommandComplete::new(rows.tag(sent)))?;
             }
@@ -325,9 +328,9 @@ impl Connection {
         }
     }
 
-    /// The zone that `timestamptz` is shown in as text.
+    /// The zone that `timestamptz` is shown and read in as text.
     fn zone(&self) -> Zone {
-        Zone::named(self.session.parameter("TimeZone").as_deref().unwrap_or("UTC"))
+        zone(self.session.as_ref())
     }
 
     fn notices(&mut self, offset: usize) -> io::Result<()> {

@@ -10,20 +10,22 @@ mod text;
 use arrow::compute::CastOptions;
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
+use millrace_types::input::Zone;
 use millrace_types::{Report, SqlState, SqlType};
 
 use crate::encode::Format;
 use crate::types;
 
-/// Decodes a parameter; `oid` is its type on the wire, `wanted` the statement's.
+/// Decodes a parameter; `oid` is its type on the wire, `wanted` the statement's. Texts of times are read by
+/// a clock of the zone.
 ///
 /// # Errors
 /// Text or bytes that are no value of the type.
 pub(crate) fn parameter(
     value: Option<&[u8]>,
     format: Format,
-    oid: u32,
-    wanted: &DataType,
+    (oid, wanted): (u32, &DataType),
+    zone: Zone,
 ) -> Result<ScalarValue, Report> {
     let wanted = if wanted.is_null() { &DataType::Utf8 } else { wanted };
     let Some(value) = value else {
@@ -38,17 +40,19 @@ pub(crate) fn parameter(
         _ => sent,
     };
     let scalar = match format {
-        Format::Text => text::value(utf8(value)?, &read)?,
+        Format::Text => text::value(utf8(value)?, &read, zone)?,
         Format::Binary => binary::value(value, &read, oid)?,
     };
     if scalar.data_type() == *wanted {
         return Ok(scalar);
     }
     // Text that a driver did not type is read as what the statement wants.
-    if let (ScalarValue::Utf8(Some(text)), Some(sql @ (SqlType::Jsonb | SqlType::Uuid))) =
-        (&scalar, SqlType::of_arrow(wanted))
+    if let (
+        ScalarValue::Utf8(Some(text)),
+        Some(sql @ (SqlType::Jsonb | SqlType::Uuid | SqlType::TimestampTz)),
+    ) = (&scalar, SqlType::of_arrow(wanted))
     {
-        return text::value(text, &sql);
+        return text::value(text, &sql, zone);
     }
     let options = CastOptions { safe: false, ..CastOptions::default() };
     scalar.cast_to_with_options(wanted, &options).map_err(|error| {
@@ -71,7 +75,7 @@ pub(crate) fn binary_value(value: &[u8], sql: &SqlType, oid: u32) -> Result<Scal
 /// # Errors
 /// What is wrong with it.
 pub(crate) fn check_text(text: &str, sql: &SqlType) -> Result<(), Report> {
-    text::value(text, sql).map(|_| ())
+    text::value(text, sql, Zone::Utc).map(|_| ())
 }
 
 /// Names the parameter in the report on its bytes, as PostgreSQL does.
@@ -82,13 +86,14 @@ pub(crate) fn of_parameter(mut report: Report, number: usize) -> Report {
     report
 }
 
+/// The text of some bytes; one with a zero byte is none.
 fn utf8(bytes: &[u8]) -> Result<&str, Report> {
-    std::str::from_utf8(bytes).map_err(|_| {
-        Report::new(
-            SqlState::CHARACTER_NOT_IN_REPERTOIRE,
-            "invalid byte sequence for encoding \"UTF8\"",
-        )
-    })
+    let message = "invalid byte sequence for encoding \"UTF8\"";
+    let report = |message: String| Report::new(SqlState::CHARACTER_NOT_IN_REPERTOIRE, message);
+    match std::str::from_utf8(bytes) {
+        Ok(text) if text.contains('\0') => Err(report(format!("{message}: 0x00"))),
+        read => read.map_err(|_| report(message.to_owned())),
+    }
 }
 
 /// The report for a number that its type cannot hold.

@@ -22,10 +22,11 @@ use arrow::datatypes::{
 };
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use bytes::{BufMut, BytesMut};
+use millrace_types::input::Zone;
 use millrace_types::{NUMERIC_PRECISION, NUMERIC_SCALE, Report, SqlState};
 
 pub(crate) use number::Scale;
-pub(crate) use time::{DAY, EPOCH_DAYS, EPOCH_MICROSECONDS, Zone};
+pub(crate) use time::{DAY, EPOCH_DAYS, EPOCH_MICROSECONDS};
 
 /// The two ways to write a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +83,7 @@ impl Column {
     ///
     /// # Errors
     /// A value that PostgreSQL's type cannot hold.
-    pub(crate) fn new(array: &ArrayRef, zone: &Zone) -> Result<Column, Report> {
+    pub(crate) fn new(array: &ArrayRef, zone: Zone) -> Result<Column, Report> {
         let array = match plain(array.data_type()) {
             Some(wanted) => cast(array, &wanted)?,
             None => array.clone(),
@@ -144,7 +145,7 @@ impl Column {
             Values::Date(array) => time::date(array.value(row), out),
             Values::Time(array) => time::time(array.value(row), out),
             Values::Timestamp(array) => time::timestamp(array.value(row), out),
-            Values::TimestampTz(array, zone) => time::timestamptz(array.value(row), zone, out),
+            Values::TimestampTz(array, zone) => time::timestamptz(array.value(row), *zone, out),
             Values::Interval(array) => time::interval(array.value(row), out),
             Values::List(list) => list.text(row, out)?,
             Values::Record(record) => record.text(row, out)?,
@@ -232,7 +233,7 @@ fn cast(array: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, Report> {
     })
 }
 
-fn values(array: &ArrayRef, zone: &Zone) -> Result<Values, Report> {
+fn values(array: &ArrayRef, zone: Zone) -> Result<Values, Report> {
     Ok(match array.data_type() {
         DataType::Null => Values::Null,
         DataType::Boolean => Values::Boolean(array.as_boolean().clone()),
@@ -265,7 +266,7 @@ fn values(array: &ArrayRef, zone: &Zone) -> Result<Values, Report> {
             Values::Timestamp(array.as_primitive().clone())
         }
         DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => {
-            Values::TimestampTz(array.as_primitive().clone(), zone.clone())
+            Values::TimestampTz(array.as_primitive().clone(), zone)
         }
         DataType::Interval(IntervalUnit::MonthDayNano) => {
             Values::Interval(array.as_primitive().clone())

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use datafusion::execution::SendableRecordBatchStream;
 use millrace_types::Report;
+use millrace_types::input::Zone;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 pub use crate::connection::Ender;
@@ -262,6 +263,12 @@ pub trait Session: Send {
 
     /// The value of a setting that the protocol reports (`TimeZone`, `DateStyle`, ...).
     fn parameter(&self, name: &str) -> Option<String>;
+}
+
+/// The zone of a session's clock.
+pub(crate) fn zone(session: &dyn Session) -> Zone {
+    let name = session.parameter("TimeZone");
+    name.and_then(|name| Zone::of(&name).ok()).unwrap_or_default()
 }
 
 /// Who asks to come in.

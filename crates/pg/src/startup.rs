@@ -88,6 +88,10 @@ pub(crate) async fn start(
         }
         Err(Failure::Connection(error)) => Err(error),
         Err(Failure::Session(report) | Failure::Statement(report)) => {
+            // Who is not let in has a line of its own.
+            if !report.code.code().starts_with("28") {
+                tracing::info!(%peer, %report, "a connection ended before it was a session");
+            }
             wire.put(&report::error(Severity::Fatal, &report, 0))?;
             wire.close().await?;
             Ok(None)

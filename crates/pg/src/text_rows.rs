@@ -3,10 +3,11 @@
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use bytes::{Buf, BytesMut};
+use millrace_types::input::Zone;
 use millrace_types::{Report, SqlState, SqlType};
 
-use crate::encode::{Column, Format, Zone};
-use crate::session::Session;
+use crate::encode::{Column, Format};
+use crate::session::{self, Session};
 
 /// Writes the rows of batches as the text format of the protocol has them.
 pub struct TextRows {
@@ -16,7 +17,7 @@ pub struct TextRows {
 impl TextRows {
     /// As a session shows them.
     pub fn of(session: &dyn Session) -> TextRows {
-        TextRows { zone: Zone::named(session.parameter("TimeZone").as_deref().unwrap_or("UTC")) }
+        TextRows { zone: session::zone(session) }
     }
 
     /// Hands each row over, a value or NULL for each column, until `take` has enough and says false.
@@ -28,7 +29,7 @@ impl TextRows {
         batch: &RecordBatch,
         mut take: impl FnMut(Vec<Option<String>>) -> bool,
     ) -> Result<(), Report> {
-        let columns = batch.columns().iter().map(|array| Column::new(array, &self.zone));
+        let columns = batch.columns().iter().map(|array| Column::new(array, self.zone));
         let columns = columns.collect::<Result<Vec<_>, _>>()?;
         let mut cell = BytesMut::new();
         for row in 0..batch.num_rows() {
@@ -79,7 +80,7 @@ mod tests {
             ("c", Arc::new(StringArray::from(vec!["x", ""])) as ArrayRef),
         ]);
         let batch = batch.unwrap();
-        let rows = TextRows { zone: Zone::named("UTC") };
+        let rows = TextRows { zone: Zone::Utc };
         let mut found = Vec::new();
         rows.each(&batch, |row| {
             found.push(row);

@@ -29,6 +29,7 @@ mod typenames;
 mod watch;
 mod windows;
 
+pub use analyze::depends_on_zone;
 pub use binder::{
     Binder, Bound, BoundConstraints, BoundView, CatalogTable, CatalogTables, ChangeKind,
     ChangePlan, Conflict, Connectors, EXCLUDED, FindColumns, FixedColumns, LockWait, Parameters,

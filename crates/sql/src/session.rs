@@ -5,8 +5,9 @@
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
+use datafusion::common::DataFusionError;
 use datafusion::common::Result;
-use datafusion::common::config::Dialect;
+use datafusion::common::config::{ConfigOptions, Dialect};
 use datafusion::common::tree_node::Transformed;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
@@ -15,6 +16,7 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 use millrace_types::TIME_ZONE;
+use millrace_types::input::Zone;
 
 use crate::analyze;
 use crate::equalities::single_equalities;
@@ -36,11 +38,13 @@ pub struct Settings {
     pub target_partitions: usize,
     /// Rows of a batch.
     pub batch_size: usize,
+    /// The zone in which times are read, shown and moved by days.
+    pub zone: Zone,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { target_partitions: 2, batch_size: 8192 }
+        Settings { target_partitions: 2, batch_size: 8192, zone: Zone::Utc }
     }
 }
 
@@ -55,7 +59,22 @@ pub fn session_state(settings: &Settings) -> SessionState {
     *state.config_mut() = config
         .with_target_partitions(settings.target_partitions.max(1))
         .with_batch_size(settings.batch_size.max(1));
+    if settings.zone != Zone::Utc {
+        let zone = settings.zone.to_string();
+        state.config_mut().options_mut().execution.time_zone = Some(zone);
+    }
     state
+}
+
+/// The time zone of a session's options.
+///
+/// # Errors
+/// It is none.
+pub(crate) fn zone(options: &ConfigOptions) -> Result<Zone> {
+    match options.execution.time_zone.as_deref() {
+        None | Some(TIME_ZONE) => Ok(Zone::Utc),
+        Some(name) => Zone::of(name).map_err(|report| DataFusionError::External(Box::new(report))),
+    }
 }
 
 /// The session with default settings, shared.

@@ -52,7 +52,7 @@ impl Connection {
         message(b'd', self.wire.outgoing(), |out| Ok(writer.header(schema, out)))?;
         let mut rows = Rows::copied(rows, writer);
         let zone = self.zone();
-        let sent = rows.send(&mut self.wire, &mut self.interrupts, &zone, None).await?;
+        let sent = rows.send(&mut self.wire, &mut self.interrupts, zone, None).await?;
         rows.finish(self.wire.outgoing())?;
         self.wire.put(&CopyDone::new())?;
         Ok(rows.tag(sent))

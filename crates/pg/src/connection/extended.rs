@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::ScalarValue;
+use millrace_types::input::Zone;
 use millrace_types::{Report, SqlState};
 use pgwire::messages::data::{NoData, ParameterDescription};
 use pgwire::messages::extendedquery::{
@@ -147,7 +148,7 @@ impl Connection {
             let message = format!("portal \"{}\" already exists", bind.portal);
             return Err(Report::new(SqlState::DUPLICATE_CURSOR, message).into());
         }
-        let values = values(prepared, &bind)?;
+        let values = values(prepared, &bind, self.zone())?;
         let width = prepared.columns.as_ref().map_or(0, |schema| schema.fields().len());
         let formats = formats(&bind.result_formats, width, || {
             format!(
@@ -241,7 +242,7 @@ impl Connection {
             self.interrupts.lift();
         }
         let zone = self.zone();
-        let sent = rows.send(&mut self.wire, &mut self.interrupts, &zone, limit).await?;
+        let sent = rows.send(&mut self.wire, &mut self.interrupts, zone, limit).await?;
         self.notices(portal.bound.offset())?;
         if limit == Some(sent) {
             self.wire.put(&PortalSuspended::new())?;
@@ -334,7 +335,7 @@ fn unchanged(described: Option<&SchemaRef>, schema: &SchemaRef) -> Result<(), Re
     Ok(())
 }
 
-fn values(prepared: &Prepared, bind: &Bind) -> Result<Vec<ScalarValue>, Report> {
+fn values(prepared: &Prepared, bind: &Bind, zone: Zone) -> Result<Vec<ScalarValue>, Report> {
     let (given, wanted) = (bind.parameters.len(), prepared.parameters.len());
     if given != wanted {
         let message = format!(
@@ -353,7 +354,7 @@ fn values(prepared: &Prepared, bind: &Bind) -> Result<Vec<ScalarValue>, Report> 
     given
         .enumerate()
         .map(|(at, ((value, (oid, wanted)), format))| {
-            decode::parameter(value.as_deref(), format, *oid, wanted)
+            decode::parameter(value.as_deref(), format, (*oid, wanted), zone)
                 .map_err(|report| decode::of_parameter(report, at + 1))
         })
         .collect()

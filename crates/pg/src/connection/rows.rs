@@ -11,11 +11,12 @@ use bytes::{BufMut, BytesMut};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
+use millrace_types::input::Zone;
 use millrace_types::{Report, SqlState};
 
 use super::Interrupts;
 use crate::copy::Writer;
-use crate::encode::{Column, Format, Zone};
+use crate::encode::{Column, Format};
 use crate::failure::Failure;
 use crate::portal::PortalRows;
 use crate::report::report_of;
@@ -122,7 +123,7 @@ impl Rows {
         &mut self,
         wire: &mut Wire,
         interrupts: &mut Interrupts,
-        zone: &Zone,
+        zone: Zone,
         limit: Option<usize>,
     ) -> Result<usize, Failure> {
         let mut sent = 0;
@@ -148,7 +149,7 @@ impl Rows {
         &mut self,
         wire: &mut Wire,
         interrupts: &mut Interrupts,
-        zone: &Zone,
+        zone: Zone,
     ) -> Result<bool, Failure> {
         let Some(stream) = &mut self.stream else { return Ok(false) };
         let ready = match futures::poll!(stream.next()) {

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int32Array, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use bytes::BytesMut;
+use millrace_types::input::Zone;
 use millrace_types::{Report, SqlState, SqlType};
 
 use super::{CopyForm, Writer, read_binary};
-use crate::encode::{Column, Zone};
+use crate::encode::Column;
 
 fn written(form: CopyForm, arrays: &[ArrayRef]) -> Vec<Vec<u8>> {
-    let zone = Zone::named("UTC");
+    let zone = Zone::Utc;
     let columns: Vec<Column> =
-        arrays.iter().map(|array| Column::new(array, &zone).unwrap()).collect();
+        arrays.iter().map(|array| Column::new(array, zone).unwrap()).collect();
     let fields = arrays.iter().enumerate();
     let fields = fields.map(|(at, a)| Field::new(format!("c,{at}"), a.data_type().clone(), true));
     let schema = Schema::new(fields.collect::<Vec<_>>());

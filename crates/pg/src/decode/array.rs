@@ -2,16 +2,16 @@
 
 use bytes::Buf;
 use datafusion::common::ScalarValue;
-use millrace_types::input::{self, Item};
+use millrace_types::input::{self, Item, Zone};
 use millrace_types::{Report, SqlState, SqlType};
 
 use super::{binary, malformed, text};
 
 /// Reads `{a,"b c",NULL}`.
-pub(super) fn parse(text: &str, element: &SqlType) -> Result<ScalarValue, Report> {
+pub(super) fn parse(text: &str, element: &SqlType, zone: Zone) -> Result<ScalarValue, Report> {
     let value = |item: Item| match item {
         Item::Null => null(element),
-        Item::Text(item) => text::value(&item, element),
+        Item::Text(item) => text::value(&item, element, zone),
         Item::Array(_) => Err(Report::unsupported("an array parameter of more than one dimension")),
     };
     let values: Vec<ScalarValue> =

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use arrow::datatypes::IntervalMonthDayNano;
 use bytes::Buf;
 use datafusion::common::ScalarValue;
+use millrace_types::input::Zone;
 use millrace_types::{Report, SqlState, SqlType, TIME_ZONE};
 
 use super::{array, malformed, out_of_range, text, utf8};
@@ -27,7 +28,7 @@ pub(super) fn value(bytes: &[u8], sql: &SqlType, oid: u32) -> Result<ScalarValue
         SqlType::Double => ScalarValue::Float64(Some(f64::from_be_bytes(exact(bytes)?))),
         SqlType::Text => ScalarValue::Utf8(Some(utf8(bytes)?.to_owned())),
         SqlType::Bytea => ScalarValue::Binary(Some(bytes.to_vec())),
-        SqlType::Jsonb => text::value(json_text(bytes, oid)?, sql)?,
+        SqlType::Jsonb => text::value(json_text(bytes, oid)?, sql, Zone::Utc)?,
         SqlType::Uuid => ScalarValue::FixedSizeBinary(16, Some(exact::<16>(bytes)?.to_vec())),
         SqlType::Date => {
             let days = i32::from_be_bytes(exact(bytes)?);

@@ -2,13 +2,14 @@
 
 use arrow::datatypes::IntervalMonthDayNano;
 use bytes::BytesMut;
+use millrace_types::input::Zone;
 use millrace_types::{TIME_ZONE, timestamptz};
 
 use super::*;
-use crate::encode::{Column, Zone};
+use crate::encode::Column;
 
 fn read(text: &str, wanted: &DataType) -> Result<ScalarValue, Report> {
-    parameter(Some(text.as_bytes()), Format::Text, types::oid(wanted), wanted)
+    parameter(Some(text.as_bytes()), Format::Text, (types::oid(wanted), wanted), Zone::Utc)
 }
 
 fn numeric(text: &str) -> ScalarValue {
@@ -50,12 +51,13 @@ fn what_is_written_reads_back_in_both_formats() {
     ];
     for scalar in scalars {
         let array = scalar.to_array().unwrap();
-        let column = Column::new(&array, &Zone::Utc).unwrap();
+        let column = Column::new(&array, Zone::Utc).unwrap();
         let wanted = scalar.data_type();
         for format in [Format::Text, Format::Binary] {
             let mut out = BytesMut::new();
             column.put(0, format, &mut out).unwrap();
-            let back = parameter(Some(&out[4..]), format, types::oid(&wanted), &wanted);
+            let back =
+                parameter(Some(&out[4..]), format, (types::oid(&wanted), &wanted), Zone::Utc);
             assert_eq!(back.unwrap(), scalar, "{format:?} {:?}", &out[4..]);
         }
     }
@@ -63,18 +65,43 @@ fn what_is_written_reads_back_in_both_formats() {
 
 #[test]
 fn a_missing_value_is_a_null_of_the_type() {
-    let null = parameter(None, Format::Binary, 20, &DataType::Int64).unwrap();
+    let null = parameter(None, Format::Binary, (20, &DataType::Int64), Zone::Utc).unwrap();
     assert_eq!(null, ScalarValue::Int64(None));
 }
 
 #[test]
+fn a_text_with_a_zero_byte_is_none() {
+    for format in [Format::Text, Format::Binary] {
+        let report = parameter(Some(b"a\0b"), format, (25, &DataType::Utf8), Zone::Utc);
+        assert_eq!(report.unwrap_err().code, SqlState::CHARACTER_NOT_IN_REPERTOIRE);
+    }
+}
+
+#[test]
+fn times_without_a_zone_are_read_by_the_session_s_clock() {
+    let zone = Zone::of("Europe/Berlin").unwrap();
+    let wanted = timestamptz();
+    // As its type, as text that a driver did not type, and in an array.
+    for oid in [1184, 25, 0] {
+        let found = parameter(Some(b"2026-07-01 12:00"), Format::Text, (oid, &wanted), zone);
+        let ten = 1_782_900_000_000_000;
+        assert_eq!(
+            found.unwrap(),
+            ScalarValue::TimestampMicrosecond(Some(ten), Some(TIME_ZONE.into())),
+            "{oid}"
+        );
+    }
+}
+
+#[test]
 fn a_declared_type_is_cast_to_the_wanted_one() {
-    let small = parameter(Some(&[0, 7]), Format::Binary, 21, &DataType::Int64).unwrap();
+    let small =
+        parameter(Some(&[0, 7]), Format::Binary, (21, &DataType::Int64), Zone::Utc).unwrap();
     assert_eq!(small, ScalarValue::Int64(Some(7)));
-    let text = parameter(Some(b"7"), Format::Text, 1043, &DataType::Int64).unwrap();
+    let text = parameter(Some(b"7"), Format::Text, (1043, &DataType::Int64), Zone::Utc).unwrap();
     assert_eq!(text, ScalarValue::Int64(Some(7)));
     let big = i64::MAX.to_be_bytes();
-    assert!(parameter(Some(&big), Format::Binary, 20, &DataType::Int16).is_err());
+    assert!(parameter(Some(&big), Format::Binary, (20, &DataType::Int16), Zone::Utc).is_err());
 }
 
 #[test]
@@ -98,8 +125,9 @@ fn times_are_read_as_drivers_write_them() {
 #[test]
 fn uuid_and_jsonb_have_binary_forms() {
     let uuid: Vec<u8> = (0..16).collect();
-    let read =
-        |bytes: &[u8], oid, data_type| parameter(Some(bytes), Format::Binary, oid, &data_type);
+    let read = |bytes: &[u8], oid, data_type| {
+        parameter(Some(bytes), Format::Binary, (oid, &data_type), Zone::Utc)
+    };
     let wanted = ScalarValue::FixedSizeBinary(16, Some(uuid.clone()));
     assert_eq!(read(&uuid, 2950, SqlType::Uuid.arrow()).unwrap(), wanted);
     let json = |bytes: &[u8], oid| read(bytes, oid, SqlType::Jsonb.arrow());
@@ -113,7 +141,7 @@ fn uuid_and_jsonb_have_binary_forms() {
 fn a_binary_time_outside_its_day_is_refused() {
     let read = |time: i64| {
         let wanted = SqlType::Time.arrow();
-        parameter(Some(&time.to_be_bytes()), Format::Binary, 1083, &wanted)
+        parameter(Some(&time.to_be_bytes()), Format::Binary, (1083, &wanted), Zone::Utc)
     };
     let day = 86_400_000_000;
     assert_eq!(read(day).unwrap(), ScalarValue::Time64Microsecond(Some(day)));
@@ -190,7 +218,8 @@ fn short_and_long_binary_values_are_refused() {
     for (oid, wanted) in wanted {
         for length in [0, 3, 5, 11, 13, 17, 21] {
             let bytes = vec![1; length];
-            let report = parameter(Some(&bytes), Format::Binary, oid, &wanted).unwrap_err();
+            let report =
+                parameter(Some(&bytes), Format::Binary, (oid, &wanted), Zone::Utc).unwrap_err();
             assert!(["22P03", "0A000"].contains(&report.code.code()), "{oid} {length} {report}");
         }
     }

@@ -2,12 +2,13 @@
 
 use arrow::datatypes::i256;
 use datafusion::common::ScalarValue;
-use millrace_types::{NUMERIC_PRECISION, NUMERIC_SCALE, Report, SqlType, TIME_ZONE, input, json};
+use millrace_types::input::{self, Zone};
+use millrace_types::{NUMERIC_PRECISION, NUMERIC_SCALE, Report, SqlType, TIME_ZONE, json};
 
 use super::array;
 
-/// Reads text as a value of a type.
-pub(super) fn value(text: &str, sql: &SqlType) -> Result<ScalarValue, Report> {
+/// Reads text as a value of a type, times by a clock of a zone.
+pub(super) fn value(text: &str, sql: &SqlType, zone: Zone) -> Result<ScalarValue, Report> {
     Ok(match sql {
         SqlType::Boolean => ScalarValue::Boolean(Some(input::boolean(text)?)),
         SqlType::SmallInt => ScalarValue::Int16(Some(input::integer(text, sql)?)),
@@ -26,11 +27,11 @@ pub(super) fn value(text: &str, sql: &SqlType) -> Result<ScalarValue, Report> {
             ScalarValue::TimestampMicrosecond(Some(input::timestamp(text)?), None)
         }
         SqlType::TimestampTz => {
-            let time = input::timestamptz(text)?;
+            let time = input::timestamptz_in(text, zone)?;
             ScalarValue::TimestampMicrosecond(Some(time), Some(TIME_ZONE.into()))
         }
         SqlType::Interval => ScalarValue::IntervalMonthDayNano(Some(input::interval(text)?)),
-        SqlType::Array(element) => array::parse(text, element)?,
+        SqlType::Array(element) => array::parse(text, element, zone)?,
         SqlType::Struct(_) => return Err(Report::unsupported("a record as a parameter")),
     })
 }

@@ -7,9 +7,10 @@ use arrow::array::{Array, ListArray, StructArray};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::DataType;
 use bytes::{BufMut, BytesMut};
+use millrace_types::input::Zone;
 use millrace_types::{Report, SqlState, quote};
 
-use super::{Column, Format, Values, Zone};
+use super::{Column, Format, Values};
 use crate::types;
 
 /// A column of lists.
@@ -21,7 +22,7 @@ pub(super) struct List {
 }
 
 impl List {
-    pub(super) fn new(array: &ListArray, zone: &Zone) -> Result<List, Report> {
+    pub(super) fn new(array: &ListArray, zone: Zone) -> Result<List, Report> {
         Ok(List {
             offsets: array.offsets().clone(),
             elements: Box::new(Column::new(array.values(), zone)?),
@@ -118,7 +119,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn new(array: &StructArray, zone: &Zone) -> Result<Record, Report> {
+    pub(super) fn new(array: &StructArray, zone: Zone) -> Result<Record, Report> {
         let fields = array
             .columns()
             .iter()

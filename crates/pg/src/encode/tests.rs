@@ -10,12 +10,13 @@ use arrow::array::{
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{Field, Fields, Int32Type, IntervalMonthDayNano, Schema, SchemaRef, i256};
 use datafusion::common::ScalarValue;
+use millrace_types::input::Zone;
 use millrace_types::{SqlType, TIME_ZONE};
 
 use super::*;
 
 fn written(array: &ArrayRef, row: usize, format: Format) -> Option<Vec<u8>> {
-    let column = Column::new(array, &Zone::Utc).unwrap();
+    let column = Column::new(array, Zone::Utc).unwrap();
     let mut out = BytesMut::new();
     column.put(row, format, &mut out).unwrap();
     let length = i32::from_be_bytes(out[..4].try_into().unwrap());
@@ -142,7 +143,7 @@ fn numeric_keeps_its_scale_unless_unconstrained() {
     let wide = "9".repeat(56) + &"0".repeat(20);
     assert_eq!(text_of(&unconstrained(&wide)), "9".repeat(56));
     let unsigned: ArrayRef = Arc::new(UInt64Array::from(vec![7, u64::MAX]));
-    assert!(Column::new(&unsigned, &Zone::Utc).is_err(), "a count is a bigint");
+    assert!(Column::new(&unsigned, Zone::Utc).is_err(), "a count is a bigint");
     assert_eq!(written(&unsigned.slice(0, 1), 0, Format::Text).unwrap(), b"7");
 }
 
@@ -225,7 +226,7 @@ fn an_array_of_arrays_is_one_of_two_dimensions() {
 
     let ragged = nested(vec![0, 1, 4]);
     assert_eq!(written(&ragged, 0, Format::Text).unwrap(), b"{{1},{2,3,4}}");
-    let column = Column::new(&ragged, &Zone::Utc).unwrap();
+    let column = Column::new(&ragged, Zone::Utc).unwrap();
     assert!(column.put(0, Format::Binary, &mut BytesMut::new()).is_err());
 }
 
@@ -263,23 +264,23 @@ fn timestamptz_text_follows_the_zone() {
     let column = |microseconds| {
         let array = zoned(microseconds).to_array().unwrap();
         let mut out = BytesMut::new();
-        let column = Column::new(&array, &Zone::named("Europe/Helsinki")).unwrap();
+        let column = Column::new(&array, Zone::of("Europe/Helsinki").unwrap()).unwrap();
         column.put(0, Format::Text, &mut out).unwrap();
         String::from_utf8(out[4..].to_vec()).unwrap()
     };
     assert_eq!(column(1_767_225_600_000_000), "2026-01-01 02:00:00+02");
     assert_eq!(column(1_782_864_000_000_000), "2026-07-01 03:00:00+03");
-    let kolkata = Zone::named("Asia/Kolkata");
+    let kolkata = Zone::of("Asia/Kolkata").unwrap();
     let array = zoned(0).to_array().unwrap();
     let mut out = BytesMut::new();
-    Column::new(&array, &kolkata).unwrap().put(0, Format::Text, &mut out).unwrap();
+    Column::new(&array, kolkata).unwrap().put(0, Format::Text, &mut out).unwrap();
     assert_eq!(&out[4..], b"1970-01-01 05:30:00+05:30");
 }
 
 #[test]
 fn a_time_beyond_microseconds_is_an_error_and_no_null() {
     let array = ScalarValue::TimestampSecond(Some(i64::MAX / 1_000), None).to_array().unwrap();
-    assert!(Column::new(&array, &Zone::Utc).is_err());
+    assert!(Column::new(&array, Zone::Utc).is_err());
 }
 
 #[test]

@@ -7,8 +7,7 @@ use std::fmt::Write;
 
 use arrow::datatypes::IntervalMonthDayNano;
 use bytes::{BufMut, BytesMut};
-use chrono::{DateTime, Offset, TimeZone};
-use chrono_tz::Tz;
+use millrace_types::input::Zone;
 use millrace_types::{Report, SqlState};
 
 use super::number::{digit, integer};
@@ -20,35 +19,6 @@ pub(crate) const EPOCH_MICROSECONDS: i64 = EPOCH_DAYS as i64 * DAY;
 /// Microseconds of a day.
 pub(crate) const DAY: i64 = 86_400 * SECOND;
 const SECOND: i64 = 1_000_000;
-
-/// The zone that `timestamptz` is written in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Zone {
-    /// UTC.
-    Utc,
-    /// A zone of the tz database.
-    Named(Tz),
-}
-
-impl Zone {
-    /// The zone of a name; a name that is none is UTC.
-    pub(crate) fn named(name: &str) -> Zone {
-        match name.parse::<Tz>() {
-            Ok(Tz::UTC | Tz::Etc__UTC) | Err(_) => Zone::Utc,
-            Ok(zone) => Zone::Named(zone),
-        }
-    }
-
-    /// Seconds east of UTC at a time.
-    fn offset(&self, microseconds: i64) -> i64 {
-        match (self, DateTime::from_timestamp_micros(microseconds)) {
-            (Zone::Named(zone), Some(time)) => {
-                i64::from(zone.offset_from_utc_datetime(&time.naive_utc()).fix().local_minus_utc())
-            }
-            (Zone::Utc | Zone::Named(_), _) => 0,
-        }
-    }
-}
 
 /// Year, month and day of a day number; in the proleptic Gregorian calendar, year 0 is 1 BC.
 fn civil(days: i64) -> (i64, i64, i64) {
@@ -132,7 +102,7 @@ pub(super) fn timestamp(microseconds: i64, out: &mut BytesMut) {
     put_timestamp(microseconds, None, out);
 }
 
-pub(super) fn timestamptz(microseconds: i64, zone: &Zone, out: &mut BytesMut) {
+pub(super) fn timestamptz(microseconds: i64, zone: Zone, out: &mut BytesMut) {
     put_timestamp(microseconds, Some(zone.offset(microseconds)), out);
 }
 

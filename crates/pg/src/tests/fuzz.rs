@@ -14,12 +14,13 @@ use super::database::TestDatabase;
 use super::raw::{message, startup};
 use crate::Config;
 use crate::decode;
-use crate::encode::{Column, Format, Zone};
+use crate::encode::{Column, Format};
 use crate::frontend::{Request, is_known};
 use crate::fuzz_run::{Random, fuzz, panics_of};
 use crate::scram::{Binding, Exchange, Verifier};
 use crate::types;
 use crate::wire::Frame;
+use millrace_types::input::Zone;
 
 /// How long a listener may take to answer or close.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -80,7 +81,9 @@ fn damaged_messages_and_values_are_errors() {
         for format in [Format::Text, Format::Binary] {
             let wanted = types::hint(oid).unwrap_or(arrow::datatypes::DataType::Utf8);
             for oid in [oid, 25] {
-                if let Ok(value) = decode::parameter(Some(&value), format, oid, &wanted) {
+                if let Ok(value) =
+                    decode::parameter(Some(&value), format, (oid, &wanted), Zone::Utc)
+                {
                     show(&value);
                 }
             }
@@ -94,7 +97,7 @@ fn damaged_messages_and_values_are_errors() {
 /// Writes a value that was taken: what comes in goes out again.
 fn show(value: &ScalarValue) {
     let array = value.to_array().expect("an array of one");
-    let Ok(column) = Column::new(&array, &Zone::Utc) else { return };
+    let Ok(column) = Column::new(&array, Zone::Utc) else { return };
     for format in [Format::Text, Format::Binary] {
         // Not every value has a form on the wire.
         drop(column.put(0, format, &mut BytesMut::new()));

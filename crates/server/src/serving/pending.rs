@@ -3,7 +3,7 @@
 //! The stored rows are read as ever, so that a key is looked up and a range is pruned; what a statement costs depends on
 //! what it reads and on what the transaction has changed, not on the table.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
@@ -16,12 +16,22 @@ use arrow::row::{OwnedRow, RowConverter, Rows, SortField};
 pub struct PendingRows {
     /// The columns of the table's key, never none.
     key: Vec<usize>,
-    /// Keys whose stored rows are not seen.
-    gone: Arc<BTreeSet<OwnedRow>>,
     /// Rows in the table's schema. Each batch has at least twice the rows of the one after it.
     come: Vec<RecordBatch>,
-    /// Their keys.
-    keys: Arc<BTreeSet<OwnedRow>>,
+    /// What holds of a key stands in the last map that has it. Each map has at least twice the keys of the one
+    /// after it: a copy, which a savepoint keeps, shares all but those that are joined later.
+    keys: Vec<Arc<BTreeMap<OwnedRow, Change>>>,
+    /// A stored row is not seen.
+    has_gone: bool,
+}
+
+/// What has become of a key.
+#[derive(Clone, Copy, Debug, Default)]
+struct Change {
+    /// Its stored row is not seen.
+    gone: bool,
+    /// It is that of a row that has come.
+    come: bool,
 }
 
 impl PendingRows {
@@ -35,28 +45,35 @@ impl PendingRows {
     /// # Errors
     /// Rows of another schema.
     pub fn change(&mut self, gone: &RecordBatch, come: RecordBatch) -> Result<(), ArrowError> {
+        let mut changed = BTreeMap::new();
         if gone.num_rows() > 0 {
-            let gone = rows_at(gone, &self.key)?;
-            let gone: BTreeSet<OwnedRow> = gone.iter().map(|key| key.owned()).collect();
-            if gone.iter().any(|key| self.keys.contains(key)) {
+            let keys = rows_at(gone, &self.key)?;
+            let keys: BTreeSet<OwnedRow> = keys.iter().map(|key| key.owned()).collect();
+            if keys.iter().any(|key| self.last(key).come) {
                 for batch in &mut self.come {
-                    *batch = without(batch, &self.key, &gone)?;
+                    *batch = without(batch, &self.key, |key| keys.contains(key))?;
                 }
                 self.come.retain(|batch| batch.num_rows() > 0);
-                let keys = Arc::make_mut(&mut self.keys);
-                for key in &gone {
-                    keys.remove(key);
-                }
             }
-            Arc::make_mut(&mut self.gone).extend(gone);
+            self.has_gone = true;
+            changed.extend(keys.into_iter().map(|key| (key, Change { gone: true, come: false })));
         }
-        if come.num_rows() == 0 {
-            return Ok(());
+        if come.num_rows() > 0 {
+            for key in &rows_at(&come, &self.key)? {
+                let key = key.owned();
+                let before = changed.get(&key).copied().unwrap_or_else(|| self.last(&key));
+                changed.insert(key, Change { come: true, ..before });
+            }
+            self.come.push(come);
         }
-        let keys = rows_at(&come, &self.key)?;
-        Arc::make_mut(&mut self.keys).extend(keys.iter().map(|key| key.owned()));
-        self.come.push(come);
-        // Many statements with a row each leave a few batches.
+        if !changed.is_empty() {
+            self.keys.push(Arc::new(changed));
+        }
+        self.join()
+    }
+
+    /// Many statements with a row each leave a few batches, and a few maps.
+    fn join(&mut self) -> Result<(), ArrowError> {
         while let [.., before, last] = self.come.as_slice()
             && before.num_rows() < 2 * last.num_rows()
         {
@@ -64,21 +81,34 @@ impl PendingRows {
             self.come.truncate(self.come.len() - 2);
             self.come.push(joined);
         }
+        while let [.., before, last] = self.keys.as_slice()
+            && before.len() < 2 * last.len()
+        {
+            let mut joined = before.as_ref().clone();
+            joined.extend(last.iter().map(|(key, change)| (key.clone(), *change)));
+            self.keys.truncate(self.keys.len() - 2);
+            self.keys.push(Arc::new(joined));
+        }
         Ok(())
+    }
+
+    fn last(&self, key: &OwnedRow) -> Change {
+        let found = self.keys.iter().rev().find_map(|keys| keys.get(key));
+        found.copied().unwrap_or_default()
     }
 
     /// True for the key of a row that has come, false for one whose stored row has gone; None for others.
     pub fn has(&self, key: &OwnedRow) -> Option<bool> {
-        match self.keys.contains(key) {
-            true => Some(true),
-            false => self.gone.contains(key).then_some(false),
+        match self.last(key) {
+            Change { come: true, .. } => Some(true),
+            Change { gone, .. } => gone.then_some(false),
         }
     }
 
     /// The columns that a scan has to read so that these can be shown: more where stored rows have gone.
     pub(super) fn read(&self, shown: Vec<usize>) -> Vec<usize> {
         let mut read = shown;
-        if !self.gone.is_empty() {
+        if self.has_gone {
             let missing: Vec<usize> =
                 self.key.iter().copied().filter(|column| !read.contains(column)).collect();
             read.extend(missing);
@@ -93,12 +123,12 @@ impl PendingRows {
         read: &[usize],
         shown: usize,
     ) -> Result<RecordBatch, ArrowError> {
-        if self.gone.is_empty() {
+        if !self.has_gone {
             return Ok(batch);
         }
         let place = |column: &usize| read.iter().position(|at| at == column);
         let key: Vec<usize> = self.key.iter().filter_map(place).collect();
-        let left = without(&batch, &key, &self.gone)?;
+        let left = without(&batch, &key, |key| self.last(key).gone)?;
         left.project(&(0..shown).collect::<Vec<_>>())
     }
 
@@ -111,14 +141,14 @@ impl PendingRows {
     }
 }
 
-/// The rows whose key is none of these.
+/// The rows whose key is none of those that go.
 fn without(
     batch: &RecordBatch,
     key: &[usize],
-    keys: &BTreeSet<OwnedRow>,
+    goes: impl Fn(&OwnedRow) -> bool,
 ) -> Result<RecordBatch, ArrowError> {
     let rows = rows_at(batch, key)?;
-    let keep: BooleanArray = rows.iter().map(|row| Some(!keys.contains(&row.owned()))).collect();
+    let keep: BooleanArray = rows.iter().map(|row| Some(!goes(&row.owned()))).collect();
     filter_record_batch(batch, &keep)
 }
 
@@ -170,12 +200,19 @@ mod tests {
     }
 
     #[test]
-    fn many_small_changes_leave_few_batches() {
+    fn many_small_changes_leave_few_batches_and_share_their_keys_with_copies() {
         let mut pending = PendingRows::new(&[1]);
+        // Each is kept by a savepoint.
+        let mut kept = Vec::new();
         for id in 0..1000 {
             pending.change(&rows(&[]), rows(&[id])).unwrap();
+            kept.push(pending.clone());
         }
-        assert!(pending.come.len() <= 10, "{}", pending.come.len());
+        assert!(pending.come.len() <= 10 && pending.keys.len() <= 10, "{}", pending.come.len());
+        let maps = kept.iter().flat_map(|pending| &pending.keys);
+        let maps: BTreeMap<_, usize> = maps.map(|keys| (Arc::as_ptr(keys), keys.len())).collect();
+        let held: usize = maps.values().sum();
+        assert!(held < 20_000, "{held} keys are held, of 500,500 without sharing");
         assert_eq!(others(pending.come(&[0])).len(), 1000);
         assert_eq!(pending.read(vec![0]), [0], "no stored row has gone");
     }

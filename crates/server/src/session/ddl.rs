@@ -199,6 +199,11 @@ impl Conn {
             let order = "ORDER BY has no effect: a materialized view has no order";
             self.notice(format!("{order}, the SELECT that reads it has"));
         }
+        let zone = self.settings.lock().zone();
+        if !zone.is_utc() && millrace_sql::depends_on_zone(&bound.plan, zone) {
+            let view = "days and clocks of this materialized view are those of the time zone";
+            self.notice(format!("{view} \"{zone}\" in every session"));
+        }
         let catalog = self.shared.catalog();
         let mut sources: BTreeMap<ObjectId, Source> = BTreeMap::new();
         for leaf in plan.root.leaves() {

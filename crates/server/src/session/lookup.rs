@@ -16,6 +16,7 @@ use millrace_pg::session::Outcome;
 use millrace_sql::{Bound, Catalog};
 use millrace_storage::{Scan, Snapshot};
 use millrace_types::Report;
+use millrace_types::input::Zone;
 
 use super::rows::batch_rows;
 use super::tables::QueryTables;
@@ -29,16 +30,16 @@ const KEPT_MAX: usize = 256;
 /// The look-ups that a session has prepared, by their texts.
 #[derive(Default)]
 pub(super) struct Prepared {
-    /// What they are bound to.
-    catalog: Option<Arc<Catalog>>,
+    /// What they are bound to, and in which zone times were read.
+    of: Option<(Arc<Catalog>, Zone)>,
     bound: BTreeMap<String, Arc<Bound>>,
 }
 
 impl Prepared {
     /// Keeps a query that was bound, if it is a look-up.
-    pub(super) fn keep(&mut self, catalog: &Arc<Catalog>, text: &str, bound: &Bound) {
-        if !self.is_of(catalog) || self.bound.len() >= KEPT_MAX {
-            (self.catalog, self.bound) = (Some(Arc::clone(catalog)), BTreeMap::new());
+    pub(super) fn keep(&mut self, of: (&Arc<Catalog>, Zone), text: &str, bound: &Bound) {
+        if !self.is_of(of) || self.bound.len() >= KEPT_MAX {
+            (self.of, self.bound) = (Some((Arc::clone(of.0), of.1)), BTreeMap::new());
         }
         if Lookup::of(&bound.plan).is_some() {
             self.bound.insert(text.to_owned(), Arc::new(bound.clone()));
@@ -48,19 +49,19 @@ impl Prepared {
     /// The query of a text for values of these types, if it has been kept.
     pub(super) fn of(
         &self,
-        catalog: &Arc<Catalog>,
+        of: (&Arc<Catalog>, Zone),
         text: &str,
         values: &[ScalarValue],
     ) -> Option<Arc<Bound>> {
-        let bound = self.bound.get(text).filter(|_| self.is_of(catalog))?;
+        let bound = self.bound.get(text).filter(|_| self.is_of(of))?;
         let fits = |(value, wanted): (&ScalarValue, &DataType)| value.data_type() == *wanted;
         let fit = values.len() == bound.parameters.len()
             && values.iter().zip(&bound.parameters).all(fits);
         fit.then(|| Arc::clone(bound))
     }
 
-    fn is_of(&self, catalog: &Arc<Catalog>) -> bool {
-        self.catalog.as_ref().is_some_and(|known| Arc::ptr_eq(known, catalog))
+    fn is_of(&self, (catalog, zone): (&Arc<Catalog>, Zone)) -> bool {
+        self.of.as_ref().is_some_and(|(known, of)| Arc::ptr_eq(known, catalog) && *of == zone)
     }
 }
 
@@ -73,7 +74,8 @@ impl Conn {
         parameters: &[ScalarValue],
     ) -> Result<Option<Outcome>, Report> {
         let catalog = self.shared.catalog();
-        let Some(bound) = self.lookups.of(&catalog, text, parameters) else { return Ok(None) };
+        let of = (&catalog, self.settings.lock().zone());
+        let Some(bound) = self.lookups.of(of, text, parameters) else { return Ok(None) };
         // What the transaction has changed stands for the tables.
         if self.given.is_some() || self.uncommitted.has_changes() {
             return Ok(None);

@@ -45,7 +45,8 @@ impl Conn {
     }
 
     pub(super) fn state(&self) -> SessionState {
-        let mut state = session_state(&Settings::default());
+        let zone = self.settings.lock().zone();
+        let mut state = session_state(&Settings { zone, ..Settings::default() });
         let now = chrono::DateTime::from_timestamp_micros(self.shared.clock.now());
         state.execution_props_mut().query_execution_start_time = now;
         for function in self.functions() {
@@ -71,7 +72,7 @@ impl Conn {
         let (kept, hints) = (text, hints.to_vec());
         let asked = Asked { query, text: text.to_owned(), hints, values: None, opened: None };
         let (bound, _) = bound(&running, &tables, self.state(), asked).await?;
-        self.lookups.keep(tables.catalog(), kept, &bound);
+        self.lookups.keep((tables.catalog(), self.settings.lock().zone()), kept, &bound);
         Ok(Prepared { parameters: bound.parameters, columns: Some(bound.columns) })
     }
 

@@ -5,6 +5,7 @@ mod known;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use millrace_types::input::Zone;
 use millrace_types::{Report, SqlState};
 use parking_lot::{Mutex, MutexGuard};
 
@@ -182,7 +183,7 @@ impl SessionSettings {
         if !committed {
             self.changed = begun.before;
         }
-        for (name, value) in begun.after {
+        for (name, value) in begun.after.into_iter().filter(|_| committed) {
             match value {
                 Some(value) => drop(self.changed.insert(name, value)),
                 None => drop(self.changed.remove(&name)),
@@ -224,10 +225,12 @@ impl SessionSettings {
     /// As for [`SessionSettings::set`].
     pub(super) fn set_local(&mut self, name: &str, values: &[String]) -> Result<(), Report> {
         let known = canonical(name)?;
-        let before = self.changed.get(&known).cloned();
+        // What it is after the transaction has been known since it became LOCAL.
+        let after = self.transaction.as_ref().and_then(|begun| begun.after.get(&known).cloned());
+        let after = after.unwrap_or_else(|| self.changed.get(&known).cloned());
         self.set(name, values)?;
         if let Some(begun) = &mut self.transaction {
-            begun.after.entry(known).or_insert(before);
+            begun.after.insert(known, after);
         }
         Ok(())
     }
@@ -292,6 +295,11 @@ impl SessionSettings {
         duration(&value).filter(|length| !length.is_zero())
     }
 
+    /// The zone of the session's clock.
+    pub(super) fn zone(&self) -> Zone {
+        self.get("TimeZone").ok().and_then(|name| Zone::of(&name).ok()).unwrap_or_default()
+    }
+
     /// Every setting with its value, by name.
     pub(super) fn all(&self) -> Vec<(&'static str, String)> {
         let value = |(name, default, _): &Setting| (*name, self.value(name, default));
@@ -322,9 +330,15 @@ mod tests {
         settings.set_local("application_name", &["local".into()]).unwrap();
         settings.set("statement_timeout", &["5s".into()]).unwrap();
         assert_eq!(get(&settings, "application_name"), "local");
+        settings.set_local("application_name", &["local again".into()]).unwrap();
         settings.end(true);
         assert_eq!(get(&settings, "application_name"), "before");
         assert_eq!(get(&settings, "statement_timeout"), "5s");
+        settings.begin();
+        settings.set("application_name", &["gone".into()]).unwrap();
+        settings.set_local("application_name", &["local".into()]).unwrap();
+        settings.end(false);
+        assert_eq!(get(&settings, "application_name"), "before");
         settings.begin();
         settings.set("application_name", &["gone".into()]).unwrap();
         settings.set("transaction_read_only", &["on".into()]).unwrap();
@@ -395,7 +409,10 @@ mod tests {
         assert_eq!(date(&mut settings, "nonsense"), Err(SqlState::INVALID_PARAMETER_VALUE));
         assert_eq!(date(&mut settings, "SQL, DMY"), Err(SqlState::INVALID_PARAMETER_VALUE));
         assert_eq!(date(&mut settings, "iso,MDY"), Ok(()));
-        let zone = settings.set("timezone", &["Europe/Helsinki".into()]);
+        settings.set("timezone", &["europe/helsinki".into()]).unwrap();
+        assert_eq!(settings.get("TimeZone").unwrap(), "Europe/Helsinki");
+        assert_eq!(settings.zone(), Zone::of("Europe/Helsinki").unwrap());
+        let zone = settings.set("timezone", &["Nowhere/Else".into()]);
         assert_eq!(code(zone), SqlState::INVALID_PARAMETER_VALUE);
         let version = settings.set("server_version", &["9".into()]);
         assert_eq!(code(version), SqlState::FEATURE_NOT_SUPPORTED);

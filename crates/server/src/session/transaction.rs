@@ -90,10 +90,16 @@ impl Uncommitted {
     }
 
     /// The transaction has failed: what no savepoint could bring back is given up, and others may have
-    /// the tables.
+    /// its tables.
     pub(super) fn abandon(&mut self) {
-        if self.savepoints.is_empty() {
-            *self = Uncommitted::default();
+        match self.savepoints.last() {
+            None => *self = Uncommitted::default(),
+            Some(last) => {
+                self.tables = last.tables.clone();
+                let there_were = self.savepoints.len();
+                self.selected.retain(|_, before| *before < there_were);
+                self.unlock_unchanged();
+            }
         }
     }
 

@@ -195,7 +195,7 @@ struct Known {
 #[test]
 fn changed_statements_are_planned_or_refused() {
     let all = || {
-        let state = session_state(&Settings { target_partitions: 1, batch_size: 8192 });
+        let state = session_state(&Settings { target_partitions: 1, ..Settings::default() });
         let shown = std::env::var_os("MILLRACE_FUZZ_SHOW").is_some();
         let corpus = Corpus::read();
         let mut known = Known { corpus, state, databases: BTreeMap::new(), shown };

@@ -18,6 +18,7 @@ use super::coverage::Coverage;
 use super::data::{self, EpochRows, Rows, SECOND, TableRows, Times};
 use super::lookup::{self, LOOKED_UP};
 use super::newest::{self, NEWEST, Newest};
+use super::postgres::ZONES;
 use super::query::{self, Input, Query};
 use super::running::{Running, Said, Unfollowed, visible};
 use super::shown;
@@ -51,7 +52,8 @@ impl Case {
     pub(super) fn random(random: &mut StdRng) -> Case {
         let times = [Times::Free, Times::InOrder, Times::InOrder, Times::Late];
         let times = times[random.random_range(0..times.len())];
-        let sql = Sql::new(times != Times::Free || random.random());
+        let zone = if random.random_ratio(1, 4) { ZONES[random.random_range(0..3)] } else { "UTC" };
+        let sql = Sql::new(times != Times::Free || random.random()).in_zone(zone);
         let lateness = if random.random_ratio(1, 3) { 3 * SECOND } else { 0 };
         let mut case = Case { sql, times, queries: Vec::new(), plans: Vec::new(), lateness };
         let columns = data::columns().into_iter().map(|(n, t)| (n.to_owned(), t)).collect();

@@ -347,7 +347,8 @@ const OWN: [&str; 73] = [
 ];
 
 /// What operators, casts and fields are made into; nobody writes them.
-pub(crate) const OF_OPERATORS: [&str; 32] = [
+pub(crate) const OF_OPERATORS: [&str; 39] = [
+    "byteacat",
     "checked_add",
     "checked_divide",
     "checked_multiply",
@@ -358,16 +359,6 @@ pub(crate) const OF_OPERATORS: [&str; 32] = [
     "get_field",
     "interval_div",
     "interval_mul",
-    "numeric_div",
-    "numeric_mul",
-    "overlaps",
-    "similar_to_escape",
-    "texticregexeq",
-    "texticregexne",
-    "textregexeq",
-    "textregexne",
-    "timestamp_mi",
-    "byteacat",
     "jsonb_concat",
     "jsonb_contained",
     "jsonb_contains",
@@ -380,6 +371,22 @@ pub(crate) const OF_OPERATORS: [&str; 32] = [
     "jsonb_object_field_text",
     "jsonb_path_exists_opr",
     "jsonb_path_match_opr",
+    "millrace_add_at",
+    "millrace_iso_at",
+    "millrace_offset_at",
+    "millrace_read_at",
+    "millrace_text_at",
+    "millrace_to_char_at",
+    "millrace_to_timestamp_at",
+    "numeric_div",
+    "numeric_mul",
+    "overlaps",
+    "similar_to_escape",
+    "texticregexeq",
+    "texticregexne",
+    "textregexeq",
+    "textregexne",
+    "timestamp_mi",
 ];
 
 /// They ask for the types and files of DataFusion itself.

@@ -14,6 +14,7 @@ use millrace_sql::{
     Access, Binder, Catalog, CatalogTables, Kind, MaterializedView, Object, Parameters, Settings,
     Source, SourceColumn, SourceWatermark, Table, TableColumn, TableLookup, parse, session_state,
 };
+use millrace_types::input::Zone;
 use millrace_types::{ObjectId, Report, SqlType, TableId};
 
 use super::data;
@@ -93,8 +94,15 @@ impl Sql {
             sql: String::new(),
             access: Access::default(),
         };
-        let state = session_state(&Settings { target_partitions: 1, batch_size: 8192 });
+        let state = session_state(&Settings { target_partitions: 1, ..Settings::default() });
         Sql { catalog: Catalog::new().with(object).with(table), state, event_time }
+    }
+
+    /// The same for a session in a time zone.
+    pub(super) fn in_zone(mut self, name: &str) -> Sql {
+        let zone = Zone::of(name).expect("it is one");
+        self.state = session_state(&Settings { target_partitions: 1, zone, ..Settings::default() });
+        self
     }
 
     /// True if the source has an event time.

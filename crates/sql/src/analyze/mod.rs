@@ -29,6 +29,7 @@ mod subqueries;
 mod ties;
 mod unions;
 mod with_ties;
+mod zoned;
 
 use std::sync::Arc;
 
@@ -43,6 +44,7 @@ use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingF
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 
 use crate::functions::{self, ASSIGNED, Regexp};
+use crate::session;
 
 pub(crate) use correlated::lifted;
 pub(crate) use listed::rows_apart;
@@ -53,6 +55,7 @@ pub(crate) use sorted::with_sorted;
 pub(crate) use subqueries::as_values;
 pub(crate) use ties::call as window_call;
 pub(crate) use with_ties::with_ties;
+pub use zoned::depends_on_zone;
 
 /// The rule that puts our functions in place of casts and operators.
 const FUNCTIONS: &str = "postgres_functions";
@@ -64,6 +67,7 @@ pub(crate) fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
         Arc::new(Nodes { name: "postgres_unions", change: unions::widen }),
         Arc::new(Rule { name: "postgres_types", change: operators::adapt }),
         Arc::new(TypeCoercion::new()),
+        Arc::new(SessionZone),
         Arc::new(Rule { name: FUNCTIONS, change: replaced }),
     ]
 }
@@ -146,7 +150,7 @@ impl std::fmt::Debug for Rule {
 
 impl AnalyzerRule for Rule {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        Ok(plan.transform_up_with_subqueries(|plan| self.rewrite(plan))?.data)
+        Ok(plan.transform_up_with_subqueries(|plan| rewritten(plan, self.change))?.data)
     }
 
     fn name(&self) -> &str {
@@ -154,37 +158,57 @@ impl AnalyzerRule for Rule {
     }
 }
 
-impl Rule {
-    fn rewrite(&self, plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-        let mut schema = match &plan {
-            LogicalPlan::TableScan(scan) => scan.projected_schema.as_ref().clone(),
-            _ => DFSchema::empty(),
-        };
-        for input in plan.inputs() {
-            schema.merge(input.schema());
+/// Tells the session's time zone to what depends on one.
+#[derive(Debug)]
+struct SessionZone;
+
+impl AnalyzerRule for SessionZone {
+    fn analyze(&self, plan: LogicalPlan, options: &ConfigOptions) -> Result<LogicalPlan> {
+        let zone = session::zone(options)?;
+        if zone.is_utc() {
+            return Ok(plan);
         }
-        let names = NamePreserver::new(&plan);
-        let named = |expr: Expr| {
-            let saved = names.save(&expr);
-            let changed = expr.transform_up(|expr| (self.change)(expr, &schema))?;
-            Ok(changed.update_data(|expr| saved.restore(expr)))
-        };
-        plan.map_expressions(|expr| match expr {
-            // What is above names the columns inside.
-            Expr::GroupingSet(set) => {
-                let each =
-                    |exprs: Vec<Expr>| exprs.into_iter().map(|e| Ok(named(e)?.data)).collect();
-                let set = match set {
-                    GroupingSet::Rollup(exprs) => GroupingSet::Rollup(each(exprs)?),
-                    GroupingSet::Cube(exprs) => GroupingSet::Cube(each(exprs)?),
-                    GroupingSet::GroupingSets(sets) => {
-                        let sets = sets.into_iter().map(each).collect::<Result<_>>()?;
-                        GroupingSet::GroupingSets(sets)
-                    }
-                };
-                Ok(Transformed::yes(Expr::GroupingSet(set)))
-            }
-            expr => named(expr),
-        })
+        let told = |expr: Expr, schema: &DFSchema| zoned::told(expr, schema, zone);
+        Ok(plan.transform_up_with_subqueries(|plan| rewritten(plan, told))?.data)
     }
+
+    fn name(&self) -> &str {
+        "session_zone"
+    }
+}
+
+/// A plan whose own expressions are changed; columns keep their names.
+fn rewritten(
+    plan: LogicalPlan,
+    change: impl Fn(Expr, &DFSchema) -> Result<Transformed<Expr>>,
+) -> Result<Transformed<LogicalPlan>> {
+    let mut schema = match &plan {
+        LogicalPlan::TableScan(scan) => scan.projected_schema.as_ref().clone(),
+        _ => DFSchema::empty(),
+    };
+    for input in plan.inputs() {
+        schema.merge(input.schema());
+    }
+    let names = NamePreserver::new(&plan);
+    let named = |expr: Expr| {
+        let saved = names.save(&expr);
+        let changed = expr.transform_up(|expr| change(expr, &schema))?;
+        Ok(changed.update_data(|expr| saved.restore(expr)))
+    };
+    plan.map_expressions(|expr| match expr {
+        // What is above names the columns inside.
+        Expr::GroupingSet(set) => {
+            let each = |exprs: Vec<Expr>| exprs.into_iter().map(|e| Ok(named(e)?.data)).collect();
+            let set = match set {
+                GroupingSet::Rollup(exprs) => GroupingSet::Rollup(each(exprs)?),
+                GroupingSet::Cube(exprs) => GroupingSet::Cube(each(exprs)?),
+                GroupingSet::GroupingSets(sets) => {
+                    let sets = sets.into_iter().map(each).collect::<Result<_>>()?;
+                    GroupingSet::GroupingSets(sets)
+                }
+            };
+            Ok(Transformed::yes(Expr::GroupingSet(set)))
+        }
+        expr => named(expr),
+    })
 }

@@ -331,7 +331,14 @@ pub(super) fn typed(expr: Expr, data_type: &DataType) -> Result<Expr> {
         }
         Expr::Literal(value, metadata) => match functions::moving(value, data_type) {
             Some(moving) => Ok(moving),
-            None => Ok(Expr::Literal(functions::value_as(value, data_type)?, metadata.clone())),
+            None => {
+                let read = functions::value_as(value, data_type)?;
+                Ok(match functions::is_of_zone(value, data_type) {
+                    // The session's zone is told later.
+                    true => cast(expr, data_type.clone()),
+                    false => Expr::Literal(read, metadata.clone()),
+                })
+            }
         },
         _ => Ok(cast(expr, data_type.clone())),
     }

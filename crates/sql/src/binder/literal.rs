@@ -8,7 +8,7 @@
 
 use datafusion::sql::sqlparser::ast::{
     CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, SetExpr, UnaryOperator, Value,
+    FunctionArguments, SetExpr, TimezoneInfo, UnaryOperator, Value,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 use millrace_types::NUMERIC_PRECISION;
@@ -115,7 +115,14 @@ pub(super) fn type_parts(expr: &mut Expr) {
                 type_integer(otherwise);
             }
         }
-        Expr::Array(array) => array.elem.iter_mut().for_each(type_integer),
+        Expr::Array(array) => {
+            array.elem.iter_mut().for_each(type_integer);
+            let types: Vec<DataType> = array.elem.iter().filter_map(written).collect();
+            let Some(time) = widest_time(&types) else { return };
+            let narrow =
+                array.elem.iter_mut().filter(|one| written(one).is_some_and(|of| of != time));
+            narrow.for_each(|one| *one = cast(one.clone(), time.clone()));
+        }
         Expr::Function(function) => type_arguments(function),
         _ => {}
     }
@@ -155,21 +162,44 @@ pub(super) fn type_rows(body: &mut SetExpr) {
             let width = values.rows.first().map_or(0, |row| row.content.len());
             for column in 0..width {
                 let cells = || values.rows.iter().filter_map(|row| row.content.get(column));
-                let written = cells().find_map(|cell| match cell {
-                    Expr::Cast { data_type, .. } => Some(data_type.clone()),
-                    Expr::TypedString(typed) => Some(typed.data_type.clone()),
-                    Expr::Interval(_) => Some(DataType::Interval { fields: None, precision: None }),
-                    _ => None,
-                });
+                let written: Vec<DataType> = cells().filter_map(written).collect();
+                let time = widest_time(&written);
                 for row in &mut values.rows {
-                    if let Some(cell) = row.content.get_mut(column) {
-                        type_cell(cell, written.as_ref());
+                    let Some(cell) = row.content.get_mut(column) else { continue };
+                    type_cell(cell, time.as_ref().or(written.first()));
+                    if let (Some(time), Some(own)) = (&time, self::written(cell))
+                        && own != *time
+                    {
+                        *cell = cast(cell.clone(), time.clone());
                     }
                 }
             }
         }
         _ => {}
     }
+}
+
+/// The type that somebody has written for a value.
+fn written(cell: &Expr) -> Option<DataType> {
+    match cell {
+        Expr::Cast { data_type, .. } => Some(data_type.clone()),
+        Expr::TypedString(typed) => Some(typed.data_type.clone()),
+        Expr::Interval(_) => Some(DataType::Interval { fields: None, precision: None }),
+        _ => None,
+    }
+}
+
+/// The type that dates and timestamps have in common, if there are several of their types.
+fn widest_time(types: &[DataType]) -> Option<DataType> {
+    let width = |of: &DataType| match of {
+        DataType::Date => Some(0),
+        DataType::Timestamp(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => Some(1),
+        DataType::Timestamp(..) => Some(2),
+        _ => None,
+    };
+    let widest = types.iter().max_by_key(|of| width(of))?;
+    let differ = types.iter().any(|of| width(of) != width(widest));
+    (differ && types.iter().all(|of| width(of).is_some())).then(|| widest.clone())
 }
 
 fn type_cell(cell: &mut Expr, written: Option<&DataType>) {

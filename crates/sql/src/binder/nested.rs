@@ -13,6 +13,7 @@ use millrace_types::Report;
 
 use super::syntax::call;
 use super::{grouping, literal};
+use crate::functions::OBJECT_OF;
 use crate::names::fold;
 
 /// The end of a slice without one.
@@ -84,7 +85,7 @@ pub(super) fn function(function: &Function) -> Result<Option<Expr>, Report> {
             let text = |text: &str| value(Value::SingleQuotedString(text.to_owned()));
             let pair = vec![text("k"), key.clone(), text("v"), item.clone()];
             let pairs = aggregated(function, list, vec![call("named_struct", pair)]);
-            Some(call("millrace_object_of", vec![pairs]))
+            Some(call(OBJECT_OF, vec![pairs]))
         }
         _ => None,
     })

@@ -20,6 +20,7 @@ use datafusion::sql::sqlparser::ast::{
     Expr as SqlExpr, FunctionArg, FunctionArgExpr, Ident, ObjectName, ObjectNamePart, Spanned,
     TableFactor, TableFunctionArgs,
 };
+use millrace_types::input::Zone;
 use millrace_types::{Report, SqlState, SqlType};
 
 use crate::functions::{
@@ -28,8 +29,6 @@ use crate::functions::{
 use crate::names::Quoted;
 use crate::text::Text;
 
-/// The zone of windows that name none.
-const UTC: &str = "UTC";
 const START: &str = "window_start";
 const END: &str = "window_end";
 
@@ -114,7 +113,7 @@ impl Windows {
         let time = self.time(&call, time, &input, context)?;
         if let Some(windows) = self.calendar(&call, context)? {
             let data_type = time.get_type(input.schema())?;
-            if windows.zone != UTC && matches!(data_type, DataType::Timestamp(_, None)) {
+            if !windows.zone.is_utc() && matches!(data_type, DataType::Timestamp(_, None)) {
                 let message = "windows in a time zone need a time of type timestamp with time zone";
                 let report = Report::new(SqlState::DATATYPE_MISMATCH, message);
                 return fail(report, self.at(&call.args[1]).or(call.position));
@@ -247,9 +246,9 @@ impl Windows {
             return fail(Report::new(SqlState::INVALID_PARAMETER_VALUE, message), position);
         }
         let (months, days) = (i64::from(size.months), i64::from(size.days));
-        let calendar = Calendar { months, days, zone: zone.unwrap_or_else(|| UTC.to_owned()) };
-        calendar.check().or_else(|report| fail(report, position))?;
-        Ok(Some(calendar))
+        let zone = zone.map_or(Ok(Zone::Utc), |zone| Zone::of(&zone));
+        let zone = zone.or_else(|report| fail(report, position))?;
+        Ok(Some(Calendar { months, days, zone }))
     }
 
     /// The microseconds of a constant interval.

@@ -637,7 +637,8 @@ fn memory() -> Memory {
 
 async fn rows(query: &str) -> Vec<String> {
     let catalog = catalog();
-    let state = session_state(&Settings { target_partitions: 1, batch_size: 2 });
+    let state =
+        session_state(&Settings { target_partitions: 1, batch_size: 2, ..Settings::default() });
     let Statement::Query(parsed) = one(query) else { panic!("{query}") };
     let tables = memory();
     let binder = Binder::new(&catalog, &tables, &state);

@@ -8,10 +8,12 @@ use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
-use millrace_types::{Report, SqlState, input};
+use millrace_types::SqlState;
+use millrace_types::input::Zone;
 
 use arrow::datatypes::DataType;
 
+use super::cast::external;
 use super::time::map_times;
 use super::{no_function, user_error};
 
@@ -27,18 +29,13 @@ const DAY: i64 = 86_400_000_000;
 pub(crate) struct Calendar {
     pub(crate) months: i64,
     pub(crate) days: i64,
-    pub(crate) zone: String,
+    pub(crate) zone: Zone,
 }
 
 impl Calendar {
     /// Microseconds between the clock in the zone and UTC.
     fn offset(&self, at: i64) -> Option<i64> {
-        input::zone_offset(&self.zone, at, false).ok()?.checked_mul(1_000_000)
-    }
-
-    /// Checks the name of the zone.
-    pub(crate) fn check(&self) -> Result<(), Report> {
-        input::zone_offset(&self.zone, 0, false).map(drop)
+        self.zone.offset(at).checked_mul(1_000_000)
     }
 
     /// The first moment of a day.
@@ -136,7 +133,8 @@ fn calendar(args: &[ColumnarValue]) -> Result<Calendar> {
             ColumnarValue::Scalar(ScalarValue::Int64(Some(days))),
             ColumnarValue::Scalar(ScalarValue::Utf8(Some(zone))),
         ] if *months >= 0 && *days >= 0 && *months + *days > 0 => {
-            Ok(Calendar { months: *months, days: *days, zone: zone.clone() })
+            let zone = Zone::of(zone).map_err(external)?;
+            Ok(Calendar { months: *months, days: *days, zone })
         }
         _ => Err(user_error(SqlState::INTERNAL_ERROR, "a window is not constant")),
     }
@@ -177,11 +175,11 @@ mod tests {
     const HOUR: i64 = 3_600_000_000;
 
     fn of(zone: &str, months: i64, days: i64) -> Calendar {
-        Calendar { months, days, zone: zone.to_owned() }
+        Calendar { months, days, zone: Zone::of(zone).unwrap() }
     }
 
     fn at(text: &str) -> i64 {
-        input::timestamptz(text).unwrap()
+        millrace_types::input::timestamptz(text).unwrap()
     }
 
     fn shown(calendar: &Calendar, time: &str) -> (i64, i64, i64) {

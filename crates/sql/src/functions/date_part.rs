@@ -54,7 +54,7 @@ impl DatePart {
 }
 
 /// A field as it was written; EXTRACT takes a text in quotes, too.
-fn written(value: Option<&ScalarValue>) -> Option<&str> {
+pub(super) fn written(value: Option<&ScalarValue>) -> Option<&str> {
     let text = value.and_then(|value| value.try_as_str().flatten())?;
     Some(text.strip_prefix('\'').and_then(|text| text.strip_suffix('\'')).unwrap_or(text))
 }

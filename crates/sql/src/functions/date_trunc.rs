@@ -13,7 +13,8 @@ use datafusion::common::Result;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
-use millrace_types::{SqlType, input, timestamptz};
+use millrace_types::input::{self, Zone};
+use millrace_types::{SqlType, timestamptz};
 
 use super::cast::{civil, external};
 use super::intervals::truncated;
@@ -99,8 +100,9 @@ fn of_times(
     zones: Option<&StringArray>,
 ) -> Result<ArrayRef> {
     let times = array.as_primitive::<TimestampMicrosecondType>();
-    // The unit is mostly one for all rows.
+    // The unit is mostly one for all rows, and the zone.
     let mut last: Option<(&str, &'static str)> = None;
+    let mut clock: Option<(&str, Zone)> = None;
     let mut begins = Vec::with_capacity(times.len());
     for row in 0..times.len() {
         let is_there = times.is_valid(row) && zones.is_none_or(|zones| zones.is_valid(row));
@@ -117,7 +119,14 @@ fn of_times(
         let begin = match zones.and_then(|zones| text(zones, row)) {
             _ if !is_finite(time) => Some(time),
             None => begin(unit, time),
-            Some(zone) => there(unit, time, zone)?,
+            Some(name) => {
+                let zone = match clock {
+                    Some((known, zone)) if known == name => zone,
+                    _ => Zone::of(name).map_err(external)?,
+                };
+                clock = Some((name, zone));
+                there(unit, time, zone)
+            }
         };
         begins.push(Some(begin.ok_or_else(out_of_range)?));
     }
@@ -136,18 +145,14 @@ fn truncates(written: &str, of: &DataType) -> Result<&'static str> {
     }
 }
 
-/// The begin by the clock of a zone.
-fn there(unit: &str, time: i64, zone: &str) -> Result<Option<i64>> {
-    let offset = |at: i64, is_local: bool| {
-        input::zone_offset(zone, at, is_local).map(|seconds| seconds * SECOND).map_err(external)
-    };
-    let before = offset(time, false)?;
-    let Some(begin) = time.checked_add(before).and_then(|local| begin(unit, local)) else {
-        return Ok(None);
-    };
+/// The begin by the clock of a zone; None where no time is so early.
+fn there(unit: &str, time: i64, zone: Zone) -> Option<i64> {
+    let begin = begin(unit, zone.reading(time)?)?;
     let is_short = matches!(unit, "microsecond" | "millisecond" | "second" | "minute" | "hour");
-    let after = if is_short { before } else { offset(begin, true)? };
-    Ok(begin.checked_sub(after))
+    match is_short {
+        true => begin.checked_sub(zone.offset(time) * SECOND),
+        false => zone.time(begin),
+    }
 }
 
 /// The begin of the unit that holds a time; None where no time is so early.

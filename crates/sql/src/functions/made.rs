@@ -13,7 +13,8 @@ use datafusion::common::Result;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
-use millrace_types::{Report, SqlState, TIME_ZONE, input, timestamptz};
+use millrace_types::input::{self, Zone};
+use millrace_types::{Report, SqlState, TIME_ZONE, timestamptz};
 
 use super::cast::external;
 use super::invoke::{over_columns, text, texts};
@@ -174,6 +175,6 @@ fn offset(zone: &str, local: i64) -> Result<i64, Report> {
         return Err(Report::new(SqlState::INVALID_PARAMETER_VALUE, message)
             .hint("Numeric time zones must have \"-\" or \"+\" as first character."));
     }
-    let offset = input::zone_offset(zone, local, true)?;
+    let offset = Zone::of(zone)?.offset_of_reading(local);
     Ok(if trimmed.starts_with(['+', '-']) { -offset } else { offset })
 }

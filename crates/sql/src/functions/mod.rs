@@ -60,6 +60,7 @@ mod widened;
 mod window;
 mod with_ties;
 mod wrapped;
+mod zoned;
 
 #[cfg(test)]
 mod tests;
@@ -81,7 +82,7 @@ pub(crate) use cast::{CONVERT, differs as cast_differs, exists as cast_exists, v
 pub(crate) use domain::is_partial;
 pub(crate) use fitting::FITTING;
 pub use json::rows_as_json;
-pub(crate) use json::{JsonFunction, json};
+pub(crate) use json::{JsonFunction, OBJECT_OF, json};
 pub(crate) use moving::{MOVING, moving};
 pub(crate) use one_value::ONE_VALUE;
 pub(crate) use operator::{Arithmetic, TIME_BETWEEN};
@@ -95,6 +96,7 @@ pub use version::VERSION;
 pub(crate) use widened::widened;
 pub use window::{CUMULATE, HOP, TUMBLE};
 pub(crate) use with_ties::WITH_TIES;
+pub(crate) use zoned::{Zoned, at_zone, has_times, is_of_zone, is_zoned, read_at, zoned};
 
 /// Our scalar functions.
 pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
@@ -159,6 +161,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     .chain(json::all())
     .chain(widened::all().into_iter().map(udf))
     .chain(rounding::all().into_iter().map(udf))
+    .chain(zoned::all().into_iter().map(udf))
     .chain(CHECKED.into_iter().filter_map(checked))
     .chain(operator::ALL.into_iter().map(|which| udf(operator::Call::new(which))))
     .collect()
@@ -233,6 +236,19 @@ fn is_order_key(expr: &Expr) -> bool {
 /// `EXTRACT(field FROM time)`
 pub(crate) fn extract(args: Vec<Expr>) -> Expr {
     call(udf(date_part::DatePart::new(true)), args)
+}
+
+/// The unit that a constant names, as in `date_part('hour', ...)`.
+pub(crate) fn written_unit(field: &Expr) -> Option<&'static str> {
+    match field {
+        Expr::Literal(value, _) => date_part::written(Some(value)).and_then(unit),
+        _ => None,
+    }
+}
+
+/// `now(places)`
+pub(crate) fn now(places: Vec<Expr>) -> Expr {
+    call(udf(now::Now::new(now::Clock::Zoned)), places)
 }
 
 /// A value as another type, by our own cast.
@@ -316,7 +332,7 @@ pub(crate) fn cumulate(time: Expr, step_us: i64, size_us: i64, offset_us: i64) -
 /// A bound of the calendar window of `time`.
 pub(crate) fn calendar(bound: &'static str, time: Expr, calendar: &Calendar) -> Expr {
     let Calendar { months, days, zone } = calendar;
-    let args = vec![time, lit(*months), lit(*days), lit(zone.as_str())];
+    let args = vec![time, lit(*months), lit(*days), lit(zone.to_string())];
     call(udf(calendar::CalendarBound::new(bound)), args)
 }
 

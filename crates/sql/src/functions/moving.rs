@@ -13,9 +13,11 @@ use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit,
 };
-use millrace_types::{SqlState, TIME_ZONE, input};
+use millrace_types::SqlState;
+use millrace_types::input::{self, Zone};
 
-use super::cast::value_as;
+use super::cast::{external, value_as};
+use super::time::out_of_range;
 use super::{no_function, user_error};
 
 /// Its name.
@@ -23,7 +25,7 @@ pub(crate) const MOVING: &str = "millrace_moving";
 
 const DAY: i64 = 86_400_000_000;
 
-/// `millrace_moving(text, zero)`: the text as a time of the type of the zero.
+/// `millrace_moving(text, zero [, zone])`: the text as a time of the type of the zero, by a clock of the zone.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Moving {
     signature: Signature,
@@ -31,7 +33,7 @@ pub(super) struct Moving {
 
 impl Moving {
     pub(super) fn new() -> Moving {
-        Moving { signature: Signature::any(2, Volatility::Stable) }
+        Moving { signature: Signature::variadic_any(Volatility::Stable) }
     }
 }
 
@@ -50,9 +52,10 @@ impl ScalarUDFImpl for Moving {
 
     fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
         let value = match (info.query_execution_start_time(), args.as_slice()) {
-            (Some(start), [Expr::Literal(text, _), Expr::Literal(zero, _)]) => {
+            (Some(start), [Expr::Literal(text, _), Expr::Literal(zero, _), zone @ ..]) => {
                 let word = text.try_as_str().flatten().and_then(read);
-                word.map(|(days, clock)| at(start.timestamp_micros(), days, clock, zero))
+                let zone = zone_of(zone.first())?;
+                word.map(|word| at(start.timestamp_micros(), word, zone, zero))
             }
             _ => None,
         };
@@ -98,15 +101,36 @@ fn read(text: &str) -> Option<(i64, Option<i64>)> {
     Some((days, Some(clock)))
 }
 
-fn at(start: i64, days: i64, clock: Option<i64>, zero: &ScalarValue) -> Result<ScalarValue> {
-    let time = match clock {
-        None => start,
-        Some(clock) => start - start.rem_euclid(DAY) + days * DAY + clock,
+fn zone_of(written: Option<&Expr>) -> Result<Zone> {
+    match written {
+        Some(Expr::Literal(zone, _)) => {
+            Zone::of(zone.try_as_str().flatten().unwrap_or_default()).map_err(external)
+        }
+        _ => Ok(Zone::Utc),
+    }
+}
+
+fn at(
+    start: i64,
+    (days, clock): (i64, Option<i64>),
+    zone: Zone,
+    zero: &ScalarValue,
+) -> Result<ScalarValue> {
+    let now = zone.reading(start).ok_or_else(out_of_range)?;
+    let reading = match clock {
+        None => now,
+        Some(clock) => now - now.rem_euclid(DAY) + days * DAY + clock,
     };
     let to = zero.data_type();
-    let zone = match &to {
-        DataType::Timestamp(_, zone) => zone.clone(),
-        _ => Some(TIME_ZONE.into()),
+    let time = match &to {
+        // The hour that comes twice has one reading.
+        DataType::Timestamp(_, Some(_)) if clock.is_none() => start,
+        DataType::Timestamp(_, Some(_)) => zone.time(reading).ok_or_else(out_of_range)?,
+        _ => reading,
     };
-    value_as(&ScalarValue::TimestampMicrosecond(Some(time), zone), &to)
+    let of = match &to {
+        DataType::Timestamp(_, of) => of.clone(),
+        _ => None,
+    };
+    value_as(&ScalarValue::TimestampMicrosecond(Some(time), of), &to)
 }

@@ -5,10 +5,8 @@
 //! no more.
 
 use std::cmp::Ordering;
-use std::str::FromStr;
 use std::sync::Arc;
 
-use arrow::array::timezone::Tz;
 use arrow::array::{
     Array, ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType, AsArray, Int64Array, ListArray,
     PrimitiveArray, UInt64Array, new_null_array,
@@ -23,8 +21,11 @@ use datafusion::common::Result;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
+use millrace_types::input::Zone;
 use millrace_types::{SqlState, SqlType, TIME_ZONE};
 
+use super::cast::external;
+use super::zoned::later;
 use super::{no_function, user_error};
 
 /// The function that makes the list of a series.
@@ -35,7 +36,7 @@ const DAY_US: i128 = 86_400_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Which {
-    /// `(start, end [, step])`
+    /// `(start, end [, step [, zone]])`: of times the step's days and months are those of the zone.
     Series,
     /// `(list, ...)`: the numbers from 1 to the length of the longest one.
     Places,
@@ -104,6 +105,15 @@ impl ScalarUDFImpl for Lists {
 
 /// The types of a start, an end and a step; None where PostgreSQL has no such series.
 fn bounds(types: &[DataType]) -> Option<Vec<DataType>> {
+    if let [bounds @ .., zone] = types
+        && types.len() == 4
+    {
+        let zone = zone.is_string().then_some(DataType::Utf8);
+        return self::bounds(bounds).zip(zone).map(|(mut bounds, zone)| {
+            bounds.push(zone);
+            bounds
+        });
+    }
     if !(2..=3).contains(&types.len()) {
         return None;
     }
@@ -140,8 +150,12 @@ fn series(bounds: &[ArrayRef]) -> Result<ArrayRef> {
         DataType::Timestamp(..) => {
             let times = |at: usize| bounds[at].as_primitive::<TimestampMicrosecondType>();
             let steps = Some(bounds[2].as_primitive::<IntervalMonthDayNanoType>());
-            let utc = Tz::from_str("+00:00")?;
-            let next = |time, step| TimestampMicrosecondType::add_month_day_nano(time, step, utc);
+            let zone = match bounds.get(3) {
+                Some(zones) if !zones.is_empty() => Zone::of(zones.as_string::<i32>().value(0)),
+                _ => Ok(Zone::Utc),
+            };
+            let zone = zone.map_err(external)?;
+            let next = |time, step| later(time, step, zone);
             lists((times(0), times(1)), (steps, IntervalMonthDayNano::ZERO), length_sign, next)?
         }
         DataType::Decimal256(_, scale) => {

@@ -11,11 +11,11 @@ use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
-use millrace_types::{Report, SqlState, SqlType, TIME_ZONE, input, timestamptz};
+use millrace_types::input::Zone;
+use millrace_types::{Report, SqlState, SqlType, TIME_ZONE, timestamptz};
 
 use super::cast::{external, plain};
 use super::no_function;
-use super::time::is_finite;
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Timezone {
@@ -69,10 +69,10 @@ impl ScalarUDFImpl for Timezone {
         };
         let is_local = matches!(times.data_type(), DataType::Timestamp(_, None));
         let times = times_of(times)?;
-        let pairs = offsets(zones)?.into_iter().zip(times.iter());
+        let pairs = zones_of(zones)?.into_iter().zip(times.iter());
         let moved = pairs.map(|(zone, time)| {
             let Some((zone, time)) = zone.zip(time) else { return Ok(None) };
-            shifted(&zone, time, is_local).map(Some)
+            shifted(zone, time, is_local).map(Some)
         });
         let moved = moved.collect::<Result<_, Report>>();
         let moved: PrimitiveArray<TimestampMicrosecondType> = moved.map_err(external)?;
@@ -96,18 +96,22 @@ fn times_of(times: &ArrayRef) -> Result<PrimitiveArray<TimestampMicrosecondType>
     Ok(times.as_primitive::<TimestampMicrosecondType>().clone())
 }
 
-/// A zone by its name, or microseconds to the east.
-enum Zone<'a> {
-    Named(&'a str),
-    Offset(i64),
-}
-
-fn offsets(zones: &ArrayRef) -> Result<Vec<Option<Zone<'_>>>> {
+/// The zone of each row.
+fn zones_of(zones: &ArrayRef) -> Result<Vec<Option<Zone>>> {
     if let Some(names) = zones.as_string_opt::<i32>() {
-        return Ok(names.iter().map(|name| name.map(Zone::Named)).collect());
+        let mut last: Option<(&str, Zone)> = None;
+        let mut known = |name| match last {
+            Some((before, zone)) if before == name => Ok(zone),
+            _ => {
+                let zone = Zone::of(name).map_err(external)?;
+                last = Some((name, zone));
+                Ok(zone)
+            }
+        };
+        return names.iter().map(|name| name.map(&mut known).transpose()).collect();
     }
     let offset = |span: IntervalMonthDayNano| match (span.months, span.days) {
-        (0, 0) => Ok(Zone::Offset(span.nanoseconds / 1_000)),
+        (0, 0) => Ok(Zone::East(span.nanoseconds / 1_000_000_000)),
         _ => {
             let message = "interval time zone must not include months or days";
             Err(external(Report::new(SqlState::INVALID_PARAMETER_VALUE, message)))
@@ -117,15 +121,8 @@ fn offsets(zones: &ArrayRef) -> Result<Vec<Option<Zone<'_>>>> {
     spans.map(|span| span.map(offset).transpose()).collect()
 }
 
-fn shifted(zone: &Zone<'_>, time: i64, is_local: bool) -> Result<i64, Report> {
-    if !is_finite(time) {
-        return Ok(time);
-    }
-    let offset = match zone {
-        Zone::Named(name) => input::zone_offset(name, time, is_local)? * 1_000_000,
-        Zone::Offset(micros) => *micros,
-    };
-    let moved = if is_local { time.checked_sub(offset) } else { time.checked_add(offset) };
+fn shifted(zone: Zone, time: i64, is_local: bool) -> Result<i64, Report> {
+    let moved = if is_local { zone.time(time) } else { zone.reading(time) };
     let message = "timestamp out of range";
     moved.ok_or_else(|| Report::new(SqlState::DATETIME_FIELD_OVERFLOW, message))
 }

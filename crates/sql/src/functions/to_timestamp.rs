@@ -13,6 +13,7 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
+use millrace_types::input::Zone;
 use millrace_types::{SqlState, TIME_ZONE, timestamptz};
 
 use super::{no_function, template, user_error};
@@ -53,7 +54,7 @@ impl ScalarUDFImpl for ToTimestamp {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         if args.args.len() == 2 {
-            return template::to_timestamp(&args.args);
+            return template::to_timestamp(&args.args, Zone::Utc);
         }
         match &args.args[0] {
             ColumnarValue::Scalar(value) => {

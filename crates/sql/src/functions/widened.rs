@@ -15,6 +15,7 @@ use datafusion::logical_expr::{
 };
 
 use super::no_function;
+use super::zoned::is_zoned;
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Widened {
@@ -28,10 +29,21 @@ pub(super) fn all() -> Vec<Widened> {
     inner.into_iter().map(|inner| Widened { inner, signature: signature() }).collect()
 }
 
-/// The types, with double precision for numerics that stand beside a float.
+/// The types, with double precision for numerics that stand beside a float, and the widest of times for all
+/// of them.
 pub(crate) fn widened(types: &[DataType]) -> Vec<DataType> {
     let mixed = types.iter().any(DataType::is_floating) && types.iter().any(DataType::is_decimal);
-    let widen = |t: &DataType| if mixed && t.is_numeric() { DataType::Float64 } else { t.clone() };
+    let is_time = |t: &DataType| matches!(t, DataType::Timestamp(..) | DataType::Date32);
+    let mut times = types.iter().filter(|t| is_time(t));
+    let time = match times.clone().find(|t| is_zoned(t)) {
+        None => times.find(|t| matches!(t, DataType::Timestamp(..))),
+        zoned => zoned,
+    };
+    let widen = |t: &DataType| match time.filter(|_| is_time(t)) {
+        Some(time) => time.clone(),
+        None if mixed && t.is_numeric() => DataType::Float64,
+        None => t.clone(),
+    };
     types.iter().map(widen).collect()
 }
 

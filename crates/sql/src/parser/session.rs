@@ -2,7 +2,7 @@
 //! nothing to do here.
 
 use datafusion::sql::sqlparser::tokenizer::Token;
-use millrace_types::Report;
+use millrace_types::{Report, SqlState, input};
 
 use super::cursor::Cursor;
 use crate::ast::{Modes, Session};
@@ -92,14 +92,36 @@ fn set(cursor: &mut Cursor<'_>) -> Result<Session, Report> {
         }
         name
     };
-    if cursor.take(&["DEFAULT"]) {
+    let is_zone = name == "timezone";
+    if cursor.take(&["DEFAULT"]) || (is_zone && cursor.take(&["LOCAL"])) {
         return Ok(Session::ToDefault(name));
+    }
+    if is_zone && cursor.is(&["INTERVAL"]) {
+        return Ok(Session::Set { name, values: vec![hours_east(cursor)?], local });
     }
     let mut values = vec![value(cursor)?];
     while cursor.take_token(&Token::Comma) {
         values.push(value(cursor)?);
     }
     Ok(Session::Set { name, values, local })
+}
+
+/// `INTERVAL '+02:00' HOUR TO MINUTE` as hours to the east.
+fn hours_east(cursor: &mut Cursor<'_>) -> Result<String, Report> {
+    let position = cursor.here();
+    cursor.expect(&["INTERVAL"])?;
+    let text = value(cursor)?;
+    cursor.take(&["HOUR", "TO", "MINUTE"]);
+    let span = input::interval(&text)?;
+    if (span.months, span.days) != (0, 0) {
+        let message = format!("invalid value for parameter \"TimeZone\": \"INTERVAL '{text}'\"");
+        let report = Report::new(SqlState::INVALID_PARAMETER_VALUE, message);
+        let what = if span.months == 0 { "days" } else { "months" };
+        let detail = format!("Cannot specify {what} in time zone interval.");
+        return Err(Report { position, ..report.detail(detail) });
+    }
+    let minutes = i32::try_from(span.nanoseconds / 60_000_000_000).unwrap_or(i32::MAX);
+    Ok((f64::from(minutes) / 60.0).to_string())
 }
 
 /// `SET ROLE name | NONE`, `SET SESSION AUTHORIZATION name | DEFAULT`
@@ -137,7 +159,6 @@ fn setting(cursor: &mut Cursor<'_>) -> Result<String, Report> {
 }
 
 fn value(cursor: &mut Cursor<'_>) -> Result<String, Report> {
-    cursor.take(&["INTERVAL"]);
     let sign = if cursor.take_token(&Token::Minus) { "-" } else { "" };
     let value = match cursor.peek().clone() {
         Token::Number(number, _) => format!("{sign}{number}"),

@@ -49,8 +49,8 @@ pub(super) fn refused() -> Report {
     Report::new(SqlState::FEATURE_NOT_SUPPORTED, message)
         .detail("Its value changes while the view's input does not.")
         .hint(
-            "Write conditions such as ts > now() - INTERVAL '1 hour', joined by AND; a month is added \
-             to the other side. Elsewhere use now() in the SELECT that reads the view.",
+            "Write conditions such as ts > now() - INTERVAL '1 hour', joined by AND; a month, and \
+             a day unless the session is in UTC, is added to the other side. Elsewhere use now() in the SELECT that reads the view.",
         )
 }
 

@@ -4,7 +4,7 @@
 //! text means one value everywhere. Blanks around a value don't count.
 //!
 //! Invariants: 1. text that is no value is an error with PostgreSQL's words and SQLSTATE. 2. nothing
-//! depends on a clock or a session: the zone of a time without one is UTC.
+//! depends on a clock, and on a session only what is told its zone: that of a time without one is UTC.
 
 mod array;
 mod bytes;
@@ -12,6 +12,7 @@ mod interval;
 mod number;
 mod time;
 mod uuid;
+mod zone;
 
 #[cfg(test)]
 mod tests;
@@ -23,8 +24,9 @@ pub use array::{Item, array, record};
 pub use bytes::bytea;
 pub use interval::interval;
 pub use number::{double, field_overflow, integer, numeric, real};
-pub use time::{date, days, is_timestamp, time, timestamp, timestamptz, zone_offset};
+pub use time::{date, days, is_timestamp, time, timestamp, timestamptz, timestamptz_in};
 pub use uuid::{uuid, uuid_text};
+pub use zone::{Zone, east};
 
 /// `boolean`: any prefix of the words counts that means one of them only.
 ///

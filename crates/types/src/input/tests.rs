@@ -117,10 +117,49 @@ fn times_are_read_in_many_spellings() {
 #[test]
 fn zones_by_name_follow_daylight_saving_time() {
     let summer = 1_714_996_800_000_000;
-    assert_eq!(zone_offset("Europe/Helsinki", summer, false), Ok(3 * 3_600));
-    assert_eq!(zone_offset("Europe/Helsinki", 0, true), Ok(2 * 3_600));
-    assert_eq!(zone_offset("+02", 0, false), Ok(-2 * 3_600), "POSIX counts to the west");
-    assert_eq!(shown(zone_offset("Nowhere", 0, false)), "22023");
+    let zone = |name: &str| Zone::of(name).unwrap();
+    assert_eq!(zone("Europe/Helsinki").offset(summer), 3 * 3_600);
+    assert_eq!(zone("europe/helsinki").offset_of_reading(0), 2 * 3_600);
+    assert_eq!(zone("+02").offset(0), -2 * 3_600, "POSIX counts to the west");
+    assert_eq!(shown(Zone::of("Nowhere").map(|zone| zone.offset(0))), "22023");
+    // In spring the clock in Berlin goes from 2 to 3, in autumn from 3 to 2.
+    let read = |text: &str| timestamptz_in(text, zone("Europe/Berlin"));
+    assert_eq!(read("2026-03-29 02:30"), timestamptz("2026-03-29 01:30"));
+    assert_eq!(read("2026-10-25 02:30"), timestamptz("2026-10-25 01:30"));
+    assert_eq!(read("2026-10-25 02:30+02"), timestamptz("2026-10-25 00:30"));
+    assert_eq!(read("infinity"), Ok(i64::MAX));
+    assert_eq!(read("epoch"), Ok(0));
+    for year in [2037, 2098, 2099, 2100, 2400, 9999, 200_000] {
+        let summer = format!("{year}-07-01 12:00");
+        assert_eq!(read(&summer), timestamptz(&format!("{year}-07-01 10:00")), "{year}");
+        let winter = format!("{year}-01-01 12:00");
+        assert_eq!(read(&winter), timestamptz(&format!("{year}-01-01 11:00")), "{year}");
+    }
+}
+
+#[test]
+fn a_setting_of_a_zone_is_read_again_as_the_same_zone() {
+    for (text, kept, east) in [
+        ("europe/berlin", "Europe/Berlin", 3_600),
+        ("zulu", "Zulu", 0),
+        ("est", "EST", -5 * 3_600),
+        ("3", "<+03>-03", 3 * 3_600),
+        ("+3", "<+03>-03", 3 * 3_600),
+        ("-3.5", "<-03:30>+03:30", -12_600),
+        ("5.75", "<+05:45>-05:45", 20_700),
+        ("+03:00", "+03:00", -3 * 3_600),
+        ("UTC-05:30", "UTC-05:30", 19_800),
+        ("GMT-03:00", "GMT-03:00", 3 * 3_600),
+        ("0", "<+00>-00", 0),
+    ] {
+        assert_eq!(Zone::setting(text).as_deref(), Some(kept), "{text}");
+        assert_eq!(Zone::of(kept).unwrap().offset(0), east, "{text}");
+    }
+    for text in ["", "pdt", "nowhere/x", "200", "CET-1CEST", "UTC+", "NaN", "inf"] {
+        assert_eq!(Zone::setting(text), None, "{text}");
+    }
+    assert!(Zone::of("Etc/UTC").unwrap().is_utc() && Zone::of("<+00>-00").unwrap().is_utc());
+    assert!(!Zone::of("Europe/London").unwrap().is_utc());
 }
 
 #[test]

@@ -3,10 +3,8 @@
 //! The order of the parts is free only where it cannot be mistaken: year first, or a month by its
 //! name. `infinity` is the greatest number and `-infinity` the least, as PostgreSQL stores them.
 
-use chrono::{DateTime, LocalResult, Offset, TimeZone};
-use chrono_tz::Tz;
-
 use super::invalid;
+use super::zone::Zone;
 use crate::report::{Report, SqlState};
 use crate::sqltype::SqlType;
 
@@ -99,25 +97,35 @@ pub fn timestamp(text: &str) -> Result<i64, Report> {
     local().map_err(|wrong| explain(&wrong, &SqlType::Timestamp, text))
 }
 
-/// `timestamp with time zone`: microseconds since 1970 in UTC.
+/// `timestamp with time zone`: microseconds since 1970 in UTC. A text without a zone is read in UTC.
 ///
 /// # Errors
 /// `22007`, `22008`, and `22023` for a zone that is not known.
 pub fn timestamptz(text: &str) -> Result<i64, Report> {
+    timestamptz_in(text, Zone::Utc)
+}
+
+/// `timestamp with time zone`: microseconds since 1970 in UTC. A text without a zone is read in `zone`.
+///
+/// # Errors
+/// As of [`timestamptz`].
+pub fn timestamptz_in(text: &str, zone: Zone) -> Result<i64, Report> {
     let utc = || match infinite(text) {
         Some(positive) => Ok(if positive { i64::MAX } else { i64::MIN }),
         None => {
             let moment = moment(text)?;
-            let local = moment.local()?;
-            let offset = match moment.zone {
-                None => 0,
-                Some(Zone::Offset(seconds)) => seconds,
-                Some(Zone::Named(zone)) => local_offset(zone, local),
-            };
-            local.checked_sub(offset * SECOND).ok_or(Wrong::Range)
+            moment.zone.unwrap_or(zone).time(moment.local()?).ok_or(Wrong::Range)
         }
     };
     utc().map_err(|wrong| explain(&wrong, &SqlType::TimestampTz, text))
+}
+
+/// Seconds of an offset alone, `+03`, `-0330` or `+03:30:15`; None for other texts.
+pub(super) fn displacement(text: &str) -> Option<i64> {
+    match (Reader { rest: text }).zone() {
+        Ok(Some(Zone::East(seconds))) if text.starts_with(['+', '-']) => Some(seconds),
+        _ => None,
+    }
 }
 
 /// Days since 1970 of a date of the Gregorian calendar, in which year 0 is 1 BC; None for a day that is not
@@ -133,103 +141,11 @@ pub fn is_timestamp(micros: i64) -> bool {
     (DAYS_MIN..=TIMESTAMP_MAX).contains(&micros.div_euclid(DAY))
 }
 
-/// Seconds east of UTC of a zone, by name or offset as in `AT TIME ZONE`; `at` is a time in UTC or
-/// the reading of a clock there, in microseconds.
-///
-/// # Errors
-/// `22023` for a zone that is not known.
-pub fn zone_offset(zone: &str, at: i64, is_local: bool) -> Result<i64, Report> {
-    let unknown = || explain(&Wrong::Zone(zone.to_owned()), &SqlType::TimestampTz, zone);
-    match named(zone.trim()) {
-        Some(Zone::Offset(seconds)) => Ok(seconds),
-        Some(Zone::Named(zone)) if is_local => Ok(local_offset(zone, at)),
-        Some(Zone::Named(zone)) => Ok(utc_offset(zone, at)),
-        None => {
-            // An offset alone counts to the west, as POSIX has it.
-            let mut reader = Reader { rest: zone.trim() };
-            match reader.zone() {
-                Ok(Some(Zone::Offset(seconds))) => Ok(-seconds),
-                _ => posix(zone.trim()).ok_or_else(unknown),
-            }
-        }
-    }
-}
-
-/// `UTC+3`: an abbreviation that anybody may choose, and an offset that counts to the west.
-fn posix(zone: &str) -> Option<i64> {
-    let letters = zone.bytes().take_while(u8::is_ascii_alphabetic).count();
-    let (name, offset) = zone.split_at(letters);
-    let signed = match offset.starts_with(['+', '-']) {
-        true => offset.to_owned(),
-        false => format!("+{offset}"),
-    };
-    match (Reader { rest: &signed }).zone() {
-        Ok(Some(Zone::Offset(seconds))) if name.len() >= 3 => Some(-seconds),
-        _ => None,
-    }
-}
-
 fn infinite(text: &str) -> Option<bool> {
     match text.trim().to_ascii_lowercase().as_str() {
         "infinity" => Some(true),
         "-infinity" => Some(false),
         _ => None,
-    }
-}
-
-enum Zone {
-    /// Seconds east of UTC.
-    Offset(i64),
-    Named(Tz),
-}
-
-/// Abbreviations that the database of zones does not have as names.
-const ABBREVIATIONS: [(&str, i64); 14] = [
-    ("z", 0),
-    ("zulu", 0),
-    ("bst", 1),
-    ("cest", 2),
-    ("eest", 3),
-    ("msk", 3),
-    ("ist", 2),
-    ("jst", 9),
-    ("edt", -4),
-    ("cst", -6),
-    ("cdt", -5),
-    ("mdt", -6),
-    ("pst", -8),
-    ("pdt", -7),
-];
-
-fn named(name: &str) -> Option<Zone> {
-    let lower = name.to_ascii_lowercase();
-    if let Some((_, hours)) = ABBREVIATIONS.iter().find(|(known, _)| *known == lower) {
-        return Some(Zone::Offset(hours * 3_600));
-    }
-    let exact = name.parse::<Tz>().ok();
-    let found = exact.or_else(|| {
-        chrono_tz::TZ_VARIANTS.into_iter().find(|zone| zone.name().eq_ignore_ascii_case(name))
-    });
-    found.map(Zone::Named)
-}
-
-fn utc_offset(zone: Tz, utc: i64) -> i64 {
-    let time = DateTime::from_timestamp_micros(utc).map(|time| time.naive_utc());
-    time.map_or(0, |time| i64::from(zone.offset_from_utc_datetime(&time).fix().local_minus_utc()))
-}
-
-/// Of a reading that is there twice the later counts, as in PostgreSQL; one that is not there is
-/// read by the clock before the change.
-fn local_offset(zone: Tz, local: i64) -> i64 {
-    let Some(time) = DateTime::from_timestamp_micros(local).map(|time| time.naive_utc()) else {
-        return 0;
-    };
-    match zone.offset_from_local_datetime(&time) {
-        LocalResult::Single(offset) => i64::from(offset.fix().local_minus_utc()),
-        LocalResult::Ambiguous(one, other) => {
-            i64::from(one.fix().local_minus_utc().min(other.fix().local_minus_utc()))
-        }
-        LocalResult::None => utc_offset(zone, local - DAY),
     }
 }
 
@@ -254,7 +170,7 @@ impl Moment {
 fn moment(text: &str) -> Parsed<Moment> {
     let mut trimmed = text.trim();
     if trimmed.eq_ignore_ascii_case("epoch") {
-        return Ok(Moment { days: 0, clock: Some(0), zone: None });
+        return Ok(Moment { days: 0, clock: Some(0), zone: Some(Zone::Utc) });
     }
     let mut before_christ = false;
     for (era, negative) in [(" bc", true), (" ad", false)] {
@@ -474,7 +390,7 @@ impl Reader<'_> {
                 let is_name = text.contains('/') || text.contains('_');
                 let unknown =
                     if is_name { Wrong::Zone(text.to_lowercase()) } else { Wrong::Syntax };
-                return named(text).map(Some).ok_or(unknown);
+                return Zone::named(text).map(Some).ok_or(unknown);
             }
             Some(_) => return Err(Wrong::Syntax),
         };
@@ -499,7 +415,7 @@ impl Reader<'_> {
             return Err(Wrong::Displacement);
         }
         let offset = hours * 3_600 + minutes * 60 + seconds;
-        Ok(Some(Zone::Offset(if west { -offset } else { offset })))
+        Ok(Some(Zone::East(if west { -offset } else { offset })))
     }
 }
 

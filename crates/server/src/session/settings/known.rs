@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use millrace_types::input::Zone;
 use millrace_types::{Report, SqlState};
 
 /// How a setting may be changed.
@@ -21,6 +22,8 @@ pub(super) enum Kind {
     Memory,
     /// How dates are written: only as they are.
     DateStyle,
+    /// By anybody, a time zone.
+    Zone,
     /// Only shown.
     Fixed,
 }
@@ -33,21 +36,6 @@ const LEVELS: Kind =
     Kind::Choice(&["read committed", "read uncommitted", "repeatable read", "serializable"]);
 /// A length of time that does not end anything.
 const ENDLESS: Kind = Kind::OneOf(&["0", "0s", "0ms", "0min"]);
-
-/// The names of the one time zone.
-const ZONES: Kind = Kind::OneOf(&[
-    "utc",
-    "gmt",
-    "etc/utc",
-    "etc/gmt",
-    "uct",
-    "zulu",
-    "universal",
-    "z",
-    "+00:00",
-    "0",
-    "default",
-]);
 
 /// Name as PostgreSQL spells it, default, kind.
 pub(super) type Setting = (&'static str, &'static str, Kind);
@@ -115,7 +103,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     ("superuser_reserved_connections", "3", Kind::Fixed),
     ("synchronize_seqscans", "on", Kind::Switch),
     ("synchronous_commit", "on", Kind::Text),
-    ("TimeZone", "UTC", ZONES),
+    ("TimeZone", "UTC", Kind::Zone),
     ("transaction_deferrable", "off", Kind::Switch),
     ("transaction_isolation", "read committed", LEVELS),
     ("transaction_read_only", "off", Kind::Switch),
@@ -179,6 +167,11 @@ pub(super) fn checked(setting: &Setting, value: &str) -> Result<Option<String>, 
         Kind::Memory => Err(invalid(name, value)
             .hint("Valid units for this parameter are \"B\", \"kB\", \"MB\", \"GB\" and \"TB\".")),
         Kind::DateStyle => date_style(name, value).map(|()| None),
+        Kind::Zone => match Zone::setting(value) {
+            Some(zone) => Ok(Some(zone)),
+            None => Err(invalid(name, value)
+                .hint("SELECT name FROM pg_timezone_names lists the time zones.")),
+        },
         Kind::Choice(list) if list.contains(&folded.as_str()) => Ok(Some(folded)),
         Kind::OneOf(list) if list.contains(&folded.as_str()) => Ok(None),
         Kind::OneOf(_) | Kind::Fixed if value.eq_ignore_ascii_case(default) => Ok(None),

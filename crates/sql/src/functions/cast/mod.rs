@@ -24,11 +24,11 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
-use millrace_types::{Report, SqlType};
+use millrace_types::{Report, SqlType, input};
 
 pub(super) use nested::own;
 pub(super) use number::unscaled;
-pub(super) use show::{civil, texts as show_values};
+pub(super) use show::{at as shown_at, civil, texts as show_values};
 pub(super) use text::decimals;
 
 use super::no_function;
@@ -103,7 +103,7 @@ pub(crate) fn differs(from: &DataType, to: &DataType) -> bool {
         }
         (from, to) if from.is_numeric() && to.is_numeric() => !number::keeps(from, to),
         (T::LargeBinary, _) | (_, T::LargeBinary) => true,
-        (T::Timestamp(..), T::Date32 | T::Time64(_)) => true,
+        (T::Timestamp(..), T::Date32 | T::Time64(_)) | (T::Date32, T::Timestamp(..)) => true,
         (T::Interval(_), T::Time64(_)) | (T::Time64(_), T::Interval(_)) => true,
         _ => false,
     }
@@ -146,8 +146,26 @@ pub(crate) fn convert(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
         (from, to) if from.is_numeric() && to.is_numeric() => number::convert(array, to),
         (T::LargeBinary, to) => json::read(array.as_binary::<i64>(), to),
         (T::Timestamp(..), T::Date32) => {
-            let days = |time: i64| i32::try_from(time.div_euclid(DAY)).map_err(overflow);
+            let days = |time: i64| match time {
+                i64::MAX => Ok(i32::MAX),
+                i64::MIN => Ok(i32::MIN),
+                time => i32::try_from(time.div_euclid(DAY)).map_err(overflow),
+            };
             mapped::<TimestampMicrosecondType, Date32Type>(array, days)
+        }
+        (T::Date32, T::Timestamp(_, zone)) => {
+            let time = |days: i32| match days {
+                i32::MAX => Ok(i64::MAX),
+                i32::MIN => Ok(i64::MIN),
+                days => {
+                    let time =
+                        i64::from(days).checked_mul(DAY).filter(|at| input::is_timestamp(*at));
+                    time.ok_or_else(|| overflow_of("timestamp"))
+                }
+            };
+            let times = mapped::<Date32Type, TimestampMicrosecondType>(array, time)?;
+            let times = times.as_primitive::<TimestampMicrosecondType>().clone();
+            plain(&(Arc::new(times.with_timezone_opt(zone.clone())) as ArrayRef), to)
         }
         (T::Timestamp(..), T::Time64(_)) => {
             let clock = |time: i64| Ok(time.rem_euclid(DAY));
@@ -205,7 +223,12 @@ pub(super) fn external(report: Report) -> DataFusionError {
 }
 
 fn overflow<E>(_: E) -> Report {
-    Report::new(millrace_types::SqlState::DATETIME_FIELD_OVERFLOW, "date out of range")
+    overflow_of("date")
+}
+
+fn overflow_of(name: &str) -> Report {
+    let message = format!("{name} out of range");
+    Report::new(millrace_types::SqlState::DATETIME_FIELD_OVERFLOW, message)
 }
 
 /// The values of a column of integers as `i64`.

@@ -9,7 +9,7 @@ use arrow::datatypes::{
     TimestampMicrosecondType, i256,
 };
 use datafusion::common::Result;
-use millrace_types::input::uuid_text;
+use millrace_types::input::{self, Zone, uuid_text};
 use millrace_types::json::{self, Json};
 use millrace_types::{NUMERIC_PRECISION, NUMERIC_SCALE};
 
@@ -154,6 +154,18 @@ fn timestamp(micros: i64, zone: &str) -> String {
             format!("{date} {}{zone}{era}", clock(micros.rem_euclid(DAY)))
         }
     }
+}
+
+/// A time as a clock of a zone shows it, with its offset; as JSON has it if `is_iso`. None for a time beyond
+/// all clocks.
+pub(in crate::functions) fn at(time: i64, zone: Zone, is_iso: bool) -> Option<String> {
+    let offset = zone.offset(time);
+    let suffix = match is_iso && offset % 3_600 == 0 {
+        true => format!("{}:00", input::east(offset)),
+        false => input::east(offset),
+    };
+    let shown = timestamp(zone.reading(time)?, &suffix);
+    Some(if is_iso { shown.replacen(' ', "T", 1) } else { shown })
 }
 
 fn interval(value: IntervalMonthDayNano) -> String {

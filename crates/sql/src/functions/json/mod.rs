@@ -26,6 +26,9 @@ use millrace_types::SqlType;
 use super::{call, chain, no_function, udf};
 use value::Arg;
 
+/// The function that `jsonb_object_agg` ends in.
+pub(crate) const OBJECT_OF: &str = "millrace_object_of";
+
 /// Which function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum JsonFunction {
@@ -144,7 +147,7 @@ impl JsonFunction {
             F::ToJson => "to_jsonb",
             F::BuildArray => "jsonb_build_array",
             F::BuildObject => "jsonb_build_object",
-            F::ObjectOf => "millrace_object_of",
+            F::ObjectOf => OBJECT_OF,
             F::Elements => "jsonb_array_elements",
             F::ElementsText => "jsonb_array_elements_text",
             F::Keys => "jsonb_object_keys",

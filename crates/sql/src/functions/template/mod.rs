@@ -26,6 +26,7 @@ use datafusion::common::Result;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
+use millrace_types::input::Zone;
 use millrace_types::{Report, SqlType, TIME_ZONE, timestamptz};
 
 use super::cast::{external, plain, unscaled};
@@ -93,15 +94,21 @@ impl ScalarUDFImpl for Template {
                 let days = each(values, templates, read::date)?;
                 Ok(Arc::new(Date32Array::from(days)) as ArrayRef)
             }
-            false => shown(values, templates),
+            false => shown(values, templates, Zone::Utc),
         })
     }
 }
 
-/// `to_timestamp(text, template)`
-pub(super) fn to_timestamp(args: &[ColumnarValue]) -> Result<ColumnarValue> {
+/// `to_char(time, template)` by a clock of a zone.
+pub(super) fn to_char(args: &[ColumnarValue], zone: Zone) -> Result<ColumnarValue> {
+    with_templates(args, |values, templates| shown(values, templates, zone))
+}
+
+/// `to_timestamp(text, template)`, read by a clock of a zone.
+pub(super) fn to_timestamp(args: &[ColumnarValue], zone: Zone) -> Result<ColumnarValue> {
     with_templates(args, |values, templates| {
-        let times = each(values, templates, read::timestamp)?;
+        let read = |text: &str, parts: &[fields::Part]| read::timestamp(text, parts, zone);
+        let times = each(values, templates, read)?;
         Ok(Arc::new(TimestampMicrosecondArray::from(times).with_timezone(TIME_ZONE)) as ArrayRef)
     })
 }
@@ -132,20 +139,20 @@ fn each<T>(
         .collect()
 }
 
-fn shown(values: &ArrayRef, templates: &StringArray) -> Result<ArrayRef> {
+fn shown(values: &ArrayRef, templates: &StringArray, zone: Zone) -> Result<ArrayRef> {
     let mut cache = fields::Cache::default();
     // Nothing is written by an empty template, nor of a time that is infinite.
     let is_written = |template: &str| !template.is_empty();
     let texts: Result<StringArray, Report> = match values.data_type() {
-        DataType::Timestamp(_, zone) => {
-            let zoned = zone.is_some();
+        DataType::Timestamp(_, of) => {
+            let zone = of.as_ref().map(|_| zone);
             let times = values.as_primitive::<TimestampMicrosecondType>().iter();
             let pairs = times.zip(templates);
             let shown = pairs.map(|(time, template)| {
                 let pair = time.zip(template);
                 let pair = pair.filter(|(time, by)| is_finite(*time) && is_written(by));
                 let Some((time, template)) = pair else { return Ok(None) };
-                show::timestamp(time, zoned, cache.parts(template)).map(Some)
+                show::timestamp(time, zone, cache.parts(template)).map(Some)
             });
             shown.collect()
         }

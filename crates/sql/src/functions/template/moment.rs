@@ -1,6 +1,7 @@
 //! A time of the fields that a template has read.
 
-use millrace_types::{Report, SqlState, input};
+use millrace_types::input::{self, Zone};
+use millrace_types::{Report, SqlState};
 
 use super::days::{EPOCH, monday};
 use super::read::{Read, wrong};
@@ -20,17 +21,20 @@ pub(super) fn days(read: &Read, text: &str) -> Result<i32, Report> {
     day(read, text).and_then(|day| i32::try_from(day).map_err(|_| overflow(text)))
 }
 
-/// Microseconds since 1970 in UTC.
-pub(super) fn micros(read: &Read, text: &str) -> Result<i64, Report> {
+/// Microseconds since 1970 in UTC; where nothing of a zone was read, by a clock of `zone`.
+pub(super) fn micros(read: &Read, text: &str, zone: Zone) -> Result<i64, Report> {
     let clock = clock(read, text)?;
     let day = day(read, text)?;
     let (hours, minutes) = (read.zone_hour, read.zone_minute);
     if !(0..=15).contains(&hours) || !(0..60).contains(&minutes) {
         return Err(overflow(text));
     }
-    let offset = read.zone_sign * (hours * 3_600 + minutes * 60);
+    let zone = match read.zone_sign {
+        0 => zone,
+        sign => Zone::East(sign * (hours * 3_600 + minutes * 60)),
+    };
     let local = day.checked_mul(DAY).and_then(|day| day.checked_add(clock));
-    let time = local.and_then(|local| local.checked_sub(offset * SECOND));
+    let time = local.and_then(|local| zone.time(local));
     let message = || format!("timestamp out of range: \"{text}\"");
     time.filter(|time| input::is_timestamp(*time))
         .ok_or_else(|| Report::new(SqlState::DATETIME_FIELD_OVERFLOW, message()))

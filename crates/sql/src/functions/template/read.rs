@@ -3,6 +3,7 @@
 //! The fields are taken from the text one by one, as PostgreSQL takes them; then [`moment`] makes a time
 //! of them.
 
+use millrace_types::input::Zone;
 use millrace_types::{Report, SqlState};
 
 use super::fields::{DAYS, Field, MONTHS, Part, ROMAN_MONTHS, is_separator};
@@ -44,9 +45,9 @@ pub(super) fn date(text: &str, parts: &[Part]) -> Result<i32, Report> {
     moment::days(&read(text, parts)?, text)
 }
 
-/// Microseconds since 1970 in UTC.
-pub(super) fn timestamp(text: &str, parts: &[Part]) -> Result<i64, Report> {
-    moment::micros(&read(text, parts)?, text)
+/// Microseconds since 1970 in UTC, read by a clock of a zone unless the text has one.
+pub(super) fn timestamp(text: &str, parts: &[Part], zone: Zone) -> Result<i64, Report> {
+    moment::micros(&read(text, parts)?, text, zone)
 }
 
 pub(super) fn wrong(message: String) -> Report {

@@ -1,6 +1,7 @@
 //! Times written by a template.
 
 use arrow::datatypes::IntervalMonthDayNano;
+use millrace_types::input::{self, Zone};
 use millrace_types::{Report, SqlState};
 
 use super::days::{EPOCH, iso_week, julian, monday, weekday};
@@ -23,6 +24,8 @@ struct Moment {
     micros: i64,
     day_of_year: i64,
     kind: Kind,
+    /// What the zone is called, and its seconds to the east of UTC; empty and 0 without one.
+    zone: (String, i64),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,9 +35,13 @@ enum Kind {
     Interval,
 }
 
-/// A timestamp, with a zone or without.
-pub(super) fn timestamp(time: i64, zoned: bool, parts: &[Part]) -> Result<String, Report> {
-    let (days, clock) = (time.div_euclid(DAY), time.rem_euclid(DAY));
+/// A timestamp: of one with a zone what a clock there shows.
+pub(super) fn timestamp(time: i64, zone: Option<Zone>, parts: &[Part]) -> Result<String, Report> {
+    let off = |zone: Zone| (zone.abbreviation(time), zone.offset(time));
+    let message = "timestamp out of range";
+    let overflow = || Report::new(SqlState::DATETIME_FIELD_OVERFLOW, message);
+    let reading = zone.unwrap_or_default().reading(time).ok_or_else(overflow)?;
+    let (days, clock) = (reading.div_euclid(DAY), reading.rem_euclid(DAY));
     let (year, month, day) = civil(days);
     let moment = Moment {
         year,
@@ -45,7 +52,8 @@ pub(super) fn timestamp(time: i64, zoned: bool, parts: &[Part]) -> Result<String
         second: clock / SECOND % 60,
         micros: clock % SECOND,
         day_of_year: days + EPOCH - julian(year, 1, 1) + 1,
-        kind: if zoned { Kind::Zoned } else { Kind::Local },
+        kind: if zone.is_some() { Kind::Zoned } else { Kind::Local },
+        zone: zone.map(off).unwrap_or_default(),
     };
     moment.written(parts)
 }
@@ -64,6 +72,7 @@ pub(super) fn interval(span: IntervalMonthDayNano, parts: &[Part]) -> Result<Str
         micros: clock % SECOND,
         day_of_year: months * 30 + days,
         kind: Kind::Interval,
+        zone: Default::default(),
     };
     moment.written(parts)
 }
@@ -173,7 +182,7 @@ impl Moment {
         let month = MONTHS.get(at(self.month - 1)).copied().unwrap_or_default();
         let weekday = weekday(julian(self.year, self.month, self.day));
         let weekday = DAYS.get(at(weekday)).copied().unwrap_or_default();
-        let zoned = self.kind == Kind::Zoned;
+        let (zone, east) = (&self.zone.0, self.zone.1);
         Ok(match field.name {
             "MONTH" => long(month, field),
             "DAY" => long(weekday, field),
@@ -181,16 +190,11 @@ impl Moment {
             "DY" => in_case(&weekday[..3], &field.written),
             "BC" | "AD" => cased(if self.year <= 0 { "BC" } else { "AD" }),
             "B.C." | "A.D." => cased(if self.year <= 0 { "B.C." } else { "A.D." }),
-            "TZ" => {
-                if zoned {
-                    cased("UTC")
-                } else {
-                    String::new()
-                }
-            }
-            "OF" => (if field.short { "+0" } else { "+00" }).to_owned(),
-            "TZH" => "+00".to_owned(),
-            "TZM" => "00".to_owned(),
+            "TZ" => cased(zone),
+            "OF" if field.short => format!("{:+}{}", east / 3_600, &input::east(east)[3..]),
+            "OF" => input::east(east),
+            "TZH" => input::east(east)[..3].to_owned(),
+            "TZM" => format!("{:02}", east.unsigned_abs() / 60 % 60),
             _ => String::new(),
         })
     }

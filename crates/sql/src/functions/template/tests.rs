@@ -1,6 +1,7 @@
 //! What PostgreSQL answers for the same templates.
 
-use millrace_types::{NUMERIC_SCALE, input};
+use millrace_types::NUMERIC_SCALE;
+use millrace_types::input::{self, Zone};
 
 use super::fields::cut;
 use super::{digits, form, read, show};
@@ -16,7 +17,11 @@ fn times_are_written_by_their_fields() {
         ("FMDD FMMM DDth", "6 5 06th"),
         ("HH24\"h\"MI", "17h08"),
     ] {
-        assert_eq!(show::timestamp(time, true, &cut(template)).unwrap(), wanted, "{template}");
+        assert_eq!(
+            show::timestamp(time, Some(Zone::Utc), &cut(template)).unwrap(),
+            wanted,
+            "{template}"
+        );
     }
     let span = input::interval("26 hours 3 minutes").unwrap();
     assert_eq!(show::interval(span, &cut("HH24:MI:SS")).unwrap(), "26:03:00");
@@ -35,7 +40,7 @@ fn times_are_read_by_their_fields() {
         ("2024-05-06 07:08:09.25", "YYYY-MM-DD HH24:MI:SS.MS", "2024-05-06 07:08:09.25"),
         ("2024-05-06", "YYYY-MM-DD HH24", "2024-05-06"),
     ] {
-        let found = read::timestamp(text, &cut(template));
+        let found = read::timestamp(text, &cut(template), Zone::Utc);
         assert_eq!(found, input::timestamptz(wanted), "{text} {template}");
     }
     let error = |text, template| read::date(text, &cut(template)).unwrap_err();
