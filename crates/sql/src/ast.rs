@@ -254,11 +254,13 @@ pub struct CreateMaterializedView {
     pub text: String,
 }
 
-/// `CREATE VIEW`
+/// `CREATE [OR REPLACE] VIEW`
 #[derive(Clone, Debug, PartialEq)]
 pub struct CreateView {
     /// The new view.
     pub name: Name,
+    /// It takes the place of a view of this name.
+    pub or_replace: bool,
     /// It is no error if it exists.
     pub if_not_exists: bool,
     /// Names for its columns; may be fewer than the query has.

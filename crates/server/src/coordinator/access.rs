@@ -94,6 +94,16 @@ impl Draft {
         Ok(())
     }
 
+    /// Other names or definitions for some objects.
+    ///
+    /// # Errors
+    /// One of them cannot be stored: a program error.
+    pub fn redefine(&mut self, objects: Vec<Object>) -> Result<(), Report> {
+        objects.into_iter().try_for_each(|object| self.put_object(object))?;
+        self.catalog.redefined();
+        Ok(())
+    }
+
     /// Adds a secret, or another version of one.
     pub fn put_secret(&mut self, secret: Secret) {
         self.ops.push(Op::Put(key(SECRET_PREFIX, secret.id.0), secret.encode()));

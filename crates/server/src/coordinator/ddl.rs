@@ -41,14 +41,18 @@ pub struct NewView {
     pub sources: BTreeMap<ObjectId, Arc<BuiltSource>>,
     /// The offsets where the sources end now, for sources that nobody reads yet.
     pub ends: BTreeMap<ObjectId, BTreeMap<millrace_types::PartitionId, i64>>,
+    /// The number of the catalog that it was bound to.
+    pub redefinitions: u64,
     /// The session does not wait until it is filled.
     pub background: bool,
 }
 
 /// What a session asks for.
 pub enum Request {
-    /// Adds a source, table or view to the catalog.
+    /// Adds a source, table or sink to the catalog.
     Create(Box<Object>, Reply),
+    /// Adds a view that was bound to the catalog of a number.
+    CreateView(Box<Object>, u64, Reply),
     /// Creates and fills a materialized view, or a table that a connector fills.
     CreateMaterializedView(Box<NewView>, Reply),
     /// Asks whether objects may be dropped, once these jobs have been given up.
@@ -69,6 +73,7 @@ impl Request {
     /// Answers with an error.
     pub(super) fn refuse(self, report: Report) {
         let (Request::Create(_, reply)
+        | Request::CreateView(_, _, reply)
         | Request::CreateMaterializedView(_, reply)
         | Request::CancelJob(_, reply)
         | Request::Alter(_, _, reply)
@@ -118,6 +123,13 @@ impl Coordinator {
                 self.create_sink(*object, reply)
             }
             Request::Create(object, reply) => self.create(*object, reply),
+            Request::CreateView(object, seen, reply) => match self.redefined_since(seen) {
+                Some(report) => {
+                    drop(reply.send(Err(report)));
+                    Ok(())
+                }
+                None => self.create(*object, reply),
+            },
             Request::CreateMaterializedView(new, reply) => {
                 self.create_materialized_view(*new, reply)
             }
@@ -159,6 +171,13 @@ impl Coordinator {
         self.commit_catalog(ops, Vec::new(), then)
     }
 
+    /// An error if objects have got another name or definition since a statement was bound.
+    fn redefined_since(&self, seen: u64) -> Option<Report> {
+        let message = "objects have been renamed or replaced meanwhile";
+        let report = || Report::new(SqlState::SERIALIZATION_FAILURE, message).hint("Try again.");
+        (self.catalog().redefinitions() != seen).then(report)
+    }
+
     pub(super) fn name_taken(&self, name: &str) -> Option<Report> {
         let taken = self.catalog().find(name).is_some() || self.is_job(name);
         let message = || format!("relation \"{name}\" already exists");
@@ -172,6 +191,7 @@ impl Coordinator {
         reply: Reply,
     ) -> Result<(), ServerError> {
         let refused = self.name_taken(&new.object.name).or_else(|| self.stopped_below(&new.object));
+        let refused = refused.or_else(|| self.redefined_since(new.redefinitions));
         let refused = refused.or_else(|| self.admit_owner(&mut new.object));
         if let Some(report) = refused {
             drop(reply.send(Err(report)));

@@ -145,7 +145,8 @@ impl Conn {
             table.feed = Some(feed);
             let (id, kind) = (ObjectId::default(), Kind::Table(table));
             let object = Object { id, name, kind, sql, access };
-            return self.fill(object, [(ObjectId::default(), source)].into()).await;
+            let seen = self.shared.catalog().redefinitions();
+            return self.fill(object, [(ObjectId::default(), source)].into(), seen).await;
         }
         let (id, kind) = (ObjectId::default(), Kind::Table(table));
         let object = Object { id, name, kind, sql, access };
@@ -173,11 +174,16 @@ impl Conn {
     }
 
     pub(super) async fn create_view(&mut self, create: ast::CreateView) -> Result<(), Report> {
+        let catalog = self.shared.catalog();
+        if create.or_replace && catalog.find(&create.name.name).is_some() {
+            return self.replace_view(&create).await;
+        }
         if self.exists(&create.name, create.if_not_exists).await? {
             return Ok(());
         }
-        let object = self.bind_view(&create)?;
-        self.ask(|reply| Request::Create(Box::new(object), reply)).await
+        let catalog = self.shared.catalog();
+        let (object, seen) = (self.bind_view(&catalog, &create)?, catalog.redefinitions());
+        self.ask(|reply| Request::CreateView(Box::new(object), seen, reply)).await
     }
 
     pub(super) async fn create_materialized_view(
@@ -187,6 +193,7 @@ impl Conn {
         if self.exists(&create.name, create.if_not_exists).await? {
             return Ok(());
         }
+        let seen = self.shared.catalog().redefinitions();
         let (plan, bound) = self.plan_view(&create)?;
         if create.query.order_by.is_some()
             && create.query.limit_clause.is_none()
@@ -218,7 +225,7 @@ impl Conn {
         let (name, sql, access) = (create.name.name, create.text, self.own_access()?);
         let kind = Kind::MaterializedView(view);
         let object = Object { id: ObjectId::default(), name, kind, sql, access };
-        self.fill(object, sources).await
+        self.fill(object, sources, seen).await
     }
 
     pub(super) async fn create_index(&mut self, create: ast::CreateIndex) -> Result<(), Report> {
@@ -227,12 +234,13 @@ impl Conn {
         {
             return Ok(());
         }
+        let seen = self.shared.catalog().redefinitions();
         let (name, index) = millrace_sql::bind_index(&self.shared.catalog(), &create)?;
         // It belongs to whom what it is on belongs to.
         let on = self.shared.catalog().get(index.on).map(|on| on.access.owner);
         let access = Access::of(on.unwrap_or_default());
         let (id, kind, sql) = (ObjectId::default(), Kind::Index(index), create.text);
-        self.fill(Object { id, name, kind, sql, access }, BTreeMap::new()).await
+        self.fill(Object { id, name, kind, sql, access }, BTreeMap::new(), seen).await
     }
 
     pub(super) async fn create_sink(&mut self, create: ast::CreateSink) -> Result<(), Report> {
@@ -257,11 +265,13 @@ impl Conn {
         self.ask(|reply| Request::Create(Box::new(object), reply)).await
     }
 
-    /// Connects the sources and fills what is made of them.
+    /// Connects the sources and fills what is made of them. `redefinitions` is the number of the catalog
+    /// that it was bound to.
     async fn fill(
         &mut self,
         object: Object,
         sources: BTreeMap<ObjectId, Source>,
+        redefinitions: u64,
     ) -> Result<(), Report> {
         let (shared, catalog) = (self.shared.clone(), self.shared.catalog());
         let Connected { sources, ends, gone } =
@@ -275,7 +285,7 @@ impl Conn {
         }
         let name = object.name.clone();
         let background = self.settings.lock().get("background_ddl")? == "on";
-        let new = Box::new(NewView { object, sources, ends, background });
+        let new = Box::new(NewView { object, sources, ends, redefinitions, background });
         self.until_filled(&name, |reply| Request::CreateMaterializedView(new, reply)).await
     }
 

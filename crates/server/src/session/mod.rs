@@ -25,6 +25,7 @@ mod moment;
 mod named;
 mod prepared;
 mod query;
+mod redefine;
 mod relations;
 mod rights;
 mod rows;

@@ -109,7 +109,7 @@ impl Conn {
         }
     }
 
-    fn must_own(&self, object: &Object) -> Result<(), Report> {
+    pub(super) fn must_own(&self, object: &Object) -> Result<(), Report> {
         let owns = self.shared.catalog().owns(self.role()?.id, &object.access);
         if owns { Ok(()) } else { Err(not_owner(object)) }
     }

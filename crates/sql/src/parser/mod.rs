@@ -180,6 +180,7 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
         "DELETE" => table::change("DELETE", cursor),
         "CREATE" if cursor.is(&["CREATE", "MATERIALIZED", "VIEW"]) => view::materialized(cursor),
         "CREATE" if cursor.is(&["CREATE", "VIEW"]) => view::plain(cursor),
+        "CREATE" if cursor.is(&["CREATE", "OR", "REPLACE", "VIEW"]) => view::plain(cursor),
         "CREATE" if cursor.is(&["CREATE", "INDEX"]) => index::create(cursor),
         "CREATE" if cursor.is(&["CREATE", "SECRET"]) => secret::create(cursor),
         "CREATE" if role::is_next(cursor) => role::create(cursor),
