@@ -29,6 +29,8 @@ pub enum Statement {
     CreateSource(Box<CreateSource>),
     /// `CREATE TABLE`
     CreateTable(Box<CreateTable>),
+    /// `CREATE TABLE ... AS query`, `SELECT ... INTO`
+    CreateTableAs(Box<CreateTableAs>),
     /// `INSERT`, `UPDATE`, `DELETE`
     Change(Box<Change>),
     /// `CREATE MATERIALIZED VIEW`
@@ -126,6 +128,21 @@ pub struct CreateTable {
     pub feed: Option<Feed>,
     /// The statement's own text.
     pub text: String,
+}
+
+/// `CREATE TABLE ... AS query`, `SELECT ... INTO`
+#[derive(Clone, Debug, PartialEq)]
+pub struct CreateTableAs {
+    /// The new table.
+    pub name: Name,
+    /// It is no error if it exists.
+    pub if_not_exists: bool,
+    /// Names for its columns; may be fewer than the query has.
+    pub columns: Vec<Name>,
+    /// Its rows.
+    pub query: Box<Query>,
+    /// Not `WITH NO DATA`.
+    pub with_data: bool,
 }
 
 /// What fills a table, or what a source reads.
@@ -557,6 +574,7 @@ impl Statement {
         match self {
             Statement::CreateSource(_) => "CREATE SOURCE",
             Statement::CreateTable(_) => "CREATE TABLE",
+            Statement::CreateTableAs(_) => "CREATE TABLE AS",
             Statement::Change(change) => change.verb,
             Statement::CreateMaterializedView(_) => "CREATE MATERIALIZED VIEW",
             Statement::CreateView(_) => "CREATE VIEW",
@@ -602,6 +620,7 @@ impl Statement {
             self,
             Statement::CreateSource(_)
                 | Statement::CreateTable(_)
+                | Statement::CreateTableAs(_)
                 | Statement::CreateMaterializedView(_)
                 | Statement::CreateView(_)
                 | Statement::CreateIndex(_)

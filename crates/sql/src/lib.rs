@@ -33,7 +33,7 @@ pub use binder::{
     Binder, Bound, BoundView, CatalogTable, CatalogTables, ChangeKind, ChangePlan, Conflict,
     Connectors, EXCLUDED, FindColumns, FixedColumns, LockWait, Parameters, RowLock, TableLookup,
     bind_index, bind_secrets, bind_sink, bind_source, bind_table, has_row_locks, plan_change,
-    row_locks, source_to_infer, without_rows,
+    row_locks, rows_of_table, source_to_infer, without_rows,
 };
 pub use catalog::{
     Access, Acl, Catalog, CatalogError, Commented, Grantee, Include, IncludeKind, Index, Kind,

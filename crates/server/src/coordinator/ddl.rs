@@ -14,7 +14,7 @@ use millrace_dataflow::runtime::{Command, Figures, Install, ViewTables, error_sc
 use millrace_plan::LeafKind;
 use millrace_sql::{Catalog, Kind, Object};
 use millrace_storage::{Op, TableSpec};
-use millrace_types::{Epoch, ObjectId, Report, SqlState, TableId, Ts};
+use millrace_types::{Delta, Epoch, ObjectId, Report, SqlState, TableId, Ts};
 
 use super::access::Alteration;
 use super::checkpoint::Then;
@@ -53,6 +53,10 @@ pub enum Request {
     Create(Box<Object>, Reply),
     /// Adds a view that was bound to the catalog of a number.
     CreateView(Box<Object>, u64, Reply),
+    /// Adds a table that begins with some rows.
+    CreateTableAs(Box<Object>, Delta, Reply),
+    /// Adds a table whose rows have been logged in an epoch.
+    Filled(Box<Object>, Epoch, Reply),
     /// Creates and fills a materialized view, or a table that a connector fills.
     CreateMaterializedView(Box<NewView>, Reply),
     /// Asks whether objects may be dropped, once these jobs have been given up.
@@ -74,6 +78,8 @@ impl Request {
     pub(super) fn refuse(self, report: Report) {
         let (Request::Create(_, reply)
         | Request::CreateView(_, _, reply)
+        | Request::CreateTableAs(_, _, reply)
+        | Request::Filled(_, _, reply)
         | Request::CreateMaterializedView(_, reply)
         | Request::CancelJob(_, reply)
         | Request::Alter(_, _, reply)
@@ -99,6 +105,8 @@ pub(super) struct Ddl {
     pub(super) next_object: u32,
     pub(super) next_table: u64,
     dropping: Vec<Dropping>,
+    /// The epoch that holds the first rows of a table that is being added.
+    pub(super) filled: BTreeMap<ObjectId, Epoch>,
     /// Views that go away once all these workers have unpublished them.
     pub(super) retiring: BTreeMap<ObjectId, BTreeSet<usize>>,
 }
@@ -130,6 +138,11 @@ impl Coordinator {
                 }
                 None => self.create(*object, reply),
             },
+            Request::CreateTableAs(object, rows, reply) => {
+                self.create_table_as(*object, rows, reply);
+                Ok(())
+            }
+            Request::Filled(object, epoch, reply) => self.filled(*object, epoch, reply),
             Request::CreateMaterializedView(new, reply) => {
                 self.create_materialized_view(*new, reply)
             }
@@ -179,7 +192,8 @@ impl Coordinator {
     }
 
     pub(super) fn name_taken(&self, name: &str) -> Option<Report> {
-        let taken = self.catalog().find(name).is_some() || self.is_job(name);
+        let promised = || self.is_job(name) || self.filled_names().any(|filled| filled == name);
+        let taken = self.catalog().find(name).is_some() || promised();
         let message = || format!("relation \"{name}\" already exists");
         taken.then(|| Report::new(SqlState::DUPLICATE_TABLE, message()))
     }
@@ -399,6 +413,7 @@ impl Coordinator {
             // A new table is complete, and empty, before its first epoch.
             from = from.previous();
         }
+        from = self.ddl.filled.remove(&view).unwrap_or(from);
         self.show_view(view, from);
         // Who is told of the view sees its sources as they are now.
         self.last_post_at = 0;

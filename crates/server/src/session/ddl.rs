@@ -19,7 +19,11 @@ use crate::sources::{CONNECT_TIMEOUT, Connected, connect_all};
 impl Conn {
     /// True if the name is taken and the statement asks to let that pass; then the object is there, or
     /// goes on being filled in the background.
-    async fn exists(&mut self, name: &Name, if_not_exists: bool) -> Result<bool, Report> {
+    pub(super) async fn exists(
+        &mut self,
+        name: &Name,
+        if_not_exists: bool,
+    ) -> Result<bool, Report> {
         if if_not_exists && let Some(job) = self.job(&name.name) {
             let (name, id) = (&name.name, job.id);
             self.notice(format!("relation \"{name}\" is being filled (job {id}), skipping"));
@@ -70,7 +74,7 @@ impl Conn {
     }
 
     /// What the role of the session makes is its own.
-    fn own_access(&self) -> Result<Access, Report> {
+    pub(super) fn own_access(&self) -> Result<Access, Report> {
         Ok(Access::of(self.role()?.id))
     }
 

@@ -13,6 +13,7 @@ mod change;
 mod copy;
 mod copy_lines;
 mod copy_to;
+mod create_as;
 mod cursors;
 mod ddl;
 mod explain;
@@ -376,6 +377,10 @@ impl Conn {
         let Some(parsed) = self.parsed(&statement.text).await? else { return Ok(none()) };
         match parsed {
             Statement::Query(query) => self.prepare_query(*query, &statement.text, hints).await,
+            Statement::CreateTableAs(create) => {
+                let prepared = self.prepare_query(*create.query, &statement.text, hints).await?;
+                Ok(Prepared { columns: None, ..prepared })
+            }
             Statement::Change(change) => self.prepare_change(&change, hints),
             Statement::Subscribe(subscribe) => self.prepare_subscribe(&subscribe),
             Statement::Fetch(fetch) => self.prepare_fetch(&fetch),
@@ -432,6 +437,7 @@ impl Conn {
         parameters: Vec<ScalarValue>,
     ) -> Result<Outcome, Report> {
         let (tag, defines) = (statement.tag(), statement.defines());
+        let mut done = tag.to_owned();
         if self.string && self.transaction == Transaction::Idle {
             self.block = true;
             self.settings.lock().begin();
@@ -451,6 +457,9 @@ impl Conn {
                 self.create_materialized_view(*create).await?;
             }
             Statement::CreateTable(create) => self.create_table(*create).await?,
+            Statement::CreateTableAs(create) => {
+                done = self.create_table_as(*create, text, parameters).await?;
+            }
             Statement::Change(change) => return self.change(&change, parameters).await,
             Statement::CreateView(create) => self.create_view(*create).await?,
             Statement::CreateIndex(create) => self.create_index(*create).await?,
@@ -482,7 +491,7 @@ impl Conn {
             self.warn(SqlState::WARNING, &message);
             self.defined = true;
         }
-        Ok(Outcome::Done(tag.to_owned()))
+        Ok(Outcome::Done(done))
     }
 
     /// What waits outside a transaction takes effect before something that cannot wait with it, or has to

@@ -318,7 +318,7 @@ fn definition(catalog: &Catalog, object: &Object) -> Option<String> {
 }
 
 /// A name as it is written in a statement, with quotes where it needs them.
-fn written(name: &str) -> String {
+pub(super) fn written(name: &str) -> String {
     let plain = |c: char| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit();
     let first = |c: char| plain(c) && !c.is_ascii_digit();
     match name.starts_with(first) && name.chars().all(plain) {

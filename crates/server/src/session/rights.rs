@@ -65,6 +65,7 @@ impl Conn {
         match statement {
             Statement::CreateSource(_)
             | Statement::CreateTable(_)
+            | Statement::CreateTableAs(_)
             | Statement::CreateSink(_)
             | Statement::CreateView(_)
             | Statement::CreateMaterializedView(_) => self.may_create(),

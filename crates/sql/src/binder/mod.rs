@@ -34,6 +34,7 @@ mod sink;
 mod source;
 mod syntax;
 mod table;
+mod table_as;
 mod table_def;
 mod table_function;
 mod using;
@@ -63,6 +64,7 @@ pub use source::{
     Connectors, FindColumns, FixedColumns, bind_secrets, bind_source, source_to_infer,
 };
 pub use table::{CatalogTable, CatalogTables, TableLookup};
+pub use table_as::rows_of_table;
 pub use table_def::bind_table;
 pub use view::BoundView;
 

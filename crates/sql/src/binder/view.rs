@@ -107,7 +107,7 @@ impl Binder<'_> {
 }
 
 /// The plan and its columns under the names of the view.
-fn named(plan: LogicalPlan, names: &[Name]) -> Result<(LogicalPlan, SchemaRef), Report> {
+pub(super) fn named(plan: LogicalPlan, names: &[Name]) -> Result<(LogicalPlan, SchemaRef), Report> {
     let plan = typed(plan).map_err(report)?;
     let fields = plan.schema().fields();
     if let Some(extra) = names.get(fields.len()) {

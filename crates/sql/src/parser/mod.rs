@@ -36,6 +36,7 @@ mod show;
 mod sink;
 mod subscribe;
 mod table;
+mod table_as;
 mod unsupported;
 mod view;
 mod window;
@@ -170,7 +171,10 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
         };
     };
     match first.as_str() {
-        "SELECT" | "WITH" | "VALUES" => Ok(Statement::Query(cursor.query_to_end()?)),
+        "SELECT" | "WITH" | "VALUES" => match table_as::select_into(cursor)? {
+            Some(statement) => Ok(statement),
+            None => Ok(Statement::Query(cursor.query_to_end()?)),
+        },
         "CREATE" if cursor.is(&["CREATE", "SOURCE"]) => create_source::parse(cursor),
         "CREATE" if cursor.is(&["CREATE", "SINK"]) => sink::parse(cursor),
         "CREATE" if cursor.is(&["CREATE", "TABLE"]) => table::create(cursor),

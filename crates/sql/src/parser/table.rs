@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use millrace_types::{Report, SqlState};
 
 use super::cursor::Cursor;
+use super::table_as;
 use crate::ast::{Change, CreateTable, Name, Statement, TableColumnDef};
 
 pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
@@ -19,9 +20,8 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
         feed: None,
         text: cursor.statement_text(),
     };
-    if cursor.is(&["AS"]) {
-        let report = Report { position: cursor.here(), ..Report::unsupported("CREATE TABLE AS") };
-        return Err(report.hint("Create the table, then INSERT INTO it with SELECT."));
+    if table_as::is_next(cursor) {
+        return table_as::create(cursor, table.name, if_not_exists);
     }
     cursor.expect_token(&Token::LParen)?;
     loop {

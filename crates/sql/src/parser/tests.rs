@@ -224,7 +224,7 @@ fn syntax_errors_are_those_of_postgresql() {
 fn what_is_known_and_not_there_says_so() {
     for (text, what) in [
         ("MERGE INTO t USING u ON t.a = u.a WHEN MATCHED THEN DELETE", "MERGE"),
-        ("CREATE TABLE t AS SELECT 1", "CREATE TABLE AS"),
+        ("CREATE TABLE t AS EXECUTE e", "CREATE TABLE AS EXECUTE"),
         ("CREATE SINK s AS SELECT 1", "CREATE SINK ... AS"),
         ("SUBSCRIBE TO (SELECT 1)", "SUBSCRIBE to a query"),
         ("DECLARE c SCROLL CURSOR FOR SELECT 1", "a cursor with SCROLL"),
