@@ -55,6 +55,8 @@ pub enum Statement {
     Drop(Drop),
     /// `ALTER SOURCE | TABLE name SET (...)`
     Alter(Alter),
+    /// `ALTER kind name RENAME TO name`
+    Rename(Rename),
     /// `CANCEL JOB number`
     CancelJob(u32),
     /// `SHOW`
@@ -111,6 +113,19 @@ pub struct Alter {
     pub name: Name,
     /// Options with their new values.
     pub options: Vec<OptionItem>,
+}
+
+/// `ALTER kind [IF EXISTS] name RENAME TO name`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rename {
+    /// What it is; a table may be anything.
+    pub kind: ObjectKind,
+    /// Its name.
+    pub name: Name,
+    /// It is no error if it is missing.
+    pub if_exists: bool,
+    /// Its new name.
+    pub to: Name,
 }
 
 /// `CREATE TABLE`
@@ -596,6 +611,14 @@ impl Statement {
                 ObjectKind::Table => "ALTER TABLE",
                 _ => "ALTER SOURCE",
             },
+            Statement::Rename(rename) => match rename.kind {
+                ObjectKind::Source => "ALTER SOURCE",
+                ObjectKind::Table => "ALTER TABLE",
+                ObjectKind::View => "ALTER VIEW",
+                ObjectKind::MaterializedView => "ALTER MATERIALIZED VIEW",
+                ObjectKind::Index => "ALTER INDEX",
+                ObjectKind::Sink => "ALTER SINK",
+            },
             Statement::CancelJob(_) => "CANCEL JOB",
             Statement::Show(_) => "SHOW",
             Statement::Describe(_) => "DESCRIBE",
@@ -627,6 +650,7 @@ impl Statement {
                 | Statement::CreateSink(_)
                 | Statement::Drop(_)
                 | Statement::Alter(_)
+                | Statement::Rename(_)
                 | Statement::Access(_)
                 | Statement::CancelJob(_)
         )

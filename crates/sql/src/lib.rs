@@ -44,6 +44,6 @@ pub use catalog::{
 pub use datafusion::sql::sqlparser;
 pub use functions::{bound_results, rows_as_json};
 pub use names::{CHANGED, SYSTEM_SCHEMA, fold as folded, nothing_to_follow};
-pub use parser::{masked, parse, split, view_query};
+pub use parser::{masked, parse, renamed, split, view_query};
 pub use session::{Settings, session_state};
 pub use watch::{Watch, watched};

@@ -28,6 +28,7 @@ mod prepared;
 mod query;
 mod redefine;
 mod relations;
+mod rename;
 mod rights;
 mod rows;
 mod settings;
@@ -472,6 +473,7 @@ impl Conn {
             Statement::Backup(path) => self.backup(path).await?,
             Statement::Drop(drop) => self.drop_objects(drop).await?,
             Statement::Alter(alter) => self.alter(alter).await?,
+            Statement::Rename(rename) => self.rename(&rename).await?,
             Statement::CancelJob(job) => self.cancel_job(ObjectId(job)).await?,
             Statement::Show(show) => return self.show(&show),
             Statement::Describe(name) => return self.describe(&name, "DESCRIBE"),

@@ -1,4 +1,4 @@
-//! Objects that get another definition: CREATE OR REPLACE VIEW.
+//! Objects that get another definition: CREATE OR REPLACE VIEW, and names ([`super::rename`]).
 //!
 //! The session binds the new definition, and once more what stands above it, against the catalog as it
 //! will be. The coordinator commits it if none of the objects that were looked at has changed meanwhile;
@@ -56,6 +56,14 @@ impl Redefinition {
             let message = format!("{} \"{}\" is being filled", job.kind.word(), job.view);
             return Err(Report::new(SqlState::OBJECT_IN_USE, message)
                 .hint("Try again when SHOW JOBS does not list it any more, or CANCEL JOB."));
+        }
+        let taken = |object: &&Object| {
+            let other = catalog.find(&object.name).is_some_and(|other| other.id != object.id);
+            other || draft.is_promised(&object.name)
+        };
+        if let Some(object) = self.after.iter().find(taken) {
+            let message = format!("relation \"{}\" already exists", object.name);
+            return Err(Report::new(SqlState::DUPLICATE_TABLE, message));
         }
         draft.redefine(self.after)
     }

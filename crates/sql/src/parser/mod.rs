@@ -29,6 +29,7 @@ mod listed;
 mod locking;
 mod mask;
 mod prepared;
+mod renamed;
 mod role;
 mod secret;
 mod session;
@@ -54,6 +55,7 @@ pub(crate) use asof::KINDS as ASOF_KINDS;
 use cursor::Cursor;
 pub(crate) use dialect::SqlDialect;
 pub use mask::masked;
+pub use renamed::renamed;
 
 /// The tokens of one statement and of the semicolon that ends it.
 struct Piece {
