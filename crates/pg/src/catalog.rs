@@ -24,6 +24,7 @@ mod planned;
 mod privileges;
 mod properties;
 mod rewrite;
+mod sequences;
 mod signals;
 mod sleep;
 mod statics;
@@ -48,7 +49,7 @@ pub use functions::{Client, Settings};
 use known::Known;
 pub use model::{
     Activity, ColumnMore, Comment, CursorRow, IndexOf, Lock, On, PreparedRow, Relation,
-    RelationKind, Relations, Role, SessionLists, Signal,
+    RelationKind, Relations, Role, Sequence, SessionLists, Signal,
 };
 pub use named::class_oid;
 pub use rewrite::rewrite;

@@ -23,6 +23,7 @@ use crate::coordinator::Message;
 use crate::locks::Locks;
 use crate::metrics::Durations;
 use crate::queries::Queries;
+use crate::sequences::Sequences;
 use crate::sessions::Sessions;
 
 /// The tables that a running view is read from.
@@ -402,6 +403,8 @@ pub struct Shared {
     pub locks: Arc<Locks>,
     /// The next hidden key of a row.
     next_row: Mutex<i64>,
+    /// The numbers that columns take.
+    pub(crate) sequences: Sequences,
 }
 
 /// What a data directory gives when it is opened.
@@ -440,6 +443,7 @@ impl Shared {
             catalog: RwLock::new(Arc::new(catalog)),
             locks: Arc::default(),
             next_row: Mutex::default(),
+            sequences: Sequences::default(),
         }
     }
 

@@ -36,10 +36,10 @@ pub use binder::{
     row_locks, rows_of_table, source_to_infer, without_rows,
 };
 pub use catalog::{
-    Access, Acl, Catalog, CatalogError, Commented, Grantee, Include, IncludeKind, Index, Kind,
-    MaterializedView, Object, Privilege, Privileges, ROOT, ROW_ID_COLUMN, Role, RoleId, Secret,
-    Sink, SinkFormat, Source, SourceColumn, SourceWatermark, Table, TableColumn, View, decode_acl,
-    encode_acl, is_confidential,
+    Access, Acl, Catalog, CatalogError, Commented, Grantee, Identity, Include, IncludeKind, Index,
+    Kind, MaterializedView, Object, Privilege, Privileges, ROOT, ROW_ID_COLUMN, Role, RoleId,
+    Secret, Sink, SinkFormat, Source, SourceColumn, SourceWatermark, Table, TableColumn, View,
+    decode_acl, encode_acl, is_confidential,
 };
 pub use datafusion::sql::sqlparser;
 pub use functions::{bound_results, rows_as_json};

@@ -25,10 +25,12 @@ use millrace_types::{Report, SqlState, TIME_ZONE};
 use super::known::Known;
 use super::live::{key_index as live_key_index, key_name};
 use super::model::{
-    Activity, Comment, IndexOf, Lock, On, Relation, RelationKind, Role, SessionLists, Signal,
+    Activity, Comment, IndexOf, Lock, On, Relation, RelationKind, Role, Sequence, SessionLists,
+    Signal,
 };
 use super::{
-    PUBLIC, Relations, Tables, describe, grants, named, privileges, properties, signals, sleep,
+    PUBLIC, Relations, Tables, describe, grants, named, privileges, properties, sequences, signals,
+    sleep,
 };
 use crate::settings;
 
@@ -249,6 +251,18 @@ impl Relations for Shared {
         self.relations.schema_acl()
     }
 
+    fn sequences(&self) -> Vec<Sequence> {
+        self.relations.sequences()
+    }
+
+    fn numbers(&self, sequence: u32, count: usize) -> Result<Vec<i64>, Report> {
+        self.relations.numbers(sequence, count)
+    }
+
+    fn set_number(&self, sequence: u32, number: i64, behind: bool) -> Result<(), Report> {
+        self.relations.set_number(sequence, number, behind)
+    }
+
     fn allows(&self, role: u32, on: On, privilege: &str) -> Option<bool> {
         self.relations.allows(role, on, privilege)
     }
@@ -263,9 +277,8 @@ impl Relations for Shared {
 }
 
 /// Functions that give NULL as text.
-const NULLS: [&str; 17] = [
+const NULLS: [&str; 16] = [
     "pg_get_triggerdef",
-    "pg_get_serial_sequence",
     "pg_get_functiondef",
     "pg_get_function_sqlbody",
     "pg_get_function_arg_default",
@@ -372,6 +385,7 @@ pub(super) fn all(client: &Client, shared: &Arc<Shared>) -> Vec<ScalarUDF> {
     let relations: Arc<dyn Relations> = Arc::clone(shared) as Arc<dyn Relations>;
     all.extend(privileges::all(client, &relations));
     all.extend(signals::all(client, &relations));
+    all.extend(sequences::all(client, &relations));
     all.extend(sleep::all(&relations));
     all.extend(grants::all(&relations));
     all.extend(properties::all(&relations));

@@ -193,7 +193,9 @@ impl Coordinator {
 
     pub(super) fn name_taken(&self, name: &str) -> Option<Report> {
         let promised = || self.is_job(name) || self.filled_names().any(|filled| filled == name);
-        let taken = self.catalog().find(name).is_some() || promised();
+        let catalog = self.catalog();
+        let sequence = || catalog.sequences().any(|(.., identity)| identity.name == name);
+        let taken = catalog.find(name).is_some() || promised() || sequence();
         let message = || format!("relation \"{name}\" already exists");
         taken.then(|| Report::new(SqlState::DUPLICATE_TABLE, message()))
     }
@@ -515,6 +517,8 @@ impl Coordinator {
             if let Some(object) = catalog.get(*id) {
                 tables.extend(tables_of(object));
             }
+            let sequences = catalog.sequences().filter(|(table, ..)| table.id == *id);
+            ops.extend(sequences.map(|(.., identity)| crate::sequences::forget(identity.sequence)));
             catalog = catalog.without(*id);
             ops.push(Op::Delete(object_key(*id)));
             ops.push(forget_failure(*id));

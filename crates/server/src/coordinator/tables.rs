@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use millrace_dataflow::graph::Graph;
 use millrace_dataflow::runtime::{Command, FeedId, Install};
-use millrace_sql::{Kind, Object};
+use millrace_sql::{Identity, Kind, Object};
 use millrace_storage::{ChangeRecord, Op};
 use millrace_types::{Delta, Epoch, ObjectId, Report, SqlState, Ts, decode_delta, encode_delta};
 use tokio::sync::oneshot;
@@ -207,10 +207,25 @@ impl Coordinator {
         refused.map_or(Ok(()), Err)?;
         object.id = self.next_object();
         let tables = [self.next_table(), self.next_table(), self.next_table()];
+        let catalog = self.catalog();
+        let name = object.name.clone();
         let Kind::Table(table) = &mut object.kind else {
             let message = format!("\"{}\" is no table", object.name);
             return Err(Report::new(SqlState::INTERNAL_ERROR, message));
         };
+        let mut names = vec![name.clone()];
+        for column in &mut table.columns {
+            let Some(identity) = &mut column.identity else { continue };
+            let is_taken = |taken: &str| {
+                let of_sequence = |(.., other): (_, _, &Identity)| other.name == taken;
+                catalog.find(taken).is_some()
+                    || catalog.sequences().any(of_sequence)
+                    || names.iter().any(|name| name == taken)
+            };
+            identity.name = crate::sequences::name_of(&name, &column.name, is_taken);
+            identity.sequence = self.next_object();
+            names.push(identity.name.clone());
+        }
         table.own(object.id);
         [table.stored.content, table.stored.late, table.stored.errors] = tables;
         Ok(())

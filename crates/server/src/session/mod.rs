@@ -527,8 +527,10 @@ impl Conn {
             S::ToDefault(name) => self.settings.lock().reset(Some(&name))?,
             S::Reset(name) => self.settings.lock().reset(name.as_deref())?,
             S::Discard(what) => {
-                if what == "ALL" {
-                    self.discard_all()?;
+                match what.as_str() {
+                    "ALL" => self.discard_all()?,
+                    "SEQUENCES" => self.named.forget_numbers(),
+                    _ => {}
                 }
                 done = format!("DISCARD {what}");
             }
@@ -683,6 +685,7 @@ impl Conn {
         settings.reset(Some("role"))?;
         drop(settings);
         self.named.cursors.lock().clear();
+        self.named.forget_numbers();
         self.deallocate(None)
     }
 

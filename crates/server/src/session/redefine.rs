@@ -59,7 +59,8 @@ impl Redefinition {
         }
         let taken = |object: &&Object| {
             let other = catalog.find(&object.name).is_some_and(|other| other.id != object.id);
-            other || draft.is_promised(&object.name)
+            let sequence = || catalog.sequences().any(|(.., one)| one.name == object.name);
+            other || sequence() || draft.is_promised(&object.name)
         };
         if let Some(object) = self.after.iter().find(taken) {
             let message = format!("relation \"{}\" already exists", object.name);

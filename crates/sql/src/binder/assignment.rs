@@ -23,12 +23,10 @@ pub(super) fn assigned_value(value: Expr, column: usize, table: &Table) -> Resul
 
 /// The same; `checked` if the type of the value must fit.
 fn cast_value(value: Expr, column: usize, table: &Table, checked: bool) -> Result<Expr, Report> {
-    let is_default =
-        |ident: &Ident| ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default");
     let definition = &table.columns[column];
     let value = match &value {
-        Expr::Identifier(ident) if is_default(ident) => match &definition.default {
-            Some(text) => parse_expression(text)?,
+        _ if is_default(&value) => match definition.default_text() {
+            Some(text) => parse_expression(&text)?,
             None => Expr::value(Value::Null),
         },
         _ if checked && !fits(&value, &definition.sql_type) => {
@@ -52,6 +50,12 @@ fn cast_value(value: Expr, column: usize, table: &Table, checked: bool) -> Resul
         true => call(ONE_VALUE, vec![value]),
         false => value,
     })
+}
+
+/// True for the word DEFAULT.
+pub(super) fn is_default(value: &Expr) -> bool {
+    let Expr::Identifier(ident) = value else { return false };
+    ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default")
 }
 
 /// True for a literal that takes the type of a column, or has it.

@@ -19,9 +19,9 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::Span;
 use millrace_types::{Report, SqlState};
 
-use super::assignment::{assigned_value, selected, values_query};
-use crate::ast::{Change, Name};
-use crate::catalog::{Catalog, Kind, Object, Table};
+use super::assignment::{assigned_value, is_default, selected, values_query};
+use crate::ast::{Change, IdentityKind, Name};
+use crate::catalog::{Catalog, Identity, Kind, Object, Table};
 use crate::names::{CHANGED, Quoted, SCHEMA, fold, object_name};
 use crate::parser::parse_query;
 use crate::text::Text;
@@ -96,7 +96,8 @@ impl ChangePlan {
 /// An unknown table or column, another kind of object, or a clause that is not there yet.
 pub fn plan_change(catalog: &Catalog, change: &Change) -> Result<ChangePlan, Report> {
     let copies = change.verb == "COPY";
-    let target = Target { catalog, text: Text::new(&change.text), copies };
+    let overrides = copies || change.overrides;
+    let target = Target { catalog, text: Text::new(&change.text), copies, overrides };
     match &change.statement {
         SqlStatement::Insert(insert) => target.insert(insert),
         SqlStatement::Update(update) => target.update(update),
@@ -124,6 +125,8 @@ struct Target<'a> {
     text: Text<'a>,
     /// The rows are texts that a COPY has brought.
     copies: bool,
+    /// Columns that always take numbers get those that are given.
+    overrides: bool,
 }
 
 impl Target<'_> {
@@ -200,12 +203,27 @@ impl Target<'_> {
                         self.check_width(width, targets.len(), named, |at| item_span(source, at))?;
                         targets.truncate(width);
                     }
+                    targets.iter().try_for_each(|target| self.may_give(table, *target))?;
                     selected(source, &targets, table, !self.copies)?
                 }
             },
         };
         let kind = ChangeKind::Insert;
         Ok(ChangePlan { table: Arc::clone(&object), kind, query, conflict, returning })
+    }
+
+    /// An error if a column always takes numbers, and the statement does not say that it knows.
+    fn may_give(&self, table: &Table, target: usize) -> Result<(), Report> {
+        let column = &table.columns[target];
+        let always = |identity: &Identity| identity.kind == IdentityKind::Always;
+        if self.overrides || !column.identity.as_ref().is_some_and(always) {
+            return Ok(());
+        }
+        let name = Quoted(&column.name);
+        let message = format!("cannot insert a non-DEFAULT value into column {name}");
+        let detail = format!("Column {name} is an identity column defined as GENERATED ALWAYS.");
+        let report = Report::new(SqlState::GENERATED_ALWAYS, message).detail(detail);
+        Err(report.hint("Use OVERRIDING SYSTEM VALUE to override."))
     }
 
     /// Looks whether so many values are too many, or too few for columns that the statement names. `value` is
@@ -250,6 +268,11 @@ impl Target<'_> {
         let span = |at: usize| rows.first()?.get(at).map(Spanned::span);
         self.check_width(width, targets.len(), named, span)?;
         targets.truncate(width);
+        for (at, target) in targets.iter().enumerate() {
+            if !rows.iter().all(|row| is_default(&row[at])) {
+                self.may_give(table, *target)?;
+            }
+        }
         values_query(rows, &targets, table)
     }
 
@@ -328,6 +351,16 @@ impl Target<'_> {
                 return Err(Report::unsupported("SET of several columns at once"));
             };
             let column = self.column(object, table, name)?;
+            let identity = table.columns[column].identity.as_ref();
+            if identity.is_some_and(|identity| identity.kind == IdentityKind::Always)
+                && !is_default(value)
+            {
+                let name = Quoted(&table.columns[column].name);
+                let message = format!("column {name} can only be updated to DEFAULT");
+                let detail =
+                    format!("Column {name} is an identity column defined as GENERATED ALWAYS.");
+                return Err(Report::new(SqlState::GENERATED_ALWAYS, message).detail(detail));
+            }
             if assigned[column].replace(value.clone()).is_some() {
                 let name = &table.columns[column].name;
                 let message = format!("multiple assignments to same column {}", Quoted(name));

@@ -32,6 +32,7 @@ pub fn rows_of_table(
         length: None,
         not_null: false,
         default: None,
+        identity: None,
     };
     let fields = schema.fields().iter().map(AsRef::as_ref);
     let columns: Vec<TableColumn> = fields.enumerate().map(column).collect();

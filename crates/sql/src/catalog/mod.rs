@@ -27,8 +27,8 @@ pub use codec::{CatalogError, decode_acl, encode_acl};
 pub use comment::Commented;
 pub(crate) use object::visible;
 pub use object::{
-    Include, IncludeKind, Index, Kind, MaterializedView, Object, ROW_ID_COLUMN, Sink, SinkFormat,
-    Source, SourceColumn, SourceWatermark, Table, TableColumn, View,
+    Identity, Include, IncludeKind, Index, Kind, MaterializedView, Object, ROW_ID_COLUMN, Sink,
+    SinkFormat, Source, SourceColumn, SourceWatermark, Table, TableColumn, View,
 };
 pub use rights::{Access, Acl, Grantee, Privilege, Privileges};
 pub use role::{ROOT, Role, RoleId};
@@ -148,6 +148,18 @@ impl Catalog {
         self.objects().filter_map(move |object| match &object.kind {
             Kind::Sink(sink) if sink.from == from => Some((object, sink)),
             _ => None,
+        })
+    }
+
+    /// Every sequence, with the table and the column that takes its numbers.
+    pub fn sequences(&self) -> impl Iterator<Item = (&Arc<Object>, usize, &Identity)> {
+        self.objects().flat_map(|object| {
+            let columns = match &object.kind {
+                Kind::Table(table) => table.columns.as_slice(),
+                _ => &[],
+            };
+            let columns = columns.iter().enumerate();
+            columns.filter_map(move |(at, column)| Some((object, at, column.identity.as_ref()?)))
         })
     }
 

@@ -21,6 +21,7 @@ mod explain;
 mod fail;
 mod foreign;
 mod grant;
+mod identity;
 mod index;
 mod isnull;
 mod job;

@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use millrace_types::{Report, SqlState};
 
 use super::cursor::Cursor;
-use super::table_as;
+use super::{identity, table_as};
 use crate::ast::{Change, CreateTable, Name, Statement, TableColumnDef};
 
 pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
@@ -57,9 +57,9 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
 fn column(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<(), Report> {
     let name = cursor.identifier()?;
     let type_position = cursor.here();
-    let data_type = cursor.data_type()?;
-    let mut column =
-        TableColumnDef { name, data_type, type_position, not_null: false, default: None };
+    let (data_type, identity) = identity::column_type(cursor)?;
+    let (not_null, default) = (identity.is_some(), None);
+    let mut column = TableColumnDef { name, data_type, type_position, not_null, default, identity };
     loop {
         let position = cursor.here();
         if cursor.take(&["NOT", "NULL"]) {
@@ -70,6 +70,16 @@ fn column(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<(), Report
             column.default = Some(cursor.expression()?);
         } else if cursor.take(&["PRIMARY", "KEY"]) {
             set_key(table, vec![column.name.clone()], position)?;
+        } else if identity::is_next(cursor) {
+            let found = identity::generated(cursor)?;
+            if column.identity.replace(found).is_some() {
+                let message = format!(
+                    "multiple identity specifications for column \"{}\" of table \"{}\"",
+                    column.name.name, table.name.name
+                );
+                return Err(Report { position, ..Report::new(SqlState::SYNTAX_ERROR, message) });
+            }
+            column.not_null = true;
         } else {
             break;
         }
@@ -107,6 +117,9 @@ fn refuse(cursor: &Cursor<'_>, words: &[&str]) -> Result<(), Report> {
 /// `INSERT`, `UPDATE` or `DELETE`.
 pub(super) fn change(verb: &'static str, cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
     let text = cursor.statement_text();
-    let statement = cursor.statement_to_end()?;
-    Ok(Statement::Change(Box::new(Change { statement, verb, text })))
+    let (statement, overrides) = match identity::overriding(cursor)? {
+        Some(statement) => (statement, true),
+        None => (cursor.statement_to_end()?, false),
+    };
+    Ok(Statement::Change(Box::new(Change { statement, verb, text, overrides })))
 }
