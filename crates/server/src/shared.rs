@@ -23,6 +23,7 @@ use crate::coordinator::Message;
 use crate::locks::Locks;
 use crate::metrics::Durations;
 use crate::queries::Queries;
+use crate::sequences::Sequences;
 use crate::sessions::Sessions;
 
 /// The tables that a running view is read from.
@@ -400,8 +401,12 @@ pub struct Shared {
     catalog: RwLock<Arc<Catalog>>,
     /// Held by who changes a table.
     pub locks: Arc<Locks>,
+    /// What sessions have agreed on.
+    pub advisory_locks: Arc<millrace_pg::catalog::AdvisoryLocks>,
     /// The next hidden key of a row.
     next_row: Mutex<i64>,
+    /// The numbers that columns take.
+    pub(crate) sequences: Sequences,
 }
 
 /// What a data directory gives when it is opened.
@@ -439,7 +444,9 @@ impl Shared {
             changed_at: AtomicU64::default(),
             catalog: RwLock::new(Arc::new(catalog)),
             locks: Arc::default(),
+            advisory_locks: Arc::default(),
             next_row: Mutex::default(),
+            sequences: Sequences::default(),
         }
     }
 

@@ -23,7 +23,7 @@ pub(super) const VIEWS: &[(&str, &str)] = &[
             NULL :: text AS user_defined_type_name,
             CASE WHEN takes_rows THEN 'YES' ELSE 'NO' END AS is_insertable_into,
             'NO' AS is_typed, NULL :: text AS commit_action
-        FROM relations WHERE kind <> 'i'",
+        FROM relations WHERE kind NOT IN ('i', 'S')",
     ),
     (
         "views",
@@ -36,20 +36,20 @@ pub(super) const VIEWS: &[(&str, &str)] = &[
     (
         "columns",
         "SELECT '{database}' AS table_catalog, schema AS table_schema, table_name,
-            name AS column_name, number :: int AS ordinal_position,
+            columns.name AS column_name, columns.number :: int AS ordinal_position,
             CASE WHEN NOT computed THEN default_text END AS column_default,
-            CASE WHEN nullable THEN 'YES' ELSE 'NO' END AS is_nullable, type_name AS data_type,
+            CASE WHEN nullable THEN 'YES' ELSE 'NO' END AS is_nullable, columns.type_name AS data_type,
             length AS character_maximum_length,
-            CASE WHEN length IS NOT NULL THEN length * 4 WHEN type_name = 'text'
+            CASE WHEN length IS NOT NULL THEN length * 4 WHEN columns.type_name = 'text'
                 THEN 1073741824 :: int END AS character_octet_length,
-            CASE type_name WHEN 'real' THEN 24 :: int WHEN 'double precision' THEN 53 :: int
+            CASE columns.type_name WHEN 'real' THEN 24 :: int WHEN 'double precision' THEN 53 :: int
                 ELSE precision END AS numeric_precision,
-            CASE WHEN type_name = 'numeric' THEN 10 :: int
-                WHEN type_name IN ('smallint', 'integer', 'bigint', 'real', 'double precision')
+            CASE WHEN columns.type_name = 'numeric' THEN 10 :: int
+                WHEN columns.type_name IN ('smallint', 'integer', 'bigint', 'real', 'double precision')
                 THEN 2 :: int END AS numeric_precision_radix,
             scale AS numeric_scale,
-            CASE WHEN type_name = 'date' THEN 0 :: int
-                WHEN type_name LIKE 'time%' OR type_name = 'interval' THEN 6 :: int
+            CASE WHEN columns.type_name = 'date' THEN 0 :: int
+                WHEN columns.type_name LIKE 'time%' OR columns.type_name = 'interval' THEN 6 :: int
                 END AS datetime_precision,
             NULL :: text AS interval_type, NULL :: int AS interval_precision,
             NULL :: text AS character_set_catalog, NULL :: text AS character_set_schema,
@@ -60,47 +60,89 @@ pub(super) const VIEWS: &[(&str, &str)] = &[
             t.typname AS udt_name,
             NULL :: text AS scope_catalog, NULL :: text AS scope_schema,
             NULL :: text AS scope_name, NULL :: int AS maximum_cardinality,
-            number :: text AS dtd_identifier, 'NO' AS is_self_referencing, 'NO' AS is_identity,
-            NULL :: text AS identity_generation, NULL :: text AS identity_start,
-            NULL :: text AS identity_increment, NULL :: text AS identity_maximum,
-            NULL :: text AS identity_minimum, 'NO' AS identity_cycle,
+            columns.number :: text AS dtd_identifier, 'NO' AS is_self_referencing,
+            CASE WHEN identity = '' THEN 'NO' ELSE 'YES' END AS is_identity,
+            CASE identity WHEN 'a' THEN 'ALWAYS' WHEN 'd' THEN 'BY DEFAULT' END
+                AS identity_generation,
+            CASE WHEN identity <> '' THEN s.start :: text END AS identity_start,
+            CASE WHEN identity <> '' THEN s.increment :: text END AS identity_increment,
+            CASE WHEN identity <> '' THEN s.greatest :: text END AS identity_maximum,
+            CASE WHEN identity <> '' THEN s.least :: text END AS identity_minimum,
+            CASE WHEN identity <> '' AND s.cycles THEN 'YES' ELSE 'NO' END AS identity_cycle,
             CASE WHEN computed THEN 'ALWAYS' ELSE 'NEVER' END AS is_generated,
             CASE WHEN computed THEN default_text END AS generation_expression,
             CASE WHEN is_stored AND NOT computed THEN 'YES' ELSE 'NO' END AS is_updatable
-        FROM columns LEFT JOIN their_types AS t ON t.oid = columns.type_oid WHERE kind <> 'i'",
+        FROM columns LEFT JOIN their_types AS t ON t.oid = columns.type_oid
+            LEFT JOIN sequences AS s
+                ON s.relation = columns.relation AND s.number = columns.number
+        WHERE kind NOT IN ('i', 'S')",
+    ),
+    (
+        // As in PostgreSQL, those of identity columns are left out.
+        "sequences",
+        "SELECT '{database}' AS sequence_catalog, 'public' AS sequence_schema,
+            name AS sequence_name, type_name AS data_type,
+            CASE type_name WHEN 'smallint' THEN 16 :: int WHEN 'integer' THEN 32 :: int
+                ELSE 64 :: int END AS numeric_precision,
+            2 :: int AS numeric_precision_radix, 0 :: int AS numeric_scale,
+            start :: text AS start_value, least :: text AS minimum_value,
+            greatest :: text AS maximum_value, increment :: text AS increment,
+            CASE WHEN cycles THEN 'YES' ELSE 'NO' END AS cycle_option
+        FROM sequences WHERE NOT is_identity",
     ),
     (
         "table_constraints",
         "SELECT '{database}' AS constraint_catalog, schema AS constraint_schema,
-            key_name AS constraint_name, '{database}' AS table_catalog, schema AS table_schema,
-            name AS table_name, 'PRIMARY KEY' AS constraint_type, 'NO' AS is_deferrable,
-            'NO' AS initially_deferred, 'YES' AS enforced, NULL :: text AS nulls_distinct
-        FROM relations WHERE key_name IS NOT NULL",
+            name AS constraint_name, '{database}' AS table_catalog, schema AS table_schema,
+            table_name, CASE letter WHEN 'p' THEN 'PRIMARY KEY' WHEN 'u' THEN 'UNIQUE'
+                WHEN 'c' THEN 'CHECK' ELSE 'FOREIGN KEY' END AS constraint_type,
+            'NO' AS is_deferrable, 'NO' AS initially_deferred, 'YES' AS enforced,
+            CASE WHEN letter = 'u' THEN 'YES' END AS nulls_distinct
+        FROM constraints",
     ),
     (
         "key_column_usage",
         "SELECT '{database}' AS constraint_catalog, c.schema AS constraint_schema,
-            r.key_name AS constraint_name, '{database}' AS table_catalog,
+            r.name AS constraint_name, '{database}' AS table_catalog,
             c.schema AS table_schema, c.table_name, c.name AS column_name,
-            CAST(array_position(r.key, c.number) AS int) AS ordinal_position,
-            NULL :: int AS position_in_unique_constraint
-        FROM columns AS c JOIN relations AS r ON r.oid = c.relation
-        WHERE r.key_name IS NOT NULL AND array_position(r.key, c.number) IS NOT NULL",
+            CAST(array_position(r.columns, c.number) AS int) AS ordinal_position,
+            CAST(CASE WHEN r.letter = 'f' THEN array_position(r.to_key, array_element(r.to_columns,
+                CAST(array_position(r.columns, c.number) AS bigint))) END AS int)
+                AS position_in_unique_constraint
+        FROM columns AS c JOIN constraints AS r ON r.relation = c.relation
+        WHERE r.letter <> 'c' AND array_position(r.columns, c.number) IS NOT NULL",
     ),
     (
         "constraint_column_usage",
         "SELECT '{database}' AS table_catalog, c.schema AS table_schema, c.table_name,
             c.name AS column_name, '{database}' AS constraint_catalog,
-            c.schema AS constraint_schema, r.key_name AS constraint_name
-        FROM columns AS c JOIN relations AS r ON r.oid = c.relation
-        WHERE r.key_name IS NOT NULL AND array_position(r.key, c.number) IS NOT NULL",
+            c.schema AS constraint_schema, r.name AS constraint_name
+        FROM columns AS c JOIN constraints AS r
+            ON CASE WHEN r.letter = 'f' THEN r.to_relation ELSE r.relation END = c.relation
+        WHERE array_position(CASE WHEN r.letter = 'f' THEN r.to_columns ELSE r.columns END,
+            c.number) IS NOT NULL",
     ),
     (
         "constraint_table_usage",
-        "SELECT '{database}' AS table_catalog, schema AS table_schema, name AS table_name,
+        "SELECT '{database}' AS table_catalog, schema AS table_schema,
+            CASE WHEN letter = 'f' THEN to_name ELSE table_name END AS table_name,
             '{database}' AS constraint_catalog, schema AS constraint_schema,
-            key_name AS constraint_name
-        FROM relations WHERE key_name IS NOT NULL",
+            name AS constraint_name
+        FROM constraints WHERE letter <> 'c'",
+    ),
+    (
+        "referential_constraints",
+        "SELECT '{database}' AS constraint_catalog, schema AS constraint_schema,
+            name AS constraint_name, '{database}' AS unique_constraint_catalog,
+            schema AS unique_constraint_schema, to_constraint AS unique_constraint_name,
+            'NONE' AS match_option, on_update AS update_rule, on_delete AS delete_rule
+        FROM constraints WHERE letter = 'f'",
+    ),
+    (
+        "check_constraints",
+        "SELECT '{database}' AS constraint_catalog, schema AS constraint_schema,
+            name AS constraint_name, '(' || condition || ')' AS check_clause
+        FROM constraints WHERE letter = 'c'",
     ),
     (
         "view_table_usage",
@@ -136,24 +178,12 @@ pub(super) const GRANTS: &str = "SELECT split_part(split_part(g.entry, '/', 2), 
 /// Views that have no rows here: names and types of their columns.
 pub(super) const NO_ROWS: &[(&str, &str)] = &[
     (
-        "referential_constraints",
-        "constraint_catalog text, constraint_schema text, constraint_name text, unique_constraint_catalog text, unique_constraint_schema text, unique_constraint_name text, match_option text, update_rule text, delete_rule text",
-    ),
-    (
-        "check_constraints",
-        "constraint_catalog text, constraint_schema text, constraint_name text, check_clause text",
-    ),
-    (
         "routines",
         "specific_catalog text, specific_schema text, specific_name text, routine_catalog text, routine_schema text, routine_name text, routine_type text, data_type text, type_udt_schema text, type_udt_name text, routine_body text, routine_definition text, external_language text, is_deterministic text, security_type text",
     ),
     (
         "parameters",
         "specific_catalog text, specific_schema text, specific_name text, ordinal_position int, parameter_mode text, parameter_name text, data_type text, udt_schema text, udt_name text, parameter_default text",
-    ),
-    (
-        "sequences",
-        "sequence_catalog text, sequence_schema text, sequence_name text, data_type text, numeric_precision int, numeric_precision_radix int, numeric_scale int, start_value text, minimum_value text, maximum_value text, increment text, cycle_option text",
     ),
     (
         "triggers",

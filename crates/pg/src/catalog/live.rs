@@ -14,7 +14,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
 use millrace_types::{SqlType, TIME_ZONE};
 
-use super::model::{Activity, ColumnMore, Relation, RelationKind, Relations, Role};
+use super::model::{Activity, ColumnMore, Relation, RelationKind, Relations, Role, Sequence};
 use super::privileges::list;
 use crate::types;
 
@@ -57,8 +57,9 @@ impl PartitionStream for Live {
 }
 
 /// The lists by their names.
-pub(super) const LISTS: [(&str, Rows); 9] = [
+pub(super) const LISTS: [(&str, Rows); 11] = [
     ("relations", relations),
+    ("constraints", super::constraints::rows),
     ("columns", columns),
     ("roles", roles),
     ("members", members),
@@ -67,6 +68,7 @@ pub(super) const LISTS: [(&str, Rows); 9] = [
     ("dependencies", dependencies),
     ("activity", activity),
     ("locks", locks),
+    ("sequences", sequences),
 ];
 
 /// A list as a table.
@@ -82,18 +84,18 @@ struct Nothing;
 
 impl Relations for Nothing {}
 
-fn batch(columns: Vec<(&str, ArrayRef)>) -> DfResult<RecordBatch> {
+pub(super) fn batch(columns: Vec<(&str, ArrayRef)>) -> DfResult<RecordBatch> {
     let field =
         |(name, array): &(&str, ArrayRef)| Field::new(*name, array.data_type().clone(), true);
     let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
     Ok(RecordBatch::try_new(schema, columns.into_iter().map(|(_, array)| array).collect())?)
 }
 
-fn oids(values: impl IntoIterator<Item = Option<u32>>) -> ArrayRef {
+pub(super) fn oids(values: impl IntoIterator<Item = Option<u32>>) -> ArrayRef {
     Arc::new(values.into_iter().collect::<UInt32Array>())
 }
 
-fn texts<S: AsRef<str>>(values: impl IntoIterator<Item = Option<S>>) -> ArrayRef {
+pub(super) fn texts<S: AsRef<str>>(values: impl IntoIterator<Item = Option<S>>) -> ArrayRef {
     Arc::new(values.into_iter().collect::<StringArray>())
 }
 
@@ -101,7 +103,7 @@ fn flags(values: impl IntoIterator<Item = bool>) -> ArrayRef {
     Arc::new(values.into_iter().map(Some).collect::<BooleanArray>())
 }
 
-fn smalls(values: impl IntoIterator<Item = Option<i16>>) -> ArrayRef {
+pub(super) fn smalls(values: impl IntoIterator<Item = Option<i16>>) -> ArrayRef {
     Arc::new(values.into_iter().collect::<Int16Array>())
 }
 
@@ -114,7 +116,7 @@ fn times(values: impl IntoIterator<Item = Option<i64>>) -> ArrayRef {
     Arc::new(times.with_timezone(TIME_ZONE))
 }
 
-fn small_lists<'a>(values: impl IntoIterator<Item = Option<&'a [i16]>>) -> ArrayRef {
+pub(super) fn small_lists<'a>(values: impl IntoIterator<Item = Option<&'a [i16]>>) -> ArrayRef {
     let mut lists = ListBuilder::new(Int16Builder::new());
     for value in values {
         lists.values().append_slice(value.unwrap_or_default());
@@ -138,7 +140,7 @@ fn relations(live: &dyn Relations) -> DfResult<RecordBatch> {
     let indexed: Vec<u32> = all.iter().filter_map(|one| Some(one.index.as_ref()?.on)).collect();
     let acl: Vec<_> = all.iter().map(|relation| relation.acl.clone()).collect();
     let width = |one: &Relation| i16::try_from(one.index.as_ref()?.columns.len()).ok();
-    let key = |one: &Relation| (!one.key.is_empty()).then(|| key_name(&one.name));
+    let key = |one: &Relation| (!one.key.is_empty()).then(|| super::constraints::key_name(one));
     let rows = all.iter().map(|one| one.rows.map_or(-1.0, |rows| rows as f32));
     batch(vec![
         ("oid", oids(all.iter().map(|one| Some(one.oid)))),
@@ -155,6 +157,8 @@ fn relations(live: &dyn Relations) -> DfResult<RecordBatch> {
         ),
         ("index_width", smalls(all.iter().map(width))),
         ("is_key", flags(all.iter().map(|one| one.index.as_ref().is_some_and(|i| i.primary)))),
+        ("is_unique", flags(all.iter().map(|one| one.index.as_ref().is_some_and(|i| i.unique)))),
+        ("checks", smalls(all.iter().map(|one| Some(super::constraints::checks(one))))),
         ("has_index", flags(all.iter().map(|one| indexed.contains(&one.oid)))),
         ("key_name", texts(all.iter().map(key))),
         ("key", small_lists(all.iter().map(|one| Some(one.key.as_slice())))),
@@ -166,11 +170,6 @@ fn relations(live: &dyn Relations) -> DfResult<RecordBatch> {
         ("tuples", Arc::new(rows.map(Some).collect::<Float32Array>())),
         ("live_rows", Arc::new(all.iter().map(|one| one.rows).collect::<Int64Array>())),
     ])
-}
-
-/// The name of the index of a primary key.
-pub(super) fn key_name(table: &str) -> String {
-    format!("{table}_pkey")
 }
 
 /// The number of the index of a relation's primary key.
@@ -218,6 +217,7 @@ fn columns(live: &dyn Relations) -> DfResult<RecordBatch> {
         ("scale", integers(all.iter().map(|one| Some(digits(one.2)?.1)))),
         ("default_text", texts(all.iter().map(|one| one.3.default.as_ref()))),
         ("computed", flags(all.iter().map(|one| one.3.computed))),
+        ("identity", texts(all.iter().map(|one| Some(one.3.identity.unwrap_or_default())))),
         ("is_stored", flags(all.iter().map(|one| one.0.kind == RelationKind::Table))),
     ])
 }
@@ -331,6 +331,30 @@ fn locks(live: &dyn Relations) -> DfResult<RecordBatch> {
     ])
 }
 
+/// One row a sequence.
+fn sequences(live: &dyn Relations) -> DfResult<RecordBatch> {
+    let all = live.sequences();
+    let number = |value: fn(&Sequence) -> Option<i64>| -> ArrayRef {
+        Arc::new(all.iter().map(value).collect::<Int64Array>())
+    };
+    batch(vec![
+        ("oid", oids(all.iter().map(|one| Some(one.oid)))),
+        ("name", texts(all.iter().map(|one| Some(&one.name)))),
+        ("relation", oids(all.iter().map(|one| Some(one.table)))),
+        ("number", smalls(all.iter().map(|one| Some(one.column)))),
+        ("is_identity", flags(all.iter().map(|one| one.identity))),
+        ("owner", oids(all.iter().map(|one| Some(one.owner)))),
+        ("type_oid", oids(all.iter().map(|one| Some(types::oid(&one.data_type))))),
+        ("type_name", texts(all.iter().map(|one| Some(type_name(&one.data_type))))),
+        ("start", number(|one| Some(one.start))),
+        ("increment", number(|one| Some(one.increment))),
+        ("least", number(|one| Some(one.least))),
+        ("greatest", number(|one| Some(one.greatest))),
+        ("cycles", flags(all.iter().map(|one| one.cycles))),
+        ("last", number(|one| one.last)),
+    ])
+}
+
 /// Precision, in bits or digits, and scale.
 fn digits(field: &Field) -> Option<(i32, i32)> {
     match SqlType::of_arrow(field.data_type())? {
@@ -351,5 +375,6 @@ fn letter(kind: RelationKind) -> &'static str {
         RelationKind::View => "v",
         RelationKind::MaterializedView => "m",
         RelationKind::Index => "i",
+        RelationKind::Sequence => "S",
     }
 }

@@ -1,8 +1,12 @@
 //! What the catalog is told of a database: relations, roles, comments, sessions.
 
 use std::fmt;
+use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
+use millrace_types::{Report, SqlState};
+
+use super::advisory::AdvisoryLocks;
 
 /// What a relation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +21,8 @@ pub enum RelationKind {
     MaterializedView,
     /// An index.
     Index,
+    /// What gives a column its numbers.
+    Sequence,
 }
 
 /// A relation as clients see it.
@@ -36,6 +42,8 @@ pub struct Relation {
     pub more: Vec<ColumnMore>,
     /// The columns of its primary key, counted from 1.
     pub key: Vec<i16>,
+    /// Its constraints, the primary key among them.
+    pub constraints: Vec<ConstraintOf>,
     /// The SELECT of a view, the statement of an index.
     pub definition: Option<String>,
     /// The numbers of the relations that a view reads.
@@ -61,6 +69,51 @@ pub struct IndexOf {
     pub columns: Vec<i16>,
     /// It is that of the primary key.
     pub primary: bool,
+    /// Rows differ in its columns.
+    pub unique: bool,
+}
+
+/// A constraint of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConstraintOf {
+    /// Its number in `pg_constraint`; None for the primary key, whose number is made of its index'.
+    pub oid: Option<u32>,
+    /// Its name.
+    pub name: String,
+    /// Its columns, counted from 1.
+    pub columns: Vec<i16>,
+    /// What it asks for.
+    pub kind: ConstraintKind,
+}
+
+/// What a constraint asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConstraintKind {
+    /// The primary key.
+    Key,
+    /// Unique columns, with the number of their index.
+    Unique(u32),
+    /// A condition.
+    Check(String),
+    /// Columns that refer to others.
+    References {
+        /// The number of the other table.
+        table: u32,
+        /// Its name.
+        name: String,
+        /// Its columns, counted from 1.
+        columns: Vec<i16>,
+        /// Their names.
+        names: Vec<String>,
+        /// The number of the index that makes them unique; None: its primary key's.
+        index: Option<u32>,
+        /// The name of the constraint that does.
+        unique: Option<String>,
+        /// What becomes of rows whose row there is deleted: words of SQL.
+        on_delete: &'static str,
+        /// Or gets another key.
+        on_update: &'static str,
+    },
 }
 
 /// What Arrow's field does not say of a column.
@@ -72,6 +125,39 @@ pub struct ColumnMore {
     pub computed: bool,
     /// The most characters, of a `varchar(n)`.
     pub length: Option<u32>,
+    /// It takes numbers (`GENERATED ... AS IDENTITY`): `a` if always, `d` by default.
+    pub identity: Option<&'static str>,
+}
+
+/// What gives a column its numbers.
+#[derive(Clone, Debug)]
+pub struct Sequence {
+    /// Its number in `pg_class`.
+    pub oid: u32,
+    /// Its name, in the schema of users' relations.
+    pub name: String,
+    /// The number of the table.
+    pub table: u32,
+    /// The column of it, counted from 1.
+    pub column: i16,
+    /// The column is `GENERATED ... AS IDENTITY`, not `SERIAL`.
+    pub identity: bool,
+    /// The number of the role that owns it.
+    pub owner: u32,
+    /// The type of the column.
+    pub data_type: DataType,
+    /// The first number.
+    pub start: i64,
+    /// From one number to the next.
+    pub increment: i64,
+    /// The least number.
+    pub least: i64,
+    /// The greatest number.
+    pub greatest: i64,
+    /// Behind the last number comes the first one again.
+    pub cycles: bool,
+    /// The last number that was given, if there was one.
+    pub last: Option<i64>,
 }
 
 /// A role as clients see it.
@@ -191,6 +277,17 @@ pub trait SessionLists: fmt::Debug + Send + Sync {
     fn cursors(&self) -> Vec<CursorRow> {
         Vec::new()
     }
+
+    /// It has got a number of a sequence.
+    fn took(&self, sequence: u32, number: i64) {
+        let _ = (sequence, number);
+    }
+
+    /// The last number that it has got of a sequence; of whichever if none is named.
+    fn taken(&self, sequence: Option<u32>) -> Option<(u32, i64)> {
+        let _ = sequence;
+        None
+    }
 }
 
 /// What a right is on.
@@ -242,6 +339,11 @@ pub trait Relations: fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// What sessions have agreed on.
+    fn advisory_locks(&self) -> Arc<AdvisoryLocks> {
+        Arc::default()
+    }
+
     /// What others than its owner may do in the schema of users' relations, an entry each.
     fn schema_acl(&self) -> Vec<String> {
         Vec::new()
@@ -258,6 +360,29 @@ pub trait Relations: fmt::Debug + Send + Sync {
     fn signal(&self, process: i32, signal: Signal) -> bool {
         let _ = (process, signal);
         false
+    }
+
+    /// All sequences.
+    fn sequences(&self) -> Vec<Sequence> {
+        Vec::new()
+    }
+
+    /// The next numbers of a sequence.
+    ///
+    /// # Errors
+    /// It has so many no more, or they cannot be kept from coming twice.
+    fn numbers(&self, sequence: u32, count: usize) -> Result<Vec<i64>, Report> {
+        let _ = (sequence, count);
+        Err(Report::new(SqlState::UNDEFINED_TABLE, "there is no such sequence"))
+    }
+
+    /// Has a sequence go on behind a number, or at it.
+    ///
+    /// # Errors
+    /// The number is none of its own, or cannot be stored.
+    fn set_number(&self, sequence: u32, number: i64, behind: bool) -> Result<(), Report> {
+        let _ = (sequence, number, behind);
+        Err(Report::new(SqlState::UNDEFINED_TABLE, "there is no such sequence"))
     }
 
     /// The server's time, microseconds since 1970.

@@ -10,9 +10,12 @@
 mod access;
 mod backup;
 mod change;
+mod constrain;
+mod constraints;
 mod copy;
 mod copy_lines;
 mod copy_to;
+mod create_as;
 mod cursors;
 mod ddl;
 mod explain;
@@ -25,11 +28,14 @@ mod moment;
 mod named;
 mod prepared;
 mod query;
+mod redefine;
 mod relations;
+mod rename;
 mod rights;
 mod rows;
 mod settings;
 mod show;
+mod shown_constraints;
 mod startup;
 mod subscribe;
 mod tables;
@@ -194,6 +200,12 @@ struct Conn {
     news_out: Option<UnboundedReceiver<Report>>,
 }
 
+impl Drop for Conn {
+    fn drop(&mut self) {
+        self.shared.advisory_locks.leave(self.process);
+    }
+}
+
 #[async_trait]
 impl Session for Conn {
     fn split(&self, query: &str) -> Result<Vec<Text>, Report> {
@@ -324,6 +336,7 @@ impl Session for Conn {
         self.end_block(true);
         // Outside a transaction a query's locks end with it.
         if self.transaction == Transaction::Idle {
+            self.shared.advisory_locks.end_transaction(self.process);
             self.uncommitted = Uncommitted::default();
         }
         self.activity.rest(match self.transaction {
@@ -375,6 +388,10 @@ impl Conn {
         let Some(parsed) = self.parsed(&statement.text).await? else { return Ok(none()) };
         match parsed {
             Statement::Query(query) => self.prepare_query(*query, &statement.text, hints).await,
+            Statement::CreateTableAs(create) => {
+                let prepared = self.prepare_query(*create.query, &statement.text, hints).await?;
+                Ok(Prepared { columns: None, ..prepared })
+            }
             Statement::Change(change) => self.prepare_change(&change, hints),
             Statement::Subscribe(subscribe) => self.prepare_subscribe(&subscribe),
             Statement::Fetch(fetch) => self.prepare_fetch(&fetch),
@@ -431,6 +448,7 @@ impl Conn {
         parameters: Vec<ScalarValue>,
     ) -> Result<Outcome, Report> {
         let (tag, defines) = (statement.tag(), statement.defines());
+        let mut done = tag.to_owned();
         if self.string && self.transaction == Transaction::Idle {
             self.block = true;
             self.settings.lock().begin();
@@ -450,6 +468,9 @@ impl Conn {
                 self.create_materialized_view(*create).await?;
             }
             Statement::CreateTable(create) => self.create_table(*create).await?,
+            Statement::CreateTableAs(create) => {
+                done = self.create_table_as(*create, text, parameters).await?;
+            }
             Statement::Change(change) => return self.change(&change, parameters).await,
             Statement::CreateView(create) => self.create_view(*create).await?,
             Statement::CreateIndex(create) => self.create_index(*create).await?,
@@ -462,6 +483,8 @@ impl Conn {
             Statement::Backup(path) => self.backup(path).await?,
             Statement::Drop(drop) => self.drop_objects(drop).await?,
             Statement::Alter(alter) => self.alter(alter).await?,
+            Statement::AlterConstraints(alter) => self.alter_constraints(&alter, text).await?,
+            Statement::Rename(rename) => self.rename(&rename).await?,
             Statement::CancelJob(job) => self.cancel_job(ObjectId(job)).await?,
             Statement::Show(show) => return self.show(&show),
             Statement::Describe(name) => return self.describe(&name, "DESCRIBE"),
@@ -481,7 +504,7 @@ impl Conn {
             self.warn(SqlState::WARNING, &message);
             self.defined = true;
         }
-        Ok(Outcome::Done(tag.to_owned()))
+        Ok(Outcome::Done(done))
     }
 
     /// What waits outside a transaction takes effect before something that cannot wait with it, or has to
@@ -515,8 +538,10 @@ impl Conn {
             S::ToDefault(name) => self.settings.lock().reset(Some(&name))?,
             S::Reset(name) => self.settings.lock().reset(name.as_deref())?,
             S::Discard(what) => {
-                if what == "ALL" {
-                    self.discard_all()?;
+                match what.as_str() {
+                    "ALL" => self.discard_all()?,
+                    "SEQUENCES" => self.named.forget_numbers(),
+                    _ => {}
                 }
                 done = format!("DISCARD {what}");
             }
@@ -671,6 +696,8 @@ impl Conn {
         settings.reset(Some("role"))?;
         drop(settings);
         self.named.cursors.lock().clear();
+        self.shared.advisory_locks.give_all(self.process);
+        self.named.forget_numbers();
         self.deallocate(None)
     }
 

@@ -65,6 +65,7 @@ impl Conn {
         match statement {
             Statement::CreateSource(_)
             | Statement::CreateTable(_)
+            | Statement::CreateTableAs(_)
             | Statement::CreateSink(_)
             | Statement::CreateView(_)
             | Statement::CreateMaterializedView(_) => self.may_create(),
@@ -77,6 +78,9 @@ impl Conn {
             }),
             Statement::Alter(alter) => {
                 by_name(&alter.name).map_or(Ok(()), |object| self.must_own(&object))
+            }
+            Statement::AlterConstraints(alter) => {
+                by_name(&alter.table).map_or(Ok(()), |object| self.must_own(&object))
             }
             Statement::Backup(_) => self.must_be_superuser("back up the server"),
             Statement::CancelJob(number) => {
@@ -109,7 +113,7 @@ impl Conn {
         }
     }
 
-    fn must_own(&self, object: &Object) -> Result<(), Report> {
+    pub(super) fn must_own(&self, object: &Object) -> Result<(), Report> {
         let owns = self.shared.catalog().owns(self.role()?.id, &object.access);
         if owns { Ok(()) } else { Err(not_owner(object)) }
     }

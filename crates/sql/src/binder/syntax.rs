@@ -30,7 +30,7 @@ pub(super) fn normalize(
     text: &str,
     tables: ColumnsOf<'_>,
 ) -> Result<(), Report> {
-    scopes::write_out(query, tables);
+    finish(scopes::write_out(query, tables), text)?;
     finish(VisitMut::visit(query, &mut Normalizer), text)
 }
 
@@ -43,7 +43,7 @@ pub(super) fn normalize_expr(expr: &mut Expr, text: &str) -> Result<(), Report> 
 }
 
 /// What is wrong, and where.
-type Wrong = Box<(Report, Span)>;
+pub(super) type Wrong = Box<(Report, Span)>;
 
 fn finish(flow: ControlFlow<Wrong>, text: &str) -> Result<(), Report> {
     match flow {
@@ -64,7 +64,8 @@ impl VisitorMut for Normalizer {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Wrong> {
         literal::type_rows(&mut query.body);
         grouping::name_casts(query);
-        match fetch::as_limit(query).and_then(|()| named_windows::in_order(query)) {
+        let ordered = calls::ordered(query).and_then(|()| fetch::as_limit(query));
+        match ordered.and_then(|()| named_windows::in_order(query)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(wrong) => ControlFlow::Break(wrong),
         }

@@ -81,6 +81,22 @@ pub(super) fn called(factor: &TableFactor) -> Option<(RowsOf, Option<&TableAlias
     call(factor).map(|call| (call.of, call.alias))
 }
 
+/// What the table of a function in FROM is called, and its columns.
+pub(super) fn shown(factor: &TableFactor) -> Option<(String, Vec<String>)> {
+    let call = call(factor)?;
+    let lists = match call.of {
+        RowsOf::Arrays => call.args.len(),
+        RowsOf::Members(_) => 2,
+        RowsOf::Records(_) => call.alias.map_or(0, |alias| alias.columns.len()),
+        RowsOf::Series
+        | RowsOf::Found(_)
+        | RowsOf::Parts(_)
+        | RowsOf::Split
+        | RowsOf::Subscripts => 1,
+    };
+    Some(names(&call, lists + usize::from(call.ordinality)))
+}
+
 /// True for a function whose arguments name columns.
 pub(super) fn is_lateral(factor: &TableFactor) -> bool {
     struct Columns;
@@ -255,7 +271,8 @@ fn names(call: &Call<'_>, width: usize) -> (String, Vec<String>) {
         (None, None) if several => plain.to_owned(),
         (None, None) => table.clone(),
     };
-    let columns = (0..width).map(name).collect();
+    let columns: Vec<String> = (0..width).map(name).collect();
+    let columns = super::columns::unique(columns.iter().map(String::as_str));
     (table, columns)
 }
 

@@ -4,6 +4,7 @@
 //! written out here, so that reordering a Rust enum changes nothing stored.
 
 mod access;
+mod constraint;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,18 +16,23 @@ use millrace_plan::{PlanError, decode_plan, encode_plan};
 use millrace_types::{ObjectId, PartitionId, SqlType, TableId};
 use prost::Message;
 
+use crate::ast::IdentityKind;
+
 use super::{
-    Access, Include, IncludeKind, Index, Kind, MaterializedView, Object, RoleId, Sink, SinkFormat,
-    Source, SourceColumn, SourceWatermark, Table, TableColumn, View,
+    Access, Identity, Include, IncludeKind, Index, Kind, MaterializedView, Object, RoleId, Sink,
+    SinkFormat, Source, SourceColumn, SourceWatermark, Table, TableColumn, View,
 };
 
 use access::{AclMessage, acl_message, acl_of};
 pub use access::{decode_acl, encode_acl};
+use constraint::ConstraintsMessage;
 
 /// The version that is written of objects that a server knows which knows no changes of views.
 const FIRST_VERSION: u32 = 1;
-/// The greatest version: of sinks, and of views that keep their changes.
-const VERSION: u32 = 2;
+/// Of sinks, and of views that keep their changes.
+const CHANGES_VERSION: u32 = 2;
+/// The greatest version: of tables and indexes with constraints, and of tables with columns that take numbers.
+const VERSION: u32 = 3;
 
 /// Why stored bytes are no object, or an object cannot be stored.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +79,8 @@ impl Object {
             Kind::Index(index) => {
                 message.index = Some(IndexMessage {
                     on: index.on.0,
-                    columns: index.columns.iter().map(|column| *column as u64).collect(),
+                    columns: constraint::places(&index.columns),
+                    unique: constraint::unique_number(index.unique),
                     stored: Some(materialized_message(&index.stored)?),
                 })
             }
@@ -84,9 +91,19 @@ impl Object {
 
     fn version(&self) -> u32 {
         let keeps_changes = |view: &MaterializedView| view.retain_history_us() > 0;
+        let is_constrained = match &self.kind {
+            Kind::Table(table) => !table.constraints.is_empty(),
+            Kind::Index(index) => index.unique.is_some(),
+            _ => false,
+        };
         let is_sink = matches!(self.kind, Kind::Sink(_));
+        let takes_numbers = match &self.kind {
+            Kind::Table(table) => table.columns.iter().any(|column| column.identity.is_some()),
+            _ => false,
+        };
         match is_sink || self.stored().is_some_and(keeps_changes) {
-            true => VERSION,
+            _ if is_constrained || takes_numbers => VERSION,
+            true => CHANGES_VERSION,
             false => FIRST_VERSION,
         }
     }
@@ -188,6 +205,9 @@ struct IndexMessage {
     columns: Vec<u64>,
     #[prost(message, optional, tag = "3")]
     stored: Option<MaterializedMessage>,
+    /// 1: unique, 2: as a constraint of the table.
+    #[prost(uint32, tag = "4")]
+    unique: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -200,6 +220,8 @@ struct TableMessage {
     stored: Option<MaterializedMessage>,
     #[prost(message, optional, tag = "4")]
     feed: Option<SourceMessage>,
+    #[prost(message, optional, tag = "20")]
+    constraints: Option<ConstraintsMessage>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -214,6 +236,64 @@ struct TableColumnMessage {
     default: Option<String>,
     #[prost(uint32, optional, tag = "5")]
     length: Option<u32>,
+    #[prost(message, optional, tag = "6")]
+    identity: Option<IdentityMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct IdentityMessage {
+    /// 1 serial, 2 by default, 3 always.
+    #[prost(uint32, tag = "1")]
+    kind: u32,
+    #[prost(uint32, tag = "2")]
+    sequence: u32,
+    #[prost(string, tag = "3")]
+    name: String,
+    #[prost(sint64, tag = "4")]
+    start: i64,
+    #[prost(sint64, tag = "5")]
+    increment: i64,
+    #[prost(sint64, tag = "6")]
+    least: i64,
+    #[prost(sint64, tag = "7")]
+    greatest: i64,
+    #[prost(bool, tag = "8")]
+    cycles: bool,
+}
+
+/// Numbers of how a column takes numbers.
+const IDENTITIES: [(u32, IdentityKind); 3] =
+    [(1, IdentityKind::Serial), (2, IdentityKind::ByDefault), (3, IdentityKind::Always)];
+
+fn identity_message(identity: &Identity) -> IdentityMessage {
+    let kind = IDENTITIES.iter().find(|(_, kind)| *kind == identity.kind);
+    IdentityMessage {
+        kind: kind.map(|(number, _)| *number).unwrap_or_default(),
+        sequence: identity.sequence.0,
+        name: identity.name.clone(),
+        start: identity.start,
+        increment: identity.increment,
+        least: identity.least,
+        greatest: identity.greatest,
+        cycles: identity.cycles,
+    }
+}
+
+fn identity_of(message: IdentityMessage) -> Result<Identity, CatalogError> {
+    let kind = IDENTITIES.iter().find(|(number, _)| *number == message.kind);
+    if message.increment == 0 {
+        return Err(CatalogError::Damaged("an increment of 0"));
+    }
+    Ok(Identity {
+        kind: kind.ok_or(CatalogError::Damaged("how a column takes numbers"))?.1,
+        sequence: ObjectId(message.sequence),
+        name: message.name,
+        start: message.start,
+        increment: message.increment,
+        least: message.least,
+        greatest: message.greatest,
+        cycles: message.cycles,
+    })
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -341,12 +421,14 @@ fn table_message(table: &Table) -> Result<TableMessage, CatalogError> {
         not_null: column.not_null,
         default: column.default.clone(),
         length: column.length,
+        identity: column.identity.as_ref().map(identity_message),
     };
     Ok(TableMessage {
         columns: table.columns.iter().map(column).collect(),
         key: table.key.iter().map(|column| *column as u64).collect(),
         stored: Some(materialized_message(&table.stored)?),
         feed: table.feed.as_deref().map(source_message),
+        constraints: constraint::message(&table.constraints),
     })
 }
 
@@ -357,7 +439,8 @@ fn index_of(message: IndexMessage, functions: &TaskContext) -> Result<Index, Cat
     let columns = message.columns.into_iter().map(column).collect::<Result<Vec<_>, _>>()?;
     let stored = message.stored.ok_or(CatalogError::Damaged("an index without its plan"))?;
     let stored = materialized_of(stored, functions)?;
-    Ok(Index { on: ObjectId(message.on), columns, stored })
+    let unique = constraint::unique_of(message.unique)?;
+    Ok(Index { on: ObjectId(message.on), columns, unique, stored })
 }
 
 fn table_of(message: TableMessage, functions: &TaskContext) -> Result<Table, CatalogError> {
@@ -369,6 +452,7 @@ fn table_of(message: TableMessage, functions: &TaskContext) -> Result<Table, Cat
             length: column.length,
             not_null: column.not_null,
             default: column.default,
+            identity: column.identity.map(identity_of).transpose()?,
         })
     };
     let columns = message.columns.into_iter().map(column).collect::<Result<Vec<_>, _>>()?;
@@ -379,7 +463,8 @@ fn table_of(message: TableMessage, functions: &TaskContext) -> Result<Table, Cat
     let key = message.key.into_iter().map(key).collect::<Result<_, _>>()?;
     let stored = message.stored.ok_or(CatalogError::Damaged("a table without plan"))?;
     let feed = message.feed.map(source_of).transpose()?.map(Box::new);
-    Ok(Table { columns, key, feed, stored: materialized_of(stored, functions)? })
+    let constraints = constraint::constraints_of(message.constraints, columns.len())?;
+    Ok(Table { columns, key, constraints, feed, stored: materialized_of(stored, functions)? })
 }
 
 fn source_message(source: &Source) -> SourceMessage {

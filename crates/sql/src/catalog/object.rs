@@ -10,8 +10,8 @@ use millrace_types::{
     is_hidden,
 };
 
-use super::Access;
-use crate::ast::ObjectKind;
+use super::{Access, Constraints, Unique};
+use crate::ast::{IdentityKind, ObjectKind};
 use crate::names::SYSTEM_SCHEMA;
 
 /// One object.
@@ -54,6 +54,8 @@ pub struct Index {
     pub on: ObjectId,
     /// Its columns, leading first.
     pub columns: Vec<usize>,
+    /// Rows differ in its columns, unless one of them is NULL.
+    pub unique: Option<Unique>,
     /// How its rows are kept.
     pub stored: MaterializedView,
 }
@@ -71,7 +73,7 @@ impl Index {
             depends_on: vec![on.id],
             ..stored(ViewPlan { root, sort, retention: None })
         };
-        Some(Index { on: on.id, columns, stored })
+        Some(Index { on: on.id, columns, unique: None, stored })
     }
 }
 
@@ -82,6 +84,8 @@ pub struct Table {
     pub columns: Vec<TableColumn>,
     /// The columns of the primary key; empty: rows are told apart by a hidden column.
     pub key: Vec<usize>,
+    /// What else its rows have to meet.
+    pub constraints: Constraints,
     /// What fills it; none: statements do.
     pub feed: Option<Box<Source>>,
     /// How its rows are kept: like a view whose only leaf is where the changes enter.
@@ -101,6 +105,29 @@ pub struct TableColumn {
     pub not_null: bool,
     /// The text of the expression for rows that do not say.
     pub default: Option<String>,
+    /// The numbers that it takes.
+    pub identity: Option<Identity>,
+}
+
+/// The numbers that a column takes, each once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// How they come into the column.
+    pub kind: IdentityKind,
+    /// The number of its sequence, which the coordinator gives: that of no other object.
+    pub sequence: ObjectId,
+    /// The name of its sequence, which the coordinator gives.
+    pub name: String,
+    /// The first number.
+    pub start: i64,
+    /// From one number to the next; never 0.
+    pub increment: i64,
+    /// The least number.
+    pub least: i64,
+    /// The greatest number.
+    pub greatest: i64,
+    /// Behind the last number comes the first one again.
+    pub cycles: bool,
 }
 
 /// The hidden key of a table without a primary key.
@@ -124,7 +151,8 @@ impl Table {
         // Its own identifier, which the coordinator gives.
         let kind = LeafKind::Source(ObjectId::default());
         let root = Node::Leaf(Leaf { kind, columns: columns_read, meta });
-        Table { columns, key, feed: None, stored: stored(ViewPlan { root, sort, retention: None }) }
+        let stored = stored(ViewPlan { root, sort, retention: None });
+        Table { columns, key, constraints: Constraints::default(), feed: None, stored }
     }
 
     /// A table that a source fills, not stored yet: with a key it keeps the newest row of each, without
@@ -163,13 +191,15 @@ impl Table {
         Table {
             columns,
             key,
+            constraints: Constraints::default(),
             feed: Some(Box::new(feed)),
             stored: stored(ViewPlan { root, sort, retention: None }),
         }
     }
 
-    /// Gives its leaf the table's own identifier.
+    /// Gives its leaf, and references to itself, the table's own identifier.
     pub fn own(&mut self, id: ObjectId) {
+        self.constraints.own(id);
         let root = &mut self.stored.plan.root;
         let leaf = match root {
             Node::Upsert(upsert) => &mut upsert.input,
@@ -180,6 +210,11 @@ impl Table {
         }
     }
 
+    /// The name of the primary key of the table of this name.
+    pub fn key_name(&self, table: &str) -> String {
+        self.constraints.key_name.clone().unwrap_or_else(|| format!("{table}_pkey"))
+    }
+
     /// All columns, the hidden key too.
     pub fn full_schema(&self) -> &SchemaRef {
         &self.stored.plan.root.meta().schema
@@ -187,6 +222,15 @@ impl Table {
 }
 
 impl TableColumn {
+    /// What an INSERT puts in that does not say.
+    pub fn default_text(&self) -> Option<String> {
+        let next = |identity: &Identity| {
+            let name = identity.name.replace('\'', "''").replace('"', "\"\"");
+            format!("nextval('\"{name}\"')")
+        };
+        self.default.clone().or_else(|| self.identity.as_ref().map(next))
+    }
+
     fn field(&self) -> Field {
         Field::new(&self.name, self.sql_type.arrow(), !self.not_null)
     }

@@ -2,11 +2,15 @@
 //! [FORMAT ... ENCODE ...]`, and the statements that change
 //! rows, which sqlparser reads.
 
+use datafusion::sql::sqlparser::ast::{SetExpr, Statement as SqlStatement};
 use datafusion::sql::sqlparser::tokenizer::Token;
 use millrace_types::{Report, SqlState};
 
+use super::constraint;
 use super::cursor::Cursor;
-use crate::ast::{Change, CreateTable, Name, Statement, TableColumnDef};
+use super::foreign::clauses;
+use super::{identity, table_as};
+use crate::ast::{Change, CreateTable, Statement, TableColumnDef};
 
 pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
     cursor.expect(&["CREATE", "TABLE"])?;
@@ -16,23 +20,18 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
         if_not_exists,
         columns: Vec::new(),
         key: Vec::new(),
+        key_name: None,
+        constraints: Vec::new(),
         feed: None,
         text: cursor.statement_text(),
     };
-    if cursor.is(&["AS"]) {
-        let report = Report { position: cursor.here(), ..Report::unsupported("CREATE TABLE AS") };
-        return Err(report.hint("Create the table, then INSERT INTO it with SELECT."));
+    if table_as::is_next(cursor) {
+        return table_as::create(cursor, table.name, if_not_exists);
     }
     cursor.expect_token(&Token::LParen)?;
     loop {
-        if cursor.is(&["PRIMARY", "KEY"]) {
-            let position = cursor.here();
-            cursor.expect(&["PRIMARY", "KEY"])?;
-            let names = cursor.optional_names()?;
-            if names.is_empty() {
-                return Err(cursor.syntax_error());
-            }
-            set_key(&mut table, names, position)?;
+        if constraint::is_of_table(cursor) {
+            constraint::of_table(cursor, &mut table)?;
         } else if cursor.is(&["WATERMARK", "FOR"]) {
             let report = Report::unsupported("WATERMARK in a table");
             let report = report.hint(
@@ -40,7 +39,7 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
             );
             return Err(Report { position: cursor.here(), ..report });
         } else {
-            refuse(cursor, &["CONSTRAINT", "UNIQUE", "CHECK", "FOREIGN", "LIKE"])?;
+            refuse(cursor, &["EXCLUDE", "LIKE"])?;
             column(cursor, &mut table)?;
         }
         if !cursor.take_token(&Token::Comma) {
@@ -57,40 +56,36 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
 fn column(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<(), Report> {
     let name = cursor.identifier()?;
     let type_position = cursor.here();
-    let data_type = cursor.data_type()?;
-    let mut column =
-        TableColumnDef { name, data_type, type_position, not_null: false, default: None };
+    let (data_type, identity) = identity::column_type(cursor)?;
+    let (not_null, default) = (identity.is_some(), None);
+    let mut column = TableColumnDef { name, data_type, type_position, not_null, default, identity };
     loop {
-        let position = cursor.here();
+        // The name of a NOT NULL or a DEFAULT is said nowhere.
+        let name = constraint::name(cursor)?;
         if cursor.take(&["NOT", "NULL"]) {
             column.not_null = true;
         } else if cursor.take(&["NULL"]) {
             column.not_null = false;
         } else if column.default.is_none() && cursor.take(&["DEFAULT"]) {
-            column.default = Some(cursor.expression()?);
-        } else if cursor.take(&["PRIMARY", "KEY"]) {
-            set_key(table, vec![column.name.clone()], position)?;
-        } else {
+            column.default = Some(cursor.bare_expression()?);
+        } else if identity::is_next(cursor) {
+            let position = cursor.here();
+            let found = identity::generated(cursor)?;
+            if column.identity.replace(found).is_some() {
+                let message = format!(
+                    "multiple identity specifications for column \"{}\" of table \"{}\"",
+                    column.name.name, table.name.name
+                );
+                return Err(Report { position, ..Report::new(SqlState::SYNTAX_ERROR, message) });
+            }
+            column.not_null = true;
+        } else if !constraint::of_column(cursor, table, &column.name, name)? {
             break;
         }
     }
-    refuse(cursor, &["GENERATED", "UNIQUE", "CHECK", "REFERENCES", "COLLATE", "CONSTRAINT", "AS"])?;
+    refuse(cursor, &["GENERATED", "COLLATE", "AS"])?;
     table.columns.push(column);
     Ok(())
-}
-
-fn set_key(
-    table: &mut CreateTable,
-    names: Vec<Name>,
-    position: Option<usize>,
-) -> Result<(), Report> {
-    if table.key.is_empty() {
-        table.key = names;
-        return Ok(());
-    }
-    let name = &table.name.name;
-    let message = format!("multiple primary keys for table \"{name}\" are not allowed");
-    Err(Report { position, ..Report::new(SqlState::INVALID_TABLE_DEFINITION, message) })
 }
 
 fn refuse(cursor: &Cursor<'_>, words: &[&str]) -> Result<(), Report> {
@@ -98,7 +93,7 @@ fn refuse(cursor: &Cursor<'_>, words: &[&str]) -> Result<(), Report> {
         Some(word) => {
             let what = format!("{word} in a table");
             let report = Report { position: cursor.here(), ..Report::unsupported(what) };
-            Err(report.hint("A table has columns with NOT NULL and DEFAULT, and a PRIMARY KEY."))
+            Err(report.hint("A column has a type, NOT NULL, DEFAULT and constraints."))
         }
         None => Ok(()),
     }
@@ -107,6 +102,27 @@ fn refuse(cursor: &Cursor<'_>, words: &[&str]) -> Result<(), Report> {
 /// `INSERT`, `UPDATE` or `DELETE`.
 pub(super) fn change(verb: &'static str, cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
     let text = cursor.statement_text();
-    let statement = cursor.statement_to_end()?;
-    Ok(Statement::Change(Box::new(Change { statement, verb, text })))
+    let (statement, overrides) = match identity::overriding(cursor)? {
+        Some(statement) => (statement, true),
+        None => (cursor.statement_to_end()?, false),
+    };
+    Ok(Statement::Change(Box::new(Change { statement, only: None, verb, text, overrides })))
+}
+
+/// What begins with WITH: a query, or a change that reads what WITH names.
+pub(super) fn with(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
+    let text = cursor.statement_text();
+    let query = cursor.query_to_end()?;
+    let verb = match query.body.as_ref() {
+        SetExpr::Insert(_) => "INSERT",
+        SetExpr::Update(_) => "UPDATE",
+        SetExpr::Delete(_) => "DELETE",
+        _ => return Ok(Statement::Query(query)),
+    };
+    let change =
+        Change { statement: SqlStatement::Query(query), only: None, verb, text, overrides: false };
+    match clauses::of_statement(change.parts().1) {
+        Some(clause) => Err(cursor.foreign(clause)),
+        None => Ok(Statement::Change(Box::new(change))),
+    }
 }
