@@ -288,6 +288,7 @@ impl Connection {
                 let mut rows = Rows::new(rows, verb, vec![Format::Text; schema.fields().len()]);
                 let zone = self.zone();
                 let sent = rows.send(&mut self.wire, &mut self.interrupts, zone, None).await?;
+                rows.counted(sent);
                 self.notices(statement.offset)?;
                 self.wire.put(&CommandComplete::new(rows.tag(sent)))?;
             }

@@ -106,6 +106,13 @@ async fn results_come_as_csv_json_and_records() {
     let output = run(&server, &["--keep-going"], commands).await;
     assert_eq!(texts(&output).0, " n\n---\n -\n(1 row)\n\n");
     assert!(texts(&output).1.contains("42P01"), "{output:?}");
+    let made = "CREATE TABLE t (a INT); CREATE VIEW v AS SELECT 1 AS x; \
+         CREATE MATERIALIZED VIEW m AS SELECT a FROM t; \
+         CREATE SOURCE s (a INT) WITH (connector = 'datagen')";
+    run(&server, &["-c", made], "").await;
+    let output = run(&server, &["--format", "csv"], "\\d\n").await;
+    let kinds = "name,kind\nm,materialized view\ns,source\nt,table\nv,view\n";
+    assert_eq!(texts(&output).0, kinds);
     server.stop().await;
 }
 

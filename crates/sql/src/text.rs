@@ -45,6 +45,24 @@ impl<'a> Text<'a> {
         Some(characters + column.max(1))
     }
 
+    /// Where the bracket stands that is open before a location.
+    pub(crate) fn opening(&self, location: Location) -> Option<Location> {
+        let tokens = self.tokens();
+        let before = tokens.iter().take_while(|token| token.span.start < location);
+        let bracket = before.filter(|token| token.token == Token::LParen).last();
+        bracket.map(|token| token.span.start)
+    }
+
+    /// Where the first token stands from a location on that closes nothing.
+    pub(crate) fn following(&self, location: Location) -> Option<Location> {
+        let tokens = self.tokens();
+        let is_it = |token: &&TokenWithSpan| {
+            token.span.start >= location
+                && !matches!(token.token, Token::Whitespace(_) | Token::RParen)
+        };
+        tokens.iter().find(is_it).map(|token| token.span.start)
+    }
+
     /// The position right after the last character.
     pub(crate) fn end(&self) -> usize {
         self.text.chars().count() + 1

@@ -54,6 +54,8 @@ states! {
     INVALID_ARGUMENT_FOR_NTH_VALUE = "22016";
     /// A regular expression that is none.
     INVALID_REGULAR_EXPRESSION = "2201B";
+    /// A place in an array, or in bytes, that is none; arrays that do not go together.
+    ARRAY_SUBSCRIPT_ERROR = "2202E";
     /// A place in an array of JSON that is none.
     JSON_SUBSCRIPT = "22033";
     /// A method of numbers on something else in JSON.
@@ -182,6 +184,10 @@ states! {
     INVALID_OBJECT_DEFINITION = "42P17";
     /// A foreign key to what is not unique.
     INVALID_FOREIGN_KEY = "42830";
+    /// A value for a column that always takes numbers.
+    GENERATED_ALWAYS = "428C9";
+    /// A sequence has no number left.
+    SEQUENCE_LIMIT_EXCEEDED = "2200H";
     /// A table that cannot be.
     INVALID_TABLE_DEFINITION = "42P16";
     /// A column reference that is not allowed where it stands.

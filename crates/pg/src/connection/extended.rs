@@ -243,6 +243,7 @@ impl Connection {
         }
         let zone = self.zone();
         let sent = rows.send(&mut self.wire, &mut self.interrupts, zone, limit).await?;
+        rows.counted(sent);
         self.notices(portal.bound.offset())?;
         if limit == Some(sent) {
             self.wire.put(&PortalSuspended::new())?;

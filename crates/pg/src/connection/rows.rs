@@ -27,6 +27,8 @@ use crate::wire::Wire;
 pub(crate) struct Rows {
     stream: Option<SendableRecordBatchStream>,
     verb: &'static str,
+    /// How many have been sent, over all messages that asked for some.
+    sent: usize,
     columns: usize,
     form: Form,
     batch: Batch,
@@ -63,7 +65,7 @@ impl Rows {
     ) -> Rows {
         let (columns, form) = (formats.len(), Form::Data(formats));
         let (stream, batch) = (Some(stream), Batch::default());
-        Rows { stream, verb, columns, form, batch, shared: None, given_back: None }
+        Rows { stream, verb, sent: 0, columns, form, batch, shared: None, given_back: None }
     }
 
     /// Rows that have begun and that others may fetch too.
@@ -185,9 +187,17 @@ impl Rows {
         Ok(true)
     }
 
-    /// The command tag after so many rows.
+    /// So many rows have been sent.
+    pub(crate) fn counted(&mut self, rows: usize) {
+        self.sent += rows;
+    }
+
+    /// The command tag after so many rows: a change says how many it made, whenever they were asked for.
     pub(crate) fn tag(&self, rows: usize) -> String {
-        command_tag(self.verb, rows)
+        match self.verb {
+            "INSERT" | "UPDATE" | "DELETE" => command_tag(self.verb, self.sent),
+            verb => command_tag(verb, rows),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::row::{OwnedRow, RowConverter, Rows, SortField};
 use datafusion::common::ScalarValue;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -21,7 +21,7 @@ use futures::StreamExt;
 use millrace_pg::session::{Outcome, Prepared, Transaction};
 use millrace_sql::sqlparser::ast::{Query, visit_relations};
 use millrace_sql::{
-    Binder, CHANGED, ChangeKind, ChangePlan, Conflict, EXCLUDED, Parameters, Table, ast,
+    Binder, CHANGED, ChangeKind, ChangePlan, Conflict, EXCLUDED, Parameters, Returning, Table, ast,
     has_row_locks, plan_change,
 };
 use millrace_storage::Points;
@@ -33,7 +33,7 @@ use super::query::{Asked, bound, hint, is_of_tables};
 use super::tables::QueryTables;
 use super::transaction::Uncommitted;
 use super::{Conn, constraints, report_of, violation};
-use crate::coordinator::{CHANGE_BYTES_MAX, Message, TableChange};
+use crate::coordinator::{CHANGE_BYTES_MAX, Message, TableChange, Told};
 use crate::queries;
 
 /// Rows of a statement that are gathered before it is known how many bytes of them change: buffers are
@@ -81,16 +81,33 @@ pub(super) struct Changed {
     rows: Delta,
     /// What it counts and returns: the rows that came, of a DELETE those that went.
     touched: RecordBatch,
+    /// What further tables have beside each of these rows.
+    beside: Option<RecordBatch>,
 }
 
 impl Changed {
+    /// The rows that it touched as RETURNING sees them.
+    fn shown(&self, plan: &ChangePlan) -> Result<RecordBatch, Report> {
+        let shown: Vec<usize> = (0..plan.definition().columns.len()).collect();
+        let own = self.touched.project(&shown).map_err(|error| internal(&error))?;
+        let Some(beside) = &self.beside else { return Ok(own) };
+        let schema = own.schema();
+        let given = Returning::given(beside.schema().fields());
+        let fields: Vec<FieldRef> = schema.fields().iter().cloned().chain(given).collect();
+        let columns = own.columns().iter().chain(beside.columns()).cloned().collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(own.num_rows()));
+        RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
+            .map_err(|error| internal(&error))
+    }
+
     fn and(self, other: Changed) -> Result<Changed, Report> {
         let rows = concat_deltas(&[self.rows, other.rows]);
         let rows = rows.map_err(|e| Report::new(SqlState::INTERNAL_ERROR, e.to_string()))?;
         let schema = self.touched.schema();
         let touched = concat_batches(&schema, [&self.touched, &other.touched]);
         let touched = touched.map_err(|error| internal(&error))?;
-        Ok(Changed { rows: rows.expect("two deltas are not none"), touched })
+        let beside = self.beside.or(other.beside);
+        Ok(Changed { rows: rows.expect("two deltas are not none"), touched, beside })
     }
 }
 
@@ -153,31 +170,43 @@ impl Conn {
         hints: &[Option<DataType>],
     ) -> Result<Prepared, Report> {
         let plan = plan_change(&self.shared.catalog(), change)?;
-        let fresh =
-            || QueryTables::new(self.shared.clone()).seeing(&self.catalog_schemas, self.client());
-        let mut queries = vec![(&plan.query, fresh())];
-        if let Conflict::Update(query) = &plan.conflict {
-            let rows = RecordBatch::new_empty(plan.table.visible_schema());
-            queries.push((query, fresh().with(EXCLUDED, rows)?));
-        }
-        let state = self.state();
-        let (mut parameters, mut columns) = (Vec::new(), None);
-        if let Some(query) = &plan.returning {
-            let rows = RecordBatch::new_empty(plan.table.visible_schema());
-            queries.push((query, fresh().with(CHANGED, rows)?));
-        }
-        for (query, tables) in queries {
+        let fresh = || {
+            let tables = QueryTables::new(self.shared.clone());
+            let tables = tables.seeing(&self.catalog_schemas, self.client());
+            match &self.given {
+                Some((name, rows)) => tables.with(name, rows.clone()),
+                None => Ok(tables),
+            }
+        };
+        let bind = |query: &Query, tables: QueryTables| {
+            let state = self.state();
             let binder = Binder::new(tables.catalog(), &tables, &state).opening(plan.table.id);
             let mut query = query.clone();
             let is_users = |name: &str| tables.catalog().find(name).is_some();
             millrace_pg::catalog::rewrite(&mut query, &is_users);
             let bound = binder.bind_query(&query, &change.text, &Parameters::typed(hints));
             tables.failure()?;
-            let bound = bound?;
-            // Each query types the parameters that it uses; the first that does decides.
+            bound
+        };
+        let found = bind(&plan.query, fresh()?)?;
+        // Each query types the parameters that it uses; the first that does decides.
+        let (mut parameters, mut columns) = (found.parameters, None);
+        let mut know = |more: Vec<DataType>| {
             let known = parameters.len();
-            parameters.extend(bound.parameters.into_iter().skip(known));
-            columns = plan.returning.is_some().then_some(bound.columns);
+            parameters.extend(more.into_iter().skip(known));
+        };
+        if let Conflict::Update(query) = &plan.conflict {
+            let rows = RecordBatch::new_empty(plan.table.visible_schema());
+            know(bind(query, fresh()?.with(EXCLUDED, rows)?)?.parameters);
+        }
+        if let Some(returning) = &plan.returning {
+            let beside = &found.columns.fields()[plan.beside(&found.columns)];
+            let shown = plan.table.visible_schema();
+            let fields = shown.fields().iter().cloned().chain(Returning::given(beside));
+            let rows = RecordBatch::new_empty(Arc::new(Schema::new(fields.collect::<Vec<_>>())));
+            let bound = bind(&returning.query(beside), fresh()?.with(CHANGED, rows)?)?;
+            know(bound.parameters);
+            columns = Some(bound.columns);
         }
         Ok(Prepared { parameters, columns })
     }
@@ -247,7 +276,9 @@ impl Conn {
             Conflict::Update(query) => vec![&plan.query, query],
             _ => vec![&plan.query],
         };
-        let found = queries.into_iter().chain(&plan.returning).try_for_each(|query| {
+        let returning = plan.returning.iter().map(|returning| returning.template());
+        let queries = queries.into_iter().map(|query| query.as_ref());
+        let found = queries.chain(returning).try_for_each(|query| {
             visit_relations(query, |name| {
                 let last = name.0.last().and_then(|part| part.as_ident());
                 let object = last.and_then(|ident| catalog.find(&millrace_sql::folded(ident)));
@@ -334,12 +365,12 @@ impl Conn {
         let rows = ChangedRows::of(&changed.rows)?;
         self.check_rows(plan, &rows).await?;
         let returned = match &plan.returning {
-            Some(query) => {
-                let shown: Vec<usize> = (0..plan.definition().columns.len()).collect();
-                let rows = changed.touched.project(&shown).map_err(|error| internal(&error))?;
-                let tables = self.tables()?.with(CHANGED, rows)?;
+            Some(returning) => {
+                let schema = found.schema();
+                let query = returning.query(&schema.fields()[plan.beside(&schema)]);
+                let tables = self.tables()?.with(CHANGED, changed.shown(plan)?)?;
                 let statement = statement_of(plan, change, parameters);
-                Some(self.read_head(&statement, query, tables).await?)
+                Some(self.read_head(&statement, &query, tables).await?)
             }
             None => None,
         };
@@ -377,6 +408,7 @@ impl Conn {
         let (reply, answer) = oneshot::channel();
         // The locks go along: they must not end with this session if it is cancelled now.
         let locks = uncommitted.into_locks();
+        let reply = Told::Session(reply);
         let change = Box::new(TableChange { changes, locks, reply });
         let _settling = Settling::begin(&self.settling);
         self.shared.inbox.send(Message::Change(change)).map_err(|_| gone())?;
@@ -458,7 +490,7 @@ impl Conn {
             picked.map_err(|error| internal(&error))
         };
         let new = if kept.len() == rows.num_rows() { rows.clone() } else { take(kept)? };
-        let added = Changed { rows: Delta::constant(new.clone(), 1), touched: new };
+        let added = Changed { rows: Delta::constant(new.clone(), 1), touched: new, beside: None };
         let Conflict::Update(query) = &plan.conflict else { return Ok(added) };
         let conflicts = take(conflicts)?;
         let tables = match plan.arbiters.first() == Some(&table.key) {
@@ -536,8 +568,9 @@ impl Conn {
         let table = plan.definition();
         let width = table.full_schema().fields().len();
         let found = first_of_each(table, found)?;
+        let beside = beside(plan, &found)?;
         let (old, new) = found.columns().split_at(width);
-        let mut new = new.to_vec();
+        let mut new = new[..table.columns.len()].to_vec();
         new.extend_from_slice(&old[table.columns.len()..]);
         let old = typed(table.full_schema(), old.to_vec(), plan)?;
         let new = typed(table.full_schema(), new, plan)?;
@@ -554,8 +587,8 @@ impl Conn {
             }
         }
         let empty = RecordBatch::new_empty(Arc::clone(table.full_schema()));
-        let gone = Changed { rows: Delta::constant(old, -1), touched: empty };
-        gone.and(Changed { rows: Delta::constant(new.clone(), 1), touched: new })
+        let gone = Changed { rows: Delta::constant(old, -1), touched: empty, beside: None };
+        gone.and(Changed { rows: Delta::constant(new.clone(), 1), touched: new, beside })
     }
 
     /// Which of the keys of some rows the table has already; maybe others, too.
@@ -616,7 +649,7 @@ pub(super) fn internal(error: &arrow::error::ArrowError) -> Report {
     Report::new(SqlState::INTERNAL_ERROR, error.to_string())
 }
 
-fn too_large() -> Report {
+pub(super) fn too_large() -> Report {
     let message = format!("a transaction may change {} MB of rows", CHANGE_BYTES_MAX >> 20);
     Report::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message)
         .hint("Write several transactions with fewer rows each.")
@@ -625,8 +658,19 @@ fn too_large() -> Report {
 fn deleted(plan: &ChangePlan, found: &RecordBatch) -> Result<Changed, Report> {
     let table = plan.definition();
     let found = first_of_each(table, found)?;
-    let rows = typed(table.full_schema(), found.columns().to_vec(), plan)?;
-    Ok(Changed { rows: Delta::constant(rows.clone(), -1), touched: rows })
+    let beside = beside(plan, &found)?;
+    let width = table.full_schema().fields().len();
+    let rows = typed(table.full_schema(), found.columns()[..width].to_vec(), plan)?;
+    Ok(Changed { rows: Delta::constant(rows.clone(), -1), touched: rows, beside })
+}
+
+/// What was found of further tables.
+fn beside(plan: &ChangePlan, found: &RecordBatch) -> Result<Option<RecordBatch>, Report> {
+    let columns: Vec<usize> = plan.beside(&found.schema()).collect();
+    if columns.is_empty() {
+        return Ok(None);
+    }
+    found.project(&columns).map(Some).map_err(|error| internal(&error))
 }
 
 /// The columns as rows of the table; NULL where the column takes none is an error.
@@ -643,7 +687,10 @@ fn typed(
 }
 
 /// Columns with the types of a schema.
-fn canonical(schema: &SchemaRef, columns: Vec<ArrayRef>) -> Result<Vec<ArrayRef>, Report> {
+pub(super) fn canonical(
+    schema: &SchemaRef,
+    columns: Vec<ArrayRef>,
+) -> Result<Vec<ArrayRef>, Report> {
     let canonical = columns.iter().zip(schema.fields()).map(|(column, field)| {
         match column.data_type() == field.data_type() {
             true => Ok(Arc::clone(column)),

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::execution::memory_pool::MemoryReservation;
 use millrace_pg::copy::read_binary;
 use millrace_pg::session::Outcome;
@@ -45,8 +45,15 @@ impl Conn {
         };
         // An unknown column, or what is no table, is refused before the client sends anything.
         let change = self.insert_of(&copy, &names)?;
-        millrace_sql::plan_change(&self.shared.catalog(), &change)
+        let plain = ast::Change { only: None, ..change.clone() };
+        millrace_sql::plan_change(&self.shared.catalog(), &plain)
             .map_err(|report| of_insert(report, &copy))?;
+        if copy.only.is_some() {
+            self.given = Some((COPIED, no_rows(names.len())));
+            let bound = self.prepare_change(&change, &[]);
+            self.given = None;
+            bound?;
+        }
         let columns = columns_of(&object, &names)?;
         check_forced(&copy, &columns)?;
         let binary = copy.options.format == CopyFormat::Binary;
@@ -68,7 +75,11 @@ impl Conn {
             quoted(COPIED)
         );
         match millrace_sql::parse(&text)?.pop() {
-            Some(Statement::Change(change)) => Ok(ast::Change { verb: "COPY", ..*change }),
+            Some(Statement::Change(change)) => {
+                // Its condition stands in the statement's own text.
+                let text = if copy.only.is_some() { copy.text.clone() } else { text };
+                Ok(ast::Change { verb: "COPY", only: copy.only.clone(), text, ..*change })
+            }
             _ => Err(Report::new(SqlState::INTERNAL_ERROR, "a copy is no insert")),
         }
     }
@@ -79,6 +90,13 @@ impl Conn {
             return Err(Report::new(SqlState::PROTOCOL_VIOLATION, "no COPY is under way"));
         };
         let names: Vec<String> = copying.columns.iter().map(|c| c.name.clone()).collect();
+        if copying.copy.only.is_some()
+            && copying.copy.options.format != CopyFormat::Binary
+            && let Some(report) = copying.first_wrong(data, false)?
+        {
+            // Of a row that is not taken, too.
+            return Err(report);
+        }
         let change = self.insert_of(&copying.copy, &names)?;
         self.given = Some((COPIED, copying.rows(data)?));
         let outcome = self.change(&change, Vec::new()).await;
@@ -88,6 +106,12 @@ impl Conn {
             other => Ok(other),
         }
     }
+}
+
+/// What comes, of so many columns, before there is any of it.
+fn no_rows(columns: usize) -> RecordBatch {
+    let field = |n| Field::new(format!("c{n}"), DataType::Utf8, true);
+    RecordBatch::new_empty(Arc::new(Schema::new((0..columns).map(field).collect::<Vec<_>>())))
 }
 
 /// A report on the INSERT that stands for a COPY: of its table or of one of its columns.

@@ -54,9 +54,8 @@ impl<'a> Lines<'a> {
         table: &'a str,
         names: Vec<&'a str>,
     ) -> Result<Lines<'a>, Report> {
-        let Ok(rest) = std::str::from_utf8(data) else {
-            let message = "invalid byte sequence for encoding \"UTF8\"";
-            return Err(Report::new(SqlState::CHARACTER_NOT_IN_REPERTOIRE, message));
+        let Some(rest) = std::str::from_utf8(data).ok().filter(|text| !text.contains('\0')) else {
+            return Err(not_utf8());
         };
         // Names that are not there were refused before.
         let never_null = options.force_not_null.among(&names).unwrap_or_default();
@@ -137,7 +136,7 @@ impl<'a> Lines<'a> {
         let before = self.rest;
         let row = match self.options.format {
             CopyFormat::Csv => self.csv()?,
-            CopyFormat::Text | CopyFormat::Binary => self.text(),
+            CopyFormat::Text | CopyFormat::Binary => self.text()?,
         };
         let raw = &before[..before.len() - self.rest.len()];
         self.raw = raw.strip_suffix('\n').unwrap_or(raw);
@@ -146,7 +145,7 @@ impl<'a> Lines<'a> {
         Ok(Some(row))
     }
 
-    fn text(&mut self) -> Row {
+    fn text(&mut self) -> Result<Row, Report> {
         let (line, rest) = self.rest.split_once('\n').unwrap_or((self.rest, ""));
         self.rest = rest;
         let line = line.strip_suffix('\r').unwrap_or(line);
@@ -158,17 +157,17 @@ impl<'a> Lines<'a> {
             } else if c == '\\' {
                 escaped = true;
             } else if c == delimiter {
-                row.push(self.unescaped(&line[start..at]));
+                row.push(self.unescaped(&line[start..at])?);
                 start = at + c.len_utf8();
             }
         }
-        row.push(self.unescaped(&line[start..]));
-        row
+        row.push(self.unescaped(&line[start..])?);
+        Ok(row)
     }
 
-    fn unescaped(&self, raw: &str) -> Option<String> {
+    fn unescaped(&self, raw: &str) -> Result<Option<String>, Report> {
         if raw == self.options.null {
-            return None;
+            return Ok(None);
         }
         let mut value = Vec::with_capacity(raw.len());
         let mut bytes = raw.bytes().peekable();
@@ -207,7 +206,13 @@ impl<'a> Lines<'a> {
                 Some(other) => value.push(other),
             }
         }
-        Some(String::from_utf8_lossy(&value).into_owned())
+        match String::from_utf8(value) {
+            Ok(text) if !text.contains('\0') => Ok(Some(text)),
+            _ => {
+                let place = format!("COPY {}, line {}", self.table, self.number);
+                Err(not_utf8().context(place))
+            }
+        }
     }
 
     fn csv(&mut self) -> Result<Row, Report> {
@@ -259,6 +264,12 @@ impl<'a> Lines<'a> {
             at += 1;
         }
     }
+}
+
+/// Bytes that are no text; a zero byte is in none.
+fn not_utf8() -> Report {
+    let message = "invalid byte sequence for encoding \"UTF8\"";
+    Report::new(SqlState::CHARACTER_NOT_IN_REPERTOIRE, message)
 }
 
 /// The beginning of a long text.
@@ -350,6 +361,20 @@ mod tests {
             assert!(report.message.starts_with(wanted), "{report}");
             assert_eq!(report.context.as_deref(), Some(context));
         }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_refused_with_their_line() {
+        let data = "a\tb\n\\xc3\\xa9\tx\n";
+        let text =
+            CopyOptions { format: CopyFormat::Text, delimiter: b'\t', null: "\\N".into(), ..CSV };
+        assert_eq!(read(data, &text)[1], row(Some("é"), Some("x")));
+        for data in ["a\tb\nx\\000\ty", "a\tb\nx\\xff\ty"] {
+            let report = columns(lines(data, &text).unwrap()).unwrap_err();
+            assert_eq!(report.code, SqlState::CHARACTER_NOT_IN_REPERTOIRE);
+            assert!(report.context.unwrap().starts_with("COPY t, line 2"), "{data:?}");
+        }
+        assert!(lines("a\0,b", &CSV).is_err());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use millrace_pg::catalog::Client;
 use millrace_pg::session::{Outcome, Prepared, Session};
 use millrace_sql::sqlparser::ast::Query;
 use millrace_sql::{Binder, Bound, Catalog, Kind, Parameters, Settings, session_state};
+use millrace_types::input::Zone;
 use millrace_types::{ObjectId, Report, SqlState};
 
 use super::lookup::Reading;
@@ -46,6 +47,11 @@ impl Conn {
 
     pub(super) fn state(&self) -> SessionState {
         let zone = self.settings.lock().zone();
+        self.state_in(zone)
+    }
+
+    /// The same where clocks are those of a zone.
+    pub(super) fn state_in(&self, zone: Zone) -> SessionState {
         let mut state = session_state(&Settings { zone, ..Settings::default() });
         let now = chrono::DateTime::from_timestamp_micros(self.shared.clock.now());
         state.execution_props_mut().query_execution_start_time = now;

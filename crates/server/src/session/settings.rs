@@ -279,12 +279,15 @@ impl SessionSettings {
     /// # Errors
     /// An unknown name.
     pub(super) fn reset(&mut self, name: Option<&str>) -> Result<(), Report> {
-        match name {
-            Some(name) => drop(self.changed.remove(&canonical(name)?)),
-            // As in PostgreSQL a role stays.
-            None => self
-                .changed
-                .retain(|name, _| matches!(name.as_str(), READ_ONLY | ISOLATION | "role")),
+        let wanted = name.map(canonical).transpose()?;
+        // As in PostgreSQL a role stays.
+        let stays = |name: &String| match &wanted {
+            Some(wanted) => name != wanted,
+            None => matches!(name.as_str(), READ_ONLY | ISOLATION | "role"),
+        };
+        self.changed.retain(|name, _| stays(name));
+        if let Some(begun) = &mut self.transaction {
+            begun.after.retain(|name, _| stays(name));
         }
         Ok(())
     }
@@ -334,6 +337,12 @@ mod tests {
         settings.end(true);
         assert_eq!(get(&settings, "application_name"), "before");
         assert_eq!(get(&settings, "statement_timeout"), "5s");
+        settings.begin();
+        settings.set_local("statement_timeout", &["6s".into()]).unwrap();
+        settings.reset(Some("statement_timeout")).unwrap();
+        settings.end(true);
+        assert_eq!(get(&settings, "statement_timeout"), "0");
+        settings.set("statement_timeout", &["5s".into()]).unwrap();
         settings.begin();
         settings.set("application_name", &["gone".into()]).unwrap();
         settings.set_local("application_name", &["local".into()]).unwrap();

@@ -29,8 +29,11 @@ const HELP: &str = r"Statements end with a semicolon. Tab completes, Ctrl-R sear
 ";
 
 /// What there is.
-const RELATIONS: &str = "SELECT table_name AS name, lower(table_type) AS kind FROM information_schema.tables \
-                         WHERE table_schema = 'public' ORDER BY name";
+const RELATIONS: &str = "SELECT t.table_name AS name, CASE WHEN c.relkind = 'm' THEN 'materialized view' \
+     WHEN c.relkind = 'v' THEN 'view' WHEN t.is_insertable_into = 'NO' THEN 'source' ELSE 'table' END AS kind \
+     FROM information_schema.tables AS t JOIN pg_class AS c ON c.relname = t.table_name \
+     JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = t.table_schema \
+     WHERE t.table_schema = 'public' ORDER BY name";
 
 /// A line that begins with a backslash.
 #[derive(Debug, PartialEq)]

@@ -155,3 +155,28 @@ async fn a_copy_of_a_subscription_goes_on() {
     drop((client, other));
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_takes_the_rows_for_which_its_condition_is_true() {
+    let mut server = server().await;
+    let client = server.connect().await;
+    let columns = "(id INT PRIMARY KEY, n INT NOT NULL, b TEXT DEFAULT 'none')";
+    client.batch_execute(&format!("CREATE TABLE t {columns}")).await.unwrap();
+    let copied = copy(
+        &client,
+        "COPY t (id, n) FROM STDIN WHERE n > 1 AND t.b = 'none'",
+        b"1\t1\n2\t2\n3\t3\n4\t\\N\n",
+    );
+    assert_eq!(copied.await.unwrap(), 2);
+    let csv = "COPY t FROM STDIN WITH (FORMAT csv) WHERE b LIKE 'x%' AND id + n = 12";
+    assert_eq!(copy(&client, csv, b"5,7,xy\n6,6,y\n7,5,xz\n").await.unwrap(), 2);
+    let wrong = copy(&client, csv, b"8,4,x\nmany,6,y\n").await;
+    let wrong = db_error(wrong);
+    assert_eq!(wrong.code(), &SqlState::INVALID_TEXT_REPRESENTATION);
+    assert_eq!(wrong.where_(), Some("COPY t, line 2, column id: \"many\""));
+    let all = client.query("SELECT id FROM t ORDER BY id", &[]).await.unwrap();
+    let ids: Vec<i32> = all.iter().map(|row| row.get(0)).collect();
+    assert_eq!(ids, [2, 3, 5, 7]);
+    drop(client);
+    server.stop().await;
+}

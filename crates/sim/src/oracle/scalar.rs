@@ -16,7 +16,7 @@ use rand::rngs::StdRng;
 use super::query::{Input, Writer, is_integer};
 
 /// What PostgreSQL has too.
-const SHARED: [&str; 250] = [
+const SHARED: [&str; 283] = [
     "abs({n})",
     "ceil({d})",
     "floor({d})",
@@ -267,6 +267,39 @@ const SHARED: [&str; 250] = [
     "regexp_split_to_array({t}, '-|s+')",
     "{t} ~ '^(s).*(?=r)'",
     "{t} SIMILAR TO ('s%' || {i})",
+    "get_byte({t}::bytea || '\\x0102', {k}::int % 2)",
+    "set_byte({t}::bytea || '\\x01', 0, {k}::int * 100)",
+    "get_bit({t}::bytea || '\\x01', {k})",
+    "set_bit({t}::bytea || '\\x01', {k}, 1)",
+    "bit_count({t}::bytea)",
+    "to_hex(-{k}::int)",
+    "convert_from(convert_to({t}, 'LATIN1'), 'UTF8')",
+    "convert(convert_to({t}, 'UTF8'), 'UTF8', 'WIN1252')",
+    "length({t}::bytea, 'UTF8')",
+    "btrim({t}::bytea, '\\x7332'::bytea)",
+    "overlay({t}::bytea PLACING '\\x00'::bytea FROM 2 FOR {k}::int)",
+    "scale({k}::numeric(5, 2))",
+    "min_scale({m})",
+    "trim_scale({m})",
+    "width_bucket({ts}, ARRAY[TIMESTAMPTZ '2024-01-01 00:00:05+00', TIMESTAMPTZ '2024-01-01 00:01:00+00'])",
+    "{t} LIKE {t} || '%'",
+    "{t} ILIKE '%' || upper(left({t}, 2)) || '_%'",
+    "{t} LIKE ANY (ARRAY['x%', '%-1', NULL])",
+    "{t} !~ ALL (ARRAY['2$', '^x'])",
+    "ARRAY[{i}, NULL]::bigint[] @> ARRAY[{k}, NULL]::bigint[]",
+    "trim_array(ARRAY[{k}, 2, 3], {k}::int)",
+    "array_fill({i}, ARRAY[2, 1])",
+    "jsonb_object(ARRAY['k', {t}])",
+    "jsonb_object(ARRAY['k', 'l'], ARRAY[{t}, NULL])",
+    "{ts}::timestamptz(0)",
+    "({ts} AT TIME ZONE 'UTC')::timestamp(1)",
+    "(INTERVAL '100 minutes' * {k})::interval hour",
+    "{t} ^@ 'sens'",
+    "unistr({t} || '\\0061')",
+    "normalize({t} || 'ö', NFD)",
+    "{t} || 'ö' IS NFD NORMALIZED",
+    "is_normalized({t} || 'ö', 'NFKC')",
+    "jsonb_set_lax(jsonb_build_object('k', {j}), '{k}', CASE WHEN {f} THEN '7'::jsonb END)",
 ];
 
 /// What it does not have, or has with another result.
@@ -347,7 +380,9 @@ const OWN: [&str; 73] = [
 ];
 
 /// What operators, casts and fields are made into; nobody writes them.
-pub(crate) const OF_OPERATORS: [&str; 39] = [
+pub(crate) const OF_OPERATORS: [&str; 45] = [
+    "arraycontains",
+    "arrayoverlap",
     "byteacat",
     "checked_add",
     "checked_divide",
@@ -373,7 +408,9 @@ pub(crate) const OF_OPERATORS: [&str; 39] = [
     "jsonb_path_match_opr",
     "millrace_add_at",
     "millrace_iso_at",
+    "millrace_matches",
     "millrace_offset_at",
+    "millrace_precision",
     "millrace_read_at",
     "millrace_text_at",
     "millrace_to_char_at",
@@ -382,8 +419,10 @@ pub(crate) const OF_OPERATORS: [&str; 39] = [
     "numeric_mul",
     "overlaps",
     "similar_to_escape",
+    "texticlike",
     "texticregexeq",
     "texticregexne",
+    "textlike",
     "textregexeq",
     "textregexne",
     "timestamp_mi",
@@ -404,7 +443,7 @@ pub(crate) const OF_LIBRARY: [&str; 10] = [
 ];
 
 /// Others without a template: what they give differs from call to call, or they are parts of something else.
-const WITHOUT: [&str; 36] = [
+const WITHOUT: [&str; 39] = [
     // Refused in a view: another value at each call.
     "current_date",
     "current_time",
@@ -444,8 +483,11 @@ const WITHOUT: [&str; 36] = [
     "millrace_moving",
     "regexp_matches",
     "regexp_split_to_table",
+    "millrace_member_as",
     "millrace_member_texts",
     "millrace_member_values",
+    "millrace_record",
+    "millrace_recordset",
     "millrace_object_of",
 ];
 

@@ -34,7 +34,7 @@ pub(super) fn check(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> 
 
 /// The value that is assigned to a column, if its type allows it.
 pub(super) fn assigned(call: ScalarFunction, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    let [value, zero, _] = call.args.as_slice() else {
+    let [value, zero, _, _] = call.args.as_slice() else {
         return Ok(Transformed::no(Expr::ScalarFunction(call)));
     };
     let (found, to) = (value.get_type(schema)?, zero.get_type(schema)?);

@@ -49,6 +49,36 @@ pub(super) fn taking(value: Expr, wanted: &DataType) -> Result<Expr> {
     if is_untyped(&value) { typed(value, wanted) } else { Ok(value) }
 }
 
+/// Refuses conditions of CASE and of FILTER that are no truth values.
+pub(super) fn check_conditions(expr: &Expr, schema: &DFSchema) -> Result<()> {
+    match expr {
+        Expr::Case(case) if case.expr.is_none() => {
+            let mut whens = case.when_then_expr.iter();
+            whens.try_for_each(|(when, _)| check_condition("CASE/WHEN", when, schema))
+        }
+        Expr::AggregateFunction(call) => {
+            let mut filter = call.params.filter.iter();
+            filter.try_for_each(|filter| check_condition("FILTER", filter, schema))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_condition(construct: &str, condition: &Expr, schema: &DFSchema) -> Result<()> {
+    let Ok(found) = condition.get_type(schema) else { return Ok(()) };
+    let is_open = matches!(condition, Expr::Placeholder(_)) || is_untyped(condition);
+    if is_open || found.is_null() || found == DataType::Boolean {
+        return Ok(());
+    }
+    let small = |value: &i64| i32::try_from(*value).is_ok();
+    let found = match condition {
+        Expr::Literal(ScalarValue::Int64(Some(value)), _) if small(value) => "integer".to_owned(),
+        _ => bare_name(&found),
+    };
+    let message = format!("argument of {construct} must be type boolean, not type {found}");
+    Err(user_error(SqlState::DATATYPE_MISMATCH, message))
+}
+
 /// True for types whose equal values differ in bits: there only operators compare.
 fn looks_different(expr: &Expr, schema: &DFSchema) -> bool {
     let found = expr.get_type(schema);

@@ -89,8 +89,13 @@ pub(crate) fn with_orders(plan: LogicalPlan) -> Result<LogicalPlan> {
 /// Turns a plan away that has a cast which PostgreSQL does not have. It is for a plan as it was
 /// written: DataFusion's own rules put casts of other kinds into it.
 pub(crate) fn check_casts(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let rule = Rule { name: "postgres_casts", change: casts::check };
+    let rule = Rule { name: "postgres_casts", change: written };
     rule.analyze(plan, &ConfigOptions::default())
+}
+
+fn written(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    choices::check_conditions(&expr, schema)?;
+    casts::check(expr, schema)
 }
 
 /// The same for an expression that stands alone.

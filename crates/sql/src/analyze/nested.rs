@@ -10,7 +10,7 @@ use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::planner::{PlannerResult, RawFieldAccessExpr};
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, lit, when};
-use millrace_types::SqlState;
+use millrace_types::{Report, SqlState};
 
 use super::operators::{is_untyped, typed};
 use crate::functions::{self, JsonFunction, user_error};
@@ -113,6 +113,19 @@ pub(super) fn check_extreme(call: &AggregateFunction, schema: &DFSchema) -> Resu
     let is_record = |arg: &Expr| matches!(arg.get_type(schema), Ok(DataType::Struct(_)));
     match matches!(name, "max" | "min") && call.params.args.first().is_some_and(is_record) {
         true => Err(DataFusionError::Plan(format!("function {name}(record) does not exist"))),
+        false => Ok(()),
+    }
+}
+
+/// Turns `string_agg` of byteas away: DataFusion's takes them for texts.
+pub(super) fn check_joined(call: &AggregateFunction, schema: &DFSchema) -> Result<()> {
+    let is_bytes = |arg: &Expr| matches!(arg.get_type(schema), Ok(DataType::Binary));
+    match call.func.name() == "string_agg" && call.params.args.first().is_some_and(is_bytes) {
+        true => {
+            let hint = "Write decode(string_agg(encode(x, 'hex'), ''), 'hex').";
+            let report = Report::unsupported("string_agg of bytea").hint(hint);
+            Err(DataFusionError::External(Box::new(report)))
+        }
         false => Ok(()),
     }
 }

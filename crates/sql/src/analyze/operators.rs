@@ -11,7 +11,6 @@ use arrow::datatypes::{DataType, Field, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, Result, ScalarValue};
 use datafusion::error::DataFusionError;
-use datafusion::functions_nested::expr_fn::array_has_any;
 use datafusion::logical_expr::expr::{InList, Placeholder};
 use datafusion::logical_expr::planner::{
     ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawFieldAccessExpr, RawWindowExpr,
@@ -23,7 +22,7 @@ use millrace_types::{NUMERIC_PRECISION, NUMERIC_SCALE, SqlType};
 use super::equal::by_length;
 use super::{choices, concat, json, nested};
 use crate::error;
-use crate::functions::{self, Arithmetic, bare_name};
+use crate::functions::{self, Arithmetic, ArraySets, bare_name};
 use crate::names::is_merged;
 
 /// Plans `left operator right` as PostgreSQL resolves it.
@@ -37,6 +36,10 @@ impl ExprPlanner for Operators {
 
     fn plan_substring(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
         Ok(PlannerResult::Planned(functions::substring(args)))
+    }
+
+    fn plan_overlay(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
+        Ok(PlannerResult::Planned(functions::overlay(args)))
     }
 
     fn plan_position(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
@@ -90,7 +93,15 @@ impl ExprPlanner for Operators {
         }
         if op == BinaryOperator::PGOverlap {
             let (left, right) = nested::beside(left, right, schema)?;
-            return Ok(PlannerResult::Planned(array_has_any(left, right)));
+            let planned = functions::array_sets(ArraySets::Overlaps, left, right);
+            return Ok(PlannerResult::Planned(planned));
+        }
+        if matches!(op, BinaryOperator::AtArrow | BinaryOperator::ArrowAt) {
+            let (left, right) = nested::beside(left, right, schema)?;
+            let (whole, part) =
+                if op == BinaryOperator::AtArrow { (left, right) } else { (right, left) };
+            let planned = functions::array_sets(ArraySets::Contains, whole, part);
+            return Ok(PlannerResult::Planned(planned));
         }
         if matches!(op, BinaryOperator::And | BinaryOperator::Or) {
             let flag = |expr: Expr| match is_open(&expr) {
@@ -194,6 +205,7 @@ pub(super) fn adapt(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> 
         }
         Expr::AggregateFunction(call) => {
             nested::check_extreme(&call, schema)?;
+            nested::check_joined(&call, schema)?;
             Ok(Transformed::no(Expr::AggregateFunction(call)))
         }
         Expr::WindowFunction(call) => Ok(by_length(*call, schema)),

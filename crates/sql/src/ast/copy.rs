@@ -1,11 +1,11 @@
 //! `COPY`: rows of a table from the client, rows of a query to it.
 
-use datafusion::sql::sqlparser::ast::Query;
+use datafusion::sql::sqlparser::ast::{Expr, Query};
 
 use super::{Name, Subscribe};
 
 /// `COPY table FROM STDIN`
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Copy {
     /// The table.
     pub table: Name,
@@ -13,6 +13,8 @@ pub struct Copy {
     pub columns: Vec<Name>,
     /// How the data is written.
     pub options: CopyOptions,
+    /// Which rows are taken.
+    pub only: Option<Expr>,
     /// The statement's own text.
     pub text: String,
 }

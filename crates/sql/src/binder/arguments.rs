@@ -6,6 +6,8 @@ use datafusion::common::DFSchema;
 use datafusion::logical_expr::{Expr, ExprSchemable};
 use millrace_types::{SqlType, TIME_ZONE};
 
+use crate::functions::{ILIKE, LIKE, MATCHES};
+
 /// What an argument is.
 #[derive(Clone, Copy)]
 enum Takes {
@@ -21,6 +23,7 @@ enum Takes {
     /// An element of the first one.
     Element,
     Text,
+    Texts,
 }
 
 /// Functions of doubles, some of which take numerics as well.
@@ -47,6 +50,8 @@ fn takes(name: &str, at: usize, count: usize) -> Option<Takes> {
         ("date_bin" | "date_trunc", 1) | ("date_bin", 2) => Takes::Moment,
         ("array_has" | "array_position" | "array_positions", 1) => Takes::Element,
         ("array_append" | "array_remove" | "array_remove_all", 1) => Takes::Element,
+        (MATCHES, 1) => Takes::Texts,
+        (MATCHES | LIKE | ILIKE, _) => Takes::Text,
         ("concat" | "concat_ws" | "format", _) => Takes::Text,
         (name, _) if OF_DOUBLES.contains(&name) => Takes::Alike,
         _ => return None,
@@ -77,5 +82,6 @@ pub(super) fn wanted(name: &str, args: &[Expr], at: usize, schema: &DFSchema) ->
             _ => return None,
         },
         Takes::Text => DataType::Utf8,
+        Takes::Texts => DataType::new_list(DataType::Utf8, true),
     })
 }

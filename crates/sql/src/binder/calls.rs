@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArgumentList, FunctionArguments, GroupByExpr, JoinConstraint, JoinOperator, Query,
-    Select, Spanned, UnaryOperator, Value, Visit, Visitor,
+    FunctionArgumentList, FunctionArguments, GroupByExpr, JoinConstraint, JoinOperator,
+    OrderByKind, Query, Select, Spanned, UnaryOperator, Value, ValueWithSpan, Visit, Visitor,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 use millrace_types::{Report, SqlState};
@@ -57,7 +57,8 @@ fn constraint(operator: &JoinOperator) -> Option<&JoinConstraint> {
     }
 }
 
-fn check(expr: &Expr, clause: &str, aggregates_too: bool) -> Result<(), Wrong> {
+/// Looks for aggregates and window functions in an expression; `clause` is where it stands.
+pub(super) fn check(expr: &Expr, clause: &str, aggregates_too: bool) -> Result<(), Wrong> {
     if aggregates_too && let Some(span) = aggregate(expr) {
         let message = format!("aggregate functions are not allowed in {clause}");
         return Err(Box::new((Report::new(SqlState::GROUPING_ERROR, message), span)));
@@ -67,6 +68,19 @@ fn check(expr: &Expr, clause: &str, aggregates_too: bool) -> Result<(), Wrong> {
         return Err(Box::new((Report::new(SqlState::WINDOWING_ERROR, message), span)));
     }
     Ok(())
+}
+
+/// The first subquery of an expression.
+pub(super) fn subquery(expr: &Expr) -> Option<Span> {
+    struct Finder;
+    impl Visitor for Finder {
+        type Break = Span;
+
+        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Span> {
+            ControlFlow::Break(query.span())
+        }
+    }
+    expr.visit(&mut Finder).break_value()
 }
 
 /// The first window function that belongs to the query itself.
@@ -125,6 +139,25 @@ pub(super) fn written(function: &Function) -> Result<(), Report> {
         let message = format!("function {name}() does not exist");
         return Err(Report::new(SqlState::UNDEFINED_FUNCTION, message));
     }
+    if name == "count" && list.args.is_empty() {
+        return wrong(
+            "count(*) must be used to call a parameterless aggregate function".to_owned(),
+        );
+    }
+    if name == "now"
+        && let [FunctionArg::Unnamed(FunctionArgExpr::Expr(given))] = list.args.as_slice()
+    {
+        let given = match given {
+            Expr::Value(value) => match value.value {
+                Value::Number(..) => "integer",
+                _ => "unknown",
+            },
+            _ => "...",
+        };
+        let message = format!("function now({given}) does not exist");
+        let hint = "No function matches the given name and argument types. You might need to add explicit type casts.";
+        return Err(Report::new(SqlState::UNDEFINED_FUNCTION, message).hint(hint));
+    }
     if !is_scalar(&name) {
         return Ok(());
     }
@@ -135,6 +168,42 @@ pub(super) fn written(function: &Function) -> Result<(), Report> {
         Some(what) => wrong(format!("{what} specified, but {name} is not an aggregate function")),
         None => Ok(()),
     }
+}
+
+/// Refuses constants in ORDER BY that are no positions.
+///
+/// # Errors
+/// The first of them, and where it stands.
+pub(super) fn ordered(query: &Query) -> Result<(), Wrong> {
+    let Some(OrderByKind::Expressions(order)) = query.order_by.as_ref().map(|order| &order.kind)
+    else {
+        return Ok(());
+    };
+    for by in order {
+        let (code, message) = match &by.expr {
+            Expr::Value(value)
+                if !matches!(value.value, Value::Number(..) | Value::Placeholder(_)) =>
+            {
+                (SqlState::SYNTAX_ERROR, "non-integer constant in ORDER BY".to_owned())
+            }
+            Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match expr.as_ref() {
+                Expr::Value(ValueWithSpan { value: Value::Number(digits, _), .. })
+                    if digits.parse::<i64>().is_ok() =>
+                {
+                    let message = format!("ORDER BY position -{digits} is not in select list");
+                    let report = Report::new(SqlState::INVALID_COLUMN_REFERENCE, message);
+                    let mut span = by.expr.span();
+                    // The sign stands before it.
+                    span.start.column = span.start.column.saturating_sub(1);
+                    return Err(Box::new((report, span)));
+                }
+                _ => continue,
+            },
+            _ => continue,
+        };
+        return Err(Box::new((Report::new(code, message), by.expr.span())));
+    }
+    Ok(())
 }
 
 /// What a call has that only those of aggregates have.

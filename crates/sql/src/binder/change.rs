@@ -8,20 +8,24 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 
+use arrow::datatypes::Schema;
 use datafusion::sql::sqlparser::ast::{
-    Assignment, AssignmentTarget, BinaryOperator, ConflictTarget, Delete, Expr, FromTable, Ident,
-    Insert, ObjectName, OnConflictAction, OnInsert, Query, Select, SelectItem, SetExpr, Spanned,
-    Statement as SqlStatement, TableAlias, TableFactor, TableObject, TableWithJoins, Update,
-    UpdateTableFromKind,
+    BinaryOperator, ConflictTarget, Delete, Expr, FromTable, Ident, Insert, ObjectName,
+    OnConflictAction, OnInsert, Query, Select, SelectItem, SetExpr, Spanned,
+    Statement as SqlStatement, TableAliasColumnDef, TableFactor, TableObject, TableWithJoins,
+    Update, UpdateTableFromKind,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 use millrace_types::{Report, SqlState};
 
-use super::assignment::{assigned_value, selected, values_query};
-use crate::ast::{Change, Name};
-use crate::catalog::{Catalog, Kind, Object, Table};
+use super::assignment::{is_default, selected, values_query};
+use super::calls;
+use super::returning::{Returning, returning};
+use crate::ast::{Change, IdentityKind, Name};
+use crate::catalog::{Catalog, Identity, Kind, Object, Table, TableColumn};
 use crate::names::{CHANGED, Quoted, SCHEMA, fold, object_name};
 use crate::parser::parse_query;
 use crate::text::Text;
@@ -62,7 +66,7 @@ pub struct ChangePlan {
     /// The columns, of the primary key or of a unique index, by which a conflict is no failure.
     pub arbiters: Vec<Vec<usize>>,
     /// `RETURNING`, over the rows that were touched in the place of the table.
-    pub returning: Option<Box<Query>>,
+    pub returning: Option<Returning>,
 }
 
 /// What becomes of new rows whose key is taken.
@@ -92,19 +96,46 @@ impl ChangePlan {
     }
 }
 
+impl ChangePlan {
+    /// Which columns of what its query gives are those of further tables, for RETURNING.
+    pub fn beside(&self, found: &Schema) -> Range<usize> {
+        let table = self.definition();
+        let all = found.fields().len();
+        let width = match self.kind {
+            ChangeKind::Insert => all,
+            ChangeKind::Update => table.full_schema().fields().len() + table.columns.len(),
+            ChangeKind::Delete => table.full_schema().fields().len(),
+        };
+        let width = width.min(all);
+        width + Returning::passes(&found.fields()[width..])..all
+    }
+}
+
 /// The query of a statement.
 ///
 /// # Errors
 /// An unknown table or column, another kind of object, or a clause that is not there yet.
 pub fn plan_change(catalog: &Catalog, change: &Change) -> Result<ChangePlan, Report> {
     let copies = change.verb == "COPY";
-    let target = Target { catalog, text: Text::new(&change.text), copies };
-    match &change.statement {
-        SqlStatement::Insert(insert) => target.insert(insert),
+    let (with, statement) = change.parts();
+    let named = with.iter().flat_map(|with| &with.cte_tables).map(|table| fold(&table.alias.name));
+    let (text, overrides) = (Text::new(&change.text), copies || change.overrides);
+    let target = Target { catalog, text, copies, overrides, with: named.collect() };
+    let insert = |insert| target.insert(insert, change.only.as_ref());
+    let mut plan = match statement {
+        SqlStatement::Insert(statement) => insert(statement),
         SqlStatement::Update(update) => target.update(update),
         SqlStatement::Delete(delete) => target.delete(delete),
         _ => Err(Report::unsupported(format!("this form of {}", change.verb))),
+    }?;
+    plan.query.with = with.cloned();
+    if let Conflict::Update(query) = &mut plan.conflict {
+        query.with = with.cloned();
     }
+    if let Some(returning) = &mut plan.returning {
+        returning.template_mut().with = with.cloned();
+    }
+    Ok(plan)
 }
 
 /// Refuses to change a table that a connector fills.
@@ -121,11 +152,15 @@ fn check_changeable(table: &Table, name: &Name) -> Result<(), Report> {
     Err(Report { position: name.position, ..report })
 }
 
-struct Target<'a> {
+pub(super) struct Target<'a> {
     catalog: &'a Catalog,
-    text: Text<'a>,
+    pub(super) text: Text<'a>,
     /// The rows are texts that a COPY has brought.
     copies: bool,
+    /// The names that WITH has given before the statement.
+    pub(super) with: BTreeSet<String>,
+    /// Columns that always take numbers get those that are given.
+    overrides: bool,
 }
 
 impl Target<'_> {
@@ -151,7 +186,12 @@ impl Target<'_> {
         Err(at(Report::new(SqlState::WRONG_OBJECT_TYPE, message).hint(hint)))
     }
 
-    fn column(&self, object: &Object, table: &Table, name: &ObjectName) -> Result<usize, Report> {
+    pub(super) fn column(
+        &self,
+        object: &Object,
+        table: &Table,
+        name: &ObjectName,
+    ) -> Result<usize, Report> {
         let ident = name.0.last().and_then(|part| part.as_ident());
         let ident = ident.ok_or_else(|| Report::unsupported("this form of a column"))?;
         let folded = fold(ident);
@@ -164,7 +204,7 @@ impl Target<'_> {
         })
     }
 
-    fn insert(&self, insert: &Insert) -> Result<ChangePlan, Report> {
+    fn insert(&self, insert: &Insert, only: Option<&Expr>) -> Result<ChangePlan, Report> {
         let TableObject::TableName(name) = &insert.table else {
             return Err(Report::unsupported("INSERT into a function"));
         };
@@ -175,7 +215,7 @@ impl Target<'_> {
             None => Ident::with_quote('"', object.name.clone()),
         };
         let (conflict, arbiters) = self.conflict(insert, &object, table, &alias)?;
-        let returning = returning(insert.returning.as_deref(), &object, &alias)?;
+        let returning = returning(insert.returning.as_deref(), &object, &alias, &[])?;
         let columns = insert.columns.iter().map(|name| self.column(&object, table, name));
         let mut targets = columns.collect::<Result<Vec<_>, _>>()?;
         let named = insert.columns.as_slice();
@@ -189,7 +229,7 @@ impl Target<'_> {
             targets = (0..table.columns.len()).collect();
         }
         let query = match insert.source.as_deref() {
-            None => values_query(vec![Vec::new()], &[], table)?,
+            None => values_query(vec![Vec::new()], &[], table, &self.text)?,
             Some(source) => match source.body.as_ref() {
                 SetExpr::Values(values)
                     if source.order_by.is_none() && source.limit_clause.is_none() =>
@@ -198,16 +238,70 @@ impl Target<'_> {
                     self.values(rows, targets, named, table)?
                 }
                 _ => {
-                    if let Some(width) = self.width(source, &mut BTreeSet::new()) {
+                    if let Some(width) = self.width(source, &mut self.with.clone()) {
                         self.check_width(width, targets.len(), named, |at| item_span(source, at))?;
                         targets.truncate(width);
                     }
-                    selected(source, &targets, table, !self.copies)?
+                    targets.iter().try_for_each(|target| self.may_give(table, *target))?;
+                    selected(source, &targets, table, (!self.copies).then_some(&self.text))?
                 }
             },
         };
+        let query = match only {
+            Some(condition) => self.taken(query, condition, &alias, table)?,
+            None => query,
+        };
         let kind = ChangeKind::Insert;
         Ok(ChangePlan { table: Arc::clone(&object), kind, query, conflict, arbiters, returning })
+    }
+
+    /// The rows of a COPY that its condition takes.
+    fn taken(
+        &self,
+        rows: Box<Query>,
+        condition: &Expr,
+        alias: &Ident,
+        table: &Table,
+    ) -> Result<Box<Query>, Report> {
+        if let Some(span) = calls::subquery(condition) {
+            let message = "cannot use subquery in COPY FROM WHERE condition";
+            let report = Report::new(SqlState::FEATURE_NOT_SUPPORTED, message);
+            let start = self.text.opening(span.start).and_then(|start| self.text.position(start));
+            return Err(Report { position: start, ..report });
+        }
+        calls::check(condition, "COPY FROM WHERE conditions", true).map_err(|wrong| {
+            let (report, span) = *wrong;
+            self.at(Some(span), report)
+        })?;
+        let mut query = parse_query("SELECT * FROM (SELECT 1) AS a (b)")?;
+        let select = select_of(&mut query);
+        select.selection = Some(condition.clone());
+        if let Some(TableFactor::Derived { subquery, alias: Some(shown), .. }) =
+            select.from.first_mut().map(|from| &mut from.relation)
+        {
+            let named = |column: &TableColumn| TableAliasColumnDef {
+                name: Ident::with_quote('"', column.name.as_str()),
+                data_type: None,
+            };
+            *subquery = rows;
+            shown.name = alias.clone();
+            shown.columns = table.columns.iter().map(named).collect();
+        }
+        Ok(query)
+    }
+
+    /// An error if a column always takes numbers, and the statement does not say that it knows.
+    fn may_give(&self, table: &Table, target: usize) -> Result<(), Report> {
+        let column = &table.columns[target];
+        let always = |identity: &Identity| identity.kind == IdentityKind::Always;
+        if self.overrides || !column.identity.as_ref().is_some_and(always) {
+            return Ok(());
+        }
+        let name = Quoted(&column.name);
+        let message = format!("cannot insert a non-DEFAULT value into column {name}");
+        let detail = format!("Column {name} is an identity column defined as GENERATED ALWAYS.");
+        let report = Report::new(SqlState::GENERATED_ALWAYS, message).detail(detail);
+        Err(report.hint("Use OVERRIDING SYSTEM VALUE to override."))
     }
 
     /// Looks whether so many values are too many, or too few for columns that the statement names. `value` is
@@ -232,7 +326,7 @@ impl Target<'_> {
         Err(self.at(span, Report::new(SqlState::SYNTAX_ERROR, message)))
     }
 
-    fn at(&self, span: Option<Span>, report: Report) -> Report {
+    pub(super) fn at(&self, span: Option<Span>, report: Report) -> Report {
         Report { position: span.and_then(|span| self.text.position(span.start)), ..report }
     }
 
@@ -252,12 +346,17 @@ impl Target<'_> {
         let span = |at: usize| rows.first()?.get(at).map(Spanned::span);
         self.check_width(width, targets.len(), named, span)?;
         targets.truncate(width);
-        values_query(rows, &targets, table)
+        for (at, target) in targets.iter().enumerate() {
+            if !rows.iter().all(|row| is_default(&row[at])) {
+                self.may_give(table, *target)?;
+            }
+        }
+        values_query(rows, &targets, table, &self.text)
     }
 
     /// How many columns a query gives, if its text or the catalog say so.
     /// `own` are the names that WITH has given.
-    fn width(&self, query: &Query, own: &mut BTreeSet<String>) -> Option<usize> {
+    pub(super) fn width(&self, query: &Query, own: &mut BTreeSet<String>) -> Option<usize> {
         let with = query.with.iter().flat_map(|with| &with.cte_tables);
         own.extend(with.map(|table| fold(&table.alias.name)));
         let mut body = query.body.as_ref();
@@ -299,10 +398,6 @@ impl Target<'_> {
     fn update(&self, update: &Update) -> Result<ChangePlan, Report> {
         let (object, alias) = self.changed(&update.table)?;
         let Kind::Table(table) = &object.kind else { unreachable!("looked at above") };
-        let returning = returning(update.returning.as_deref(), &object, &alias)?;
-        if update.from.is_some() {
-            check_returned(update.returning.as_deref(), &alias)?;
-        }
         let mut from = vec![marked(&update.table, &object)];
         match &update.from {
             None => {}
@@ -310,33 +405,13 @@ impl Target<'_> {
                 from.extend(more.iter().cloned());
             }
         }
+        let returning = returning(update.returning.as_deref(), &object, &alias, &from[1..])?;
         let assigned = self.assignments(&update.assignments, &object, table)?;
-        let items = changed_columns(&alias, table, assigned)?;
-        let query = select(items, from, update.selection.clone())?;
+        let mut items = assigned.below(&alias, table, &self.text)?;
+        items.extend(returning.iter().flat_map(|returning| returning.given.iter().cloned()));
+        let query = assigned.above(select(items, from, update.selection.clone())?, table)?;
         let (kind, conflict, arbiters) = (ChangeKind::Update, Conflict::Fail, Vec::new());
         Ok(ChangePlan { table: Arc::clone(&object), kind, query, conflict, arbiters, returning })
-    }
-
-    /// The value that is assigned to each column.
-    fn assignments(
-        &self,
-        assignments: &[Assignment],
-        object: &Object,
-        table: &Table,
-    ) -> Result<Vec<Option<Expr>>, Report> {
-        let mut assigned: Vec<Option<Expr>> = vec![None; table.columns.len()];
-        for Assignment { target, value } in assignments {
-            let AssignmentTarget::ColumnName(name) = target else {
-                return Err(Report::unsupported("SET of several columns at once"));
-            };
-            let column = self.column(object, table, name)?;
-            if assigned[column].replace(value.clone()).is_some() {
-                let name = &table.columns[column].name;
-                let message = format!("multiple assignments to same column {}", Quoted(name));
-                return Err(Report::new(SqlState::SYNTAX_ERROR, message));
-            }
-        }
-        Ok(assigned)
     }
 
     /// `ON CONFLICT`, and the columns that it means.
@@ -366,26 +441,22 @@ impl Target<'_> {
         for column in arbiter {
             // It has that value already.
             let own = &table.columns[*column].name;
-            assigned[*column].take_if(|value| is_excluded(value, own));
+            assigned.leave_if(*column, |value| is_excluded(value, own));
         }
-        if table.key.iter().any(|column| assigned[*column].is_some()) {
+        if table.key.iter().any(|column| assigned.has(*column)) {
             return Err(Report::unsupported("ON CONFLICT DO UPDATE of a key column")
                 .hint("Write UPDATE for that."));
         }
-        let items = changed_columns(alias, table, assigned)?;
-        let text = format!("SELECT 1 FROM \"{}\", {EXCLUDED}", object.name.replace('"', "\"\""));
+        let items = assigned.below(alias, table, &self.text)?;
+        // With its schema it is none of the names that WITH gives.
+        let name = object.name.replace('"', "\"\"");
+        let text = format!("SELECT 1 FROM {SCHEMA}.\"{name}\" AS a, {EXCLUDED}");
         let mut query = parse_query(&text)?;
         let select = select_of(&mut query);
-        if insert.table_alias.is_some()
-            && let Some(TableFactor::Table { alias: shown, .. }) =
-                select.from.first_mut().map(|from| &mut from.relation)
+        if let Some(TableFactor::Table { alias: Some(shown), .. }) =
+            select.from.first_mut().map(|from| &mut from.relation)
         {
-            *shown = Some(TableAlias {
-                explicit: true,
-                name: alias.clone(),
-                columns: Vec::new(),
-                at: None,
-            });
+            shown.name = alias.clone();
         }
         let arbiter = arbiter.iter().map(|column| table.columns[*column].name.as_str());
         let same = arbiter.map(|column| Expr::BinaryOp {
@@ -398,7 +469,7 @@ impl Target<'_> {
             let nested = |expr| Box::new(Expr::Nested(Box::new(expr)));
             Expr::BinaryOp { left: nested(left), op: BinaryOperator::And, right: nested(right) }
         });
-        Ok((Conflict::Update(query), arbiters))
+        Ok((Conflict::Update(assigned.above(query, table)?), arbiters))
     }
 
     /// The columns of the primary key and of unique indexes that a target of ON CONFLICT means.
@@ -450,13 +521,12 @@ impl Target<'_> {
         };
         let (object, alias) = self.changed(target)?;
         let Kind::Table(table) = &object.kind else { unreachable!("looked at above") };
-        let returning = returning(delete.returning.as_deref(), &object, &alias)?;
-        if delete.using.is_some() {
-            check_returned(delete.returning.as_deref(), &alias)?;
-        }
         let mut from = vec![marked(target, &object)];
         from.extend(delete.using.iter().flatten().cloned());
-        let query = select(old_columns(&alias, table), from, delete.selection.clone())?;
+        let returning = returning(delete.returning.as_deref(), &object, &alias, &from[1..])?;
+        let mut items = old_columns(&alias, table);
+        items.extend(returning.iter().flat_map(|returning| returning.given.iter().cloned()));
+        let query = select(items, from, delete.selection.clone())?;
         let (kind, conflict, arbiters) = (ChangeKind::Delete, Conflict::Fail, Vec::new());
         Ok(ChangePlan { table: Arc::clone(&object), kind, query, conflict, arbiters, returning })
     }
@@ -479,7 +549,7 @@ impl Target<'_> {
 }
 
 /// Where the n-th item of a query's select list stands.
-fn item_span(query: &Query, at: usize) -> Option<Span> {
+pub(super) fn item_span(query: &Query, at: usize) -> Option<Span> {
     match query.body.as_ref() {
         SetExpr::Select(select) => select.projection.get(at).map(Spanned::span),
         _ => None,
@@ -487,23 +557,13 @@ fn item_span(query: &Query, at: usize) -> Option<Span> {
 }
 
 /// The table that a statement changes, named so that it is told from the same one elsewhere.
-fn marked(target: &TableWithJoins, object: &Object) -> TableWithJoins {
+pub(super) fn marked(target: &TableWithJoins, object: &Object) -> TableWithJoins {
     let mut marked = target.clone();
     if let TableFactor::Table { name, .. } = &mut marked.relation {
         let parts = [CHANGED, SCHEMA, &object.name].map(|part| Ident::with_quote('"', part));
         *name = ObjectName::from(parts.to_vec());
     }
     marked
-}
-
-/// Refuses `RETURNING *` beside further tables, whose columns it would show too.
-fn check_returned(items: Option<&[SelectItem]>, alias: &Ident) -> Result<(), Report> {
-    let shows_all = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_));
-    if !items.unwrap_or_default().iter().any(shows_all) {
-        return Ok(());
-    }
-    let report = Report::unsupported("RETURNING * of a statement with further tables");
-    Err(report.hint(format!("Name the table: RETURNING {}.*.", alias.value)))
 }
 
 /// True for `excluded.column`.
@@ -530,50 +590,13 @@ pub fn query_of_rows(object: &Object, expressions: &str) -> Result<Box<Query>, R
     Ok(query)
 }
 
-/// The query of `RETURNING`.
-fn returning(
-    items: Option<&[SelectItem]>,
-    object: &Object,
-    alias: &Ident,
-) -> Result<Option<Box<Query>>, Report> {
-    let Some(items) = items else { return Ok(None) };
-    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-    let alias = match alias.quote_style {
-        Some(_) => quoted(&alias.value),
-        None => alias.value.clone(),
-    };
-    let mut query = parse_query(&format!("SELECT 1 FROM {} AS {alias}", quoted(&object.name)))?;
-    if let Some(from) = select_of(&mut query).from.first_mut() {
-        *from = marked(from, object);
-    }
-    select_of(&mut query).projection = items.to_vec();
-    Ok(Some(query))
-}
-
-/// The rows that go, and the columns of those that come in their place.
-fn changed_columns(
-    alias: &Ident,
-    table: &Table,
-    assigned: Vec<Option<Expr>>,
-) -> Result<Vec<SelectItem>, Report> {
-    let mut items = old_columns(alias, table);
-    for (number, (column, value)) in table.columns.iter().zip(assigned).enumerate() {
-        let value = match value {
-            Some(value) => assigned_value(value, number, table)?,
-            None => qualified(alias, &column.name),
-        };
-        items.push(item(value, format!("new_{number}")));
-    }
-    Ok(items)
-}
-
 /// The rows that go: every column, the hidden key too.
-fn old_columns(alias: &Ident, table: &Table) -> Vec<SelectItem> {
+pub(super) fn old_columns(alias: &Ident, table: &Table) -> Vec<SelectItem> {
     let fields = table.full_schema().fields().iter().enumerate();
     fields.map(|(at, field)| item(qualified(alias, field.name()), format!("old_{at}"))).collect()
 }
 
-fn qualified(alias: &Ident, column: &str) -> Expr {
+pub(super) fn qualified(alias: &Ident, column: &str) -> Expr {
     Expr::CompoundIdentifier(vec![alias.clone(), Ident::with_quote('"', column)])
 }
 

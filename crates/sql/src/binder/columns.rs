@@ -29,6 +29,11 @@ pub(super) fn unique<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Vec<St
     names.clone().enumerate().map(mark).collect()
 }
 
+/// A name with a mark behind it.
+pub(super) fn marked(name: &str, mark: &str) -> String {
+    format!("{name}{MARK}{mark}")
+}
+
 /// The name that a client sees.
 pub(crate) fn shown(name: &str) -> &str {
     name.split(MARK).next().unwrap_or(name)
@@ -76,7 +81,7 @@ impl VisitorMut for Namer {
     }
 }
 
-fn alias(name: &str) -> Ident {
+pub(super) fn alias(name: &str) -> Ident {
     Ident::with_quote('"', name)
 }
 
@@ -172,7 +177,8 @@ fn may_be_same(one: &[String], other: &[String]) -> bool {
     one.iter().zip(other).all(|(a, b)| a == b)
 }
 
-fn item_name(item: &SelectItem) -> Option<String> {
+/// The name of an item that is a column or has an alias.
+pub(super) fn item_name(item: &SelectItem) -> Option<String> {
     match item {
         SelectItem::ExprWithAlias { alias, .. } => Some(fold(alias)),
         SelectItem::UnnamedExpr(Expr::Identifier(ident)) => Some(fold(ident)),
@@ -182,7 +188,7 @@ fn item_name(item: &SelectItem) -> Option<String> {
 }
 
 /// PostgreSQL's name for an expression.
-fn name_of(expr: &Expr) -> String {
+pub(super) fn name_of(expr: &Expr) -> String {
     named(expr).map_or_else(|| NAMELESS.to_owned(), |(name, _)| name)
 }
 

@@ -100,8 +100,8 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The names of the columns of a table or view.
-    pub(super) fn columns(&self, name: &ObjectName) -> Option<BTreeSet<String>> {
+    /// The names of the columns of a table or view, in order.
+    pub(super) fn columns(&self, name: &ObjectName) -> Option<Vec<String>> {
         let parts = name.0.iter().map(|part| part.as_ident().map(names::fold));
         let reference = match parts.collect::<Option<Vec<_>>>()?.as_slice() {
             [table] => TableReference::bare(table.as_str()),

@@ -18,7 +18,7 @@ use crate::names::fold;
 use crate::session;
 
 /// Functions whose result has the type of their arguments.
-const POLYMORPHIC: [&str; 19] = [
+const POLYMORPHIC: [&str; 20] = [
     "coalesce",
     "nullif",
     "greatest",
@@ -37,6 +37,7 @@ const POLYMORPHIC: [&str; 19] = [
     "array_remove",
     "array_position",
     "pg_typeof",
+    "to_hex",
     ASSIGNED,
 ];
 

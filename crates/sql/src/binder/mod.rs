@@ -21,25 +21,33 @@ mod fetch;
 mod fold;
 mod grouping;
 mod index;
+mod like;
 mod literal;
+mod locate;
 mod locking;
 mod named_windows;
 mod nested;
 mod options;
 mod parameters;
+mod precision;
 mod records;
 mod relation;
+mod returning;
 mod rows;
 mod scopes;
+mod set;
 mod sink;
 mod source;
+mod stars;
 mod syntax;
 mod table;
+mod table_as;
 mod table_def;
 mod table_function;
 mod using;
 mod version;
 mod view;
+mod whole_rows;
 
 #[cfg(test)]
 mod tests;
@@ -60,13 +68,15 @@ pub use index::bind_index;
 pub use locking::{LockWait, RowLock, has_row_locks, row_locks, without_rows};
 pub(crate) use options::{interval_us, invalid as invalid_option, unknown as unknown_option};
 pub use parameters::Parameters;
+pub use returning::Returning;
 pub use sink::bind_sink;
 pub use source::{
     Connectors, FindColumns, FixedColumns, bind_secrets, bind_source, source_to_infer,
 };
 pub use table::{CatalogTable, CatalogTables, TableLookup};
+pub use table_as::rows_of_table;
 pub use table_def::bind_table;
-pub use view::BoundView;
+pub use view::{BoundView, view_zone};
 
 use crate::analyze::{
     as_counts, as_values, lifted, orders_apart, rows_apart, with_orders, with_sorted, with_ties,
@@ -121,6 +131,19 @@ impl<'a> Binder<'a> {
     /// # Errors
     /// What is wrong with the query.
     pub fn bind_query(
+        &self,
+        query: &Query,
+        text: &str,
+        parameters: &Parameters<'_>,
+    ) -> Result<Bound, Report> {
+        self.bind_once(query, text, parameters).map_err(|report| {
+            let again = |changed: &Query| self.bind_once(changed, text, parameters).err();
+            let position = locate::place(query, &report, text, &again).or(report.position);
+            Report { position, ..report }
+        })
+    }
+
+    fn bind_once(
         &self,
         query: &Query,
         text: &str,

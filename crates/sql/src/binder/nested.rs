@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{
     UnaryOperator, Value,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
-use millrace_types::Report;
+use millrace_types::{Report, SqlState};
 
 use super::syntax::call;
 use super::{grouping, literal};
@@ -46,9 +46,9 @@ pub(super) fn function(function: &Function) -> Result<Option<Expr>, Report> {
     Ok(match (name.as_str(), args.as_slice()) {
         ("array_upper", [_, _]) => Some(call("array_length", args)),
         ("array_lower", [_, _]) => Some(first_place(args)),
-        ("trim_array", [array, count]) => Some(trimmed(array, count)),
-        ("array_fill", [filler, Expr::Array(sizes)]) if sizes.elem.len() == 1 => {
-            Some(call("array_repeat", vec![filler.clone(), sizes.elem[0].clone()]))
+        ("array_fill", [filler, Expr::Array(sizes)]) if !sizes.elem.is_empty() => {
+            let filled = |inner, size: &Expr| call("array_repeat", vec![inner, size.clone()]);
+            Some(sizes.elem.iter().rev().fold(filler.clone(), filled))
         }
         (
             "jsonb_array_elements"
@@ -63,6 +63,7 @@ pub(super) fn function(function: &Function) -> Result<Option<Expr>, Report> {
         | ("jsonb_path_query", [_, _] | [_, _, _] | [_, _, _, _]) => {
             Some(call("unnest", vec![Expr::Function(function.clone())]))
         }
+        ("normalize", [text, Expr::Identifier(form)]) => Some(normalized(text, form)?),
         // Counted from the midnight before now.
         ("age", [time]) => Some(call("age", vec![call("current_date", Vec::new()), time.clone()])),
         ("jsonb_each" | "json_each" | "jsonb_each_text" | "json_each_text", _) => {
@@ -89,6 +90,16 @@ pub(super) fn function(function: &Function) -> Result<Option<Expr>, Report> {
         }
         _ => None,
     })
+}
+
+/// `normalize(text, form)`, whose form is a word.
+fn normalized(text: &Expr, form: &Ident) -> Result<Expr, Report> {
+    let form = fold(form).to_uppercase();
+    if !["NFC", "NFD", "NFKC", "NFKD"].contains(&form.as_str()) {
+        let message = format!("syntax error at or near \"{form}\"");
+        return Err(Report::new(SqlState::SYNTAX_ERROR, message));
+    }
+    Ok(call("normalize", vec![text.clone(), value(Value::SingleQuotedString(form))]))
 }
 
 /// True for the word NULL, cast to a type or not.
@@ -165,18 +176,9 @@ fn at_least(least: i64, bound: &Expr) -> Expr {
     }
 }
 
-fn trimmed(array: &Expr, count: &Expr) -> Expr {
-    // An empty array has none.
-    let length = call("array_length", vec![array.clone(), number("1")]);
-    let length = call("coalesce", vec![length, number("0")]);
-    let (left, right) = (Box::new(length), Box::new(Expr::Nested(Box::new(count.clone()))));
-    let end = Expr::BinaryOp { left, op: BinaryOperator::Minus, right };
-    call("array_slice", vec![array.clone(), number("1"), end])
-}
-
 /// `ARRAY(SELECT ...)`: `coalesce((SELECT array_agg(c) FROM (SELECT ...) AS s (c)), ARRAY[])`, or over the
 /// FROM itself, which may name outer columns.
-fn array_of(query: &Query) -> Result<Expr, Report> {
+pub(super) fn array_of(query: &Query) -> Result<Expr, Report> {
     let empty = call("make_array", Vec::new());
     let outer = match gathered(query) {
         Some(gathered) => gathered,
@@ -306,7 +308,7 @@ pub(super) fn any(left: &Expr, operator: &BinaryOperator, right: &Expr) -> Optio
     }
 }
 
-fn bare(expr: &Expr) -> &Expr {
+pub(super) fn bare(expr: &Expr) -> &Expr {
     match expr {
         Expr::Nested(inner) => bare(inner),
         other => other,

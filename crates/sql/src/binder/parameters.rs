@@ -8,7 +8,7 @@ use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ParamValues, Result as DfResult, ScalarValue};
 use datafusion::logical_expr::expr::{Cast, Placeholder, ScalarFunction};
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Union};
 use datafusion::sql::sqlparser::ast::Query;
 use millrace_types::{Report, SqlState, SqlType};
 
@@ -122,6 +122,9 @@ fn inferred(plan: &LogicalPlan) -> DfResult<Vec<(usize, Option<DataType>)>> {
         if let LogicalPlan::Filter(filter) = node {
             found.extend(open(&filter.predicate).map(|at| (at, Some(DataType::Boolean))));
         }
+        if let LogicalPlan::Union(union) = node {
+            found.extend(combined(union));
+        }
         node.apply_expressions(|expr| {
             expr.apply(|part| {
                 found.extend(placed(part, &schema));
@@ -137,6 +140,37 @@ fn inferred(plan: &LogicalPlan) -> DfResult<Vec<(usize, Option<DataType>)>> {
     })?;
     found.sort_by_key(|(at, _)| *at);
     Ok(found)
+}
+
+/// The parameters that are columns of a part of a UNION, with the types that the other parts give them.
+fn combined(union: &Union) -> Vec<(usize, Option<DataType>)> {
+    let (mut leaves, mut open_parts) = (Vec::new(), vec![union]);
+    while let Some(union) = open_parts.pop() {
+        for input in &union.inputs {
+            match input.as_ref() {
+                LogicalPlan::Union(inner) => open_parts.push(inner),
+                leaf => leaves.push(leaf),
+            }
+        }
+    }
+    let type_at = |at: usize| {
+        let types =
+            leaves.iter().filter_map(|leaf| Some(leaf.schema().fields().get(at)?.data_type()));
+        types.into_iter().find(|found| !found.is_null()).cloned()
+    };
+    let listed = leaves.iter().filter_map(|leaf| match leaf {
+        LogicalPlan::Projection(projection) => Some(&projection.expr),
+        _ => None,
+    });
+    let of = |(at, expr): (usize, &Expr)| Some((open(unnamed(expr))?, type_at(at)));
+    listed.flat_map(|exprs| exprs.iter().enumerate().filter_map(of)).collect()
+}
+
+fn unnamed(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Alias(alias) => unnamed(&alias.expr),
+        _ => expr,
+    }
 }
 
 /// The parameters directly inside an expression to which it gives types.

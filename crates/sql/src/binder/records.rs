@@ -13,7 +13,7 @@ use super::syntax::{call, is_named};
 use crate::parser::parse_query;
 
 /// The fields of a row constructor.
-fn fields(expr: &Expr) -> Option<Vec<Expr>> {
+pub(super) fn fields(expr: &Expr) -> Option<Vec<Expr>> {
     match expr {
         Expr::Nested(inner) => fields(inner),
         Expr::Tuple(fields) => Some(fields.clone()),

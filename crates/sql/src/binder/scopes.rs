@@ -1,5 +1,6 @@
 //! Names whose meaning DataFusion does not find, written out: columns that joins merge, and the values of
-//! functions that give the parts of JSON (`FROM jsonb_array_elements(x) AS e`: `e` alone is `e.value`).
+//! functions that give the parts of JSON (`FROM jsonb_array_elements(x) AS e`: `e` alone is `e.value`), the rows
+//! of tables ([`super::whole_rows`]) and what `*` stands for ([`super::stars`]).
 //!
 //! DataFusion finds merged columns itself but in WHERE, from inside subqueries and where it asks for the type
 //! of an expression that they stand in. A name is looked up as SQL
@@ -8,26 +9,29 @@
 //! the way ([`super::fold`]), as their merged columns are named there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor,
+    Expr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Spanned, TableAlias, TableFactor,
     TableWithJoins, VisitMut, VisitorMut, With,
 };
+use millrace_types::{Report, SqlState};
 
+use super::columns::{item_name, shown};
 use super::fold::Folder;
 use super::rows::RowsOf;
+use super::syntax::Wrong;
 use super::table_function::called;
-use super::using;
+use super::whole_rows::{WholeRow, is_same, without_stars};
+use super::{table_function, using};
 use crate::functions::JsonFunction;
-use crate::names::{self, fold};
+use crate::names::{self, Quoted, fold};
 
-/// The columns of a table of the catalog.
-pub(super) type ColumnsOf<'a> = &'a dyn Fn(&ObjectName) -> Option<BTreeSet<String>>;
+/// The columns of a table of the catalog, in order.
+pub(super) type ColumnsOf<'a> = &'a dyn Fn(&ObjectName) -> Option<Vec<String>>;
 
-/// Writes such names out in a query and all queries inside it.
-pub(super) fn write_out(query: &mut Query, tables: ColumnsOf<'_>) {
+/// Writes such names out in a query and all queries inside it; fails at one that several columns have.
+pub(super) fn write_out(query: &mut Query, tables: ColumnsOf<'_>) -> ControlFlow<Wrong> {
     let mut scopes = Scopes {
         tables,
         folder: Folder::default(),
@@ -39,14 +43,14 @@ pub(super) fn write_out(query: &mut Query, tables: ColumnsOf<'_>) {
         with: Vec::new(),
         selections: Vec::new(),
     };
-    let ControlFlow::Continue(()) = VisitMut::visit(query, &mut scopes);
+    VisitMut::visit(query, &mut scopes)
 }
 
-struct Scopes<'a> {
+pub(super) struct Scopes<'a> {
     tables: ColumnsOf<'a>,
     folder: Folder,
     /// The WITH queries so far, and their columns where these are known.
-    named: Vec<(String, Option<BTreeSet<String>>)>,
+    named: Vec<(String, Option<Vec<String>>)>,
     /// How many queries are around.
     depth: usize,
     scopes: Vec<Scope>,
@@ -69,21 +73,27 @@ struct Scope {
     /// Functions whose name is that of their value.
     values: Vec<Ident>,
     columns: BTreeSet<String>,
+    /// The tables whose columns are known.
+    rows: Vec<WholeRow>,
+    /// The names of the select list.
+    listed: BTreeSet<String>,
+    /// Those that AS gives.
+    aliased: BTreeSet<String>,
     /// There are further columns.
     is_open: bool,
 }
 
 impl VisitorMut for Scopes<'_> {
-    type Break = Infallible;
+    type Break = Wrong;
 
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Infallible> {
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Wrong> {
         let before = self.named.len();
         self.depth += 1;
         let mut with = query.with.take();
         for cte in with.iter_mut().flat_map(|with| &mut with.cte_tables) {
             VisitMut::visit(&mut cte.query, self)?;
             let columns = match cte.alias.columns.is_empty() {
-                true => outputs(&cte.query),
+                true => self.outputs(&cte.query),
                 false => Some(cte.alias.columns.iter().map(|column| fold(&column.name)).collect()),
             };
             self.named.push((fold(&cte.alias.name), columns));
@@ -98,7 +108,7 @@ impl VisitorMut for Scopes<'_> {
         ControlFlow::Continue(())
     }
 
-    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Infallible> {
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Wrong> {
         if matches!(query.body.as_ref(), SetExpr::Select(_)) {
             self.scopes.pop();
         }
@@ -110,18 +120,22 @@ impl VisitorMut for Scopes<'_> {
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Infallible> {
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Wrong> {
         self.folder.items(&mut select.from);
+        if let Some(items) = self.written_out(select) {
+            select.projection = items;
+        }
         let scope = self.scope(select);
+        self.scopes.push(scope);
         for item in &mut select.projection {
-            if let SelectItem::UnnamedExpr(expr @ Expr::Identifier(_)) = item
-                && let Expr::Identifier(name) = expr.clone()
-                && scope.values.contains(&name)
-            {
+            let SelectItem::UnnamedExpr(expr @ Expr::Identifier(_)) = item else { continue };
+            let Expr::Identifier(name) = expr.clone() else { continue };
+            if self.scopes.last().is_some_and(|scope| scope.values.contains(&name)) {
                 *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: name };
+            } else if let Some(row) = self.row(&name).and_then(WholeRow::value) {
+                *item = SelectItem::ExprWithAlias { expr: row, alias: name };
             }
         }
-        self.scopes.push(scope);
         let mut selection = select.selection.take();
         if let Some(condition) = &mut selection {
             self.conditions.push(self.depth);
@@ -132,40 +146,54 @@ impl VisitorMut for Scopes<'_> {
         ControlFlow::Continue(())
     }
 
-    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Infallible> {
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Wrong> {
         select.selection = self.selections.pop().flatten();
         self.scopes.pop();
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Infallible> {
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Wrong> {
         if matches!(factor, TableFactor::Derived { lateral: false, .. }) {
             self.walls.push(self.depth);
         }
         ControlFlow::Continue(())
     }
 
-    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Infallible> {
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Wrong> {
         if matches!(factor, TableFactor::Derived { lateral: false, .. }) {
             self.walls.pop();
         }
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_expr(&mut self, _: &mut Expr) -> ControlFlow<Infallible> {
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Wrong> {
         self.conditions.push(self.depth);
+        without_stars(expr);
+        let row = match expr {
+            Expr::IsNull(of) => self.named_row(of).and_then(WholeRow::is_null),
+            Expr::IsNotNull(of) => self.named_row(of).and_then(WholeRow::is_not_null),
+            _ => None,
+        };
+        if let Some(row) = row {
+            *expr = row;
+        }
         ControlFlow::Continue(())
     }
 
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Infallible> {
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Wrong> {
         // What stands alone stays: it may be the name of an output in ORDER BY.
         self.conditions.pop();
         if let Expr::Identifier(name) = expr
             && let Some(path) = self.path(name)
         {
             *expr = Expr::CompoundIdentifier(path);
+        } else if let Expr::Identifier(name) = expr
+            && !self.is_listed(name)
+            && let Some(row) = self.row(name).and_then(WholeRow::value)
+        {
+            *expr = row;
         }
-        ControlFlow::Continue(())
+        self.check_ambiguous(expr)
     }
 }
 
@@ -200,11 +228,93 @@ impl Scopes<'_> {
         None
     }
 
+    /// True for the name of an output, which stands alone in ORDER BY or GROUP BY.
+    fn is_listed(&self, name: &Ident) -> bool {
+        let is_alone = !self.conditions.contains(&self.depth);
+        let listed =
+            |scope: &Scope| scope.depth == self.depth && scope.listed.contains(&fold(name));
+        is_alone && self.scopes.last().is_some_and(listed)
+    }
+
+    fn named_row(&self, expr: &Expr) -> Option<&WholeRow> {
+        match expr {
+            Expr::Identifier(name) => self.row(name),
+            Expr::Nested(inner) => self.named_row(inner),
+            _ => None,
+        }
+    }
+
+    /// The table whose row a name stands for.
+    fn row(&self, name: &Ident) -> Option<&WholeRow> {
+        let folded = fold(name);
+        let seen = |scope: &&Scope| !self.walls.contains(&scope.depth);
+        for scope in self.scopes.iter().rev().filter(seen) {
+            let is_column = scope.merged.contains_key(&folded) || scope.columns.contains(&folded);
+            if is_column || scope.is_open || scope.values.contains(name) {
+                return None;
+            }
+            let mut rows = scope.rows.iter();
+            if let Some(row) = rows.find(|row| is_same(&row.table, name)) {
+                return Some(row);
+            }
+        }
+        None
+    }
+
+    /// Refuses the name of several columns of a subquery.
+    fn check_ambiguous(&self, expr: &Expr) -> ControlFlow<Wrong> {
+        let (table, name) = match expr {
+            Expr::Identifier(name) => (None, name),
+            Expr::CompoundIdentifier(path) => match path.as_slice() {
+                [table, name] => (Some(table), name),
+                _ => return ControlFlow::Continue(()),
+            },
+            _ => return ControlFlow::Continue(()),
+        };
+        let folded = fold(name);
+        let seen = |scope: &&Scope| !self.walls.contains(&scope.depth);
+        for scope in self.scopes.iter().rev().filter(seen) {
+            let is_of = |row: &&WholeRow| table.is_none_or(|table| is_same(&row.table, table));
+            let mut rows = scope.rows.iter().filter(is_of).peekable();
+            if table.is_some() && rows.peek().is_none() {
+                continue;
+            }
+            let mut columns = rows.flat_map(|row| &row.columns);
+            let is_aliased = table.is_none() && scope.aliased.contains(&folded);
+            let is_other = table.is_none() && scope.columns.contains(&folded);
+            if is_aliased
+                || is_other
+                || scope.is_open
+                || columns.clone().any(|column| *column == folded)
+            {
+                return ControlFlow::Continue(());
+            }
+            if columns.any(|column| shown(column) == folded) {
+                let message = format!("column reference {} is ambiguous", Quoted(&folded));
+                let report = Report::new(SqlState::AMBIGUOUS_COLUMN, message);
+                return ControlFlow::Break(Box::new((report, expr.span())));
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// How many queries are around.
+    pub(super) fn depth(&self) -> usize {
+        self.depth
+    }
+
     fn scope(&self, select: &Select) -> Scope {
         let mut scope = Scope { depth: self.depth, ..Scope::default() };
         for item in &select.from {
             self.collect(item, &mut scope);
+            self.whole_rows(item, false, &mut scope.rows);
         }
+        scope.listed = select.projection.iter().filter_map(item_name).collect();
+        let given = |item: &SelectItem| match item {
+            SelectItem::ExprWithAlias { alias, .. } => Some(fold(alias)),
+            _ => None,
+        };
+        scope.aliased = select.projection.iter().filter_map(given).collect();
         scope
     }
 
@@ -218,8 +328,11 @@ impl Scopes<'_> {
                     continue;
                 }
             }
-            match self.columns(factor) {
-                Some(columns) => scope.columns.extend(columns),
+            match self.columns(factor, false) {
+                Some(columns) => {
+                    let named = columns.into_iter().filter(|name| shown(name) == name);
+                    scope.columns.extend(named);
+                }
                 None => scope.is_open = true,
             }
             if let Some((RowsOf::Parts(which), Some(alias))) = called(factor)
@@ -266,13 +379,10 @@ impl Scopes<'_> {
         names(left).into_iter().filter(|name| right.contains(name)).collect()
     }
 
-    /// The columns of an item of FROM, if they are known.
-    fn columns(&self, factor: &TableFactor) -> Option<BTreeSet<String>> {
-        if let Some((of, Some(alias))) = called(factor)
-            && alias.columns.is_empty()
-            && let Some(column) = of.column(0)
-        {
-            return Some(BTreeSet::from([column.to_owned()]));
+    /// The columns of an item of FROM in order, if they are known; `whole`: all of them.
+    pub(super) fn columns(&self, factor: &TableFactor, whole: bool) -> Option<Vec<String>> {
+        if let Some((_, columns)) = table_function::shown(factor) {
+            return Some(columns);
         }
         let (alias, columns) = match factor {
             TableFactor::Table { name, alias, args: None, .. } => {
@@ -283,29 +393,21 @@ impl Scopes<'_> {
                 let cte = self.named.iter().rev().find(|(name, _)| Some(name) == written.as_ref());
                 (alias, cte.map_or_else(|| (self.tables)(name), |(_, columns)| columns.clone()))
             }
-            TableFactor::Derived { subquery, alias, .. } => (alias, outputs(subquery)),
+            TableFactor::Derived { subquery, alias, .. } => (alias, self.outputs(subquery)),
             _ => return None,
         };
         match alias {
             Some(alias) if !alias.columns.is_empty() => {
-                Some(alias.columns.iter().map(|column| fold(&column.name)).collect())
+                let given = alias.columns.iter().map(|column| fold(&column.name));
+                let more = match columns {
+                    Some(columns) => columns.into_iter().skip(alias.columns.len()).collect(),
+                    // Mostly there are none.
+                    None if !whole => Vec::new(),
+                    None => return None,
+                };
+                Some(given.chain(more).collect())
             }
             _ => columns,
         }
     }
-}
-
-/// The names of a query's columns, if they can be seen.
-fn outputs(query: &Query) -> Option<BTreeSet<String>> {
-    let select = match query.body.as_ref() {
-        SetExpr::Select(select) => select,
-        _ => return None,
-    };
-    let name = |item: &SelectItem| match item {
-        SelectItem::ExprWithAlias { alias, .. } => Some(fold(alias)),
-        SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(fold(name)),
-        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(path)) => path.last().map(fold),
-        _ => None,
-    };
-    select.projection.iter().map(name).collect()
 }

@@ -5,15 +5,17 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, CharacterLength, DataType, Expr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName,
-    ObjectNamePart, Query, Select, SelectItem, SetExpr, Spanned, TableFactor, TimezoneInfo,
-    UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
+    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart,
+    Query, Select, SelectItem, SetExpr, Spanned, TableFactor, TimezoneInfo, UnaryOperator, Value,
+    ValueWithSpan, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
-use millrace_types::{Report, SqlState, input};
+use millrace_types::{Report, SqlState};
 
 use super::scopes::ColumnsOf;
-use super::{calls, fetch, grouping, literal, named_windows, nested, records, scopes};
+use super::{
+    calls, fetch, grouping, like, literal, named_windows, nested, precision, records, scopes,
+};
 use crate::functions::{self, Regexp};
 use crate::names::{self, Quoted, fold};
 use crate::regular;
@@ -28,7 +30,7 @@ pub(super) fn normalize(
     text: &str,
     tables: ColumnsOf<'_>,
 ) -> Result<(), Report> {
-    scopes::write_out(query, tables);
+    finish(scopes::write_out(query, tables), text)?;
     finish(VisitMut::visit(query, &mut Normalizer), text)
 }
 
@@ -41,7 +43,7 @@ pub(super) fn normalize_expr(expr: &mut Expr, text: &str) -> Result<(), Report> 
 }
 
 /// What is wrong, and where.
-type Wrong = Box<(Report, Span)>;
+pub(super) type Wrong = Box<(Report, Span)>;
 
 fn finish(flow: ControlFlow<Wrong>, text: &str) -> Result<(), Report> {
     match flow {
@@ -62,7 +64,8 @@ impl VisitorMut for Normalizer {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Wrong> {
         literal::type_rows(&mut query.body);
         grouping::name_casts(query);
-        match fetch::as_limit(query).and_then(|()| named_windows::in_order(query)) {
+        let ordered = calls::ordered(query).and_then(|()| fetch::as_limit(query));
+        match ordered.and_then(|()| named_windows::in_order(query)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(wrong) => ControlFlow::Break(wrong),
         }
@@ -144,7 +147,7 @@ impl VisitorMut for Normalizer {
 /// What stands for an expression; None for itself.
 fn rewritten(expr: &Expr) -> Result<Option<Expr>, Report> {
     match expr {
-        Expr::Interval(literal) => interval(literal, false),
+        Expr::Interval(literal) => precision::interval(literal, false),
         // DataFusion looks for the column's name.
         Expr::Subquery(query) if has_no_columns(&query.body) => {
             let message = "subquery must return only one column";
@@ -160,11 +163,17 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>, Report> {
             Ok(Some(Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(signed) }))
         }
         Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match expr.as_ref() {
-            Expr::Interval(literal) => interval(literal, true),
+            Expr::Interval(literal) => precision::interval(literal, true),
             _ => Ok(None),
         },
         Expr::UnaryOp { op, expr } => Ok(prefixed(*op, expr)),
-        Expr::Cast { expr, data_type, .. } => Ok(shortened(expr, data_type)),
+        Expr::Cast { expr, data_type, .. } => match shortened(expr, data_type) {
+            Some(shortened) => Ok(Some(shortened)),
+            None => precision::cast(expr, data_type),
+        },
+        Expr::TypedString(typed) => {
+            precision::cast(&Expr::Value(typed.value.clone()), &typed.data_type)
+        }
         Expr::Collate { expr, collation } => uncollated(expr, collation).map(Some),
         Expr::AtTimeZone { timestamp, time_zone } => {
             let args = vec![time_zone.as_ref().clone(), timestamp.as_ref().clone()];
@@ -190,14 +199,6 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>, Report> {
             Some(remainder) => Ok(Some(remainder)),
             None => nested::function(function),
         },
-        Expr::AnyOp { left, compare_op, right, .. } => Ok(nested::any(left, compare_op, right)),
-        Expr::AllOp { left, compare_op, right } => {
-            Ok(nested::as_array(left, right).map(|right| Expr::AllOp {
-                left: left.clone(),
-                compare_op: compare_op.clone(),
-                right: Box::new(right),
-            }))
-        }
         Expr::CompoundFieldAccess { root, access_chain } => Ok(nested::access(root, access_chain)),
         Expr::Value(value) => Ok(match &value.value {
             Value::Number(digits, _) => literal::number(digits, value.span),
@@ -207,6 +208,41 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>, Report> {
             }
             _ => None,
         }),
+        other => matched(other),
+    }
+}
+
+/// What stands for a comparison with a pattern, a form or the elements of an array.
+fn matched(expr: &Expr) -> Result<Option<Expr>, Report> {
+    match expr {
+        Expr::Like { .. } | Expr::ILike { .. } => like::rewritten(expr),
+        Expr::BinaryOp { left, op: BinaryOperator::PGStartsWith, right } => {
+            Ok(Some(call("starts_with", vec![left.as_ref().clone(), right.as_ref().clone()])))
+        }
+        Expr::IsNormalized { expr, form, negated } => {
+            let form = form.as_ref().map_or("NFC".to_owned(), ToString::to_string);
+            let form = Value::SingleQuotedString(form).with_span(Span::empty());
+            let found = call("is_normalized", vec![expr.as_ref().clone(), Expr::Value(form)]);
+            let op = UnaryOperator::Not;
+            Ok(Some(match negated {
+                true => Expr::Nested(Box::new(Expr::UnaryOp { op, expr: Box::new(found) })),
+                false => found,
+            }))
+        }
+        Expr::AnyOp { left, compare_op, right, .. } if like::is_pattern(compare_op) => {
+            like::quantified(left, compare_op, "ANY", right).map(Some)
+        }
+        Expr::AllOp { left, compare_op, right } if like::is_pattern(compare_op) => {
+            like::quantified(left, compare_op, "ALL", right).map(Some)
+        }
+        Expr::AnyOp { left, compare_op, right, .. } => Ok(nested::any(left, compare_op, right)),
+        Expr::AllOp { left, compare_op, right } => {
+            Ok(nested::as_array(left, right).map(|right| Expr::AllOp {
+                left: left.clone(),
+                compare_op: compare_op.clone(),
+                right: Box::new(right),
+            }))
+        }
         other => records::rewritten(other),
     }
 }
@@ -272,42 +308,6 @@ fn series(function: &Function) -> Option<Expr> {
         args.push(arg);
     }
     Some(call("unnest", vec![call(functions::SERIES, args)]))
-}
-
-/// The text of a literal, with the sign in front of it.
-fn text_of(expr: &Expr) -> Option<String> {
-    match expr {
-        Expr::Value(value) => match &value.value {
-            Value::SingleQuotedString(text) | Value::Number(text, _) => Some(text.clone()),
-            _ => None,
-        },
-        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => Some(format!("-{}", text_of(expr)?)),
-        _ => None,
-    }
-}
-
-/// An interval in units that every reader takes: months, days and microseconds.
-fn interval(literal: &Interval, negative: bool) -> Result<Option<Expr>, Report> {
-    let Some(text) = text_of(&literal.value) else { return Ok(None) };
-    let is_number = text.trim().trim_start_matches(['-', '+']).parse::<f64>().is_ok();
-    let unit = literal.last_field.as_ref().or(literal.leading_field.as_ref());
-    let whole = match unit {
-        Some(unit) if is_number => input::interval(&format!("{} {unit}", text.trim())),
-        _ => input::interval(&text),
-    };
-    let value = whole?;
-    let sign = if negative { -1 } else { 1 };
-    let micros = sign * (value.nanoseconds / 1_000);
-    let (months, days) = (sign * i64::from(value.months), sign * i64::from(value.days));
-    let plain = format!("{months} months {days} days {micros} microseconds");
-    let value = Value::SingleQuotedString(plain).with_span(literal.value.span());
-    Ok(Some(Expr::Interval(Interval {
-        value: Box::new(Expr::Value(value)),
-        leading_field: None,
-        leading_precision: None,
-        last_field: None,
-        fractional_seconds_precision: None,
-    })))
 }
 
 /// A cast to `varchar(n)` takes the first n characters.

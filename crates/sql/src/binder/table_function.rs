@@ -15,8 +15,9 @@ use datafusion::logical_expr::planner::{
 };
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast, lit};
 use datafusion::sql::sqlparser::ast::{
-    Expr as SqlExpr, FunctionArg, FunctionArgExpr, Join, JoinConstraint, JoinOperator, Spanned,
-    TableAlias, TableFactor, TableWithJoins, Value, Visit, Visitor,
+    DataType as SqlDataType, Expr as SqlExpr, FunctionArg, FunctionArgExpr, Join, JoinConstraint,
+    JoinOperator, Spanned, TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins, Value,
+    Visit, Visitor,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 use millrace_types::{Report, SqlState};
@@ -27,6 +28,7 @@ use super::rows::RowsOf;
 use crate::functions;
 use crate::names;
 use crate::text::Text;
+use crate::typenames;
 
 /// The lists of a row, and then their values.
 const LIST: &str = "\u{0}series";
@@ -77,6 +79,22 @@ fn call(factor: &TableFactor) -> Option<Call<'_>> {
 /// Which function an item of FROM is, and its alias.
 pub(super) fn called(factor: &TableFactor) -> Option<(RowsOf, Option<&TableAlias>)> {
     call(factor).map(|call| (call.of, call.alias))
+}
+
+/// What the table of a function in FROM is called, and its columns.
+pub(super) fn shown(factor: &TableFactor) -> Option<(String, Vec<String>)> {
+    let call = call(factor)?;
+    let lists = match call.of {
+        RowsOf::Arrays => call.args.len(),
+        RowsOf::Members(_) => 2,
+        RowsOf::Records(_) => call.alias.map_or(0, |alias| alias.columns.len()),
+        RowsOf::Series
+        | RowsOf::Found(_)
+        | RowsOf::Parts(_)
+        | RowsOf::Split
+        | RowsOf::Subscripts => 1,
+    };
+    Some(names(&call, lists + usize::from(call.ordinality)))
 }
 
 /// True for a function whose arguments name columns.
@@ -176,9 +194,23 @@ impl TableFunctions {
             (0..lists.len()).map(|at| Column::new_unqualified(named(at))).collect();
         let lists = lists.into_iter().enumerate().map(|(at, list)| list.alias(named(at)));
         let (table, columns) = names(call, values.len());
-        let shown = values.iter().zip(&columns).map(|(value, name)| {
-            Expr::Column(value.clone()).alias_qualified(Some(table.as_str()), name)
-        });
+        let shown: Vec<Expr> = match defined(call) {
+            Ok(None) => {
+                let shown = values.iter().map(|value| Expr::Column(value.clone())).zip(&columns);
+                shown
+                    .map(|(value, name)| value.alias_qualified(Some(table.as_str()), name))
+                    .collect()
+            }
+            Ok(Some(columns)) => {
+                let object = Expr::Column(Column::new_unqualified(named(0)));
+                let column = |(name, data_type): &(String, DataType)| {
+                    let member = functions::member_as(object.clone(), name, data_type)?;
+                    Ok(member.alias_qualified(Some(table.as_str()), name))
+                };
+                columns.iter().map(column).collect::<Result<_>>()?
+            }
+            Err(report) => return fail(report, position),
+        };
         let options = UnnestOptions::new().with_preserve_nulls(false);
         LogicalPlanBuilder::from(left)
             .project(own.iter().cloned().chain(lists))?
@@ -239,8 +271,34 @@ fn names(call: &Call<'_>, width: usize) -> (String, Vec<String>) {
         (None, None) if several => plain.to_owned(),
         (None, None) => table.clone(),
     };
-    let columns = (0..width).map(name).collect();
+    let columns: Vec<String> = (0..width).map(name).collect();
+    let columns = super::columns::unique(columns.iter().map(String::as_str));
     (table, columns)
+}
+
+/// The columns of a function that gives records, by its definition list; None for other functions.
+///
+/// # Errors
+/// It has none, or a type that there is not.
+fn defined(call: &Call<'_>) -> std::result::Result<Option<Vec<(String, DataType)>>, Report> {
+    let wrong = |message: &str| Err(Report::new(SqlState::SYNTAX_ERROR, message));
+    let RowsOf::Records(_) = call.of else { return Ok(None) };
+    let given = call.alias.map_or(&[][..], |alias| alias.columns.as_slice());
+    if given.is_empty() || given.iter().any(|column| column.data_type.is_none()) {
+        return wrong("a column definition list is required for functions returning \"record\"");
+    }
+    if call.ordinality {
+        return wrong("WITH ORDINALITY cannot be used with a column definition list");
+    }
+    let column = |column: &TableAliasColumnDef| {
+        let written = column.data_type.as_ref().unwrap_or(&SqlDataType::Text);
+        if typenames::text_length(written)?.is_some() {
+            let report = Report::unsupported("varchar(n) in a column definition list");
+            return Err(report.hint("Write text."));
+        }
+        Ok((names::fold(&column.name), typenames::column_type(written)?.arrow()))
+    };
+    given.iter().map(column).collect::<std::result::Result<_, _>>().map(Some)
 }
 
 /// How a function is joined to what stands before it.

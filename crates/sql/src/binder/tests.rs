@@ -296,8 +296,8 @@ const ERRORS: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "SELECT x FROM (SELECT id AS x, value AS x FROM readings) q",
-        "42703",
-        "column \"x\" does not exist",
+        "42702",
+        "column reference \"x\" is ambiguous",
         "x FROM (",
     ),
 ];

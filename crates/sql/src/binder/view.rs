@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
+use millrace_types::input::Zone;
 use millrace_types::{ObjectId, Report, SqlState, is_hidden};
 
 use super::context::rename;
@@ -14,6 +15,7 @@ use crate::catalog::View;
 use crate::error::report;
 use crate::functions::type_name;
 use crate::names::Quoted;
+use crate::parser::parse_query;
 use crate::stream::ViewOptions;
 use crate::typenames::is_storable;
 
@@ -81,10 +83,32 @@ impl Binder<'_> {
         let (_, schema) = named(plan, &view.columns)?;
         Ok(View { query_text: view.query_text.clone(), depends_on, schema })
     }
+
+    /// Binds a stored view again, in a catalog in which something below it may have changed.
+    ///
+    /// # Errors
+    /// What is wrong with its query now, or that it has not the columns that it had.
+    pub fn bind_again(&self, view: &View) -> Result<View, Report> {
+        let query = parse_query(&view.query_text)?;
+        let Bound { plan, depends_on, .. } =
+            self.bind_query(&query, &view.query_text, &Parameters::none())?;
+        let names = view.schema.fields().iter();
+        let names = names.map(|field| Name { name: field.name().clone(), position: None });
+        let (_, schema) = named(plan, &names.collect::<Vec<_>>())?;
+        let same = |(old, new): (&Arc<Field>, &Arc<Field>)| old.data_type() == new.data_type();
+        let columns = schema.fields().len() == view.schema.fields().len();
+        match columns && view.schema.fields().iter().zip(schema.fields()).all(same) {
+            true => Ok(View { query_text: view.query_text.clone(), depends_on, schema }),
+            false => {
+                let message = "its columns would be other ones";
+                Err(Report::new(SqlState::INVALID_TABLE_DEFINITION, message))
+            }
+        }
+    }
 }
 
 /// The plan and its columns under the names of the view.
-fn named(plan: LogicalPlan, names: &[Name]) -> Result<(LogicalPlan, SchemaRef), Report> {
+pub(super) fn named(plan: LogicalPlan, names: &[Name]) -> Result<(LogicalPlan, SchemaRef), Report> {
     let plan = typed(plan).map_err(report)?;
     let fields = plan.schema().fields();
     if let Some(extra) = names.get(fields.len()) {
@@ -149,7 +173,16 @@ pub(super) fn reserved(name: &str) -> Report {
 }
 
 /// What `WITH (...)` takes.
-const VIEW_OPTIONS: &[&str] = &["allowed_lateness", "retention", "retain_history"];
+const VIEW_OPTIONS: &[&str] = &["allowed_lateness", "retention", "retain_history", TIME_ZONE];
+
+/// The option that says by which clock a view's query reads and shows times.
+const TIME_ZONE: &str = "time_zone";
+
+/// The zone that a materialized view's options name; None without one, or if it is none.
+pub fn view_zone(items: &[OptionItem]) -> Option<Zone> {
+    let item = items.iter().find(|item| item.name.name == TIME_ZONE)?;
+    Zone::of(&Zone::setting(&item.value)?).ok()
+}
 
 /// The allowed lateness and the retention, microseconds.
 fn view_options(items: &[OptionItem]) -> Result<(i64, Option<i64>), Report> {
@@ -167,6 +200,11 @@ fn view_options(items: &[OptionItem]) -> Result<(i64, Option<i64>), Report> {
             "retention" => {
                 let hint = "It is an interval above zero without months, such as '30 days'.";
                 retention_us = Some(interval(1, hint)?);
+            }
+            TIME_ZONE if Zone::setting(&item.value).is_some() => {}
+            TIME_ZONE => {
+                let hint = "SELECT name FROM pg_timezone_names lists the time zones.";
+                return Err(options::invalid(item, hint));
             }
             "retain_history" => {
                 let hint = "It is an interval without months, such as '10 minutes'.";

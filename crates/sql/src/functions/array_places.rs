@@ -33,6 +33,13 @@ pub(super) fn all() -> Vec<Places> {
     inner.into_iter().map(|inner| Places { inner }).collect()
 }
 
+impl Places {
+    /// `array_length`
+    pub(super) fn length() -> Places {
+        Places { inner: array_length_udf() }
+    }
+}
+
 impl ScalarUDFImpl for Places {
     fn name(&self) -> &str {
         self.inner.name()

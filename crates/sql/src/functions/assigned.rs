@@ -1,5 +1,5 @@
-//! `millrace_assigned(value, zero, column)`: a value that a statement assigns to a column of the type of the
-//! zero. It stands in a plan until types are known: [`crate::analyze`] looks whether the value may be assigned,
+//! `millrace_assigned(value, zero, column, position)`: a value that a statement assigns to a column of the type of
+//! the zero; the position is where it stands, as a text, which is empty where that is not known. It stands in a plan until types are known: [`crate::analyze`] looks whether the value may be assigned,
 //! and takes it out.
 
 use arrow::datatypes::DataType;
@@ -24,7 +24,7 @@ pub(super) struct Assigned {
 
 impl Assigned {
     pub(super) fn new() -> Assigned {
-        Assigned { signature: Signature::any(3, Volatility::Immutable) }
+        Assigned { signature: Signature::any(4, Volatility::Immutable) }
     }
 }
 
@@ -60,6 +60,11 @@ pub(crate) fn assigned(call: ScalarFunction, found: &DataType, to: &DataType) ->
         let (column, to, found) = (Quoted(column), bare_name(to), bare_name(found));
         let message = format!("column {column} is of type {to} but expression is of type {found}");
         let report = Report::new(SqlState::DATATYPE_MISMATCH, message);
+        let position = match call.args.get(3) {
+            Some(Expr::Literal(ScalarValue::Utf8(Some(position)), _)) => position.parse().ok(),
+            _ => None,
+        };
+        let report = Report { position, ..report };
         return Err(external(report.hint("You will need to rewrite or cast the expression.")));
     }
     call.args.into_iter().next().ok_or_else(|| no_function(ASSIGNED, &[]))

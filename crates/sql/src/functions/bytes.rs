@@ -9,19 +9,20 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, Int32Array, Int64Array};
 use arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
 use datafusion::common::Result;
-use datafusion::functions::{string, unicode};
+use datafusion::functions::{core, string, unicode};
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::type_coercion::functions::fields_with_udf;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
 };
-use millrace_types::SqlState;
+use millrace_types::{Report, SqlState};
 
+use super::cast::external;
 use super::domain::check_length;
-use super::invoke::over_columns;
+use super::invoke::{over_columns, text, texts};
 use super::regexp::{self, Regexp};
-use super::{chain, no_function, user_error};
+use super::{chain, encodings, no_function, user_error};
 
 /// What is done with bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +31,12 @@ enum Of {
     Bits,
     Part,
     Place,
+    /// At both ends, at the begin, at the end.
+    Trim {
+        begin: bool,
+        end: bool,
+    },
+    Overlay,
 }
 
 /// A function of text or bytes.
@@ -47,6 +54,10 @@ pub(super) fn all() -> Vec<OfBytes> {
         OfBytes::new(Of::Bits, string::bit_length()),
         part(),
         place(),
+        OfBytes::new(Of::Trim { begin: true, end: true }, string::btrim()),
+        OfBytes::new(Of::Trim { begin: true, end: false }, string::ltrim()),
+        OfBytes::new(Of::Trim { begin: false, end: true }, string::rtrim()),
+        overlay(),
     ]
 }
 
@@ -58,6 +69,11 @@ pub(super) fn part() -> OfBytes {
 /// `strpos`
 pub(super) fn place() -> OfBytes {
     OfBytes::new(Of::Place, unicode::strpos())
+}
+
+/// `overlay`
+pub(super) fn overlay() -> OfBytes {
+    OfBytes::new(Of::Overlay, core::overlay())
 }
 
 fn is_bytes(data_type: &DataType) -> bool {
@@ -75,6 +91,27 @@ impl OfBytes {
         let integer = |found: &DataType| found.is_integer() || found.is_null();
         match (self.of, types) {
             (Of::Length | Of::Bits, [value]) if is_bytes(value) => Some(types.to_vec()),
+            // In an encoding.
+            (Of::Length, [value, name])
+                if is_bytes(value) && (name.is_string() || name.is_null()) =>
+            {
+                Some(vec![DataType::Binary, DataType::Utf8])
+            }
+            (Of::Trim { .. }, [value, trimmed])
+                if fits(value) && fits(trimmed) && (is_bytes(value) || is_bytes(trimmed)) =>
+            {
+                Some(vec![DataType::Binary; 2])
+            }
+            (Of::Overlay, [value, new, numbers @ ..])
+                if fits(value)
+                    && fits(new)
+                    && (is_bytes(value) || is_bytes(new))
+                    && (1..=2).contains(&numbers.len())
+                    && numbers.iter().all(integer) =>
+            {
+                let numbers = numbers.iter().map(|_| DataType::Int64);
+                Some([DataType::Binary, DataType::Binary].into_iter().chain(numbers).collect())
+            }
             (Of::Part, [value, numbers @ ..])
                 if is_bytes(value)
                     && (1..=2).contains(&numbers.len())
@@ -95,7 +132,7 @@ impl OfBytes {
     /// The type of what is not left to DataFusion.
     fn own_type(&self, types: &[DataType]) -> Option<DataType> {
         match (self.bytes(types), self.of) {
-            (Some(_), Of::Part) => Some(DataType::Binary),
+            (Some(_), Of::Part | Of::Trim { .. } | Of::Overlay) => Some(DataType::Binary),
             (Some(_), _) => Some(DataType::Int32),
             (None, _) => self.is_pattern(types).then_some(DataType::Utf8),
         }
@@ -175,6 +212,13 @@ impl ScalarUDFImpl for OfBytes {
         over_columns(&args.args, |columns| match (self.of, columns) {
             (Of::Part, [values, numbers @ ..]) => parts(values.as_binary(), numbers),
             (Of::Place, [values, part]) => Ok(places(values.as_binary(), part.as_binary())),
+            (Of::Length, [values, names]) => lengths_in(values.as_binary(), names),
+            (Of::Trim { begin, end }, [values, sets]) => {
+                Ok(trimmed(values.as_binary(), sets.as_binary(), (begin, end)))
+            }
+            (Of::Overlay, [values, new, numbers @ ..]) => {
+                overlaid(values.as_binary(), new.as_binary(), numbers)
+            }
             (of, [values, ..]) => lengths(values.as_binary(), if of == Of::Bits { 8 } else { 1 }),
             (_, []) => Err(no_function(self.name(), &[])),
         })
@@ -188,6 +232,62 @@ fn lengths(values: &BinaryArray, factor: i32) -> Result<ArrayRef> {
         .iter()
         .map(|value| value.map(|value| length(value).ok_or_else(too_long)).transpose());
     Ok(Arc::new(lengths.collect::<Result<Int32Array>>()?))
+}
+
+/// How many characters of an encoding they are.
+fn lengths_in(values: &BinaryArray, names: &ArrayRef) -> Result<ArrayRef> {
+    let names = texts(names)?;
+    let mut last = encodings::Last::new("");
+    let mut length = |row: usize| {
+        let name = text(&names, row).filter(|_| values.is_valid(row));
+        let length = name.map(|name| last.named(name)?.length(values.value(row))).transpose();
+        Ok(length?.and_then(|length| i32::try_from(length).ok()))
+    };
+    let lengths = (0..values.len()).map(&mut length).collect::<Result<Int32Array, Report>>();
+    Ok(Arc::new(lengths.map_err(external)?))
+}
+
+/// Without the bytes of a set at their ends.
+fn trimmed(values: &BinaryArray, sets: &BinaryArray, (begin, end): (bool, bool)) -> ArrayRef {
+    let trim = |(value, set): (Option<&[u8]>, Option<&[u8]>)| {
+        let (value, set) = value.zip(set)?;
+        let stays = |byte: &u8| !set.contains(byte);
+        let from = if begin { value.iter().position(stays) } else { Some(0) };
+        let until = if end { value.iter().rposition(stays).map(|at| at + 1) } else { None };
+        let (from, until) = (from.unwrap_or(value.len()), until.unwrap_or(value.len()));
+        // Where nothing stays there is neither begin nor end.
+        let is_empty = end && value.iter().all(|byte| set.contains(byte));
+        Some(if is_empty { Vec::new() } else { value[from..until].to_vec() })
+    };
+    Arc::new(values.iter().zip(sets).map(trim).collect::<BinaryArray>())
+}
+
+/// With others in the place of some bytes: from a place on, which counts from 1, so many; as many as the others are
+/// where that is not said.
+fn overlaid(values: &BinaryArray, new: &BinaryArray, numbers: &[ArrayRef]) -> Result<ArrayRef> {
+    let numbers: Vec<&Int64Array> =
+        numbers.iter().map(|column| column.as_primitive::<Int64Type>()).collect();
+    let mut result = BinaryBuilder::new();
+    for (row, (value, new)) in values.iter().zip(new).enumerate() {
+        let present = numbers.iter().all(|column| column.is_valid(row));
+        let Some((value, new)) = value.zip(new).filter(|_| present) else {
+            result.append_null();
+            continue;
+        };
+        let from = numbers.first().map_or(1, |column| column.value(row));
+        if from <= 0 {
+            let message = "negative substring length not allowed";
+            return Err(user_error(SqlState::SUBSTRING_ERROR, message));
+        }
+        let length = i64::try_from(new.len()).unwrap_or(i64::MAX);
+        let length = numbers.get(1).map_or(length, |column| column.value(row));
+        let rest = from.checked_add(length).filter(|rest| i32::try_from(*rest).is_ok());
+        let too_far = || user_error(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "integer out of range");
+        let rest = rest.ok_or_else(too_far)?;
+        let place = |at: i64| usize::try_from(at.saturating_sub(1)).unwrap_or(0).min(value.len());
+        result.append_value([&value[..place(from)], new, &value[place(rest)..]].concat());
+    }
+    Ok(Arc::new(result.finish()))
 }
 
 /// The bytes from a place on, which counts from 1, and so many.

@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int32Array};
+use arrow::array::{Array, ArrayRef, AsArray, Int32Array, make_comparator};
+use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, i256};
 use datafusion::common::Result;
 use datafusion::logical_expr::{
@@ -31,7 +32,7 @@ impl Div {
 }
 
 /// The type in which an exact number is taken.
-fn exact(given: &DataType) -> Option<DataType> {
+pub(super) fn exact(given: &DataType) -> Option<DataType> {
     match given {
         given if given.is_decimal() => Some(given.clone()),
         given if given.is_integer() || given.is_null() => Some(DataType::Decimal128(20, 0)),
@@ -124,6 +125,10 @@ impl ScalarUDFImpl for WidthBucket {
                 let one = of(&[value, low, high])?;
                 Ok(vec![one.clone(), one.clone(), one, DataType::Int64])
             }
+            [value, DataType::List(field)] if is_ordered(value, field.data_type()) => {
+                let one = field.data_type().clone();
+                Ok(vec![one.clone(), DataType::new_list(one, true)])
+            }
             [value, DataType::List(field)] => {
                 let one = of(&[value, field.data_type()])?;
                 Ok(vec![one.clone(), DataType::new_list(one, true)])
@@ -173,6 +178,16 @@ impl ScalarUDFImpl for WidthBucket {
             Ok(Arc::new(buckets.map_err(external)?) as ArrayRef)
         })
     }
+}
+
+/// True for values of one type that has an order of its own, other than that of numbers.
+fn is_ordered(value: &DataType, threshold: &DataType) -> bool {
+    let known = threshold.is_string()
+        || matches!(
+            threshold,
+            DataType::Timestamp(..) | DataType::Date32 | DataType::Time64(_) | DataType::Boolean
+        );
+    known && (value == threshold || value.is_string() || value.is_null())
 }
 
 fn doubles(array: &ArrayRef, row: usize) -> Option<f64> {
@@ -263,6 +278,12 @@ fn below(values: &ArrayRef, thresholds: &ArrayRef) -> Result<Result<Int32Array, 
                 // NaN is above all numbers.
                 let reached = |threshold: &f64| value.is_nan() || value >= *threshold;
                 list.as_primitive::<Float64Type>().values().partition_point(reached)
+            }
+            other if !other.is_decimal() => {
+                let value = values.slice(row, 1);
+                let compare = make_comparator(&list, &value, SortOptions::default())?;
+                let places: Vec<usize> = (0..list.len()).collect();
+                places.partition_point(|at| compare(*at, 0).is_le())
             }
             _ => {
                 let (value, list) = (unscaled(&values.slice(row, 1))?.0[0], unscaled(&list)?.0);

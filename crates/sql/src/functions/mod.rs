@@ -10,7 +10,9 @@ mod age;
 mod aggregate;
 mod array_dims;
 mod array_places;
+mod array_sets;
 mod assigned;
+mod bits;
 mod bounded;
 mod bytes;
 mod calendar;
@@ -26,12 +28,14 @@ mod division;
 mod divisors;
 mod domain;
 mod encoding;
+mod encodings;
 mod finite;
 mod fitting;
 mod format;
 mod intervals;
 mod invoke;
 mod json;
+mod like;
 mod made;
 mod moving;
 mod now;
@@ -40,10 +44,12 @@ mod only;
 mod operator;
 mod order_key;
 mod overlaps;
+mod precision;
 mod quoting;
 mod random_uuid;
 mod regexp;
 mod rounding;
+mod scales;
 mod series;
 mod session;
 mod sign;
@@ -53,6 +59,7 @@ mod time;
 mod timezone;
 mod to_timestamp;
 mod types;
+mod unicode_forms;
 mod unit;
 mod unknown;
 mod version;
@@ -75,6 +82,7 @@ use datafusion::logical_expr::{AggregateUDF, Expr, Operator, ScalarUDF, lit};
 use millrace_types::{Report, SqlState, SqlType};
 
 pub(crate) use aggregate::{extreme, sorted};
+pub(crate) use array_sets::ArraySets;
 pub(crate) use assigned::{ASSIGNED, assigned};
 pub use bounded::bound_results;
 pub(crate) use calendar::{CALENDAR_END, CALENDAR_START, Calendar};
@@ -82,10 +90,13 @@ pub(crate) use cast::{CONVERT, differs as cast_differs, exists as cast_exists, v
 pub(crate) use domain::is_partial;
 pub(crate) use fitting::FITTING;
 pub use json::rows_as_json;
-pub(crate) use json::{JsonFunction, OBJECT_OF, json};
+pub(crate) use json::{JsonFunction, OBJECT_OF, json, member_as};
+pub(crate) use like::quantified::MATCHES;
+pub(crate) use like::{ANY_CASE as ILIKE, LIKE};
 pub(crate) use moving::{MOVING, moving};
 pub(crate) use one_value::ONE_VALUE;
 pub(crate) use operator::{Arithmetic, TIME_BETWEEN};
+pub(crate) use precision::{PRECISION, cut_to as cut_interval};
 pub(crate) use regexp::Regexp;
 pub(crate) use series::SERIES;
 use series::{Lists, Which};
@@ -159,12 +170,27 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     .chain(counts::all().into_iter().map(udf))
     .chain(degrees::all().into_iter().map(udf))
     .chain(json::all())
+    .chain(of_values())
     .chain(widened::all().into_iter().map(udf))
     .chain(rounding::all().into_iter().map(udf))
     .chain(zoned::all().into_iter().map(udf))
     .chain(CHECKED.into_iter().filter_map(checked))
     .chain(operator::ALL.into_iter().map(|which| udf(operator::Call::new(which))))
     .collect()
+}
+
+/// Those of bytes and texts, of patterns, arrays and digits.
+fn of_values() -> impl Iterator<Item = Arc<ScalarUDF>> {
+    std::iter::empty()
+        .chain(encodings::all().into_iter().map(udf))
+        .chain(bits::all().into_iter().map(udf))
+        .chain(scales::all().into_iter().map(udf))
+        .chain(like::all().into_iter().map(udf))
+        .chain([udf(like::quantified::Matches::new())])
+        .chain(array_sets::all().into_iter().map(udf))
+        .chain([udf(array_sets::Trim::new())])
+        .chain([udf(precision::Precision::new())])
+        .chain(unicode_forms::all().into_iter().map(udf))
 }
 
 /// The operators that [`checked`] has a function for.
@@ -265,6 +291,11 @@ pub(crate) fn series(bounds: Vec<Expr>) -> Expr {
     call(udf(Lists::new(Which::Series)), bounds)
 }
 
+/// `array_length(array, dimension)`
+pub(crate) fn array_length(args: Vec<Expr>) -> Expr {
+    call(udf(array_places::Places::length()), args)
+}
+
 /// The call of a function of regular expressions.
 pub(crate) fn regexp(which: Regexp, args: Vec<Expr>) -> Expr {
     call(udf(regexp::Call::new(which)), args)
@@ -290,9 +321,19 @@ pub(crate) fn position(args: Vec<Expr>) -> Expr {
     call(udf(bytes::place()), args)
 }
 
+/// `overlay(value PLACING part FROM ...)`
+pub(crate) fn overlay(args: Vec<Expr>) -> Expr {
+    call(udf(bytes::overlay()), args)
+}
+
 /// `left || right` of byteas.
 pub(crate) fn joined_bytes(left: Expr, right: Expr) -> Expr {
     call(udf(bytes::Joined::new()), vec![left, right])
+}
+
+/// `left @> right`, `left && right` of arrays.
+pub(crate) fn array_sets(which: ArraySets, left: Expr, right: Expr) -> Expr {
+    call(udf(array_sets::Sets::new(which)), vec![left, right])
 }
 
 /// The one value of a list; an error if there are two.

@@ -67,7 +67,7 @@ impl ScalarUDFImpl for OrderKey {
 }
 
 /// The same values with parts of which equal ones are the same.
-fn comparable(array: &ArrayRef) -> Result<ArrayRef> {
+pub(super) fn comparable(array: &ArrayRef) -> Result<ArrayRef> {
     Ok(match array.data_type() {
         DataType::Float32 | DataType::Float64 => one_value::one_value(array),
         DataType::Interval(_) => span::lengths(array)?,

@@ -1,4 +1,4 @@
-//! `COPY table [(columns)] FROM STDIN`, `COPY table [(columns)] | (query) TO STDOUT`.
+//! `COPY table [(columns)] FROM STDIN [WHERE condition]`, `COPY table [(columns)] | (query) TO STDOUT`.
 //!
 //! The options, in both their spellings, are in [`options`].
 
@@ -37,12 +37,11 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
         return Err(of_server(cursor, "COPY from a file or a program", "FROM STDIN"));
     }
     let options = options::parse(cursor, Direction::From, binary)?;
-    if cursor.is(&["WHERE"]) {
-        let report = Report::unsupported("COPY FROM with WHERE");
-        let report = report.hint("Copy into a table of its own and INSERT ... SELECT from there.");
-        return Err(Report { position: cursor.here(), ..report });
-    }
-    Ok(Statement::Copy(Box::new(Copy { table, columns, options, text })))
+    let only = match cursor.take(&["WHERE"]) {
+        true => Some(cursor.expression()?.expr),
+        false => None,
+    };
+    Ok(Statement::Copy(Box::new(Copy { table, columns, options, only, text })))
 }
 
 fn copy_to(

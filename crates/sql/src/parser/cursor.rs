@@ -2,15 +2,15 @@
 
 use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, DataType, Expr, ObjectName, Query, Statement as SqlStatement,
-    StructBracketKind, StructField,
+    StructBracketKind, StructField, Visit,
 };
 use datafusion::sql::sqlparser::dialect::{Dialect, Precedence};
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
-use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
+use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan};
 use millrace_types::Report;
 
 use super::foreign::{self, Foreign, clauses};
-use super::{SqlDialect, dialect, fail, locking};
+use super::{SqlDialect, dialect, fail, junk, locking};
 use crate::ast::{Expression, Name, OptionItem};
 use crate::names;
 use crate::text::Text;
@@ -38,6 +38,11 @@ impl<'a> Cursor<'a> {
             .with_recursion_limit(RECURSION_MAX)
             .with_tokens_with_locations(tokens.clone());
         Cursor { parser, tokens, end, text }
+    }
+
+    /// A parser over other tokens of the same text.
+    pub(super) fn over(&self, tokens: Vec<TokenWithSpan>) -> Cursor<'a> {
+        Cursor::new(tokens, self.end.clone(), self.text)
     }
 
     /// The next token that is not white space.
@@ -132,6 +137,22 @@ impl<'a> Cursor<'a> {
     /// An error of sqlparser as PostgreSQL would put it.
     fn refuse(&self, error: &ParserError) -> Report {
         fail::from_parser(error, self.end.as_ref(), self.text)
+    }
+
+    /// Refuses a join without its condition, where that should stand.
+    fn check_joins(&self, parsed: &impl Visit) -> Result<(), Report> {
+        junk::open_join(parsed).map_or(Ok(()), |end| Err(self.error_from(end)))
+    }
+
+    /// The syntax error of the first token from a place on.
+    fn error_from(&self, place: Location) -> Report {
+        let is_next = |token: &&TokenWithSpan| {
+            token.span.start >= place && !matches!(token.token, Token::Whitespace(_))
+        };
+        match self.tokens.iter().find(is_next) {
+            Some(token) => fail::at(token.span, self.text),
+            None => fail::at_end(self.end.as_ref(), self.text),
+        }
     }
 
     fn ask<T>(
@@ -253,6 +274,7 @@ impl<'a> Cursor<'a> {
     /// A query that takes all tokens left.
     pub(super) fn query_to_end(&mut self) -> Result<Box<Query>, Report> {
         let query = self.stored_query()?;
+        self.check_joins(query.as_ref())?;
         match clauses::of_query(&query) {
             Some(clause) => Err(self.foreign(clause)),
             None => Ok(query),
@@ -264,7 +286,7 @@ impl<'a> Cursor<'a> {
         self.ask_to_end(Parser::parse_query)
     }
 
-    fn foreign(&self, clause: &Foreign) -> Report {
+    pub(super) fn foreign(&self, clause: &Foreign) -> Report {
         foreign::read(clause, &self.tokens, self.text)
     }
 
@@ -276,6 +298,10 @@ impl<'a> Cursor<'a> {
     /// A statement of sqlparser's that takes all tokens left.
     pub(super) fn statement_to_end(&mut self) -> Result<SqlStatement, Report> {
         let statement = self.ask_to_end(Parser::parse_statement)?;
+        self.check_joins(&statement)?;
+        if let Some(place) = junk::insert_without_into(&statement) {
+            return Err(self.error_from(place));
+        }
         match clauses::of_statement(&statement) {
             Some(clause) => Err(self.foreign(clause)),
             None => Ok(statement),

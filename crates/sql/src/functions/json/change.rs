@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, LargeBinaryBuilder};
+use arrow::array::{Array, ArrayRef, LargeBinaryBuilder};
 use datafusion::common::Result;
-use millrace_types::json::{Json, Kind, array, object};
+use millrace_types::json::{Json, Kind, NULL_VALUE, array, object};
 use millrace_types::{Report, SqlState};
 
 use super::JsonFunction;
@@ -61,6 +61,58 @@ fn changed(which: JsonFunction, args: &[Arg], row: usize) -> Result<Vec<u8>> {
             put(value, &steps(&args[1], row)?, 1, &change)
         }
     }
+}
+
+/// `jsonb_set_lax(target, path, new, create, what)`: `jsonb_set`, but a NULL as the new value means something.
+pub(super) fn set_lax(
+    args: &[Arg],
+    arrays: &[ArrayRef],
+    rows: impl Iterator<Item = Option<usize>>,
+) -> Result<ArrayRef> {
+    let mut out = LargeBinaryBuilder::new();
+    let is_null = |at: usize, row: usize| {
+        arrays
+            .get(at)
+            .is_some_and(|array| array.logical_nulls().is_some_and(|nulls| nulls.is_null(row)))
+    };
+    for row in rows {
+        let Some(row) = row else {
+            out.append_null();
+            continue;
+        };
+        if !is_null(2, row) {
+            out.append_value(changed(F::Set, &args[..args.len().min(4)], row)?);
+            continue;
+        }
+        let what = args.get(4).filter(|_| !is_null(4, row)).map(|what| what.text(row));
+        let what = if args.len() > 4 { what } else { Some("use_json_null") };
+        let target = args[0].json(row);
+        match what {
+            Some("use_json_null") => {
+                let create = args.get(3).is_none_or(|flag| flag.flag(row));
+                let change = Change::Set { new: Json::new(NULL_VALUE), create };
+                if !matches!(target.kind(), Kind::Array | Kind::Object) {
+                    return Err(misuse("cannot set path in scalar"));
+                }
+                out.append_value(put(target, &steps(&args[1], row)?, 1, &change)?);
+            }
+            Some("delete_key") => out.append_value(changed(F::DeletePath, args, row)?),
+            Some("return_target") => out.append_value(target.bytes()),
+            Some("raise_exception") => {
+                let report =
+                    Report::new(SqlState::NULL_VALUE_NOT_ALLOWED, "JSON value must not be null");
+                let detail =
+                    "Exception was raised because null_value_treatment is \"raise_exception\".";
+                let hint = "To avoid, either change the null_value_treatment argument or ensure that an SQL NULL is not passed.";
+                return Err(external(report.detail(detail).hint(hint)));
+            }
+            _ => {
+                let message = "null_value_treatment must be \"delete_key\", \"return_target\", \"use_json_null\", or \"raise_exception\"";
+                return Err(misuse(message));
+            }
+        }
+    }
+    Ok(Arc::new(out.finish()))
 }
 
 fn steps(arg: &Arg, row: usize) -> Result<Vec<String>> {

@@ -43,6 +43,42 @@ pub(super) fn apply(
     Ok(if is_text { Arc::new(texts.finish()) } else { Arc::new(values.finish()) })
 }
 
+/// The objects that records are made of: of an array, or one; NULL is a record of NULLs, but no array of any.
+pub(super) fn records(
+    which: JsonFunction,
+    args: &[Arg],
+    rows: impl Iterator<Item = Option<usize>>,
+) -> Result<ArrayRef> {
+    let mut values = ListBuilder::new(LargeBinaryBuilder::new());
+    for row in rows {
+        let Some(row) = row else {
+            if which == F::Record {
+                values.values().append_null();
+            }
+            values.append(which == F::Record);
+            continue;
+        };
+        let value = args[0].json(row);
+        match (which, value.kind()) {
+            (F::Record, Kind::Object) => values.values().append_value(value.bytes()),
+            (F::Record, Kind::Array) => {
+                return Err(misuse("cannot call populate_composite on an array"));
+            }
+            (F::Record, _) => return Err(misuse("cannot call populate_composite on a scalar")),
+            (_, Kind::Array) => {
+                if value.elements().any(|element| element.kind() != Kind::Object) {
+                    let message = "argument of jsonb_to_recordset must be an array of objects";
+                    return Err(misuse(message));
+                }
+                value.elements().for_each(|e| values.values().append_value(e.bytes()));
+            }
+            _ => return Err(misuse("cannot call jsonb_to_recordset on a non-array")),
+        }
+        values.append(true);
+    }
+    Ok(Arc::new(values.finish()))
+}
+
 fn check(which: JsonFunction, value: Json<'_>) -> Result<()> {
     let elements = matches!(which, F::Elements | F::ElementsText);
     match (elements, value.kind()) {

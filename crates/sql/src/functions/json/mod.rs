@@ -9,6 +9,8 @@ mod change;
 mod find;
 mod lists;
 mod path;
+mod record;
+mod texts;
 mod value;
 
 use std::sync::Arc;
@@ -19,7 +21,7 @@ use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit,
 };
 use millrace_types::SqlType;
 
@@ -72,6 +74,13 @@ pub(crate) enum JsonFunction {
     Keys,
     Values,
     ValuesText,
+    /// A list of one object: what `jsonb_to_record` is made of.
+    Record,
+    /// The objects of an array.
+    RecordSet,
+    /// An object of texts.
+    Object,
+    SetLax,
     PathExists,
     PathMatch,
     PathQuery,
@@ -85,7 +94,7 @@ pub(crate) enum JsonFunction {
 
 use JsonFunction as F;
 
-const ALL: [JsonFunction; 34] = [
+const ALL: [JsonFunction; 38] = [
     F::Field,
     F::FieldText,
     F::Path,
@@ -113,6 +122,10 @@ const ALL: [JsonFunction; 34] = [
     F::Keys,
     F::Values,
     F::ValuesText,
+    F::Record,
+    F::RecordSet,
+    F::Object,
+    F::SetLax,
     F::PathExists,
     F::PathMatch,
     F::PathQuery,
@@ -153,6 +166,10 @@ impl JsonFunction {
             F::Keys => "jsonb_object_keys",
             F::Values => "millrace_member_values",
             F::ValuesText => "millrace_member_texts",
+            F::Record => "millrace_record",
+            F::RecordSet => "millrace_recordset",
+            F::Object => "jsonb_object",
+            F::SetLax => "jsonb_set_lax",
             F::PathExists => "jsonb_path_exists",
             F::PathMatch => "jsonb_path_match",
             F::PathQuery => "jsonb_path_query",
@@ -167,7 +184,7 @@ impl JsonFunction {
     fn aliases(self) -> Vec<String> {
         match self {
             F::ToJson => vec!["to_json".into(), "row_to_json".into(), "array_to_json".into()],
-            F::ObjectOf | F::Values | F::ValuesText => Vec::new(),
+            F::ObjectOf | F::Values | F::ValuesText | F::Record | F::RecordSet => Vec::new(),
             _ if self.is_path() => Vec::new(),
             _ => vec![self.name().replacen("jsonb_", "json_", 1)],
         }
@@ -216,7 +233,9 @@ impl JsonFunction {
             }
             F::PathExists | F::PathMatch | F::PathFound | F::PathHolds => DataType::Boolean,
             F::ArrayLength => DataType::Int32,
-            F::Elements | F::Values | F::PathQuery => list(SqlType::Jsonb.arrow()),
+            F::Elements | F::Values | F::PathQuery | F::Record | F::RecordSet => {
+                list(SqlType::Jsonb.arrow())
+            }
             F::ElementsText | F::Keys | F::ValuesText => list(DataType::Utf8),
             _ => SqlType::Jsonb.arrow(),
         }
@@ -235,7 +254,11 @@ impl JsonFunction {
             | F::ElementsText
             | F::Keys
             | F::Values
-            | F::ValuesText => count == 1,
+            | F::ValuesText
+            | F::Record
+            | F::RecordSet => count == 1,
+            F::Object => count == 1 || count == 2,
+            F::SetLax => (3..=5).contains(&count),
             F::Set | F::Insert => count == 3 || count == 4,
             F::Path | F::PathText => count >= 2,
             F::PathFound | F::PathHolds => count == 2,
@@ -249,7 +272,17 @@ impl JsonFunction {
 
 /// Our functions of JSON.
 pub(super) fn all() -> impl Iterator<Item = Arc<ScalarUDF>> {
-    ALL.into_iter().map(|which| udf(JsonCall::new(which)))
+    let calls = ALL.into_iter().map(|which| udf(JsonCall::new(which)));
+    calls.chain([udf(record::MemberAs::new())])
+}
+
+/// A member of an object as a value of a type.
+///
+/// # Errors
+/// A type that has no values of its own.
+pub(crate) fn member_as(object: Expr, key: &str, to: &DataType) -> Result<Expr> {
+    let zero = ScalarValue::new_default(to)?;
+    Ok(call(udf(record::MemberAs::new()), vec![object, lit(key), lit(zero)]))
 }
 
 /// A call of one.
@@ -303,6 +336,10 @@ impl ScalarUDFImpl for JsonCall {
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         let any = matches!(self.which, F::ToJson | F::BuildArray | F::BuildObject | F::ObjectOf);
         let first = types.first().is_none_or(|first| any || value::is_json(first));
+        let first = match self.which {
+            F::Object => types.iter().all(is_texts),
+            _ => first,
+        };
         match self.which.takes(types.len()) && first {
             true => Ok(self.which.result()),
             false => Err(no_function(self.name(), types)),
@@ -322,8 +359,17 @@ impl ScalarUDFImpl for JsonCall {
     }
 }
 
+/// True for what is an array of texts, of any number of dimensions, or a literal of one.
+fn is_texts(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::List(field) => is_texts(field.data_type()),
+        other => other.is_string() || other.is_null(),
+    }
+}
+
 fn apply(which: JsonFunction, arrays: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
     match which {
+        F::Object => return texts::apply(arrays, rows),
         F::ToJson | F::BuildArray | F::BuildObject | F::ObjectOf => {
             return build::apply(which, arrays, rows);
         }
@@ -334,14 +380,19 @@ fn apply(which: JsonFunction, arrays: &[ArrayRef], rows: usize) -> Result<ArrayR
         .enumerate()
         .map(|(at, array)| Arg::new(array, wanted(which, at)))
         .collect::<Result<_>>()?;
-    // A NULL among the arguments gives NULL.
-    let nulls: Vec<_> = arrays.iter().filter_map(|array| array.logical_nulls()).collect();
+    // A NULL among the arguments gives NULL; but the new value of `jsonb_set_lax` may be one, and so may be what
+    // it says of that.
+    let decides = |at: usize| which != F::SetLax || !matches!(at, 2 | 4);
+    let decisive = arrays.iter().enumerate().filter(|(at, _)| decides(*at));
+    let nulls: Vec<_> = decisive.filter_map(|(_, array)| array.logical_nulls()).collect();
     let has_null = |row: usize| nulls.iter().any(|nulls| nulls.is_null(row));
     let present = (0..rows).map(|row| (!has_null(row)).then_some(row));
     match which {
         F::Concat | F::Delete | F::DeletePath | F::StripNulls | F::Set | F::Insert => {
             change::apply(which, &args, present)
         }
+        F::SetLax => change::set_lax(&args, arrays, present),
+        F::Record | F::RecordSet => lists::records(which, &args, present),
         F::Elements | F::ElementsText | F::Keys | F::Values | F::ValuesText => {
             lists::apply(which, &args, present)
         }
@@ -354,7 +405,7 @@ fn apply(which: JsonFunction, arrays: &[ArrayRef], rows: usize) -> Result<ArrayR
 fn wanted(which: JsonFunction, at: usize) -> value::Wanted {
     match (which, at) {
         (_, 0) => value::Wanted::Json,
-        (F::Contains | F::Contained | F::Concat, 1) | (F::Set | F::Insert, 2) => {
+        (F::Contains | F::Contained | F::Concat, 1) | (F::Set | F::Insert | F::SetLax, 2) => {
             value::Wanted::Json
         }
         (_, 2) if which.is_path() => value::Wanted::Json,

@@ -82,10 +82,20 @@ fn number(text: &str, template: &str) -> Result<arrow::datatypes::i256, Report> 
     let mut read = Read::default();
     let (brackets, has_point) = (upper.contains("PR"), upper.contains(['.', 'D']));
     let mut points = 0;
+    // The digits behind a V, by which the number is divided.
+    let mut behind: Option<u32> = None;
     while let Some(c) = pattern.next() {
         let two = pattern.peek().map(|next| [c, *next]);
         match (c, two) {
-            ('9' | '0', _) => digit(&mut rest, &mut read, brackets, has_point),
+            ('9' | '0', _) => {
+                if c == '9' {
+                    behind = behind.map(|count| count.saturating_add(1));
+                }
+                digit(&mut rest, &mut read, brackets, has_point);
+            }
+            ('V', _) if points == 0 => behind = behind.or(Some(0)),
+            ('V', _) => return Err(with_point()),
+            ('.' | 'D', _) if behind.is_some() => return Err(with_point()),
             ('.' | 'D', _) => {
                 points += 1;
                 if points > 1 {
@@ -107,7 +117,7 @@ fn number(text: &str, template: &str) -> Result<arrow::datatypes::i256, Report> 
                 skip(&mut rest);
                 skip(&mut rest);
             }
-            ('V', _) | (_, Some(['E', 'E'] | ['R', 'N'])) => {
+            (_, Some(['E', 'E'] | ['R', 'N'])) => {
                 return Err(Report::unsupported(format!("this template of numbers: {template}")));
             }
             ('"', _) => {
@@ -129,7 +139,12 @@ fn number(text: &str, template: &str) -> Result<arrow::datatypes::i256, Report> 
         let message = format!("invalid input syntax for type numeric: \"{shown}\"");
         return Err(Report::new(SqlState::INVALID_TEXT_REPRESENTATION, message));
     }
-    input::numeric(&format!("{sign}{digits}"), None)
+    input::numeric(&format!("{sign}{digits}e-{}", behind.unwrap_or(0)), None)
+}
+
+fn with_point() -> Report {
+    let message = "cannot use \"V\" and decimal point together";
+    Report::new(SqlState::SYNTAX_ERROR, message)
 }
 
 type Rest<'a> = Peekable<Chars<'a>>;
