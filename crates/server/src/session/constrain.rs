@@ -17,11 +17,14 @@ use millrace_sql::{
 use millrace_types::{ObjectId, Report, SqlState};
 
 use super::change::{Running, quoted};
-use super::constraints::query_of;
+use super::constraints::{OWN, query_of};
 use super::show::positioned;
 use super::tables::QueryTables;
 use super::{Conn, violation};
 use crate::coordinator::Request;
+
+/// What the table that a foreign key refers to is called in a query.
+const OTHER: &str = "_other_table";
 
 impl Conn {
     /// The constraints of a table that is about to be made; conditions are bound once, so that a wrong one fails now.
@@ -239,15 +242,15 @@ impl Conn {
         let catalog = self.shared.catalog();
         let Some(to) = catalog.get(reference.table) else { return Ok(()) };
         let (from_schema, to_schema) = (object.full_schema(), to.full_schema());
-        let from = |column: &usize| format!("t.{}", quoted(from_schema.field(*column).name()));
+        let from = |column: &usize| format!("{OWN}.{}", quoted(from_schema.field(*column).name()));
         let names: Vec<String> = reference.columns.iter().map(from).collect();
         let whole: Vec<String> = names.iter().map(|name| format!("{name} IS NOT NULL")).collect();
         let pairs = names.iter().zip(&reference.to);
         let same = pairs.map(|(name, column)| {
-            format!("p.{} = {name}", quoted(to_schema.field(*column).name()))
+            format!("{OTHER}.{} = {name}", quoted(to_schema.field(*column).name()))
         });
         let text = format!(
-            "SELECT {} FROM {} AS t WHERE {} AND NOT EXISTS (SELECT 1 FROM {} AS p WHERE {}) LIMIT 1",
+            "SELECT {} FROM {} AS {OWN} WHERE {} AND NOT EXISTS (SELECT 1 FROM {} AS {OTHER} WHERE {}) LIMIT 1",
             names.join(", "),
             quoted(&object.name),
             whole.join(" AND "),

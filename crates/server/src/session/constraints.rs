@@ -28,6 +28,10 @@ use millrace_types::{Delta, ObjectId, Report, SqlState};
 use super::change::{Running, internal, quoted, rows_of, stored_key};
 use super::{Conn, violation};
 
+/// What a table and the values beside it are called in a query: no column has these names.
+pub(super) const OWN: &str = "_checked_table";
+const GIVEN: &str = "_checked_values";
+
 /// Rows of a statement that went and that came; the last that came are in the places of those that went, unless it is a
 /// DELETE.
 pub(super) struct Rows {
@@ -216,10 +220,10 @@ impl Conn {
             return Ok(values.slice(0, found.num_rows().min(1)));
         }
         let equal = columns.iter().enumerate();
-        let equal = equal.map(|(at, column)| format!("t.{} = e.k{at}", name(column)));
+        let equal = equal.map(|(at, column)| format!("{OWN}.{} = {GIVEN}.k{at}", name(column)));
         let equal: Vec<String> = equal.collect();
         let text = format!(
-            "SELECT * FROM {EXCLUDED} AS e WHERE EXISTS (SELECT 1 FROM {table} AS t WHERE {})",
+            "SELECT * FROM {EXCLUDED} AS {GIVEN} WHERE EXISTS (SELECT 1 FROM {table} AS {OWN} WHERE {})",
             equal.join(" AND ")
         );
         let tables = tables.with(EXCLUDED, values.clone())?;
@@ -295,22 +299,26 @@ impl Conn {
             let all = names.iter().enumerate().map(|(at, name)| one(at, name));
             all.collect::<Vec<_>>().join(join)
         };
-        let (table, same) =
-            (quoted(&object.name), each(" AND ", &|at, name| format!("t.{name} = e.k{at}")));
+        let (table, same) = (
+            quoted(&object.name),
+            each(" AND ", &|at, name| format!("{OWN}.{name} = {GIVEN}.k{at}")),
+        );
         let set = |value: &dyn Fn(usize) -> String| {
             let set = each(", ", &|at, name| format!("{name} = {}", value(at)));
-            format!("UPDATE {table} AS t SET {set} FROM {EXCLUDED} AS e WHERE {same}")
+            format!("UPDATE {table} AS {OWN} SET {set} FROM {EXCLUDED} AS {GIVEN} WHERE {same}")
         };
         let (text, given) = match action {
             ReferenceAction::Nothing | ReferenceAction::Restrict => {
                 return Err(violation::still_there(&plan.table, object, reference, lost));
             }
             ReferenceAction::Cascade if deletes => {
-                let text = format!("DELETE FROM {table} AS t USING {EXCLUDED} AS e WHERE {same}");
+                let text = format!(
+                    "DELETE FROM {table} AS {OWN} USING {EXCLUDED} AS {GIVEN} WHERE {same}"
+                );
                 (text, lost.clone())
             }
             ReferenceAction::Cascade => {
-                (set(&|at| format!("e.n{at}")), moved(rows, &reference.to)?)
+                (set(&|at| format!("{GIVEN}.n{at}")), moved(rows, &reference.to)?)
             }
             ReferenceAction::SetNull => (set(&|_| "NULL".to_owned()), lost.clone()),
             ReferenceAction::SetDefault => (set(&|_| "DEFAULT".to_owned()), lost.clone()),
