@@ -123,6 +123,7 @@ impl Places<'_> {
                 self.name(&create.on);
             }
             Statement::Alter(alter) => self.name(&alter.name),
+            Statement::AlterConstraints(alter) => self.name(&alter.table),
             _ => {}
         }
     }

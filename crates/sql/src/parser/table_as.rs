@@ -87,6 +87,9 @@ pub(super) fn select_into(cursor: &mut Cursor<'_>) -> Result<Option<Statement>, 
     Ok(Some(Statement::CreateTableAs(Box::new(create))))
 }
 
+/// What stands before INTO in no SELECT of this kind.
+const ENDS: [&str; 7] = ["UNION", "INTERSECT", "EXCEPT", "FROM", "INSERT", "UPDATE", "DELETE"];
+
 /// Where INTO stands.
 fn into(tokens: &[TokenWithSpan]) -> Option<usize> {
     let mut depth = 0usize;
@@ -95,13 +98,7 @@ fn into(tokens: &[TokenWithSpan]) -> Option<usize> {
             Token::LParen | Token::LBracket => depth += 1,
             Token::RParen | Token::RBracket => depth = depth.saturating_sub(1),
             word if depth == 0 && is_word(word, "INTO") => return Some(at),
-            word if depth == 0
-                && ["UNION", "INTERSECT", "EXCEPT", "FROM"]
-                    .iter()
-                    .any(|end| is_word(word, end)) =>
-            {
-                return None;
-            }
+            word if depth == 0 && ENDS.iter().any(|end| is_word(word, end)) => return None,
             _ => {}
         }
     }
