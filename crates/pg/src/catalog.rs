@@ -10,6 +10,8 @@
 //! comes with the object. 2. numbers are unsigned in Arrow, and nothing else is: so they are `oid` on the wire.
 
 mod activity;
+mod advisory;
+mod constraints;
 mod describe;
 mod emptied;
 mod functions;
@@ -43,12 +45,13 @@ use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::ScalarUDF;
 
+pub use advisory::AdvisoryLocks;
 use functions::Shared;
 pub use functions::{Client, Settings};
 use known::Known;
 pub use model::{
-    Activity, ColumnMore, Comment, CursorRow, IndexOf, Lock, On, PreparedRow, Relation,
-    RelationKind, Relations, Role, SessionLists, Signal,
+    Activity, ColumnMore, Comment, ConstraintKind, ConstraintOf, CursorRow, IndexOf, Lock, On,
+    PreparedRow, Relation, RelationKind, Relations, Role, SessionLists, Signal,
 };
 pub use named::class_oid;
 pub use rewrite::rewrite;

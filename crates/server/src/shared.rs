@@ -400,6 +400,8 @@ pub struct Shared {
     catalog: RwLock<Arc<Catalog>>,
     /// Held by who changes a table.
     pub locks: Arc<Locks>,
+    /// What sessions have agreed on.
+    pub advisory_locks: Arc<millrace_pg::catalog::AdvisoryLocks>,
     /// The next hidden key of a row.
     next_row: Mutex<i64>,
 }
@@ -439,6 +441,7 @@ impl Shared {
             changed_at: AtomicU64::default(),
             catalog: RwLock::new(Arc::new(catalog)),
             locks: Arc::default(),
+            advisory_locks: Arc::default(),
             next_row: Mutex::default(),
         }
     }

@@ -3,6 +3,7 @@
 //! Names carry their position in the text, so that the binder can point at them.
 
 mod access;
+mod constraint;
 mod copy;
 
 use datafusion::sql::sqlparser::ast::{
@@ -12,6 +13,10 @@ use millrace_types::SqlType;
 
 pub use access::{
     Access, AlterRole, CommentOn, Grant, GrantedOn, RoleName, RoleOptions, SecretDef, Targets,
+};
+pub use constraint::{
+    AlterConstraints, Constraint, ConstraintChange, ConstraintKind, Reference, ReferenceAction,
+    Unique,
 };
 pub use copy::{Copy, CopyColumns, CopyFormat, CopyHeader, CopyOptions, CopyRows, CopyTo};
 
@@ -55,6 +60,8 @@ pub enum Statement {
     Drop(Drop),
     /// `ALTER SOURCE | TABLE name SET (...)`
     Alter(Alter),
+    /// `ALTER TABLE name ADD constraint | DROP CONSTRAINT`
+    AlterConstraints(AlterConstraints),
     /// `CANCEL JOB number`
     CancelJob(u32),
     /// `SHOW`
@@ -124,6 +131,10 @@ pub struct CreateTable {
     pub columns: Vec<TableColumnDef>,
     /// `PRIMARY KEY`; none: rows have no key.
     pub key: Vec<Name>,
+    /// The name of the key's constraint, if it has one of its own.
+    pub key_name: Option<Name>,
+    /// The other constraints, in order.
+    pub constraints: Vec<Constraint>,
     /// What fills it; none: statements do.
     pub feed: Option<Feed>,
     /// The statement's own text.
@@ -293,6 +304,8 @@ pub struct CreateView {
 /// `CREATE INDEX`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateIndex {
+    /// Rows of the table differ in its columns.
+    pub unique: Option<Unique>,
     /// The new index; none: it is named after its columns.
     pub name: Option<Name>,
     /// It is no error if it exists.
@@ -591,6 +604,7 @@ impl Statement {
                 ObjectKind::Index => "DROP INDEX",
                 ObjectKind::Sink => "DROP SINK",
             },
+            Statement::AlterConstraints(_) => "ALTER TABLE",
             Statement::Alter(alter) => match alter.kind {
                 ObjectKind::Table => "ALTER TABLE",
                 _ => "ALTER SOURCE",
@@ -625,6 +639,7 @@ impl Statement {
                 | Statement::CreateSink(_)
                 | Statement::Drop(_)
                 | Statement::Alter(_)
+                | Statement::AlterConstraints(_)
                 | Statement::Access(_)
                 | Statement::CancelJob(_)
         )

@@ -31,16 +31,17 @@ mod windows;
 
 pub use analyze::depends_on_zone;
 pub use binder::{
-    Binder, Bound, BoundView, CatalogTable, CatalogTables, ChangeKind, ChangePlan, Conflict,
-    Connectors, EXCLUDED, FindColumns, FixedColumns, LockWait, Parameters, Returning, RowLock,
-    TableLookup, bind_index, bind_secrets, bind_sink, bind_source, bind_table, has_row_locks,
-    plan_change, row_locks, source_to_infer, view_zone, without_rows,
+    Binder, Bound, BoundConstraints, BoundView, CatalogTable, CatalogTables, ChangeKind,
+    ChangePlan, Conflict, Connectors, EXCLUDED, FindColumns, FixedColumns, LockWait, Parameters,
+    Returning, RowLock, TableLookup, bind_constraints, bind_index, bind_secrets, bind_sink,
+    bind_source, bind_table, has_row_locks, plan_change, query_of_rows, row_locks, source_to_infer,
+    view_zone, without_rows,
 };
 pub use catalog::{
-    Access, Acl, Catalog, CatalogError, Commented, Grantee, Include, IncludeKind, Index, Kind,
-    MaterializedView, Object, Privilege, Privileges, ROOT, ROW_ID_COLUMN, Role, RoleId, Secret,
-    Sink, SinkFormat, Source, SourceColumn, SourceWatermark, Table, TableColumn, View, decode_acl,
-    encode_acl, is_confidential,
+    Access, Acl, Catalog, CatalogError, Check, Commented, Constraints, Grantee, Include,
+    IncludeKind, Index, Kind, MaterializedView, Object, Privilege, Privileges, ROOT, ROW_ID_COLUMN,
+    ReferenceAction, References, Role, RoleId, Secret, Sink, SinkFormat, Source, SourceColumn,
+    SourceWatermark, Table, TableColumn, Unique, View, decode_acl, encode_acl, is_confidential,
 };
 pub use datafusion::sql::sqlparser;
 pub use functions::{bound_results, rows_as_json};

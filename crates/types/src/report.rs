@@ -114,6 +114,10 @@ states! {
     NOT_NULL_VIOLATION = "23502";
     /// Duplicate key.
     UNIQUE_VIOLATION = "23505";
+    /// A row refers to one that is not there.
+    FOREIGN_KEY_VIOLATION = "23503";
+    /// A row fails a condition of its table.
+    CHECK_VIOLATION = "23514";
     /// The transaction has failed; only ROLLBACK is taken.
     IN_FAILED_SQL_TRANSACTION = "25P02";
     /// The transaction only reads.
@@ -178,6 +182,8 @@ states! {
     CANNOT_COERCE = "42846";
     /// A definition contradicts itself.
     INVALID_OBJECT_DEFINITION = "42P17";
+    /// A foreign key to what is not unique.
+    INVALID_FOREIGN_KEY = "42830";
     /// A table that cannot be.
     INVALID_TABLE_DEFINITION = "42P16";
     /// A column reference that is not allowed where it stands.

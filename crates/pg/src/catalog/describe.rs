@@ -7,8 +7,8 @@ use arrow::datatypes::{DataType, Int32Type};
 use datafusion::common::Result as DfResult;
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility};
 
+use super::constraints::definition;
 use super::functions::{Body, Shared, argument, array, function, oids, texts};
-use super::live::key_index;
 use super::model::{Relation, Relations};
 use super::named::{class_oid, find, quoted};
 
@@ -26,7 +26,7 @@ pub(super) fn all(shared: &Arc<Shared>) -> Vec<ScalarUDF> {
     vec![
         viewdef(shared),
         indexdef(shared),
-        text("pg_get_constraintdef", constraint),
+        text("pg_get_constraintdef", definition),
         text("pg_get_ruledef", rule),
         text("pg_get_function_result", |shared, oid| shared.known.result_of(oid)),
         text("pg_get_function_arguments", |shared, oid| shared.known.arguments_of(oid, true)),
@@ -138,20 +138,6 @@ fn indexdef(shared: &Arc<Shared>) -> ScalarUDF {
         array(numbers.into_iter().enumerate().map(row).collect::<StringArray>())
     });
     function("pg_get_indexdef", Volatility::Stable, DataType::Utf8, body)
-}
-
-fn constraint(shared: &Shared, oid: u32) -> Option<String> {
-    let relations = shared.relations();
-    let of = |one: &&Relation| {
-        !one.key.is_empty() && key_index(one.oid) + super::live::CONSTRAINTS == oid
-    };
-    let table = relations.iter().find(of)?;
-    let name = |at: &i16| {
-        let at = usize::try_from(*at - 1).ok()?;
-        Some(quoted(table.columns.fields().get(at)?.name()))
-    };
-    let names: Vec<String> = table.key.iter().filter_map(name).collect();
-    Some(format!("PRIMARY KEY ({})", names.join(", ")))
 }
 
 /// The rule that stands for a view's query.

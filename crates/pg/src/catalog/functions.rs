@@ -22,13 +22,15 @@ use datafusion::logical_expr::{
 };
 use millrace_types::{Report, SqlState, TIME_ZONE};
 
+use super::constraints::key_name;
 use super::known::Known;
-use super::live::{key_index as live_key_index, key_name};
+use super::live::key_index as live_key_index;
 use super::model::{
     Activity, Comment, IndexOf, Lock, On, Relation, RelationKind, Role, SessionLists, Signal,
 };
 use super::{
-    PUBLIC, Relations, Tables, describe, grants, named, privileges, properties, signals, sleep,
+    AdvisoryLocks, PUBLIC, Relations, Tables, advisory, describe, grants, named, privileges,
+    properties, signals, sleep,
 };
 use crate::settings;
 
@@ -172,6 +174,7 @@ impl Shared {
                 columns: table.schema(),
                 more: Vec::new(),
                 key: Vec::new(),
+                constraints: Vec::new(),
                 definition: None,
                 depends_on: Vec::new(),
                 owner: 10,
@@ -193,7 +196,7 @@ fn key_index(table: &Relation) -> Relation {
         named::quoted(table.columns.fields().get(at).map_or("", |field| field.name()))
     };
     let columns = table.key.iter().map(quoted).collect::<Vec<_>>().join(", ");
-    let name = key_name(&table.name);
+    let name = key_name(table);
     let (index, on) = (named::quoted(&name), named::quoted(&table.name));
     let at = table.key.iter().filter_map(|at| usize::try_from(at - 1).ok()).collect::<Vec<_>>();
     Relation {
@@ -203,13 +206,19 @@ fn key_index(table: &Relation) -> Relation {
         columns: table.columns.project(&at).map_or_else(|_| table.columns.clone(), Arc::new),
         more: Vec::new(),
         key: Vec::new(),
+        constraints: Vec::new(),
         definition: Some(format!(
             "CREATE UNIQUE INDEX {index} ON {}.{on} USING btree ({columns})",
             table.schema
         )),
         depends_on: Vec::new(),
         acl: None,
-        index: Some(IndexOf { on: table.oid, columns: table.key.clone(), primary: true }),
+        index: Some(IndexOf {
+            on: table.oid,
+            columns: table.key.clone(),
+            primary: true,
+            unique: true,
+        }),
         bytes: 0,
         ..table.clone()
     }
@@ -231,6 +240,10 @@ impl Relations for Shared {
 
     fn comments(&self) -> Vec<Comment> {
         self.relations.comments()
+    }
+
+    fn advisory_locks(&self) -> Arc<AdvisoryLocks> {
+        self.relations.advisory_locks()
     }
 
     fn activity(&self) -> Vec<Activity> {
@@ -284,8 +297,7 @@ const NULLS: [&str; 17] = [
 ];
 
 /// Functions that give an empty text: those that PostgreSQL has give nothing (`void`).
-const EMPTY: [&str; 3] =
-    ["pg_tablespace_location", "pg_advisory_unlock_all", "pg_stat_clear_snapshot"];
+const EMPTY: [&str; 2] = ["pg_tablespace_location", "pg_stat_clear_snapshot"];
 
 /// Functions that give 0.
 const ZEROS: [&str; 5] = [
@@ -373,6 +385,7 @@ pub(super) fn all(client: &Client, shared: &Arc<Shared>) -> Vec<ScalarUDF> {
     all.extend(privileges::all(client, &relations));
     all.extend(signals::all(client, &relations));
     all.extend(sleep::all(&relations));
+    all.extend(advisory::all(client.process, &relations.advisory_locks()));
     all.extend(grants::all(&relations));
     all.extend(properties::all(&relations));
     all.extend(NULLS.map(|name| constant(name, ScalarValue::Utf8(None))));

@@ -72,35 +72,56 @@ pub(super) const VIEWS: &[(&str, &str)] = &[
     (
         "table_constraints",
         "SELECT '{database}' AS constraint_catalog, schema AS constraint_schema,
-            key_name AS constraint_name, '{database}' AS table_catalog, schema AS table_schema,
-            name AS table_name, 'PRIMARY KEY' AS constraint_type, 'NO' AS is_deferrable,
-            'NO' AS initially_deferred, 'YES' AS enforced, NULL :: text AS nulls_distinct
-        FROM relations WHERE key_name IS NOT NULL",
+            name AS constraint_name, '{database}' AS table_catalog, schema AS table_schema,
+            table_name, CASE letter WHEN 'p' THEN 'PRIMARY KEY' WHEN 'u' THEN 'UNIQUE'
+                WHEN 'c' THEN 'CHECK' ELSE 'FOREIGN KEY' END AS constraint_type,
+            'NO' AS is_deferrable, 'NO' AS initially_deferred, 'YES' AS enforced,
+            CASE WHEN letter = 'u' THEN 'YES' END AS nulls_distinct
+        FROM constraints",
     ),
     (
         "key_column_usage",
         "SELECT '{database}' AS constraint_catalog, c.schema AS constraint_schema,
-            r.key_name AS constraint_name, '{database}' AS table_catalog,
+            r.name AS constraint_name, '{database}' AS table_catalog,
             c.schema AS table_schema, c.table_name, c.name AS column_name,
-            CAST(array_position(r.key, c.number) AS int) AS ordinal_position,
-            NULL :: int AS position_in_unique_constraint
-        FROM columns AS c JOIN relations AS r ON r.oid = c.relation
-        WHERE r.key_name IS NOT NULL AND array_position(r.key, c.number) IS NOT NULL",
+            CAST(array_position(r.columns, c.number) AS int) AS ordinal_position,
+            CAST(CASE WHEN r.letter = 'f' THEN array_position(r.to_key, array_element(r.to_columns,
+                CAST(array_position(r.columns, c.number) AS bigint))) END AS int)
+                AS position_in_unique_constraint
+        FROM columns AS c JOIN constraints AS r ON r.relation = c.relation
+        WHERE r.letter <> 'c' AND array_position(r.columns, c.number) IS NOT NULL",
     ),
     (
         "constraint_column_usage",
         "SELECT '{database}' AS table_catalog, c.schema AS table_schema, c.table_name,
             c.name AS column_name, '{database}' AS constraint_catalog,
-            c.schema AS constraint_schema, r.key_name AS constraint_name
-        FROM columns AS c JOIN relations AS r ON r.oid = c.relation
-        WHERE r.key_name IS NOT NULL AND array_position(r.key, c.number) IS NOT NULL",
+            c.schema AS constraint_schema, r.name AS constraint_name
+        FROM columns AS c JOIN constraints AS r
+            ON CASE WHEN r.letter = 'f' THEN r.to_relation ELSE r.relation END = c.relation
+        WHERE array_position(CASE WHEN r.letter = 'f' THEN r.to_columns ELSE r.columns END,
+            c.number) IS NOT NULL",
     ),
     (
         "constraint_table_usage",
-        "SELECT '{database}' AS table_catalog, schema AS table_schema, name AS table_name,
+        "SELECT '{database}' AS table_catalog, schema AS table_schema,
+            CASE WHEN letter = 'f' THEN to_name ELSE table_name END AS table_name,
             '{database}' AS constraint_catalog, schema AS constraint_schema,
-            key_name AS constraint_name
-        FROM relations WHERE key_name IS NOT NULL",
+            name AS constraint_name
+        FROM constraints WHERE letter <> 'c'",
+    ),
+    (
+        "referential_constraints",
+        "SELECT '{database}' AS constraint_catalog, schema AS constraint_schema,
+            name AS constraint_name, '{database}' AS unique_constraint_catalog,
+            schema AS unique_constraint_schema, to_constraint AS unique_constraint_name,
+            'NONE' AS match_option, on_update AS update_rule, on_delete AS delete_rule
+        FROM constraints WHERE letter = 'f'",
+    ),
+    (
+        "check_constraints",
+        "SELECT '{database}' AS constraint_catalog, schema AS constraint_schema,
+            name AS constraint_name, '(' || condition || ')' AS check_clause
+        FROM constraints WHERE letter = 'c'",
     ),
     (
         "view_table_usage",
@@ -135,14 +156,6 @@ pub(super) const GRANTS: &str = "SELECT split_part(split_part(g.entry, '/', 2), 
 
 /// Views that have no rows here: names and types of their columns.
 pub(super) const NO_ROWS: &[(&str, &str)] = &[
-    (
-        "referential_constraints",
-        "constraint_catalog text, constraint_schema text, constraint_name text, unique_constraint_catalog text, unique_constraint_schema text, unique_constraint_name text, match_option text, update_rule text, delete_rule text",
-    ),
-    (
-        "check_constraints",
-        "constraint_catalog text, constraint_schema text, constraint_name text, check_clause text",
-    ),
     (
         "routines",
         "specific_catalog text, specific_schema text, specific_name text, routine_catalog text, routine_schema text, routine_name text, routine_type text, data_type text, type_udt_schema text, type_udt_name text, routine_body text, routine_definition text, external_language text, is_deterministic text, security_type text",

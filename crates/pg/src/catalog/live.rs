@@ -57,8 +57,9 @@ impl PartitionStream for Live {
 }
 
 /// The lists by their names.
-pub(super) const LISTS: [(&str, Rows); 9] = [
+pub(super) const LISTS: [(&str, Rows); 10] = [
     ("relations", relations),
+    ("constraints", super::constraints::rows),
     ("columns", columns),
     ("roles", roles),
     ("members", members),
@@ -82,18 +83,18 @@ struct Nothing;
 
 impl Relations for Nothing {}
 
-fn batch(columns: Vec<(&str, ArrayRef)>) -> DfResult<RecordBatch> {
+pub(super) fn batch(columns: Vec<(&str, ArrayRef)>) -> DfResult<RecordBatch> {
     let field =
         |(name, array): &(&str, ArrayRef)| Field::new(*name, array.data_type().clone(), true);
     let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
     Ok(RecordBatch::try_new(schema, columns.into_iter().map(|(_, array)| array).collect())?)
 }
 
-fn oids(values: impl IntoIterator<Item = Option<u32>>) -> ArrayRef {
+pub(super) fn oids(values: impl IntoIterator<Item = Option<u32>>) -> ArrayRef {
     Arc::new(values.into_iter().collect::<UInt32Array>())
 }
 
-fn texts<S: AsRef<str>>(values: impl IntoIterator<Item = Option<S>>) -> ArrayRef {
+pub(super) fn texts<S: AsRef<str>>(values: impl IntoIterator<Item = Option<S>>) -> ArrayRef {
     Arc::new(values.into_iter().collect::<StringArray>())
 }
 
@@ -101,7 +102,7 @@ fn flags(values: impl IntoIterator<Item = bool>) -> ArrayRef {
     Arc::new(values.into_iter().map(Some).collect::<BooleanArray>())
 }
 
-fn smalls(values: impl IntoIterator<Item = Option<i16>>) -> ArrayRef {
+pub(super) fn smalls(values: impl IntoIterator<Item = Option<i16>>) -> ArrayRef {
     Arc::new(values.into_iter().collect::<Int16Array>())
 }
 
@@ -114,7 +115,7 @@ fn times(values: impl IntoIterator<Item = Option<i64>>) -> ArrayRef {
     Arc::new(times.with_timezone(TIME_ZONE))
 }
 
-fn small_lists<'a>(values: impl IntoIterator<Item = Option<&'a [i16]>>) -> ArrayRef {
+pub(super) fn small_lists<'a>(values: impl IntoIterator<Item = Option<&'a [i16]>>) -> ArrayRef {
     let mut lists = ListBuilder::new(Int16Builder::new());
     for value in values {
         lists.values().append_slice(value.unwrap_or_default());
@@ -138,7 +139,7 @@ fn relations(live: &dyn Relations) -> DfResult<RecordBatch> {
     let indexed: Vec<u32> = all.iter().filter_map(|one| Some(one.index.as_ref()?.on)).collect();
     let acl: Vec<_> = all.iter().map(|relation| relation.acl.clone()).collect();
     let width = |one: &Relation| i16::try_from(one.index.as_ref()?.columns.len()).ok();
-    let key = |one: &Relation| (!one.key.is_empty()).then(|| key_name(&one.name));
+    let key = |one: &Relation| (!one.key.is_empty()).then(|| super::constraints::key_name(one));
     let rows = all.iter().map(|one| one.rows.map_or(-1.0, |rows| rows as f32));
     batch(vec![
         ("oid", oids(all.iter().map(|one| Some(one.oid)))),
@@ -155,6 +156,8 @@ fn relations(live: &dyn Relations) -> DfResult<RecordBatch> {
         ),
         ("index_width", smalls(all.iter().map(width))),
         ("is_key", flags(all.iter().map(|one| one.index.as_ref().is_some_and(|i| i.primary)))),
+        ("is_unique", flags(all.iter().map(|one| one.index.as_ref().is_some_and(|i| i.unique)))),
+        ("checks", smalls(all.iter().map(|one| Some(super::constraints::checks(one))))),
         ("has_index", flags(all.iter().map(|one| indexed.contains(&one.oid)))),
         ("key_name", texts(all.iter().map(key))),
         ("key", small_lists(all.iter().map(|one| Some(one.key.as_slice())))),
@@ -166,11 +169,6 @@ fn relations(live: &dyn Relations) -> DfResult<RecordBatch> {
         ("tuples", Arc::new(rows.map(Some).collect::<Float32Array>())),
         ("live_rows", Arc::new(all.iter().map(|one| one.rows).collect::<Int64Array>())),
     ])
-}
-
-/// The name of the index of a primary key.
-pub(super) fn key_name(table: &str) -> String {
-    format!("{table}_pkey")
 }
 
 /// The number of the index of a relation's primary key.

@@ -1,8 +1,11 @@
 //! What the catalog is told of a database: relations, roles, comments, sessions.
 
 use std::fmt;
+use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
+
+use super::advisory::AdvisoryLocks;
 
 /// What a relation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +39,8 @@ pub struct Relation {
     pub more: Vec<ColumnMore>,
     /// The columns of its primary key, counted from 1.
     pub key: Vec<i16>,
+    /// Its constraints, the primary key among them.
+    pub constraints: Vec<ConstraintOf>,
     /// The SELECT of a view, the statement of an index.
     pub definition: Option<String>,
     /// The numbers of the relations that a view reads.
@@ -61,6 +66,51 @@ pub struct IndexOf {
     pub columns: Vec<i16>,
     /// It is that of the primary key.
     pub primary: bool,
+    /// Rows differ in its columns.
+    pub unique: bool,
+}
+
+/// A constraint of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConstraintOf {
+    /// Its number in `pg_constraint`; None for the primary key, whose number is made of its index'.
+    pub oid: Option<u32>,
+    /// Its name.
+    pub name: String,
+    /// Its columns, counted from 1.
+    pub columns: Vec<i16>,
+    /// What it asks for.
+    pub kind: ConstraintKind,
+}
+
+/// What a constraint asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConstraintKind {
+    /// The primary key.
+    Key,
+    /// Unique columns, with the number of their index.
+    Unique(u32),
+    /// A condition.
+    Check(String),
+    /// Columns that refer to others.
+    References {
+        /// The number of the other table.
+        table: u32,
+        /// Its name.
+        name: String,
+        /// Its columns, counted from 1.
+        columns: Vec<i16>,
+        /// Their names.
+        names: Vec<String>,
+        /// The number of the index that makes them unique; None: its primary key's.
+        index: Option<u32>,
+        /// The name of the constraint that does.
+        unique: Option<String>,
+        /// What becomes of rows whose row there is deleted: words of SQL.
+        on_delete: &'static str,
+        /// Or gets another key.
+        on_update: &'static str,
+    },
 }
 
 /// What Arrow's field does not say of a column.
@@ -240,6 +290,11 @@ pub trait Relations: fmt::Debug + Send + Sync {
     /// All locks of tables.
     fn locks(&self) -> Vec<Lock> {
         Vec::new()
+    }
+
+    /// What sessions have agreed on.
+    fn advisory_locks(&self) -> Arc<AdvisoryLocks> {
+        Arc::default()
     }
 
     /// What others than its owner may do in the schema of users' relations, an entry each.

@@ -3,7 +3,9 @@
 //! 1. `(SELECT x)` is x, `ARRAY(SELECT x)` is `ARRAY[x]`, `ARRAY(SELECT f(x) FROM unnest(list) x)` is
 //!    `array_transform(list, x -> f(x))`. 2. What a scalar subquery asks of outer rows alone is asked outside:
 //!    `CASE WHEN condition THEN (SELECT ...) END`. 3. Where a row inside has the outer value by an equality, its
-//!    own column stands for the outer one in the other conditions.
+//!    own column stands for the outer one in the other conditions. 4. The number of the relation with an outer
+//!    row's name, `(SELECT oid FROM pg_class WHERE relname = c.t AND relnamespace = (SELECT oid FROM pg_namespace WHERE
+//!    nspname = c.s))`, is that of `to_regclass`, also where an outer join asks for it.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -14,7 +16,7 @@ use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
     Array, BinaryOperator, CaseWhen, Expr, FunctionArguments, GroupByExpr, Ident, LambdaFunction,
     LambdaFunctionParameter, LambdaSyntax, OneOrManyWithParens, Query, Select, SelectItem, SetExpr,
-    TableFactor, Visit, VisitMut, Visitor, VisitorMut,
+    TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use super::emptied::aggregates;
@@ -34,11 +36,63 @@ pub(super) fn simpler(expr: &mut Expr) -> Option<Expr> {
             {
                 return Some(Expr::Nested(Box::new(value.clone())));
             }
+            if let Some(number) = relation_number(query) {
+                return Some(number);
+            }
             let condition = outer_condition(query)?;
             Some(case(condition, expr.clone()))
         }
         _ => None,
     }
+}
+
+/// The number of the relation whose name and schema columns of an outer row are; None for other queries.
+fn relation_number(query: &Query) -> Option<Expr> {
+    let conditions = number_of(query, "pg_class")?;
+    let [one, other] = conditions.as_slice() else { return None };
+    let (name, schema) = match (named(one, "relname"), named(other, "relnamespace")) {
+        (Some(name), Some(schema)) => (name, schema),
+        _ => (named(other, "relname")?, named(one, "relnamespace")?),
+    };
+    let Expr::Subquery(schema) = schema else { return None };
+    let conditions = number_of(schema, "pg_namespace")?;
+    let [condition] = conditions.as_slice() else { return None };
+    let schema = named(condition, "nspname")?;
+    let is_outer =
+        |value: &Expr| matches!(value, Expr::CompoundIdentifier(path) if path.len() == 2);
+    if !is_outer(name) || !is_outer(schema) {
+        return None;
+    }
+    let quoted = |value: &Expr| call("quote_ident", vec![value.clone()]);
+    let point = Expr::Value(Value::SingleQuotedString(".".to_owned()).into());
+    let name = call("concat", vec![quoted(schema), point, quoted(name)]);
+    Some(call("to_regclass", vec![name]))
+}
+
+/// The conditions of `SELECT oid FROM table WHERE ... AND ...`.
+fn number_of(query: &Query, table: &str) -> Option<Vec<Expr>> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let mut bare = select.as_ref().clone();
+    let condition = bare.selection.take()?;
+    let asked = Query { body: Box::new(SetExpr::Select(Box::new(bare))), ..query.clone() };
+    let (select, value) = alone(&asked)?;
+    let [from] = select.from.as_slice() else { return None };
+    let TableFactor::Table { name, alias: None, args: None, .. } = &from.relation else {
+        return None;
+    };
+    let is_it = from.joins.is_empty()
+        && catalog_table(name).as_deref() == Some(table)
+        && matches!(value, Expr::Identifier(ident) if folded(ident) == "oid");
+    let mut conditions = Vec::new();
+    split(condition, &mut conditions);
+    is_it.then_some(conditions)
+}
+
+/// What a column is compared with by `column = value`.
+fn named<'a>(condition: &'a Expr, column: &str) -> Option<&'a Expr> {
+    let Expr::BinaryOp { left, op: BinaryOperator::Eq, right } = condition else { return None };
+    let is_it = matches!(left.as_ref(), Expr::Identifier(ident) if folded(ident) == column);
+    is_it.then_some(right.as_ref())
 }
 
 /// True for a call that gives any number of rows.

@@ -81,7 +81,7 @@ pub(super) const VIEWS: &[(&str, &str)] = &[
             0 AS reltablespace, 0 :: int AS relpages, tuples AS reltuples,
             0 :: int AS relallvisible, 0 AS reltoastrelid, has_index AS relhasindex,
             false AS relisshared, 'p' AS relpersistence, kind AS relkind, columns AS relnatts,
-            0 :: smallint AS relchecks, kind IN ('v', 'm') AS relhasrules, false AS relhastriggers,
+            checks AS relchecks, kind IN ('v', 'm') AS relhasrules, false AS relhastriggers,
             false AS relhassubclass, false AS relrowsecurity, false AS relforcerowsecurity,
             true AS relispopulated, CASE WHEN kind IN ('v', 'i') THEN 'n' ELSE 'd' END AS relreplident,
             false AS relispartition, 0 AS relrewrite, 0 AS relfrozenxid,
@@ -189,19 +189,21 @@ pub(super) const VIEWS: &[(&str, &str)] = &[
     ),
     (
         "pg_constraint",
-        "SELECT key_index + 100000000 AS oid, key_name AS conname, namespace AS connamespace,
-            'p' AS contype, false AS condeferrable, false AS condeferred, true AS convalidated,
-            oid AS conrelid, 0 AS contypid, key_index AS conindid, 0 AS conparentid,
-            0 AS confrelid, ' ' AS confupdtype, ' ' AS confdeltype, ' ' AS confmatchtype,
-            true AS conislocal, 0 :: smallint AS coninhcount, true AS connoinherit, key AS conkey,
-            {smalls} AS confkey, {oids} AS conpfeqop, {oids} AS conppeqop, {oids} AS conffeqop,
-            {smalls} AS confdelsetcols, {oids} AS conexclop, NULL :: text AS conbin
-        FROM relations WHERE key_name IS NOT NULL",
+        "SELECT oid, name AS conname, namespace AS connamespace, letter AS contype,
+            false AS condeferrable, false AS condeferred, true AS convalidated,
+            relation AS conrelid, 0 AS contypid, index AS conindid, 0 AS conparentid,
+            to_relation AS confrelid, updated AS confupdtype, deleted AS confdeltype,
+            CASE WHEN letter = 'f' THEN 's' ELSE ' ' END AS confmatchtype,
+            true AS conislocal, 0 :: smallint AS coninhcount, letter <> 'c' AS connoinherit,
+            columns AS conkey, to_columns AS confkey, {oids} AS conpfeqop, {oids} AS conppeqop,
+            {oids} AS conffeqop, {smalls} AS confdelsetcols, {oids} AS conexclop,
+            '(' || condition || ')' AS conbin
+        FROM constraints",
     ),
     (
         "pg_index",
         "SELECT oid AS indexrelid, index_on AS indrelid, index_width AS indnatts,
-            index_width AS indnkeyatts, is_key AS indisunique, false AS indnullsnotdistinct,
+            index_width AS indnkeyatts, is_unique AS indisunique, false AS indnullsnotdistinct,
             is_key AS indisprimary, false AS indisexclusion, true AS indimmediate,
             false AS indisclustered, true AS indisvalid, false AS indcheckxmin,
             true AS indisready, true AS indislive, false AS indisreplident,
@@ -223,7 +225,11 @@ pub(super) const VIEWS: &[(&str, &str)] = &[
         UNION ALL
         SELECT 2618, oid + 1200000000, 0, 1259, oid, 0, 'i' FROM relations WHERE kind IN ('v', 'm')
         UNION ALL
-        SELECT 1259, oid, 0, 1259, index_on, 0, 'a' FROM relations WHERE kind = 'i'",
+        SELECT 1259, oid, 0, 1259, index_on, 0, 'a' FROM relations WHERE kind = 'i'
+        UNION ALL
+        SELECT 2606, oid, 0, 1259, relation, 0, 'a' FROM constraints
+        UNION ALL
+        SELECT 2606, oid, 0, 1259, to_relation, 0, 'n' FROM constraints WHERE letter = 'f'",
     ),
     (
         "pg_tables",

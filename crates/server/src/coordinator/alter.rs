@@ -1,11 +1,11 @@
-//! ALTER: options of a source that say what becomes of what is not taken.
+//! ALTER: options of a source that say what becomes of what is not taken, and constraints of a table.
 //!
 //! They concern what is read from now on. A source that has stopped at a message goes on when it need
 //! not stop any more.
 
 use std::sync::atomic::Ordering;
 
-use millrace_sql::{Kind, Object};
+use millrace_sql::{Constraints, Kind, Object};
 use millrace_storage::Op;
 use millrace_types::{ObjectId, Report, SqlState};
 
@@ -51,6 +51,37 @@ impl Coordinator {
                 if let Some(flag) = self.stops.get(&id) {
                     flag.store(stops, Ordering::SeqCst);
                 }
+                let catalog = Some(self.catalog().with(object));
+                let then = Then { catalog, replies: vec![reply], ..Then::default() };
+                self.commit_catalog(vec![Op::Put(object_key(id), bytes)], Vec::new(), then)
+            }
+            Err(error) => {
+                drop(reply.send(Err(Report::new(SqlState::INTERNAL_ERROR, error.to_string()))));
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives a table other constraints; what its rows are was looked at while it was locked.
+    pub(super) fn constrain(
+        &mut self,
+        id: ObjectId,
+        constraints: Constraints,
+        text: &str,
+        reply: Reply,
+    ) -> Result<(), ServerError> {
+        let Some(mut object) = self.catalog().get(id).map(|object| Object::clone(object)) else {
+            let message = "the object has been dropped";
+            drop(reply.send(Err(Report::new(SqlState::UNDEFINED_OBJECT, message))));
+            return Ok(());
+        };
+        if let Kind::Table(table) = &mut object.kind {
+            table.constraints = constraints;
+            table.own(id);
+        }
+        object.sql = format!("{};\n{text}", object.sql);
+        match object.encode() {
+            Ok(bytes) => {
                 let catalog = Some(self.catalog().with(object));
                 let then = Then { catalog, replies: vec![reply], ..Then::default() };
                 self.commit_catalog(vec![Op::Put(object_key(id), bytes)], Vec::new(), then)

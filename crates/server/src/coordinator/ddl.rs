@@ -12,7 +12,7 @@ use millrace_dataflow::graph::Graph;
 use millrace_dataflow::ingest::PartitionCut;
 use millrace_dataflow::runtime::{Command, Figures, Install, ViewTables, error_schema};
 use millrace_plan::LeafKind;
-use millrace_sql::{Catalog, Kind, Object};
+use millrace_sql::{Catalog, Constraints, Kind, Object};
 use millrace_storage::{Op, TableSpec};
 use millrace_types::{Epoch, ObjectId, Report, SqlState, TableId, Ts};
 
@@ -57,6 +57,8 @@ pub enum Request {
     Drop(Vec<ObjectId>, bool, Reply),
     /// Gives options of a source, or of what fills a table, other values.
     Alter(ObjectId, Vec<(String, String)>, Reply),
+    /// Gives a table other constraints, by a statement of this text.
+    Constrain(ObjectId, Box<Constraints>, String, Reply),
     /// Gives up a view that is being filled.
     CancelJob(ObjectId, Reply),
     /// Changes roles, grants, owners or secrets.
@@ -72,6 +74,7 @@ impl Request {
         | Request::CreateMaterializedView(_, reply)
         | Request::CancelJob(_, reply)
         | Request::Alter(_, _, reply)
+        | Request::Constrain(_, _, _, reply)
         | Request::Access(_, reply)
         | Request::Follow(_, reply)
         | Request::MayDrop(_, _, reply)
@@ -127,6 +130,9 @@ impl Coordinator {
             }
             Request::Drop(ids, cascade, reply) => self.drop_objects(ids, cascade, reply),
             Request::Alter(id, options, reply) => self.alter(id, options, reply),
+            Request::Constrain(id, constraints, text, reply) => {
+                self.constrain(id, *constraints, &text, reply)
+            }
             Request::Access(alteration, reply) => self.change_access(alteration, reply),
             Request::CancelJob(job, reply) => {
                 self.cancel_job(job, reply);

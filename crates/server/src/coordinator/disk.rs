@@ -152,9 +152,10 @@ impl Coordinator {
     pub(super) fn refuses_request(&mut self, request: &Request) -> Option<Report> {
         self.look_at_disk(self.shared.clock.now());
         let refused = match request {
-            Request::Create(..) | Request::CreateMaterializedView(..) | Request::Alter(..) => {
-                self.disk.full
-            }
+            Request::Create(..)
+            | Request::CreateMaterializedView(..)
+            | Request::Alter(..)
+            | Request::Constrain(..) => self.disk.full,
             Request::MayDrop(..)
             | Request::Drop(..)
             | Request::CancelJob(..)

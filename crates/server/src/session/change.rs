@@ -28,10 +28,11 @@ use millrace_storage::Points;
 use millrace_types::{Delta, Epoch, ObjectId, Report, SqlState, concat_deltas};
 use tokio::sync::oneshot;
 
+use super::constraints::{Rows as ChangedRows, query_of};
 use super::query::{Asked, bound, hint, is_of_tables};
 use super::tables::QueryTables;
 use super::transaction::Uncommitted;
-use super::{Conn, report_of, violation};
+use super::{Conn, constraints, report_of, violation};
 use crate::coordinator::{CHANGE_BYTES_MAX, Message, TableChange};
 use crate::queries;
 
@@ -56,19 +57,26 @@ impl Drop for Settling {
 }
 
 /// A statement with its parameters.
-struct Running<'a> {
+pub(super) struct Running<'a> {
     /// The table that it changes.
     table: ObjectId,
     text: &'a str,
-    parameters: &'a [ScalarValue],
+    pub(super) parameters: &'a [ScalarValue],
     /// It may read the table whatever the rights are: what needs them was looked at, or it looks for keys.
     trusted: bool,
     /// Its rows are what is changed, and so no more than a transaction may change.
     bounded: bool,
 }
 
+impl<'a> Running<'a> {
+    /// A query that looks something up in a table for a statement that may do so.
+    pub(super) fn over(table: ObjectId, text: &'a str) -> Running<'a> {
+        Running { table, text, parameters: &[], trusted: true, bounded: false }
+    }
+}
+
 /// What a statement does.
-struct Changed {
+pub(super) struct Changed {
     /// Rows that go, then rows that come.
     rows: Delta,
     /// What it counts and returns: the rows that came, of a DELETE those that went.
@@ -100,6 +108,57 @@ impl Changed {
         let touched = touched.map_err(|error| internal(&error))?;
         let beside = self.beside.or(other.beside);
         Ok(Changed { rows: rows.expect("two deltas are not none"), touched, beside })
+    }
+}
+
+/// What is known of a value that has to be the only one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// The table has it.
+    There,
+    /// An earlier row of the statement has it.
+    Twice,
+}
+
+/// Values that have to differ: of the new rows, and those that the table has.
+struct Taken {
+    rows: Rows,
+    /// None where the row has NULL.
+    whole: Vec<bool>,
+    there: BTreeSet<OwnedRow>,
+    own: BTreeSet<OwnedRow>,
+}
+
+impl Taken {
+    fn of(
+        rows: &RecordBatch,
+        columns: &[usize],
+        there: BTreeSet<OwnedRow>,
+    ) -> Result<Taken, Report> {
+        let columns: Vec<ArrayRef> =
+            columns.iter().map(|column| Arc::clone(rows.column(*column))).collect();
+        let whole = |row: usize| columns.iter().all(|column| column.is_valid(row));
+        let whole = (0..rows.num_rows()).map(whole).collect();
+        Ok(Taken { rows: rows_of(&columns)?, whole, there, own: BTreeSet::new() })
+    }
+
+    fn forget(&mut self, row: u32) {
+        let row = usize::try_from(row).expect("an index");
+        self.own.remove(&self.rows.row(row).owned());
+    }
+
+    /// Looks at a row, each in turn.
+    fn look(&mut self, row: u32) -> Option<Known> {
+        let row = usize::try_from(row).expect("an index");
+        if !self.whole[row] {
+            return None;
+        }
+        let value = self.rows.row(row).owned();
+        let is_there = self.there.contains(&value);
+        match self.own.insert(value) {
+            false => Some(Known::Twice),
+            true => is_there.then_some(Known::There),
+        }
     }
 }
 
@@ -178,10 +237,7 @@ impl Conn {
                 }
             }
         }
-        let now = self.shared.clock.now();
-        let lock = self.shared.locks.lock(plan.table.id, self.process, now);
-        let timeout = self.settings.lock().duration("lock_timeout");
-        self.uncommitted.lock(plan.table.id, lock, timeout).await?;
+        self.lock_for_change(&plan).await?;
         let changed = self.change_locked(&plan, &change, parameters, false).await;
         self.uncommitted.unlock_unchanged();
         changed?.ok_or_else(|| Report::new(SqlState::INTERNAL_ERROR, "a change without an outcome"))
@@ -250,38 +306,18 @@ impl Conn {
             _ => return Err(Report::new(SqlState::SERIALIZATION_FAILURE, "the table has changed")),
         };
         self.check_change(plan, change)?;
-        // An INSERT that reads the table does so as any query.
-        let (table, text) = (plan.table.id, &change.text);
-        let trusted = plan.kind != ChangeKind::Insert;
-        let statement = Running { table, text, parameters: &parameters, trusted, bounded: true };
-        let found = self.read_head(&statement, &plan.query, self.tables()?).await?;
-        if none && found.num_rows() > 0 {
+        if none && self.found(plan, &change, &parameters).await?.num_rows() > 0 {
             return Ok(None);
         }
-        let changed = match plan.kind {
-            ChangeKind::Insert => self.inserted(plan, &statement, &found).await?,
-            ChangeKind::Delete => deleted(plan, &found)?,
-            ChangeKind::Update => self.updated(plan, &found).await?,
-        };
-        let count = changed.touched.num_rows();
-        let returned = match &plan.returning {
-            Some(returning) => {
-                let schema = found.schema();
-                let query = returning.query(&schema.fields()[plan.beside(&schema)]);
-                let tables = self.tables()?.with(CHANGED, changed.shown(plan)?)?;
-                Some(self.read_head(&statement, &query, tables).await?)
-            }
-            None => None,
-        };
-        if !changed.rows.is_empty() {
-            self.uncommitted.add(plan.table.id, plan.definition(), changed.rows)?;
-            if self.uncommitted.bytes() > CHANGE_BYTES_MAX {
-                self.uncommitted = Uncommitted::default();
-                return Err(too_large());
-            }
-            if self.transaction == Transaction::Idle && !self.is_gathering() {
-                self.commit_changes().await?;
-            }
+        let changed = self.change_rows(plan, change, &parameters).await;
+        let is_alone = self.transaction == Transaction::Idle && !self.is_gathering();
+        if changed.is_err() && is_alone {
+            // What followed from a change that cannot be is given up with it.
+            self.uncommitted = Uncommitted::default();
+        }
+        let (count, returned) = changed?;
+        if is_alone && self.uncommitted.has_changes() {
+            self.commit_changes().await?;
         }
         let verb = match plan.kind {
             ChangeKind::Insert => "INSERT",
@@ -296,6 +332,58 @@ impl Conn {
         let stream = futures::stream::iter([Ok(returned)]);
         let rows = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), stream));
         Ok(Some(Outcome::Rows { schema, rows, verb }))
+    }
+
+    /// The rows of a statement's query.
+    async fn found(
+        &self,
+        plan: &ChangePlan,
+        change: &ast::Change,
+        parameters: &[ScalarValue],
+    ) -> Result<RecordBatch, Report> {
+        let statement = statement_of(plan, change, parameters);
+        self.read_head(&statement, &plan.query, self.tables()?).await
+    }
+
+    /// What a statement changes, and all that follows from it, becomes part of the transaction: how many rows it
+    /// touched, and what it returns.
+    pub(super) async fn change_rows(
+        &mut self,
+        plan: &ChangePlan,
+        change: &ast::Change,
+        parameters: &[ScalarValue],
+    ) -> Result<(usize, Option<RecordBatch>), Report> {
+        let found = self.found(plan, change, parameters).await?;
+        let changed = match plan.kind {
+            ChangeKind::Insert => {
+                let statement = statement_of(plan, change, parameters);
+                self.inserted(plan, &statement, &found).await?
+            }
+            ChangeKind::Delete => deleted(plan, &found)?,
+            ChangeKind::Update => self.updated(plan, &found).await?,
+        };
+        let rows = ChangedRows::of(&changed.rows)?;
+        self.check_rows(plan, &rows).await?;
+        let returned = match &plan.returning {
+            Some(returning) => {
+                let schema = found.schema();
+                let query = returning.query(&schema.fields()[plan.beside(&schema)]);
+                let tables = self.tables()?.with(CHANGED, changed.shown(plan)?)?;
+                let statement = statement_of(plan, change, parameters);
+                Some(self.read_head(&statement, &query, tables).await?)
+            }
+            None => None,
+        };
+        let count = changed.touched.num_rows();
+        if !changed.rows.is_empty() {
+            self.uncommitted.add(plan.table.id, plan.definition(), changed.rows)?;
+            self.follow_references(plan, &rows).await?;
+        }
+        if self.uncommitted.bytes() > CHANGE_BYTES_MAX {
+            self.uncommitted = Uncommitted::default();
+            return Err(too_large());
+        }
+        Ok((count, returned))
     }
 
     /// The tables of a query, with what this transaction has changed.
@@ -329,7 +417,7 @@ impl Conn {
     }
 
     /// The rows of a query over the head of a table.
-    async fn read_head(
+    pub(super) async fn read_head(
         &self,
         statement: &Running<'_>,
         query: &Query,
@@ -395,44 +483,84 @@ impl Conn {
             columns.push(Arc::new(Int64Array::from_iter_values(ids)));
         }
         let rows = typed(table.full_schema(), columns, plan)?;
-        if table.key.is_empty() {
-            let come = Delta::constant(rows.clone(), 1);
-            return Ok(Changed { rows: come, touched: rows, beside: None });
-        }
-        let taken = self.taken(plan, &rows).await?;
-        let mut own = BTreeSet::new();
-        let (mut kept, mut conflicts) = (Vec::new(), Vec::new());
-        for (row, key) in (0u32..).zip(&keys_of(table, &rows)?) {
-            let key = key.owned();
-            let is_taken = taken.contains(&key);
-            let twice = !own.insert(key);
-            match &plan.conflict {
-                Conflict::Fail if is_taken || twice => {
-                    return Err(violation::duplicate(plan, &rows, row));
-                }
-                Conflict::Update(_) if twice => {
-                    let message = "ON CONFLICT DO UPDATE command cannot affect row a second time";
-                    let hint = "Ensure that no rows proposed for insertion within the same \
-                                command have duplicate constrained values.";
-                    return Err(Report::new(SqlState::CARDINALITY_VIOLATION, message).hint(hint));
-                }
-                _ if is_taken => conflicts.push(row),
-                _ if twice => {}
-                _ => kept.push(row),
-            }
-        }
+        let (kept, conflicts) = self.sorted(plan, &rows).await?;
         let take = |picked: Vec<u32>| {
             let picked = take_record_batch(&rows, &UInt32Array::from(picked));
             picked.map_err(|error| internal(&error))
         };
-        let new = take(kept)?;
-        let come = Delta::constant(new.clone(), 1);
-        let added = Changed { rows: come, touched: new, beside: None };
+        let new = if kept.len() == rows.num_rows() { rows.clone() } else { take(kept)? };
+        let added = Changed { rows: Delta::constant(new.clone(), 1), touched: new, beside: None };
         let Conflict::Update(query) = &plan.conflict else { return Ok(added) };
         let conflicts = take(conflicts)?;
-        let tables = self.tables_asking(plan, &conflicts)?.with(EXCLUDED, conflicts)?;
+        let tables = match plan.arbiters.first() == Some(&table.key) {
+            true => self.tables_asking(plan, &conflicts)?,
+            false => self.tables()?,
+        };
+        let tables = tables.with(EXCLUDED, conflicts)?;
         let found = self.read_head(statement, query, tables).await?;
         added.and(self.updated(plan, &found).await?)
+    }
+
+    /// Which new rows come, and which are in conflict with rows that are there. Others come twice, and are left out.
+    async fn sorted(
+        &self,
+        plan: &ChangePlan,
+        rows: &RecordBatch,
+    ) -> Result<(Vec<u32>, Vec<u32>), Report> {
+        let key = &plan.definition().key;
+        let arbiters = plan.arbiters.iter().filter(|columns| *columns != key);
+        let mut unique = Vec::new();
+        for columns in arbiters {
+            unique.push((
+                Taken::of(rows, columns, self.values_taken(plan, columns, rows).await?)?,
+                true,
+            ));
+        }
+        if !key.is_empty() {
+            let taken = Taken::of(rows, key, self.taken(plan, rows).await?)?;
+            unique.push((taken, plan.arbiters.contains(key)));
+        }
+        let (mut kept, mut conflicts) = (Vec::new(), Vec::new());
+        for row in 0..u32::try_from(rows.num_rows()).unwrap_or(u32::MAX) {
+            let mut found = Vec::new();
+            for (taken, is_arbiter) in &mut unique {
+                found.push((taken.look(row), *is_arbiter));
+            }
+            let arbiter = |wanted| found.iter().any(|one| one.1 && one.0 == Some(wanted));
+            if arbiter(Known::Twice) && matches!(plan.conflict, Conflict::Update(_)) {
+                let message = "ON CONFLICT DO UPDATE command cannot affect row a second time";
+                let hint = "Ensure that no rows proposed for insertion within the same \
+                            command have duplicate constrained values.";
+                return Err(Report::new(SqlState::CARDINALITY_VIOLATION, message).hint(hint));
+            }
+            if arbiter(Known::There) {
+                // It does not come: others may have what it would have had.
+                for ((taken, is_arbiter), (known, _)) in unique.iter_mut().zip(&found) {
+                    if !*is_arbiter && *known != Some(Known::Twice) {
+                        taken.forget(row);
+                    }
+                }
+                conflicts.push(row);
+            } else if !arbiter(Known::Twice) {
+                if found.iter().any(|one| one.0.is_some()) {
+                    return Err(violation::duplicate(plan, rows, row));
+                }
+                kept.push(row);
+            }
+        }
+        Ok((kept, conflicts))
+    }
+
+    /// Which values of the columns of a unique index the table has.
+    async fn values_taken(
+        &self,
+        plan: &ChangePlan,
+        columns: &[usize],
+        rows: &RecordBatch,
+    ) -> Result<BTreeSet<OwnedRow>, Report> {
+        let there =
+            self.present(&plan.table, columns, &constraints::values(rows, columns)?).await?;
+        constraints::set(&there)
     }
 
     async fn updated(&self, plan: &ChangePlan, found: &RecordBatch) -> Result<Changed, Report> {
@@ -472,12 +600,9 @@ impl Conn {
         let names = table.key.iter().map(|column| quoted(&table.columns[*column].name));
         let names = names.collect::<Vec<_>>().join(", ");
         let text = format!("SELECT {names} FROM {}", quoted(&plan.table.name));
-        let Some(ast::Statement::Query(query)) = millrace_sql::parse(&text)?.pop() else {
-            return Err(Report::new(SqlState::INTERNAL_ERROR, "a lookup is no query"));
-        };
+        let query = query_of(&text)?;
         let table = plan.table.id;
-        let (trusted, bounded) = (true, false);
-        let statement = Running { table, text: &text, parameters: &[], trusted, bounded };
+        let statement = Running::over(table, &text);
         let tables = self.tables_asking(plan, rows)?.unchanged(table);
         let found = self.read_head(&statement, &query, tables).await?;
         let keys = rows_of(found.columns())?;
@@ -503,6 +628,16 @@ impl Conn {
         let keys = Points::new(&key).map_err(|error| error.report())?;
         Ok(self.tables()?.asking(plan.table.id, keys))
     }
+}
+
+/// An INSERT that reads the table does so as any query.
+fn statement_of<'a>(
+    plan: &ChangePlan,
+    change: &'a ast::Change,
+    parameters: &'a [ScalarValue],
+) -> Running<'a> {
+    let trusted = plan.kind != ChangeKind::Insert;
+    Running { table: plan.table.id, text: &change.text, parameters, trusted, bounded: true }
 }
 
 pub(super) fn quoted(name: &str) -> String {
@@ -561,7 +696,7 @@ fn canonical(schema: &SchemaRef, columns: Vec<ArrayRef>) -> Result<Vec<ArrayRef>
     canonical.collect::<Result<_, _>>().map_err(|error| internal(&error))
 }
 
-fn rows_of(columns: &[ArrayRef]) -> Result<Rows, Report> {
+pub(super) fn rows_of(columns: &[ArrayRef]) -> Result<Rows, Report> {
     let fields = columns.iter().map(|c| SortField::new(c.data_type().clone())).collect();
     let converter = RowConverter::new(fields).map_err(|error| internal(&error))?;
     converter.convert_columns(columns).map_err(|error| internal(&error))

@@ -136,6 +136,8 @@ impl Conn {
         }
         let mut table = millrace_sql::bind_table(&create, &crate::sources::CONNECTORS)?;
         self.check_defaults(&create)?;
+        let bound = self.constraints_of(&create, &table)?;
+        table.constraints = bound.constraints;
         let (name, sql, access) = (create.name.name, create.text, self.own_access()?);
         if let Some(mut feed) = table.feed.take() {
             let options = create.feed.map(|feed| feed.options).unwrap_or_default();
@@ -148,8 +150,9 @@ impl Conn {
             return self.fill(object, [(ObjectId::default(), source)].into()).await;
         }
         let (id, kind) = (ObjectId::default(), Kind::Table(table));
-        let object = Object { id, name, kind, sql, access };
-        self.ask(|reply| Request::Create(Box::new(object), reply)).await
+        let object = Object { id, name: name.clone(), kind, sql, access };
+        self.ask(|reply| Request::Create(Box::new(object), reply)).await?;
+        self.make_unique(&name, bound.unique).await
     }
 
     /// Binds the defaults once, so that a wrong one fails now and not at an INSERT.
@@ -245,8 +248,20 @@ impl Conn {
         // It belongs to whom what it is on belongs to.
         let on = self.shared.catalog().get(index.on).map(|on| on.access.owner);
         let access = Access::of(on.unwrap_or_default());
+        if index.unique.is_some() {
+            self.lock_whole(index.on).await?;
+        }
+        let differ = match index.unique {
+            Some(_) => self.check_differ(&name, &index).await,
+            None => Ok(()),
+        };
         let (id, kind, sql) = (ObjectId::default(), Kind::Index(index), create.text);
-        self.fill(Object { id, name, kind, sql, access }, BTreeMap::new()).await
+        let made = match differ {
+            Ok(()) => self.fill(Object { id, name, kind, sql, access }, BTreeMap::new()).await,
+            Err(report) => Err(report),
+        };
+        self.uncommitted.unlock_unchanged();
+        made
     }
 
     pub(super) async fn create_sink(&mut self, create: ast::CreateSink) -> Result<(), Report> {
@@ -327,6 +342,7 @@ impl Conn {
         if ids.is_empty() {
             return Ok(());
         }
+        self.drop_references(&ids, &drop).await?;
         let cascades = self.cascades(&ids);
         self.ask(|reply| Request::Drop(ids, drop.cascade, reply)).await?;
         self.notices.extend(cascades);

@@ -10,6 +10,8 @@
 mod access;
 mod backup;
 mod change;
+mod constrain;
+mod constraints;
 mod copy;
 mod copy_lines;
 mod copy_to;
@@ -30,6 +32,7 @@ mod rights;
 mod rows;
 mod settings;
 mod show;
+mod shown_constraints;
 mod startup;
 mod subscribe;
 mod tables;
@@ -194,6 +197,12 @@ struct Conn {
     news_out: Option<UnboundedReceiver<Report>>,
 }
 
+impl Drop for Conn {
+    fn drop(&mut self) {
+        self.shared.advisory_locks.leave(self.process);
+    }
+}
+
 #[async_trait]
 impl Session for Conn {
     fn split(&self, query: &str) -> Result<Vec<Text>, Report> {
@@ -324,6 +333,7 @@ impl Session for Conn {
         self.end_block(true);
         // Outside a transaction a query's locks end with it.
         if self.transaction == Transaction::Idle {
+            self.shared.advisory_locks.end_transaction(self.process);
             self.uncommitted = Uncommitted::default();
         }
         self.activity.rest(match self.transaction {
@@ -462,6 +472,7 @@ impl Conn {
             Statement::Backup(path) => self.backup(path).await?,
             Statement::Drop(drop) => self.drop_objects(drop).await?,
             Statement::Alter(alter) => self.alter(alter).await?,
+            Statement::AlterConstraints(alter) => self.alter_constraints(&alter, text).await?,
             Statement::CancelJob(job) => self.cancel_job(ObjectId(job)).await?,
             Statement::Show(show) => return self.show(&show),
             Statement::Describe(name) => return self.describe(&name, "DESCRIBE"),
@@ -671,6 +682,7 @@ impl Conn {
         settings.reset(Some("role"))?;
         drop(settings);
         self.named.cursors.lock().clear();
+        self.shared.advisory_locks.give_all(self.process);
         self.deallocate(None)
     }
 

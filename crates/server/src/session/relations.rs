@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 use millrace_pg::catalog::{
-    Activity, ColumnMore, Comment, IndexOf, Lock, On, Relation, RelationKind, Relations, Role,
-    Signal, class_oid,
+    Activity, AdvisoryLocks, ColumnMore, Comment, IndexOf, Lock, On, Relation, RelationKind,
+    Relations, Role, Signal, class_oid,
 };
 use millrace_sql::{
     Access, Catalog, Commented, Grantee, Kind, Object, Privilege, Privileges, RoleId,
@@ -55,6 +55,7 @@ impl Relations for CatalogRelations {
                     columns: table.schema(),
                     more: Vec::new(),
                     key: Vec::new(),
+                    constraints: Vec::new(),
                     definition: None,
                     depends_on: Vec::new(),
                     owner: ROOT_OID,
@@ -126,6 +127,10 @@ impl Relations for CatalogRelations {
             waits_since: shown.waits_since,
         };
         self.0.locks.shown().into_iter().map(lock).collect()
+    }
+
+    fn advisory_locks(&self) -> Arc<AdvisoryLocks> {
+        Arc::clone(&self.0.advisory_locks)
     }
 
     fn signal(&self, process: i32, signal: Signal) -> bool {
@@ -249,6 +254,7 @@ fn relation(catalog: &Catalog, object: &Object, sizes: &Sizes) -> Option<Relatio
             Kind::Table(table) => places(&table.key),
             _ => Vec::new(),
         },
+        constraints: super::shown_constraints::of(catalog, object),
         definition: definition(catalog, object),
         depends_on: match &object.kind {
             Kind::View(view) => view.depends_on.iter().copied().map(oid).collect(),
@@ -259,7 +265,9 @@ fn relation(catalog: &Catalog, object: &Object, sizes: &Sizes) -> Option<Relatio
         acl: acl(catalog, &object.access, Privileges::RELATION.into_iter().collect()),
         index: match &object.kind {
             Kind::Index(index) => {
-                Some(IndexOf { on: oid(index.on), columns: places(&index.columns), primary: false })
+                let (on, columns) = (oid(index.on), places(&index.columns));
+                let unique = index.unique.is_some();
+                Some(IndexOf { on, columns, primary: false, unique })
             }
             _ => None,
         },
@@ -269,12 +277,12 @@ fn relation(catalog: &Catalog, object: &Object, sizes: &Sizes) -> Option<Relatio
 }
 
 /// The number of an object in `pg_class`.
-fn oid(id: ObjectId) -> u32 {
+pub(super) fn oid(id: ObjectId) -> u32 {
     FIRST_USER_OID + id.0
 }
 
 /// Columns as `pg_index` counts them.
-fn places(columns: &[usize]) -> Vec<i16> {
+pub(super) fn places(columns: &[usize]) -> Vec<i16> {
     columns.iter().map(|column| i16::try_from(column + 1).unwrap_or_default()).collect()
 }
 
@@ -312,7 +320,8 @@ fn definition(catalog: &Catalog, object: &Object) -> Option<String> {
             let columns = index.columns.iter().map(|column| written(schema.field(*column).name()));
             let columns = columns.collect::<Vec<_>>().join(", ");
             let (name, on) = (written(&object.name), written(&catalog.get(index.on)?.name));
-            Some(format!("CREATE INDEX {name} ON public.{on} USING btree ({columns})"))
+            let unique = if index.unique.is_some() { "UNIQUE " } else { "" };
+            Some(format!("CREATE {unique}INDEX {name} ON public.{on} USING btree ({columns})"))
         }
     }
 }

@@ -78,6 +78,9 @@ impl Conn {
             Statement::Alter(alter) => {
                 by_name(&alter.name).map_or(Ok(()), |object| self.must_own(&object))
             }
+            Statement::AlterConstraints(alter) => {
+                by_name(&alter.table).map_or(Ok(()), |object| self.must_own(&object))
+            }
             Statement::Backup(_) => self.must_be_superuser("back up the server"),
             Statement::CancelJob(number) => {
                 let jobs = self.shared.board.lock().jobs.clone();

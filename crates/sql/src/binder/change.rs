@@ -63,6 +63,8 @@ pub struct ChangePlan {
     pub query: Box<Query>,
     /// What becomes of rows whose key is taken.
     pub conflict: Conflict,
+    /// The columns, of the primary key or of a unique index, by which a conflict is no failure.
+    pub arbiters: Vec<Vec<usize>>,
     /// `RETURNING`, over the rows that were touched in the place of the table.
     pub returning: Option<Returning>,
 }
@@ -209,7 +211,7 @@ impl Target<'_> {
             Some(alias) => alias.alias.clone(),
             None => Ident::with_quote('"', object.name.clone()),
         };
-        let conflict = self.conflict(insert, &object, table, &alias)?;
+        let (conflict, arbiters) = self.conflict(insert, &object, table, &alias)?;
         let returning = returning(insert.returning.as_deref(), &object, &alias, &[])?;
         let columns = insert.columns.iter().map(|name| self.column(&object, table, name));
         let mut targets = columns.collect::<Result<Vec<_>, _>>()?;
@@ -246,7 +248,7 @@ impl Target<'_> {
             None => query,
         };
         let kind = ChangeKind::Insert;
-        Ok(ChangePlan { table: Arc::clone(&object), kind, query, conflict, returning })
+        Ok(ChangePlan { table: Arc::clone(&object), kind, query, conflict, arbiters, returning })
     }
 
     /// The rows of a COPY that its condition takes.
@@ -385,39 +387,39 @@ impl Target<'_> {
         let mut items = assigned.below(&alias, table, &self.text)?;
         items.extend(returning.iter().flat_map(|returning| returning.given.iter().cloned()));
         let query = assigned.above(select(items, from, update.selection.clone())?, table)?;
-        let (kind, conflict) = (ChangeKind::Update, Conflict::Fail);
-        Ok(ChangePlan { table: Arc::clone(&object), kind, query, conflict, returning })
+        let (kind, conflict, arbiters) = (ChangeKind::Update, Conflict::Fail, Vec::new());
+        Ok(ChangePlan { table: Arc::clone(&object), kind, query, conflict, arbiters, returning })
     }
 
-    /// `ON CONFLICT`
+    /// `ON CONFLICT`, and the columns that it means.
     fn conflict(
         &self,
         insert: &Insert,
         object: &Object,
         table: &Table,
         alias: &Ident,
-    ) -> Result<Conflict, Report> {
-        let Some(on) = &insert.on else { return Ok(Conflict::Fail) };
+    ) -> Result<(Conflict, Vec<Vec<usize>>), Report> {
+        let Some(on) = &insert.on else { return Ok((Conflict::Fail, Vec::new())) };
         let OnInsert::OnConflict(on) = on else {
             return Err(Report::unsupported("ON DUPLICATE KEY"));
         };
-        let key = || table.key.iter().map(|column| table.columns[*column].name.as_str());
-        if let Some(ConflictTarget::Columns(columns)) = &on.conflict_target {
-            let named: BTreeSet<String> = columns.iter().map(fold).collect();
-            if named != key().map(str::to_owned).collect() {
-                let message = "there is no unique or exclusion constraint matching the ON \
-                               CONFLICT specification";
-                return Err(Report::new(SqlState::INVALID_COLUMN_REFERENCE, message));
-            }
-        }
-        let OnConflictAction::DoUpdate(update) = &on.action else { return Ok(Conflict::Skip) };
+        let arbiters = self.arbiters(on.conflict_target.as_ref(), object, table)?;
+        let OnConflictAction::DoUpdate(update) = &on.action else {
+            return Ok((Conflict::Skip, arbiters));
+        };
         if on.conflict_target.is_none() {
             let message =
                 "ON CONFLICT DO UPDATE requires inference specification or constraint name";
             let hint = "For example, ON CONFLICT (column_name).";
             return Err(Report::new(SqlState::SYNTAX_ERROR, message).hint(hint));
         }
-        let assigned = self.assignments(&update.assignments, object, table)?;
+        let mut assigned = self.assignments(&update.assignments, object, table)?;
+        let arbiter = arbiters.first().map(Vec::as_slice).unwrap_or_default();
+        for column in arbiter {
+            // It has that value already.
+            let own = &table.columns[*column].name;
+            assigned.leave_if(*column, |value| is_excluded(value, own));
+        }
         if table.key.iter().any(|column| assigned.has(*column)) {
             return Err(Report::unsupported("ON CONFLICT DO UPDATE of a key column")
                 .hint("Write UPDATE for that."));
@@ -433,7 +435,8 @@ impl Target<'_> {
         {
             shown.name = alias.clone();
         }
-        let same = key().map(|column| Expr::BinaryOp {
+        let arbiter = arbiter.iter().map(|column| table.columns[*column].name.as_str());
+        let same = arbiter.map(|column| Expr::BinaryOp {
             left: Box::new(qualified(alias, column)),
             op: BinaryOperator::Eq,
             right: Box::new(qualified(&Ident::new(EXCLUDED), column)),
@@ -443,7 +446,49 @@ impl Target<'_> {
             let nested = |expr| Box::new(Expr::Nested(Box::new(expr)));
             Expr::BinaryOp { left: nested(left), op: BinaryOperator::And, right: nested(right) }
         });
-        Ok(Conflict::Update(assigned.above(query, table)?))
+        Ok((Conflict::Update(assigned.above(query, table)?), arbiters))
+    }
+
+    /// The columns of the primary key and of unique indexes that a target of ON CONFLICT means.
+    fn arbiters(
+        &self,
+        target: Option<&ConflictTarget>,
+        object: &Object,
+        table: &Table,
+    ) -> Result<Vec<Vec<usize>>, Report> {
+        let key = (!table.key.is_empty()).then(|| (table.key_name(&object.name), &table.key));
+        let indexes = self.catalog.indexes(object.id);
+        let unique = indexes
+            .filter(|(_, index)| index.unique.is_some())
+            .map(|(object, index)| (object.name.clone(), &index.columns));
+        let all = key.into_iter().chain(unique);
+        match target {
+            None => Ok(all.map(|(_, columns)| columns.clone()).collect()),
+            Some(ConflictTarget::Columns(columns)) => {
+                let named: BTreeSet<String> = columns.iter().map(fold).collect();
+                let name = |column: &usize| table.columns[*column].name.clone();
+                let fits = |columns: &&Vec<usize>| {
+                    columns.iter().map(name).collect::<BTreeSet<_>>() == named
+                };
+                let found = all.map(|(_, columns)| columns).find(fits);
+                let message = "there is no unique or exclusion constraint matching the ON \
+                               CONFLICT specification";
+                let missing = || Report::new(SqlState::INVALID_COLUMN_REFERENCE, message);
+                Ok(vec![found.cloned().ok_or_else(missing)?])
+            }
+            Some(ConflictTarget::OnConstraint(name)) => {
+                let name = object_name(name, &self.text)?;
+                let mut found = all.filter(|(known, _)| *known == name.name);
+                let missing = || {
+                    let (constraint, table) = (Quoted(&name.name), Quoted(&object.name));
+                    let message =
+                        format!("constraint {constraint} for table {table} does not exist");
+                    let report = Report::new(SqlState::UNDEFINED_OBJECT, message);
+                    Report { position: name.position, ..report }
+                };
+                Ok(vec![found.next().map(|(_, columns)| columns.clone()).ok_or_else(missing)?])
+            }
+        }
     }
 
     fn delete(&self, delete: &Delete) -> Result<ChangePlan, Report> {
@@ -459,8 +504,8 @@ impl Target<'_> {
         let mut items = old_columns(&alias, table);
         items.extend(returning.iter().flat_map(|returning| returning.given.iter().cloned()));
         let query = select(items, from, delete.selection.clone())?;
-        let (kind, conflict) = (ChangeKind::Delete, Conflict::Fail);
-        Ok(ChangePlan { table: Arc::clone(&object), kind, query, conflict, returning })
+        let (kind, conflict, arbiters) = (ChangeKind::Delete, Conflict::Fail, Vec::new());
+        Ok(ChangePlan { table: Arc::clone(&object), kind, query, conflict, arbiters, returning })
     }
 
     /// The table of an UPDATE or DELETE, and what the statement calls it.
@@ -496,6 +541,30 @@ pub(super) fn marked(target: &TableWithJoins, object: &Object) -> TableWithJoins
         *name = ObjectName::from(parts.to_vec());
     }
     marked
+}
+
+/// True for `excluded.column`.
+fn is_excluded(value: &Expr, column: &str) -> bool {
+    match value {
+        Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+            [table, name] => fold(table) == EXCLUDED && fold(name) == column,
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// The query of expressions over rows that stand for a table's, see [`CHANGED`].
+///
+/// # Errors
+/// What is wrong with the expressions' text.
+pub fn query_of_rows(object: &Object, expressions: &str) -> Result<Box<Query>, Report> {
+    let name = format!("\"{}\"", object.name.replace('"', "\"\""));
+    let mut query = parse_query(&format!("SELECT {expressions} FROM {name}"))?;
+    if let Some(from) = select_of(&mut query).from.first_mut() {
+        *from = marked(from, object);
+    }
+    Ok(query)
 }
 
 /// The rows that go: every column, the hidden key too.

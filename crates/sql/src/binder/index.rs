@@ -40,9 +40,18 @@ pub fn bind_index(catalog: &Catalog, create: &CreateIndex) -> Result<(String, In
             columns.push(column);
         }
     }
-    let Some(index) = Index::new(on, columns).filter(|_| can_have_one(on)) else {
+    let Some(mut index) = Index::new(on, columns).filter(|_| can_have_one(on)) else {
         return Err(at(no_rows(on), &create.on));
     };
+    if create.unique.is_some() {
+        let is_changed = matches!(&on.kind, Kind::Table(table) if table.feed.is_none());
+        if !is_changed {
+            let report = Report::unsupported("a unique index on what statements do not change");
+            let report = report.hint("CREATE INDEX makes look-ups fast.");
+            return Err(at(report, &create.on));
+        }
+        index.unique = create.unique;
+    }
     let name = create.name.as_ref().map(|name| name.name.clone());
     Ok((name.unwrap_or_else(|| free_name(catalog, create)), index))
 }

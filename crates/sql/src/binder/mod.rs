@@ -15,6 +15,7 @@ mod calls;
 mod change;
 mod columns;
 mod computed;
+mod constraint;
 mod context;
 mod fetch;
 mod fold;
@@ -60,7 +61,8 @@ use datafusion::sql::planner::{PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::{Query, Statement as SqlStatement};
 use millrace_types::{ObjectId, Report, SqlState, is_hidden};
 
-pub use change::{ChangeKind, ChangePlan, Conflict, EXCLUDED, plan_change};
+pub use change::{ChangeKind, ChangePlan, Conflict, EXCLUDED, plan_change, query_of_rows};
+pub use constraint::{BoundConstraints, bind_constraints};
 pub use index::bind_index;
 pub use locking::{LockWait, RowLock, has_row_locks, row_locks, without_rows};
 pub(crate) use options::{interval_us, invalid as invalid_option, unknown as unknown_option};

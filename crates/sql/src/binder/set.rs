@@ -65,6 +65,13 @@ impl Assigned {
         self.values.get(column).is_some_and(Option::is_some)
     }
 
+    /// Leaves a column as it is, if its value is one of some.
+    pub(super) fn leave_if(&mut self, column: usize, is_left: impl Fn(&Expr) -> bool) {
+        if let Some(value) = self.values.get_mut(column) {
+            value.take_if(|value| matches!(value, Source::Value(value) if is_left(value)));
+        }
+    }
+
     /// The rows that go, and the columns of those that come in their place, as far as they are known below.
     pub(super) fn below(
         &self,

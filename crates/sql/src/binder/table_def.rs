@@ -36,7 +36,11 @@ pub fn bind_table(create: &CreateTable, connectors: &Connectors<'_>) -> Result<T
         columns[place].not_null = true;
         key.push(place);
     }
-    let Some(mut source) = source else { return Ok(Table::new(columns, key)) };
+    let Some(mut source) = source else {
+        let mut table = Table::new(columns, key);
+        table.constraints.key_name = create.key_name.as_ref().map(|name| name.name.clone());
+        return Ok(table);
+    };
     for place in &key {
         source.key.push(columns[*place].name.clone());
         if let Some(column) = source.columns.get_mut(*place) {

@@ -4,6 +4,7 @@
 //! written out here, so that reordering a Rust enum changes nothing stored.
 
 mod access;
+mod constraint;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,11 +23,14 @@ use super::{
 
 use access::{AclMessage, acl_message, acl_of};
 pub use access::{decode_acl, encode_acl};
+use constraint::ConstraintsMessage;
 
 /// The version that is written of objects that a server knows which knows no changes of views.
 const FIRST_VERSION: u32 = 1;
-/// The greatest version: of sinks, and of views that keep their changes.
-const VERSION: u32 = 2;
+/// The version of sinks, and of views that keep their changes.
+const SECOND_VERSION: u32 = 2;
+/// The greatest version: of tables and indexes with constraints, which older programs would not look at.
+const VERSION: u32 = 3;
 
 /// Why stored bytes are no object, or an object cannot be stored.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +77,8 @@ impl Object {
             Kind::Index(index) => {
                 message.index = Some(IndexMessage {
                     on: index.on.0,
-                    columns: index.columns.iter().map(|column| *column as u64).collect(),
+                    columns: constraint::places(&index.columns),
+                    unique: constraint::unique_number(index.unique),
                     stored: Some(materialized_message(&index.stored)?),
                 })
             }
@@ -84,9 +89,15 @@ impl Object {
 
     fn version(&self) -> u32 {
         let keeps_changes = |view: &MaterializedView| view.retain_history_us() > 0;
+        let is_constrained = match &self.kind {
+            Kind::Table(table) => !table.constraints.is_empty(),
+            Kind::Index(index) => index.unique.is_some(),
+            _ => false,
+        };
         let is_sink = matches!(self.kind, Kind::Sink(_));
         match is_sink || self.stored().is_some_and(keeps_changes) {
-            true => VERSION,
+            _ if is_constrained => VERSION,
+            true => SECOND_VERSION,
             false => FIRST_VERSION,
         }
     }
@@ -188,6 +199,9 @@ struct IndexMessage {
     columns: Vec<u64>,
     #[prost(message, optional, tag = "3")]
     stored: Option<MaterializedMessage>,
+    /// 1: unique, 2: as a constraint of the table.
+    #[prost(uint32, tag = "4")]
+    unique: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -200,6 +214,8 @@ struct TableMessage {
     stored: Option<MaterializedMessage>,
     #[prost(message, optional, tag = "4")]
     feed: Option<SourceMessage>,
+    #[prost(message, optional, tag = "20")]
+    constraints: Option<ConstraintsMessage>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -347,6 +363,7 @@ fn table_message(table: &Table) -> Result<TableMessage, CatalogError> {
         key: table.key.iter().map(|column| *column as u64).collect(),
         stored: Some(materialized_message(&table.stored)?),
         feed: table.feed.as_deref().map(source_message),
+        constraints: constraint::message(&table.constraints),
     })
 }
 
@@ -357,7 +374,8 @@ fn index_of(message: IndexMessage, functions: &TaskContext) -> Result<Index, Cat
     let columns = message.columns.into_iter().map(column).collect::<Result<Vec<_>, _>>()?;
     let stored = message.stored.ok_or(CatalogError::Damaged("an index without its plan"))?;
     let stored = materialized_of(stored, functions)?;
-    Ok(Index { on: ObjectId(message.on), columns, stored })
+    let unique = constraint::unique_of(message.unique)?;
+    Ok(Index { on: ObjectId(message.on), columns, unique, stored })
 }
 
 fn table_of(message: TableMessage, functions: &TaskContext) -> Result<Table, CatalogError> {
@@ -379,7 +397,8 @@ fn table_of(message: TableMessage, functions: &TaskContext) -> Result<Table, Cat
     let key = message.key.into_iter().map(key).collect::<Result<_, _>>()?;
     let stored = message.stored.ok_or(CatalogError::Damaged("a table without plan"))?;
     let feed = message.feed.map(source_of).transpose()?.map(Box::new);
-    Ok(Table { columns, key, feed, stored: materialized_of(stored, functions)? })
+    let constraints = constraint::constraints_of(message.constraints, columns.len())?;
+    Ok(Table { columns, key, constraints, feed, stored: materialized_of(stored, functions)? })
 }
 
 fn source_message(source: &Source) -> SourceMessage {

@@ -9,6 +9,7 @@
 
 mod codec;
 mod comment;
+mod constraint;
 mod object;
 mod rights;
 mod role;
@@ -24,6 +25,7 @@ use millrace_types::ObjectId;
 
 pub use codec::{CatalogError, decode_acl, encode_acl};
 pub use comment::Commented;
+pub use constraint::{Check, Constraints, ReferenceAction, References, Unique};
 pub(crate) use object::visible;
 pub use object::{
     Include, IncludeKind, Index, Kind, MaterializedView, Object, ROW_ID_COLUMN, Sink, SinkFormat,
@@ -120,6 +122,18 @@ impl Catalog {
         self.objects().filter_map(move |object| match &object.kind {
             Kind::Index(index) if index.on == on => Some((object, index)),
             _ => None,
+        })
+    }
+
+    /// The foreign keys that refer to a table, with the tables that have them.
+    pub fn references(&self, to: ObjectId) -> impl Iterator<Item = (&Arc<Object>, &References)> {
+        self.objects().flat_map(move |object| {
+            let references = match &object.kind {
+                Kind::Table(table) => table.constraints.references.as_slice(),
+                _ => &[],
+            };
+            let there = references.iter().filter(move |reference| reference.table == to);
+            there.map(move |reference| (object, reference))
         })
     }
 

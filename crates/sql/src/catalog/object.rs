@@ -10,7 +10,7 @@ use millrace_types::{
     is_hidden,
 };
 
-use super::Access;
+use super::{Access, Constraints, Unique};
 use crate::ast::ObjectKind;
 use crate::names::SYSTEM_SCHEMA;
 
@@ -54,6 +54,8 @@ pub struct Index {
     pub on: ObjectId,
     /// Its columns, leading first.
     pub columns: Vec<usize>,
+    /// Rows differ in its columns, unless one of them is NULL.
+    pub unique: Option<Unique>,
     /// How its rows are kept.
     pub stored: MaterializedView,
 }
@@ -71,7 +73,7 @@ impl Index {
             depends_on: vec![on.id],
             ..stored(ViewPlan { root, sort, retention: None })
         };
-        Some(Index { on: on.id, columns, stored })
+        Some(Index { on: on.id, columns, unique: None, stored })
     }
 }
 
@@ -82,6 +84,8 @@ pub struct Table {
     pub columns: Vec<TableColumn>,
     /// The columns of the primary key; empty: rows are told apart by a hidden column.
     pub key: Vec<usize>,
+    /// What else its rows have to meet.
+    pub constraints: Constraints,
     /// What fills it; none: statements do.
     pub feed: Option<Box<Source>>,
     /// How its rows are kept: like a view whose only leaf is where the changes enter.
@@ -124,7 +128,8 @@ impl Table {
         // Its own identifier, which the coordinator gives.
         let kind = LeafKind::Source(ObjectId::default());
         let root = Node::Leaf(Leaf { kind, columns: columns_read, meta });
-        Table { columns, key, feed: None, stored: stored(ViewPlan { root, sort, retention: None }) }
+        let stored = stored(ViewPlan { root, sort, retention: None });
+        Table { columns, key, constraints: Constraints::default(), feed: None, stored }
     }
 
     /// A table that a source fills, not stored yet: with a key it keeps the newest row of each, without
@@ -163,13 +168,15 @@ impl Table {
         Table {
             columns,
             key,
+            constraints: Constraints::default(),
             feed: Some(Box::new(feed)),
             stored: stored(ViewPlan { root, sort, retention: None }),
         }
     }
 
-    /// Gives its leaf the table's own identifier.
+    /// Gives its leaf, and references to itself, the table's own identifier.
     pub fn own(&mut self, id: ObjectId) {
+        self.constraints.own(id);
         let root = &mut self.stored.plan.root;
         let leaf = match root {
             Node::Upsert(upsert) => &mut upsert.input,
@@ -178,6 +185,11 @@ impl Table {
         if let Node::Leaf(leaf) = leaf {
             leaf.kind = LeafKind::Source(id);
         }
+    }
+
+    /// The name of the primary key of the table of this name.
+    pub fn key_name(&self, table: &str) -> String {
+        self.constraints.key_name.clone().unwrap_or_else(|| format!("{table}_pkey"))
     }
 
     /// All columns, the hidden key too.

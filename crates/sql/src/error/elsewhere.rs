@@ -48,10 +48,7 @@ const FUNCTIONS: &[Names] = &[
         &["hop", "hop_start", "hop_end", "session", "session_start", "session_end", "cumulate"],
         TUMBLE,
     ),
-    (
-        &["pg_advisory_lock", "pg_advisory_xact_lock", "pg_try_advisory_lock", "get_lock"],
-        "A table is locked by the transaction that changes it.",
-    ),
+    (&["get_lock"], "Write SELECT pg_advisory_lock(number)."),
     (&["pg_notify"], "Write the row into a table: SUBSCRIBE TO it shows it to others."),
     (&["pg_sleep", "sleep"], "Let the client wait."),
     (

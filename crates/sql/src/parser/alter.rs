@@ -1,9 +1,9 @@
-//! `ALTER SOURCE | TABLE name SET (option = value, ...)`
+//! `ALTER SOURCE | TABLE name SET (option = value, ...)`, and the constraints of tables.
 
 use millrace_types::Report;
 
 use super::cursor::Cursor;
-use super::unsupported;
+use super::{constraint, unsupported};
 use crate::ast::{Alter, ObjectKind, Statement};
 
 pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
@@ -14,6 +14,11 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
     };
     let refused = unsupported::report(cursor);
     cursor.expect(&["ALTER", kind.sql()])?;
+    if kind == ObjectKind::Table
+        && let Some(statement) = constraint::changes(cursor)?
+    {
+        return Ok(statement);
+    }
     let name = cursor.object_name()?;
     if !cursor.take(&["SET"]) {
         return Err(

@@ -1,9 +1,10 @@
 //! Reading the tokens of one statement: words of our own grammar, and sqlparser for the rest.
 
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, DataType, ObjectName, Query, Statement as SqlStatement, StructBracketKind,
-    StructField, Visit,
+    ArrayElemTypeDef, DataType, Expr, ObjectName, Query, Statement as SqlStatement,
+    StructBracketKind, StructField, Visit,
 };
+use datafusion::sql::sqlparser::dialect::{Dialect, Precedence};
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan};
 use millrace_types::Report;
@@ -218,9 +219,24 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn expression(&mut self) -> Result<Expression, Report> {
+        self.expression_by(Parser::parse_expr)
+    }
+
+    /// An expression before which `NOT NULL` may stand: one without `IS`, `NOT`, `AND` and `OR` outside of
+    /// brackets.
+    pub(super) fn bare_expression(&mut self) -> Result<Expression, Report> {
+        self.expression_by(|parser| {
+            parser.parse_subexpr(SqlDialect::PLAIN.prec_value(Precedence::Is))
+        })
+    }
+
+    fn expression_by(
+        &mut self,
+        parse: impl FnOnce(&mut Parser<'a>) -> Result<Expr, ParserError>,
+    ) -> Result<Expression, Report> {
         let first = self.parser.peek_token_ref().span;
         let position = self.here();
-        let expr = self.ask(Parser::parse_expr)?;
+        let expr = self.ask(parse)?;
         let last = self.last_span();
         Ok(Expression { expr, text: self.text.between(first, last).to_owned(), position })
     }

@@ -1,4 +1,4 @@
-//! `CREATE INDEX [CONCURRENTLY] [[IF NOT EXISTS] name] ON table [USING btree] (column, ...)`
+//! `CREATE [UNIQUE] INDEX [CONCURRENTLY] [[IF NOT EXISTS] name] ON table [USING btree] (column, ...)`
 //!
 //! PostgreSQL's orders (`ASC`, `DESC`, `NULLS FIRST`), operator classes, `INCLUDE`, `WITH` and `TABLESPACE`,
 //! and RisingWave's `DISTRIBUTED BY`, say how an index is laid out, not what it finds: they are taken and
@@ -9,11 +9,13 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use millrace_types::Report;
 
 use super::cursor::Cursor;
-use crate::ast::{CreateIndex, Name, Statement};
+use crate::ast::{CreateIndex, Name, Statement, Unique};
 
 pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
     let text = cursor.statement_text();
-    cursor.expect(&["CREATE", "INDEX"])?;
+    cursor.expect(&["CREATE"])?;
+    let unique = cursor.take(&["UNIQUE"]).then_some(Unique::Index);
+    cursor.expect(&["INDEX"])?;
     cursor.take(&["CONCURRENTLY"]);
     let if_not_exists = cursor.take(&["IF", "NOT", "EXISTS"]);
     let name = match cursor.is(&["ON"]) && !if_not_exists {
@@ -36,6 +38,9 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
         true => cursor.optional_names()?,
         false => Vec::new(),
     };
+    if unique.is_some() {
+        super::constraint::nulls(cursor)?;
+    }
     if cursor.take(&["DISTRIBUTED", "BY"]) {
         cursor.optional_names()?;
     }
@@ -48,7 +53,7 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
     if cursor.is(&["WHERE"]) {
         return Err(refused(cursor, "an index on some of the rows"));
     }
-    let index = CreateIndex { name, if_not_exists, on, columns, included, text };
+    let index = CreateIndex { unique, name, if_not_exists, on, columns, included, text };
     Ok(Statement::CreateIndex(Box::new(index)))
 }
 

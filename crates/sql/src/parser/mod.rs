@@ -11,6 +11,7 @@ mod asof;
 mod backup;
 mod bare_table;
 mod comment;
+mod constraint;
 mod copy;
 mod create_source;
 mod cursor;
@@ -185,6 +186,7 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
         "CREATE" if cursor.is(&["CREATE", "MATERIALIZED", "VIEW"]) => view::materialized(cursor),
         "CREATE" if cursor.is(&["CREATE", "VIEW"]) => view::plain(cursor),
         "CREATE" if cursor.is(&["CREATE", "INDEX"]) => index::create(cursor),
+        "CREATE" if cursor.is(&["CREATE", "UNIQUE", "INDEX"]) => index::create(cursor),
         "CREATE" if cursor.is(&["CREATE", "SECRET"]) => secret::create(cursor),
         "CREATE" if role::is_next(cursor) => role::create(cursor),
         "DROP" if cursor.is(&["DROP", "SECRET"]) => secret::drop(cursor),

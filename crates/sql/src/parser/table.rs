@@ -4,11 +4,12 @@
 
 use datafusion::sql::sqlparser::ast::{SetExpr, Statement as SqlStatement};
 use datafusion::sql::sqlparser::tokenizer::Token;
-use millrace_types::{Report, SqlState};
+use millrace_types::Report;
 
+use super::constraint;
 use super::cursor::Cursor;
 use super::foreign::clauses;
-use crate::ast::{Change, CreateTable, Name, Statement, TableColumnDef};
+use crate::ast::{Change, CreateTable, Statement, TableColumnDef};
 
 pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
     cursor.expect(&["CREATE", "TABLE"])?;
@@ -18,6 +19,8 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
         if_not_exists,
         columns: Vec::new(),
         key: Vec::new(),
+        key_name: None,
+        constraints: Vec::new(),
         feed: None,
         text: cursor.statement_text(),
     };
@@ -27,14 +30,8 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
     }
     cursor.expect_token(&Token::LParen)?;
     loop {
-        if cursor.is(&["PRIMARY", "KEY"]) {
-            let position = cursor.here();
-            cursor.expect(&["PRIMARY", "KEY"])?;
-            let names = cursor.optional_names()?;
-            if names.is_empty() {
-                return Err(cursor.syntax_error());
-            }
-            set_key(&mut table, names, position)?;
+        if constraint::is_of_table(cursor) {
+            constraint::of_table(cursor, &mut table)?;
         } else if cursor.is(&["WATERMARK", "FOR"]) {
             let report = Report::unsupported("WATERMARK in a table");
             let report = report.hint(
@@ -42,7 +39,7 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
             );
             return Err(Report { position: cursor.here(), ..report });
         } else {
-            refuse(cursor, &["CONSTRAINT", "UNIQUE", "CHECK", "FOREIGN", "LIKE"])?;
+            refuse(cursor, &["EXCLUDE", "LIKE"])?;
             column(cursor, &mut table)?;
         }
         if !cursor.take_token(&Token::Comma) {
@@ -63,36 +60,21 @@ fn column(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<(), Report
     let mut column =
         TableColumnDef { name, data_type, type_position, not_null: false, default: None };
     loop {
-        let position = cursor.here();
+        // The name of a NOT NULL or a DEFAULT is said nowhere.
+        let name = constraint::name(cursor)?;
         if cursor.take(&["NOT", "NULL"]) {
             column.not_null = true;
         } else if cursor.take(&["NULL"]) {
             column.not_null = false;
         } else if column.default.is_none() && cursor.take(&["DEFAULT"]) {
-            column.default = Some(cursor.expression()?);
-        } else if cursor.take(&["PRIMARY", "KEY"]) {
-            set_key(table, vec![column.name.clone()], position)?;
-        } else {
+            column.default = Some(cursor.bare_expression()?);
+        } else if !constraint::of_column(cursor, table, &column.name, name)? {
             break;
         }
     }
-    refuse(cursor, &["GENERATED", "UNIQUE", "CHECK", "REFERENCES", "COLLATE", "CONSTRAINT", "AS"])?;
+    refuse(cursor, &["GENERATED", "COLLATE", "AS"])?;
     table.columns.push(column);
     Ok(())
-}
-
-fn set_key(
-    table: &mut CreateTable,
-    names: Vec<Name>,
-    position: Option<usize>,
-) -> Result<(), Report> {
-    if table.key.is_empty() {
-        table.key = names;
-        return Ok(());
-    }
-    let name = &table.name.name;
-    let message = format!("multiple primary keys for table \"{name}\" are not allowed");
-    Err(Report { position, ..Report::new(SqlState::INVALID_TABLE_DEFINITION, message) })
 }
 
 fn refuse(cursor: &Cursor<'_>, words: &[&str]) -> Result<(), Report> {
@@ -100,7 +82,7 @@ fn refuse(cursor: &Cursor<'_>, words: &[&str]) -> Result<(), Report> {
         Some(word) => {
             let what = format!("{word} in a table");
             let report = Report { position: cursor.here(), ..Report::unsupported(what) };
-            Err(report.hint("A table has columns with NOT NULL and DEFAULT, and a PRIMARY KEY."))
+            Err(report.hint("A column has a type, NOT NULL, DEFAULT and constraints."))
         }
         None => Ok(()),
     }

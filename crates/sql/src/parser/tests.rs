@@ -238,7 +238,8 @@ fn what_is_known_and_not_there_says_so() {
         ("GRANT SELECT (a) ON t TO u", "rights on columns"),
         ("ALTER USER u SET work_mem = 1", "settings of a role"),
         ("CREATE SOURCE s WITH (a = secret b AS FILE)", "a secret as a file"),
-        ("CREATE UNIQUE INDEX i ON v (a)", "CREATE UNIQUE INDEX"),
+        ("CREATE UNIQUE INDEX i ON v (a) NULLS NOT DISTINCT", "NULLS NOT DISTINCT"),
+        ("ALTER TABLE t ADD PRIMARY KEY (a)", "ADD PRIMARY KEY"),
         ("CREATE SOURCE s (a int PRIMARY KEY)", "PRIMARY KEY on a column of a source"),
     ] {
         let report = failure(text);

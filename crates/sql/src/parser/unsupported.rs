@@ -27,7 +27,6 @@ const OWN: &[Known] = &[
         "CREATE RECURSIVE VIEW",
         "Write CREATE VIEW name AS WITH RECURSIVE ...",
     ),
-    (&["CREATE", "UNIQUE"], "CREATE UNIQUE INDEX", UNIQUE),
     (&["CREATE", "FUNCTION"], "CREATE FUNCTION", "Write the expression where it is needed."),
     (&["CREATE", "AGGREGATE"], "CREATE AGGREGATE", "Write the expression where it is needed."),
     (&["CREATE", "PROCEDURE"], "CREATE PROCEDURE", CLIENT),
@@ -264,7 +263,6 @@ const CREATE: &str =
 const DROP: &str =
     "Sources, tables, views, materialized views, indexes, sinks, roles and secrets are dropped.";
 const SORTED: &str = "A view is kept in the order of its key, windows first: filter by these.";
-const UNIQUE: &str = "A PRIMARY KEY of a table is unique; CREATE INDEX makes lookups fast.";
 const KEYS: &str =
     "Numbers are not given to rows: insert the key, or take uuid DEFAULT gen_random_uuid().";
 const CLIENT: &str = "There are no procedures: the client decides what comes next.";
