@@ -26,6 +26,7 @@ mod planned;
 mod privileges;
 mod properties;
 mod rewrite;
+mod sequences;
 mod signals;
 mod sleep;
 mod statics;
@@ -51,7 +52,7 @@ pub use functions::{Client, Settings};
 use known::Known;
 pub use model::{
     Activity, ColumnMore, Comment, ConstraintKind, ConstraintOf, CursorRow, IndexOf, Lock, On,
-    PreparedRow, Relation, RelationKind, Relations, Role, SessionLists, Signal,
+    PreparedRow, Relation, RelationKind, Relations, Role, Sequence, SessionLists, Signal,
 };
 pub use named::class_oid;
 pub use rewrite::rewrite;

@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod offline;
 pub mod private;
 pub mod queries;
+mod sequences;
 pub mod serve;
 pub mod serving;
 pub mod session;

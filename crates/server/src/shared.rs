@@ -23,6 +23,7 @@ use crate::coordinator::Message;
 use crate::locks::Locks;
 use crate::metrics::Durations;
 use crate::queries::Queries;
+use crate::sequences::Sequences;
 use crate::sessions::Sessions;
 
 /// The tables that a running view is read from.
@@ -404,6 +405,8 @@ pub struct Shared {
     pub advisory_locks: Arc<millrace_pg::catalog::AdvisoryLocks>,
     /// The next hidden key of a row.
     next_row: Mutex<i64>,
+    /// The numbers that columns take.
+    pub(crate) sequences: Sequences,
 }
 
 /// What a data directory gives when it is opened.
@@ -443,6 +446,7 @@ impl Shared {
             locks: Arc::default(),
             advisory_locks: Arc::default(),
             next_row: Mutex::default(),
+            sequences: Sequences::default(),
         }
     }
 

@@ -6,6 +6,7 @@
 //! `MILLRACE_CRASH_ROUNDS` sets the rounds, `MILLRACE_SEED` repeats a run.
 
 mod agreement;
+mod definitions;
 mod hydration;
 mod kept;
 mod lag;

@@ -34,11 +34,11 @@ pub use binder::{
     Binder, Bound, BoundConstraints, BoundView, CatalogTable, CatalogTables, ChangeKind,
     ChangePlan, Conflict, Connectors, EXCLUDED, FindColumns, FixedColumns, LockWait, Parameters,
     Returning, RowLock, TableLookup, bind_constraints, bind_index, bind_secrets, bind_sink,
-    bind_source, bind_table, has_row_locks, plan_change, query_of_rows, row_locks, source_to_infer,
-    view_zone, without_rows,
+    bind_source, bind_table, has_row_locks, plan_change, query_of_rows, row_locks, rows_of_table,
+    source_to_infer, view_zone, without_rows,
 };
 pub use catalog::{
-    Access, Acl, Catalog, CatalogError, Check, Commented, Constraints, Grantee, Include,
+    Access, Acl, Catalog, CatalogError, Check, Commented, Constraints, Grantee, Identity, Include,
     IncludeKind, Index, Kind, MaterializedView, Object, Privilege, Privileges, ROOT, ROW_ID_COLUMN,
     ReferenceAction, References, Role, RoleId, Secret, Sink, SinkFormat, Source, SourceColumn,
     SourceWatermark, Table, TableColumn, Unique, View, decode_acl, encode_acl, is_confidential,
@@ -46,6 +46,6 @@ pub use catalog::{
 pub use datafusion::sql::sqlparser;
 pub use functions::{bound_results, rows_as_json};
 pub use names::{CHANGED, SYSTEM_SCHEMA, fold as folded, nothing_to_follow};
-pub use parser::{masked, parse, split, view_query};
+pub use parser::{masked, parse, renamed, split, view_query};
 pub use session::{Settings, session_state};
 pub use watch::{Watch, watched};

@@ -18,7 +18,7 @@ use crate::parser::parse_expression;
 /// Arrays and records in each other, at most.
 const DEPTH_MAX: usize = 16;
 
-const SERIAL: &str = "Use bigint and insert the key, or uuid DEFAULT gen_random_uuid(): numbers are not given to rows.";
+const SERIAL: &str = "It is a column of CREATE TABLE that takes numbers: use integer or bigint.";
 
 /// The greatest length of a text that can be said.
 const LENGTH_MAX: u32 = 10_485_760;

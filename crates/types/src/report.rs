@@ -184,6 +184,10 @@ states! {
     INVALID_OBJECT_DEFINITION = "42P17";
     /// A foreign key to what is not unique.
     INVALID_FOREIGN_KEY = "42830";
+    /// A value for a column that always takes numbers.
+    GENERATED_ALWAYS = "428C9";
+    /// A sequence has no number left.
+    SEQUENCE_LIMIT_EXCEEDED = "2200H";
     /// A table that cannot be.
     INVALID_TABLE_DEFINITION = "42P16";
     /// A column reference that is not allowed where it stands.

@@ -26,11 +26,12 @@ use super::constraints::key_name;
 use super::known::Known;
 use super::live::key_index as live_key_index;
 use super::model::{
-    Activity, Comment, IndexOf, Lock, On, Relation, RelationKind, Role, SessionLists, Signal,
+    Activity, Comment, IndexOf, Lock, On, Relation, RelationKind, Role, Sequence, SessionLists,
+    Signal,
 };
 use super::{
     AdvisoryLocks, PUBLIC, Relations, Tables, advisory, describe, grants, named, privileges,
-    properties, signals, sleep,
+    properties, sequences, signals, sleep,
 };
 use crate::settings;
 
@@ -262,6 +263,18 @@ impl Relations for Shared {
         self.relations.schema_acl()
     }
 
+    fn sequences(&self) -> Vec<Sequence> {
+        self.relations.sequences()
+    }
+
+    fn numbers(&self, sequence: u32, count: usize) -> Result<Vec<i64>, Report> {
+        self.relations.numbers(sequence, count)
+    }
+
+    fn set_number(&self, sequence: u32, number: i64, behind: bool) -> Result<(), Report> {
+        self.relations.set_number(sequence, number, behind)
+    }
+
     fn allows(&self, role: u32, on: On, privilege: &str) -> Option<bool> {
         self.relations.allows(role, on, privilege)
     }
@@ -276,9 +289,8 @@ impl Relations for Shared {
 }
 
 /// Functions that give NULL as text.
-const NULLS: [&str; 17] = [
+const NULLS: [&str; 16] = [
     "pg_get_triggerdef",
-    "pg_get_serial_sequence",
     "pg_get_functiondef",
     "pg_get_function_sqlbody",
     "pg_get_function_arg_default",
@@ -384,6 +396,7 @@ pub(super) fn all(client: &Client, shared: &Arc<Shared>) -> Vec<ScalarUDF> {
     let relations: Arc<dyn Relations> = Arc::clone(shared) as Arc<dyn Relations>;
     all.extend(privileges::all(client, &relations));
     all.extend(signals::all(client, &relations));
+    all.extend(sequences::all(client, &relations));
     all.extend(sleep::all(&relations));
     all.extend(advisory::all(client.process, &relations.advisory_locks()));
     all.extend(grants::all(&relations));

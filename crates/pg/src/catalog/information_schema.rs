@@ -23,7 +23,7 @@ pub(super) const VIEWS: &[(&str, &str)] = &[
             NULL :: text AS user_defined_type_name,
             CASE WHEN takes_rows THEN 'YES' ELSE 'NO' END AS is_insertable_into,
             'NO' AS is_typed, NULL :: text AS commit_action
-        FROM relations WHERE kind <> 'i'",
+        FROM relations WHERE kind NOT IN ('i', 'S')",
     ),
     (
         "views",
@@ -36,20 +36,20 @@ pub(super) const VIEWS: &[(&str, &str)] = &[
     (
         "columns",
         "SELECT '{database}' AS table_catalog, schema AS table_schema, table_name,
-            name AS column_name, number :: int AS ordinal_position,
+            columns.name AS column_name, columns.number :: int AS ordinal_position,
             CASE WHEN NOT computed THEN default_text END AS column_default,
-            CASE WHEN nullable THEN 'YES' ELSE 'NO' END AS is_nullable, type_name AS data_type,
+            CASE WHEN nullable THEN 'YES' ELSE 'NO' END AS is_nullable, columns.type_name AS data_type,
             length AS character_maximum_length,
-            CASE WHEN length IS NOT NULL THEN length * 4 WHEN type_name = 'text'
+            CASE WHEN length IS NOT NULL THEN length * 4 WHEN columns.type_name = 'text'
                 THEN 1073741824 :: int END AS character_octet_length,
-            CASE type_name WHEN 'real' THEN 24 :: int WHEN 'double precision' THEN 53 :: int
+            CASE columns.type_name WHEN 'real' THEN 24 :: int WHEN 'double precision' THEN 53 :: int
                 ELSE precision END AS numeric_precision,
-            CASE WHEN type_name = 'numeric' THEN 10 :: int
-                WHEN type_name IN ('smallint', 'integer', 'bigint', 'real', 'double precision')
+            CASE WHEN columns.type_name = 'numeric' THEN 10 :: int
+                WHEN columns.type_name IN ('smallint', 'integer', 'bigint', 'real', 'double precision')
                 THEN 2 :: int END AS numeric_precision_radix,
             scale AS numeric_scale,
-            CASE WHEN type_name = 'date' THEN 0 :: int
-                WHEN type_name LIKE 'time%' OR type_name = 'interval' THEN 6 :: int
+            CASE WHEN columns.type_name = 'date' THEN 0 :: int
+                WHEN columns.type_name LIKE 'time%' OR columns.type_name = 'interval' THEN 6 :: int
                 END AS datetime_precision,
             NULL :: text AS interval_type, NULL :: int AS interval_precision,
             NULL :: text AS character_set_catalog, NULL :: text AS character_set_schema,
@@ -60,14 +60,35 @@ pub(super) const VIEWS: &[(&str, &str)] = &[
             t.typname AS udt_name,
             NULL :: text AS scope_catalog, NULL :: text AS scope_schema,
             NULL :: text AS scope_name, NULL :: int AS maximum_cardinality,
-            number :: text AS dtd_identifier, 'NO' AS is_self_referencing, 'NO' AS is_identity,
-            NULL :: text AS identity_generation, NULL :: text AS identity_start,
-            NULL :: text AS identity_increment, NULL :: text AS identity_maximum,
-            NULL :: text AS identity_minimum, 'NO' AS identity_cycle,
+            columns.number :: text AS dtd_identifier, 'NO' AS is_self_referencing,
+            CASE WHEN identity = '' THEN 'NO' ELSE 'YES' END AS is_identity,
+            CASE identity WHEN 'a' THEN 'ALWAYS' WHEN 'd' THEN 'BY DEFAULT' END
+                AS identity_generation,
+            CASE WHEN identity <> '' THEN s.start :: text END AS identity_start,
+            CASE WHEN identity <> '' THEN s.increment :: text END AS identity_increment,
+            CASE WHEN identity <> '' THEN s.greatest :: text END AS identity_maximum,
+            CASE WHEN identity <> '' THEN s.least :: text END AS identity_minimum,
+            CASE WHEN identity <> '' AND s.cycles THEN 'YES' ELSE 'NO' END AS identity_cycle,
             CASE WHEN computed THEN 'ALWAYS' ELSE 'NEVER' END AS is_generated,
             CASE WHEN computed THEN default_text END AS generation_expression,
             CASE WHEN is_stored AND NOT computed THEN 'YES' ELSE 'NO' END AS is_updatable
-        FROM columns LEFT JOIN their_types AS t ON t.oid = columns.type_oid WHERE kind <> 'i'",
+        FROM columns LEFT JOIN their_types AS t ON t.oid = columns.type_oid
+            LEFT JOIN sequences AS s
+                ON s.relation = columns.relation AND s.number = columns.number
+        WHERE kind NOT IN ('i', 'S')",
+    ),
+    (
+        // As in PostgreSQL, those of identity columns are left out.
+        "sequences",
+        "SELECT '{database}' AS sequence_catalog, 'public' AS sequence_schema,
+            name AS sequence_name, type_name AS data_type,
+            CASE type_name WHEN 'smallint' THEN 16 :: int WHEN 'integer' THEN 32 :: int
+                ELSE 64 :: int END AS numeric_precision,
+            2 :: int AS numeric_precision_radix, 0 :: int AS numeric_scale,
+            start :: text AS start_value, least :: text AS minimum_value,
+            greatest :: text AS maximum_value, increment :: text AS increment,
+            CASE WHEN cycles THEN 'YES' ELSE 'NO' END AS cycle_option
+        FROM sequences WHERE NOT is_identity",
     ),
     (
         "table_constraints",
@@ -163,10 +184,6 @@ pub(super) const NO_ROWS: &[(&str, &str)] = &[
     (
         "parameters",
         "specific_catalog text, specific_schema text, specific_name text, ordinal_position int, parameter_mode text, parameter_name text, data_type text, udt_schema text, udt_name text, parameter_default text",
-    ),
-    (
-        "sequences",
-        "sequence_catalog text, sequence_schema text, sequence_name text, data_type text, numeric_precision int, numeric_precision_radix int, numeric_scale int, start_value text, minimum_value text, maximum_value text, increment text, cycle_option text",
     ),
     (
         "triggers",

@@ -14,7 +14,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
 use millrace_types::{SqlType, TIME_ZONE};
 
-use super::model::{Activity, ColumnMore, Relation, RelationKind, Relations, Role};
+use super::model::{Activity, ColumnMore, Relation, RelationKind, Relations, Role, Sequence};
 use super::privileges::list;
 use crate::types;
 
@@ -57,7 +57,7 @@ impl PartitionStream for Live {
 }
 
 /// The lists by their names.
-pub(super) const LISTS: [(&str, Rows); 10] = [
+pub(super) const LISTS: [(&str, Rows); 11] = [
     ("relations", relations),
     ("constraints", super::constraints::rows),
     ("columns", columns),
@@ -68,6 +68,7 @@ pub(super) const LISTS: [(&str, Rows); 10] = [
     ("dependencies", dependencies),
     ("activity", activity),
     ("locks", locks),
+    ("sequences", sequences),
 ];
 
 /// A list as a table.
@@ -216,6 +217,7 @@ fn columns(live: &dyn Relations) -> DfResult<RecordBatch> {
         ("scale", integers(all.iter().map(|one| Some(digits(one.2)?.1)))),
         ("default_text", texts(all.iter().map(|one| one.3.default.as_ref()))),
         ("computed", flags(all.iter().map(|one| one.3.computed))),
+        ("identity", texts(all.iter().map(|one| Some(one.3.identity.unwrap_or_default())))),
         ("is_stored", flags(all.iter().map(|one| one.0.kind == RelationKind::Table))),
     ])
 }
@@ -329,6 +331,30 @@ fn locks(live: &dyn Relations) -> DfResult<RecordBatch> {
     ])
 }
 
+/// One row a sequence.
+fn sequences(live: &dyn Relations) -> DfResult<RecordBatch> {
+    let all = live.sequences();
+    let number = |value: fn(&Sequence) -> Option<i64>| -> ArrayRef {
+        Arc::new(all.iter().map(value).collect::<Int64Array>())
+    };
+    batch(vec![
+        ("oid", oids(all.iter().map(|one| Some(one.oid)))),
+        ("name", texts(all.iter().map(|one| Some(&one.name)))),
+        ("relation", oids(all.iter().map(|one| Some(one.table)))),
+        ("number", smalls(all.iter().map(|one| Some(one.column)))),
+        ("is_identity", flags(all.iter().map(|one| one.identity))),
+        ("owner", oids(all.iter().map(|one| Some(one.owner)))),
+        ("type_oid", oids(all.iter().map(|one| Some(types::oid(&one.data_type))))),
+        ("type_name", texts(all.iter().map(|one| Some(type_name(&one.data_type))))),
+        ("start", number(|one| Some(one.start))),
+        ("increment", number(|one| Some(one.increment))),
+        ("least", number(|one| Some(one.least))),
+        ("greatest", number(|one| Some(one.greatest))),
+        ("cycles", flags(all.iter().map(|one| one.cycles))),
+        ("last", number(|one| one.last)),
+    ])
+}
+
 /// Precision, in bits or digits, and scale.
 fn digits(field: &Field) -> Option<(i32, i32)> {
     match SqlType::of_arrow(field.data_type())? {
@@ -349,5 +375,6 @@ fn letter(kind: RelationKind) -> &'static str {
         RelationKind::View => "v",
         RelationKind::MaterializedView => "m",
         RelationKind::Index => "i",
+        RelationKind::Sequence => "S",
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
+use millrace_types::{Report, SqlState};
 
 use super::advisory::AdvisoryLocks;
 
@@ -20,6 +21,8 @@ pub enum RelationKind {
     MaterializedView,
     /// An index.
     Index,
+    /// What gives a column its numbers.
+    Sequence,
 }
 
 /// A relation as clients see it.
@@ -122,6 +125,39 @@ pub struct ColumnMore {
     pub computed: bool,
     /// The most characters, of a `varchar(n)`.
     pub length: Option<u32>,
+    /// It takes numbers (`GENERATED ... AS IDENTITY`): `a` if always, `d` by default.
+    pub identity: Option<&'static str>,
+}
+
+/// What gives a column its numbers.
+#[derive(Clone, Debug)]
+pub struct Sequence {
+    /// Its number in `pg_class`.
+    pub oid: u32,
+    /// Its name, in the schema of users' relations.
+    pub name: String,
+    /// The number of the table.
+    pub table: u32,
+    /// The column of it, counted from 1.
+    pub column: i16,
+    /// The column is `GENERATED ... AS IDENTITY`, not `SERIAL`.
+    pub identity: bool,
+    /// The number of the role that owns it.
+    pub owner: u32,
+    /// The type of the column.
+    pub data_type: DataType,
+    /// The first number.
+    pub start: i64,
+    /// From one number to the next.
+    pub increment: i64,
+    /// The least number.
+    pub least: i64,
+    /// The greatest number.
+    pub greatest: i64,
+    /// Behind the last number comes the first one again.
+    pub cycles: bool,
+    /// The last number that was given, if there was one.
+    pub last: Option<i64>,
 }
 
 /// A role as clients see it.
@@ -241,6 +277,17 @@ pub trait SessionLists: fmt::Debug + Send + Sync {
     fn cursors(&self) -> Vec<CursorRow> {
         Vec::new()
     }
+
+    /// It has got a number of a sequence.
+    fn took(&self, sequence: u32, number: i64) {
+        let _ = (sequence, number);
+    }
+
+    /// The last number that it has got of a sequence; of whichever if none is named.
+    fn taken(&self, sequence: Option<u32>) -> Option<(u32, i64)> {
+        let _ = sequence;
+        None
+    }
 }
 
 /// What a right is on.
@@ -313,6 +360,29 @@ pub trait Relations: fmt::Debug + Send + Sync {
     fn signal(&self, process: i32, signal: Signal) -> bool {
         let _ = (process, signal);
         false
+    }
+
+    /// All sequences.
+    fn sequences(&self) -> Vec<Sequence> {
+        Vec::new()
+    }
+
+    /// The next numbers of a sequence.
+    ///
+    /// # Errors
+    /// It has so many no more, or they cannot be kept from coming twice.
+    fn numbers(&self, sequence: u32, count: usize) -> Result<Vec<i64>, Report> {
+        let _ = (sequence, count);
+        Err(Report::new(SqlState::UNDEFINED_TABLE, "there is no such sequence"))
+    }
+
+    /// Has a sequence go on behind a number, or at it.
+    ///
+    /// # Errors
+    /// The number is none of its own, or cannot be stored.
+    fn set_number(&self, sequence: u32, number: i64, behind: bool) -> Result<(), Report> {
+        let _ = (sequence, number, behind);
+        Err(Report::new(SqlState::UNDEFINED_TABLE, "there is no such sequence"))
     }
 
     /// The server's time, microseconds since 1970.

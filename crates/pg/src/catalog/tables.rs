@@ -77,13 +77,13 @@ pub(super) const VIEWS: &[(&str, &str)] = &[
         "pg_class",
         "SELECT oid, name AS relname, namespace AS relnamespace, 0 AS reltype,
             0 AS reloftype, owner AS relowner,
-            CASE kind WHEN 'v' THEN 0 WHEN 'i' THEN 403 ELSE 2 END AS relam, oid AS relfilenode,
+            CASE kind WHEN 'v' THEN 0 WHEN 'S' THEN 0 WHEN 'i' THEN 403 ELSE 2 END AS relam, oid AS relfilenode,
             0 AS reltablespace, 0 :: int AS relpages, tuples AS reltuples,
             0 :: int AS relallvisible, 0 AS reltoastrelid, has_index AS relhasindex,
             false AS relisshared, 'p' AS relpersistence, kind AS relkind, columns AS relnatts,
             checks AS relchecks, kind IN ('v', 'm') AS relhasrules, false AS relhastriggers,
             false AS relhassubclass, false AS relrowsecurity, false AS relforcerowsecurity,
-            true AS relispopulated, CASE WHEN kind IN ('v', 'i') THEN 'n' ELSE 'd' END AS relreplident,
+            true AS relispopulated, CASE WHEN kind IN ('v', 'i', 'S') THEN 'n' ELSE 'd' END AS relreplident,
             false AS relispartition, 0 AS relrewrite, 0 AS relfrozenxid,
             0 AS relminmxid, acl AS relacl, {none} AS reloptions,
             NULL :: text AS relpartbound
@@ -98,7 +98,7 @@ pub(super) const VIEWS: &[(&str, &str)] = &[
             CASE WHEN width > 0 THEN 'p' WHEN type_name = 'numeric' THEN 'm' ELSE 'x' END AS attstorage,
             '' AS attcompression,
             NOT nullable AS attnotnull, default_text IS NOT NULL AS atthasdef,
-            false AS atthasmissing, '' AS attidentity,
+            false AS atthasmissing, identity AS attidentity,
             CASE WHEN computed THEN 's' ELSE '' END AS attgenerated, false AS attisdropped,
             true AS attislocal, 0 :: smallint AS attinhcount,
             CASE WHEN type_oid IN (25, 1009, 1043) THEN 100 ELSE 0 END AS attcollation,
@@ -229,7 +229,18 @@ pub(super) const VIEWS: &[(&str, &str)] = &[
         UNION ALL
         SELECT 2606, oid, 0, 1259, relation, 0, 'a' FROM constraints
         UNION ALL
-        SELECT 2606, oid, 0, 1259, to_relation, 0, 'n' FROM constraints WHERE letter = 'f'",
+        SELECT 2606, oid, 0, 1259, to_relation, 0, 'n' FROM constraints WHERE letter = 'f'
+        UNION ALL
+        SELECT 1259, oid, 0, 1259, relation, number :: int,
+            CASE WHEN is_identity THEN 'i' ELSE 'a' END FROM sequences",
+    ),
+    (
+        "pg_sequences",
+        "SELECT 'public' AS schemaname, s.name AS sequencename, r.name AS sequenceowner,
+            s.type_name AS data_type, s.start AS start_value, s.least AS min_value,
+            s.greatest AS max_value, s.increment AS increment_by, s.cycles AS cycle,
+            1 :: bigint AS cache_size, s.last AS last_value
+        FROM sequences AS s JOIN roles AS r ON r.oid = s.owner",
     ),
     (
         "pg_tables",
@@ -335,10 +346,6 @@ pub(super) const NO_ROWS: &[(&str, &str)] = &[
     (
         "pg_available_extension_versions",
         "name text, version text, installed bool, superuser bool, trusted bool, relocatable bool, schema text, requires texts, comment text",
-    ),
-    (
-        "pg_sequences",
-        "schemaname text, sequencename text, sequenceowner text, data_type text, start_value bigint, min_value bigint, max_value bigint, increment_by bigint, cycle bool, cache_size bigint, last_value bigint",
     ),
     ("pg_rules", "schemaname text, tablename text, rulename text, definition text"),
     (

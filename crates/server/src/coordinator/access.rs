@@ -15,7 +15,7 @@ use super::checkpoint::Then;
 use super::ddl::object_key;
 use super::{Coordinator, Reply};
 use crate::error::ServerError;
-use crate::shared::JobStatus;
+use crate::shared::{JobState, JobStatus};
 
 /// Keys of roles begin with this.
 const ROLE_PREFIX: &[u8] = b"role/";
@@ -38,6 +38,8 @@ pub struct Draft {
     catalog: Catalog,
     /// Views that are being filled.
     jobs: Vec<JobStatus>,
+    /// The names of tables that are about to be there.
+    filled: Vec<String>,
     ops: Vec<Op>,
     next: u32,
 }
@@ -51,6 +53,12 @@ impl Draft {
     /// Views that are being filled.
     pub fn jobs(&self) -> &[JobStatus] {
         &self.jobs
+    }
+
+    /// True for the name of what is not in the catalog yet and will be.
+    pub fn is_promised(&self, name: &str) -> bool {
+        let job = |job: &JobStatus| !matches!(job.state, JobState::Failed(_)) && job.view == name;
+        self.jobs.iter().any(job) || self.filled.iter().any(|filled| filled == name)
     }
 
     /// A number that nothing has had before.
@@ -91,6 +99,16 @@ impl Draft {
             .map_err(|error| Report::new(SqlState::INTERNAL_ERROR, error.to_string()))?;
         self.ops.push(Op::Put(object_key(object.id), bytes));
         self.catalog = self.catalog.with(object);
+        Ok(())
+    }
+
+    /// Other names or definitions for some objects.
+    ///
+    /// # Errors
+    /// One of them cannot be stored: a program error.
+    pub fn redefine(&mut self, objects: Vec<Object>) -> Result<(), Report> {
+        objects.into_iter().try_for_each(|object| self.put_object(object))?;
+        self.catalog.redefined();
         Ok(())
     }
 
@@ -211,6 +229,7 @@ impl Coordinator {
         let mut draft = Draft {
             catalog: (*self.catalog()).clone(),
             jobs: self.jobs(),
+            filled: self.filled_names().map(str::to_owned).collect(),
             ops: Vec::new(),
             next: self.ddl.next_object,
         };

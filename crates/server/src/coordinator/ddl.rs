@@ -14,7 +14,7 @@ use millrace_dataflow::runtime::{Command, Figures, Install, ViewTables, error_sc
 use millrace_plan::LeafKind;
 use millrace_sql::{Catalog, Constraints, Kind, Object};
 use millrace_storage::{Op, TableSpec};
-use millrace_types::{Epoch, ObjectId, Report, SqlState, TableId, Ts};
+use millrace_types::{Delta, Epoch, ObjectId, Report, SqlState, TableId, Ts};
 
 use super::access::Alteration;
 use super::checkpoint::Then;
@@ -41,14 +41,22 @@ pub struct NewView {
     pub sources: BTreeMap<ObjectId, Arc<BuiltSource>>,
     /// The offsets where the sources end now, for sources that nobody reads yet.
     pub ends: BTreeMap<ObjectId, BTreeMap<millrace_types::PartitionId, i64>>,
+    /// The number of the catalog that it was bound to.
+    pub redefinitions: u64,
     /// The session does not wait until it is filled.
     pub background: bool,
 }
 
 /// What a session asks for.
 pub enum Request {
-    /// Adds a source, table or view to the catalog.
+    /// Adds a source, table or sink to the catalog.
     Create(Box<Object>, Reply),
+    /// Adds a view that was bound to the catalog of a number.
+    CreateView(Box<Object>, u64, Reply),
+    /// Adds a table that begins with some rows.
+    CreateTableAs(Box<Object>, Delta, Reply),
+    /// Adds a table whose rows have been logged in an epoch.
+    Filled(Box<Object>, Epoch, Reply),
     /// Creates and fills a materialized view, or a table that a connector fills.
     CreateMaterializedView(Box<NewView>, Reply),
     /// Asks whether objects may be dropped, once these jobs have been given up.
@@ -71,6 +79,9 @@ impl Request {
     /// Answers with an error.
     pub(super) fn refuse(self, report: Report) {
         let (Request::Create(_, reply)
+        | Request::CreateView(_, _, reply)
+        | Request::CreateTableAs(_, _, reply)
+        | Request::Filled(_, _, reply)
         | Request::CreateMaterializedView(_, reply)
         | Request::CancelJob(_, reply)
         | Request::Alter(_, _, reply)
@@ -97,6 +108,8 @@ pub(super) struct Ddl {
     pub(super) next_object: u32,
     pub(super) next_table: u64,
     dropping: Vec<Dropping>,
+    /// The epoch that holds the first rows of a table that is being added.
+    pub(super) filled: BTreeMap<ObjectId, Epoch>,
     /// Views that go away once all these workers have unpublished them.
     pub(super) retiring: BTreeMap<ObjectId, BTreeSet<usize>>,
 }
@@ -121,6 +134,18 @@ impl Coordinator {
                 self.create_sink(*object, reply)
             }
             Request::Create(object, reply) => self.create(*object, reply),
+            Request::CreateView(object, seen, reply) => match self.redefined_since(seen) {
+                Some(report) => {
+                    drop(reply.send(Err(report)));
+                    Ok(())
+                }
+                None => self.create(*object, reply),
+            },
+            Request::CreateTableAs(object, rows, reply) => {
+                self.create_table_as(*object, rows, reply);
+                Ok(())
+            }
+            Request::Filled(object, epoch, reply) => self.filled(*object, epoch, reply),
             Request::CreateMaterializedView(new, reply) => {
                 self.create_materialized_view(*new, reply)
             }
@@ -165,8 +190,18 @@ impl Coordinator {
         self.commit_catalog(ops, Vec::new(), then)
     }
 
+    /// An error if objects have got another name or definition since a statement was bound.
+    fn redefined_since(&self, seen: u64) -> Option<Report> {
+        let message = "objects have been renamed or replaced meanwhile";
+        let report = || Report::new(SqlState::SERIALIZATION_FAILURE, message).hint("Try again.");
+        (self.catalog().redefinitions() != seen).then(report)
+    }
+
     pub(super) fn name_taken(&self, name: &str) -> Option<Report> {
-        let taken = self.catalog().find(name).is_some() || self.is_job(name);
+        let promised = || self.is_job(name) || self.filled_names().any(|filled| filled == name);
+        let catalog = self.catalog();
+        let sequence = || catalog.sequences().any(|(.., identity)| identity.name == name);
+        let taken = catalog.find(name).is_some() || promised() || sequence();
         let message = || format!("relation \"{name}\" already exists");
         taken.then(|| Report::new(SqlState::DUPLICATE_TABLE, message()))
     }
@@ -178,6 +213,7 @@ impl Coordinator {
         reply: Reply,
     ) -> Result<(), ServerError> {
         let refused = self.name_taken(&new.object.name).or_else(|| self.stopped_below(&new.object));
+        let refused = refused.or_else(|| self.redefined_since(new.redefinitions));
         let refused = refused.or_else(|| self.admit_owner(&mut new.object));
         if let Some(report) = refused {
             drop(reply.send(Err(report)));
@@ -385,6 +421,7 @@ impl Coordinator {
             // A new table is complete, and empty, before its first epoch.
             from = from.previous();
         }
+        from = self.ddl.filled.remove(&view).unwrap_or(from);
         self.show_view(view, from);
         // Who is told of the view sees its sources as they are now.
         self.last_post_at = 0;
@@ -486,6 +523,8 @@ impl Coordinator {
             if let Some(object) = catalog.get(*id) {
                 tables.extend(tables_of(object));
             }
+            let sequences = catalog.sequences().filter(|(table, ..)| table.id == *id);
+            ops.extend(sequences.map(|(.., identity)| crate::sequences::forget(identity.sequence)));
             catalog = catalog.without(*id);
             ops.push(Op::Delete(object_key(*id)));
             ops.push(forget_failure(*id));

@@ -153,6 +153,8 @@ impl Coordinator {
         self.look_at_disk(self.shared.clock.now());
         let refused = match request {
             Request::Create(..)
+            | Request::CreateView(..)
+            | Request::CreateTableAs(..)
             | Request::CreateMaterializedView(..)
             | Request::Alter(..)
             | Request::Constrain(..) => self.disk.full,
@@ -160,7 +162,8 @@ impl Coordinator {
             | Request::Drop(..)
             | Request::CancelJob(..)
             | Request::Access(..) => self.disk.free < self.disk.reserve / 4,
-            Request::Follow(..) => false,
+            // Its rows are there already.
+            Request::Filled(..) | Request::Follow(..) => false,
         };
         refused.then(|| self.no_room())
     }
@@ -179,7 +182,7 @@ impl Coordinator {
         // Clients that have gone need no answer.
         let report = self.no_room();
         for change in self.changes.drain(..) {
-            drop(change.reply.send(Err(report.clone())));
+            change.refuse(report.clone());
         }
         for reply in self.flushes.drain(..) {
             drop(reply.send(Err(report.clone())));

@@ -142,7 +142,7 @@ impl Coordinator {
         let cost = self.shared.clock.now() - begun;
         // The content has them from here on.
         record.changes.clear();
-        self.send_changes(epoch, changed);
+        self.send_changes(epoch, changed)?;
         kept.into_iter().for_each(|(table, rows)| self.send_rows(table, epoch.ts(), rows));
         for reply in self.flushes.drain(..) {
             // A client that has gone needs no answer.

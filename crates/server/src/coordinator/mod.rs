@@ -50,7 +50,7 @@ pub(crate) use kept::{LATE_ROWS, ON_ERROR};
 pub(crate) use recover::built_source;
 pub use recover::{BuiltSource, catalog_of, load_catalog, logged_now};
 pub(crate) use tables::CHANGE_BYTES_MAX;
-pub use tables::TableChange;
+pub use tables::{TableChange, Told};
 
 /// How many sealed epochs may wait for completion.
 const IN_FLIGHT_MAX: usize = 4;

@@ -155,7 +155,8 @@ impl Coordinator {
 
     pub(super) fn recover(&mut self) -> Result<(), ServerError> {
         let store = self.shared.store.clone();
-        self.load_ids(&self.catalog())?;
+        let log = store.epochs_above(store.checkpoint())?;
+        self.load_ids(&self.catalog(), &log)?;
         self.make_kept()?;
         let catalog = self.catalog();
         let jobs = self.stored_jobs()?;
@@ -164,7 +165,6 @@ impl Coordinator {
         tables.extend(stored_histories(&store, &catalog)?);
         store.retain_tables(&tables)?;
         let checkpoint = store.checkpoint();
-        let log = store.epochs_above(checkpoint)?;
         let record = checkpoint_record(&store)?;
         let last = log.last().or(record.as_ref());
         let readable_from = last.map_or(checkpoint, |record| record.epoch);
@@ -223,7 +223,7 @@ impl Coordinator {
         Ok(())
     }
 
-    fn load_ids(&mut self, catalog: &Catalog) -> Result<(), ServerError> {
+    fn load_ids(&mut self, catalog: &Catalog, log: &[EpochRecord]) -> Result<(), ServerError> {
         if let Some(bytes) = self.shared.store.get(IDS_KEY)? {
             let damaged = || ServerError::Catalog("the record of free ids is damaged".into());
             let (object, table) = bytes.split_first_chunk::<4>().ok_or_else(damaged)?;
@@ -236,6 +236,10 @@ impl Coordinator {
         let roles = catalog.roles().map(|role| role.id.0);
         let others = roles.chain(catalog.secrets().map(|secret| secret.id.0)).max();
         self.ddl.next_object = self.ddl.next_object.max(others.unwrap_or_default());
+        // The first rows of a table are logged before the table is there: whatever has become of it, no other
+        // one takes them for its own.
+        let logged = log.iter().flat_map(|record| &record.changes).map(|change| change.table.0);
+        self.ddl.next_object = self.ddl.next_object.max(logged.max().unwrap_or_default());
         Ok(())
     }
 

@@ -14,14 +14,14 @@ use std::sync::Arc;
 
 use millrace_dataflow::graph::Graph;
 use millrace_dataflow::runtime::{Command, FeedId, Install};
-use millrace_sql::{Kind, Object};
+use millrace_sql::{Identity, Kind, Object};
 use millrace_storage::{ChangeRecord, Op};
 use millrace_types::{Delta, Epoch, ObjectId, Report, SqlState, Ts, decode_delta, encode_delta};
 use tokio::sync::oneshot;
 
 use super::checkpoint::Then;
 use super::ddl::object_key;
-use super::{Coordinator, Reply};
+use super::{Coordinator, Reply, Request};
 use crate::error::ServerError;
 use crate::locks::TableLock;
 
@@ -37,15 +37,40 @@ pub struct TableChange {
     /// session.
     pub locks: Vec<TableLock>,
     /// Told the epoch when it is durable.
-    pub reply: oneshot::Sender<Result<Epoch, Report>>,
+    pub reply: Told,
+}
+
+/// Who is told what has become of a change.
+pub enum Told {
+    /// The session that has made it.
+    Session(oneshot::Sender<Result<Epoch, Report>>),
+    /// Its rows are the first ones of a table, which enters the catalog now.
+    Creates(Box<Object>, Reply),
 }
 
 impl TableChange {
     /// It does not happen. The tables are free before the session hears of it.
-    fn refuse(self, report: Report) {
+    pub(super) fn refuse(self, report: Report) {
         drop(self.locks);
         // A client that has gone needs no answer.
-        drop(self.reply.send(Err(report)));
+        match self.reply {
+            Told::Session(reply) => drop(reply.send(Err(report))),
+            Told::Creates(_, reply) => drop(reply.send(Err(report))),
+        }
+    }
+
+    /// The table that it makes.
+    fn creates(&self) -> Option<&Object> {
+        match &self.reply {
+            Told::Session(_) => None,
+            Told::Creates(object, _) => Some(object),
+        }
+    }
+
+    /// True if it is of a table that there is not.
+    fn lacks_table(&self, feeds: &BTreeMap<ObjectId, FeedId>) -> bool {
+        let lacks = |(table, _): &(ObjectId, Delta)| !feeds.contains_key(table);
+        self.creates().is_none() && self.changes.iter().any(lacks)
     }
 }
 
@@ -54,7 +79,7 @@ impl Coordinator {
     pub(super) fn stage(&mut self, change: TableChange) {
         if self.stopping {
             change.refuse(super::shutting_down());
-        } else if change.changes.iter().any(|(table, _)| !self.table_feeds.contains_key(table)) {
+        } else if change.lacks_table(&self.table_feeds) {
             let message = "the table has been dropped";
             change.refuse(Report::new(SqlState::UNDEFINED_TABLE, message));
         } else if let Some(report) = self.refuses_change(bytes(&change)) {
@@ -86,16 +111,29 @@ impl Coordinator {
     }
 
     /// The log has them: the workers take them, and the sessions are answered.
-    pub(super) fn send_changes(&self, epoch: Epoch, changes: Vec<TableChange>) {
+    pub(super) fn send_changes(
+        &mut self,
+        epoch: Epoch,
+        changes: Vec<TableChange>,
+    ) -> Result<(), ServerError> {
         for change in changes {
+            if let Some(object) = change.creates() {
+                self.install_table(&object.clone())?;
+            }
             for (table, rows) in change.changes {
                 self.send_rows(table, epoch.ts(), rows);
             }
             self.shared.changed_at.fetch_max(epoch.0, std::sync::atomic::Ordering::SeqCst);
             drop(change.locks);
-            // A client that has gone needs no answer.
-            drop(change.reply.send(Ok(epoch)));
+            match change.reply {
+                // A client that has gone needs no answer.
+                Told::Session(reply) => drop(reply.send(Ok(epoch))),
+                Told::Creates(object, reply) => {
+                    self.waiting.push_front(Request::Filled(object, epoch, reply));
+                }
+            }
         }
+        Ok(())
     }
 
     /// A logged change once more.
@@ -121,32 +159,102 @@ impl Coordinator {
         mut object: Object,
         reply: Reply,
     ) -> Result<(), ServerError> {
-        let refused = self.name_taken(&object.name).or_else(|| self.admit_owner(&mut object));
-        if let Some(report) = refused {
+        if let Err(report) = self.admit_table(&mut object) {
             drop(reply.send(Err(report)));
             return Ok(());
         }
+        self.install_table(&object)?;
+        self.enter_table(object, reply)
+    }
+
+    /// Stages the first rows of a new table. It enters the catalog when they are durable; of what comes
+    /// before that a crash leaves rows in the log that belong to nothing.
+    pub(super) fn create_table_as(&mut self, mut object: Object, rows: Delta, reply: Reply) {
+        match self.admit_table(&mut object) {
+            Err(report) => drop(reply.send(Err(report))),
+            Ok(()) => self.stage(TableChange {
+                changes: vec![(object.id, rows)],
+                locks: Vec::new(),
+                reply: Told::Creates(Box::new(object), reply),
+            }),
+        }
+    }
+
+    /// The first rows of a table are durable.
+    pub(super) fn filled(
+        &mut self,
+        object: Object,
+        epoch: Epoch,
+        reply: Reply,
+    ) -> Result<(), ServerError> {
+        self.ddl.filled.insert(object.id, epoch);
+        self.enter_table(object, reply)
+    }
+
+    /// The names of tables that are about to enter the catalog.
+    pub(super) fn filled_names(&self) -> impl Iterator<Item = &str> {
+        let staged = self.changes.iter().filter_map(TableChange::creates);
+        let logged = self.waiting.iter().filter_map(|request| match request {
+            Request::Filled(object, _, _) => Some(object.as_ref()),
+            _ => None,
+        });
+        staged.chain(logged).map(|object| object.name.as_str())
+    }
+
+    /// Looks whether a table may be made, and gives it its numbers.
+    fn admit_table(&mut self, object: &mut Object) -> Result<(), Report> {
+        let refused = self.name_taken(&object.name).or_else(|| self.admit_owner(object));
+        refused.map_or(Ok(()), Err)?;
         object.id = self.next_object();
-        let Kind::Table(table) = &mut object.kind else {
-            return Err(ServerError::Catalog(format!("\"{}\" is no table", object.name)));
-        };
-        table.own(object.id);
         let tables = [self.next_table(), self.next_table(), self.next_table()];
+        let catalog = self.catalog();
+        let name = object.name.clone();
+        let Kind::Table(table) = &mut object.kind else {
+            let message = format!("\"{}\" is no table", object.name);
+            return Err(Report::new(SqlState::INTERNAL_ERROR, message));
+        };
+        let mut names = vec![name.clone()];
+        for column in &mut table.columns {
+            let Some(identity) = &mut column.identity else { continue };
+            let is_taken = |taken: &str| {
+                let of_sequence = |(.., other): (_, _, &Identity)| other.name == taken;
+                catalog.find(taken).is_some()
+                    || catalog.sequences().any(of_sequence)
+                    || names.iter().any(|name| name == taken)
+            };
+            identity.name = crate::sequences::name_of(&name, &column.name, is_taken);
+            identity.sequence = self.next_object();
+            names.push(identity.name.clone());
+        }
+        table.own(object.id);
         [table.stored.content, table.stored.late, table.stored.errors] = tables;
+        Ok(())
+    }
+
+    fn enter_table(&mut self, object: Object, reply: Reply) -> Result<(), ServerError> {
         let ops = match object.encode() {
             Ok(bytes) => vec![Op::Put(object_key(object.id), bytes), self.ids_op()],
             Err(error) => {
+                self.retire(object.id);
                 drop(reply.send(Err(Report::new(SqlState::INTERNAL_ERROR, error.to_string()))));
                 return Ok(());
             }
         };
+        let created = vec![object.id];
+        let catalog = Some(self.catalog().with(object));
+        let then = Then { catalog, replies: vec![reply], created, ..Then::default() };
+        self.commit_catalog(ops, Vec::new(), then)
+    }
+
+    /// Builds the dataflow of a table.
+    fn install_table(&mut self, object: &Object) -> Result<(), ServerError> {
         let graph = Graph::new(&object.stored().expect("it is a table").plan);
         let watermarks = self.sources.iter().filter_map(|(id, s)| Some((*id, s.watermark?)));
         let install = Install {
             now: self.last_now,
             view: object.id,
             name: object.name.clone(),
-            tables: self.view_tables(&object, &graph)?,
+            tables: self.view_tables(object, &graph)?,
             figures: self.figures(&graph),
             graph: Arc::new(graph),
             start: self.open.ts(),
@@ -157,10 +265,7 @@ impl Coordinator {
         };
         self.install(install, Vec::new());
         self.feed_table(object.id);
-        let created = vec![object.id];
-        let catalog = Some(self.catalog().with(object));
-        let then = Then { catalog, replies: vec![reply], created, ..Then::default() };
-        self.commit_catalog(ops, Vec::new(), then)
+        Ok(())
     }
 
     /// Connects a table's leaf with what statements change.

@@ -33,7 +33,7 @@ use super::query::{Asked, bound, hint, is_of_tables};
 use super::tables::QueryTables;
 use super::transaction::Uncommitted;
 use super::{Conn, constraints, report_of, violation};
-use crate::coordinator::{CHANGE_BYTES_MAX, Message, TableChange};
+use crate::coordinator::{CHANGE_BYTES_MAX, Message, TableChange, Told};
 use crate::queries;
 
 /// Rows of a statement that are gathered before it is known how many bytes of them change: buffers are
@@ -408,6 +408,7 @@ impl Conn {
         let (reply, answer) = oneshot::channel();
         // The locks go along: they must not end with this session if it is cancelled now.
         let locks = uncommitted.into_locks();
+        let reply = Told::Session(reply);
         let change = Box::new(TableChange { changes, locks, reply });
         let _settling = Settling::begin(&self.settling);
         self.shared.inbox.send(Message::Change(change)).map_err(|_| gone())?;
@@ -648,7 +649,7 @@ pub(super) fn internal(error: &arrow::error::ArrowError) -> Report {
     Report::new(SqlState::INTERNAL_ERROR, error.to_string())
 }
 
-fn too_large() -> Report {
+pub(super) fn too_large() -> Report {
     let message = format!("a transaction may change {} MB of rows", CHANGE_BYTES_MAX >> 20);
     Report::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message)
         .hint("Write several transactions with fewer rows each.")
@@ -686,7 +687,10 @@ fn typed(
 }
 
 /// Columns with the types of a schema.
-fn canonical(schema: &SchemaRef, columns: Vec<ArrayRef>) -> Result<Vec<ArrayRef>, Report> {
+pub(super) fn canonical(
+    schema: &SchemaRef,
+    columns: Vec<ArrayRef>,
+) -> Result<Vec<ArrayRef>, Report> {
     let canonical = columns.iter().zip(schema.fields()).map(|(column, field)| {
         match column.data_type() == field.data_type() {
             true => Ok(Arc::clone(column)),

@@ -19,7 +19,11 @@ use crate::sources::{CONNECT_TIMEOUT, Connected, connect_all};
 impl Conn {
     /// True if the name is taken and the statement asks to let that pass; then the object is there, or
     /// goes on being filled in the background.
-    async fn exists(&mut self, name: &Name, if_not_exists: bool) -> Result<bool, Report> {
+    pub(super) async fn exists(
+        &mut self,
+        name: &Name,
+        if_not_exists: bool,
+    ) -> Result<bool, Report> {
         if if_not_exists && let Some(job) = self.job(&name.name) {
             let (name, id) = (&name.name, job.id);
             self.notice(format!("relation \"{name}\" is being filled (job {id}), skipping"));
@@ -70,7 +74,7 @@ impl Conn {
     }
 
     /// What the role of the session makes is its own.
-    fn own_access(&self) -> Result<Access, Report> {
+    pub(super) fn own_access(&self) -> Result<Access, Report> {
         Ok(Access::of(self.role()?.id))
     }
 
@@ -147,7 +151,8 @@ impl Conn {
             table.feed = Some(feed);
             let (id, kind) = (ObjectId::default(), Kind::Table(table));
             let object = Object { id, name, kind, sql, access };
-            return self.fill(object, [(ObjectId::default(), source)].into()).await;
+            let seen = self.shared.catalog().redefinitions();
+            return self.fill(object, [(ObjectId::default(), source)].into(), seen).await;
         }
         let (id, kind) = (ObjectId::default(), Kind::Table(table));
         let object = Object { id, name: name.clone(), kind, sql, access };
@@ -176,11 +181,16 @@ impl Conn {
     }
 
     pub(super) async fn create_view(&mut self, create: ast::CreateView) -> Result<(), Report> {
+        let catalog = self.shared.catalog();
+        if create.or_replace && catalog.find(&create.name.name).is_some() {
+            return self.replace_view(&create).await;
+        }
         if self.exists(&create.name, create.if_not_exists).await? {
             return Ok(());
         }
-        let object = self.bind_view(&create)?;
-        self.ask(|reply| Request::Create(Box::new(object), reply)).await
+        let catalog = self.shared.catalog();
+        let (object, seen) = (self.bind_view(&catalog, &create)?, catalog.redefinitions());
+        self.ask(|reply| Request::CreateView(Box::new(object), seen, reply)).await
     }
 
     pub(super) async fn create_materialized_view(
@@ -190,6 +200,7 @@ impl Conn {
         if self.exists(&create.name, create.if_not_exists).await? {
             return Ok(());
         }
+        let seen = self.shared.catalog().redefinitions();
         let (plan, bound) = self.plan_view(&create)?;
         if create.query.order_by.is_some()
             && create.query.limit_clause.is_none()
@@ -222,7 +233,7 @@ impl Conn {
         let (name, sql, access) = (create.name.name, create.text, self.own_access()?);
         let kind = Kind::MaterializedView(view);
         let object = Object { id: ObjectId::default(), name, kind, sql, access };
-        self.fill(object, sources).await
+        self.fill(object, sources, seen).await
     }
 
     /// Writes the session's zone into the statement of a view that depends on it: who makes the view of this
@@ -244,6 +255,7 @@ impl Conn {
         {
             return Ok(());
         }
+        let seen = self.shared.catalog().redefinitions();
         let (name, index) = millrace_sql::bind_index(&self.shared.catalog(), &create)?;
         // It belongs to whom what it is on belongs to.
         let on = self.shared.catalog().get(index.on).map(|on| on.access.owner);
@@ -257,7 +269,9 @@ impl Conn {
         };
         let (id, kind, sql) = (ObjectId::default(), Kind::Index(index), create.text);
         let made = match differ {
-            Ok(()) => self.fill(Object { id, name, kind, sql, access }, BTreeMap::new()).await,
+            Ok(()) => {
+                self.fill(Object { id, name, kind, sql, access }, BTreeMap::new(), seen).await
+            }
             Err(report) => Err(report),
         };
         self.uncommitted.unlock_unchanged();
@@ -286,11 +300,13 @@ impl Conn {
         self.ask(|reply| Request::Create(Box::new(object), reply)).await
     }
 
-    /// Connects the sources and fills what is made of them.
+    /// Connects the sources and fills what is made of them. `redefinitions` is the number of the catalog
+    /// that it was bound to.
     async fn fill(
         &mut self,
         object: Object,
         sources: BTreeMap<ObjectId, Source>,
+        redefinitions: u64,
     ) -> Result<(), Report> {
         let (shared, catalog) = (self.shared.clone(), self.shared.catalog());
         let Connected { sources, ends, gone } =
@@ -304,7 +320,7 @@ impl Conn {
         }
         let name = object.name.clone();
         let background = self.settings.lock().get("background_ddl")? == "on";
-        let new = Box::new(NewView { object, sources, ends, background });
+        let new = Box::new(NewView { object, sources, ends, redefinitions, background });
         self.until_filled(&name, |reply| Request::CreateMaterializedView(new, reply)).await
     }
 

@@ -12,6 +12,7 @@ use millrace_sql::ast::{self, Explained, Name, Statement};
 use millrace_sql::sqlparser::ast::Query;
 use millrace_sql::stream::InputInfo;
 use millrace_sql::{Access, Binder, BoundView, Catalog, CatalogTables, Kind, Object, View};
+use millrace_types::input::Zone;
 use millrace_types::{ObjectId, Report, SqlState};
 use parking_lot::Mutex;
 
@@ -150,25 +151,38 @@ impl Conn {
         &self,
         create: &ast::CreateMaterializedView,
     ) -> Result<(ViewPlan, BoundView), Report> {
-        let catalog = self.shared.catalog();
-        let zone = millrace_sql::view_zone(&create.options);
-        let state = zone.map_or_else(|| self.state(), |zone| self.state_in(zone));
-        let tables = CatalogTables(&catalog);
-        let bound =
-            Binder::new(&catalog, &tables, &state).bind_materialized_view(create, &create.text)?;
+        let zone = self.settings.lock().zone();
+        let (plan, bound) = self.plan_view_in(&self.shared.catalog(), create, zone)?;
         self.check_named(&bound.depends_on)?;
+        Ok((plan, bound))
+    }
+
+    /// The same in some catalog, whoever may read what it names; `zone` is that of a view that names none.
+    pub(super) fn plan_view_in(
+        &self,
+        catalog: &Catalog,
+        create: &ast::CreateMaterializedView,
+        zone: Zone,
+    ) -> Result<(ViewPlan, BoundView), Report> {
+        let state = self.state_in(millrace_sql::view_zone(&create.options).unwrap_or(zone));
+        let tables = CatalogTables(catalog);
+        let bound =
+            Binder::new(catalog, &tables, &state).bind_materialized_view(create, &create.text)?;
         let options = bound.stream_options();
-        let inputs = |id: ObjectId| input(&catalog, id);
+        let inputs = |id: ObjectId| input(catalog, id);
         let plan = millrace_sql::stream::plan(bound.plan.clone(), &state, &inputs, &options)?;
         Ok((plan, bound))
     }
 
     /// Binds a view: a macro.
-    pub(super) fn bind_view(&self, create: &ast::CreateView) -> Result<Object, Report> {
-        let catalog = self.shared.catalog();
+    pub(super) fn bind_view(
+        &self,
+        catalog: &Catalog,
+        create: &ast::CreateView,
+    ) -> Result<Object, Report> {
         let state = self.state();
-        let tables = CatalogTables(&catalog);
-        let view: View = Binder::new(&catalog, &tables, &state).bind_view(create, &create.text)?;
+        let tables = CatalogTables(catalog);
+        let view: View = Binder::new(catalog, &tables, &state).bind_view(create, &create.text)?;
         let Name { name, .. } = create.name.clone();
         Ok(Object {
             id: ObjectId::default(),

@@ -15,6 +15,7 @@ mod constraints;
 mod copy;
 mod copy_lines;
 mod copy_to;
+mod create_as;
 mod cursors;
 mod ddl;
 mod explain;
@@ -27,7 +28,9 @@ mod moment;
 mod named;
 mod prepared;
 mod query;
+mod redefine;
 mod relations;
+mod rename;
 mod rights;
 mod rows;
 mod settings;
@@ -385,6 +388,10 @@ impl Conn {
         let Some(parsed) = self.parsed(&statement.text).await? else { return Ok(none()) };
         match parsed {
             Statement::Query(query) => self.prepare_query(*query, &statement.text, hints).await,
+            Statement::CreateTableAs(create) => {
+                let prepared = self.prepare_query(*create.query, &statement.text, hints).await?;
+                Ok(Prepared { columns: None, ..prepared })
+            }
             Statement::Change(change) => self.prepare_change(&change, hints),
             Statement::Subscribe(subscribe) => self.prepare_subscribe(&subscribe),
             Statement::Fetch(fetch) => self.prepare_fetch(&fetch),
@@ -441,6 +448,7 @@ impl Conn {
         parameters: Vec<ScalarValue>,
     ) -> Result<Outcome, Report> {
         let (tag, defines) = (statement.tag(), statement.defines());
+        let mut done = tag.to_owned();
         if self.string && self.transaction == Transaction::Idle {
             self.block = true;
             self.settings.lock().begin();
@@ -460,6 +468,9 @@ impl Conn {
                 self.create_materialized_view(*create).await?;
             }
             Statement::CreateTable(create) => self.create_table(*create).await?,
+            Statement::CreateTableAs(create) => {
+                done = self.create_table_as(*create, text, parameters).await?;
+            }
             Statement::Change(change) => return self.change(&change, parameters).await,
             Statement::CreateView(create) => self.create_view(*create).await?,
             Statement::CreateIndex(create) => self.create_index(*create).await?,
@@ -473,6 +484,7 @@ impl Conn {
             Statement::Drop(drop) => self.drop_objects(drop).await?,
             Statement::Alter(alter) => self.alter(alter).await?,
             Statement::AlterConstraints(alter) => self.alter_constraints(&alter, text).await?,
+            Statement::Rename(rename) => self.rename(&rename).await?,
             Statement::CancelJob(job) => self.cancel_job(ObjectId(job)).await?,
             Statement::Show(show) => return self.show(&show),
             Statement::Describe(name) => return self.describe(&name, "DESCRIBE"),
@@ -492,7 +504,7 @@ impl Conn {
             self.warn(SqlState::WARNING, &message);
             self.defined = true;
         }
-        Ok(Outcome::Done(tag.to_owned()))
+        Ok(Outcome::Done(done))
     }
 
     /// What waits outside a transaction takes effect before something that cannot wait with it, or has to
@@ -526,8 +538,10 @@ impl Conn {
             S::ToDefault(name) => self.settings.lock().reset(Some(&name))?,
             S::Reset(name) => self.settings.lock().reset(name.as_deref())?,
             S::Discard(what) => {
-                if what == "ALL" {
-                    self.discard_all()?;
+                match what.as_str() {
+                    "ALL" => self.discard_all()?,
+                    "SEQUENCES" => self.named.forget_numbers(),
+                    _ => {}
                 }
                 done = format!("DISCARD {what}");
             }
@@ -683,6 +697,7 @@ impl Conn {
         drop(settings);
         self.named.cursors.lock().clear();
         self.shared.advisory_locks.give_all(self.process);
+        self.named.forget_numbers();
         self.deallocate(None)
     }
 

@@ -19,9 +19,16 @@ pub(super) struct Named {
     pub(super) cursors: Mutex<BTreeMap<String, OpenCursor>>,
     /// Prepared statements by name, those of the protocol too.
     pub(super) prepared: Mutex<BTreeMap<String, PreparedStatement>>,
+    /// The last number that it has got of each sequence, and of which it came last.
+    numbers: Mutex<(BTreeMap<u32, i64>, Option<u32>)>,
 }
 
 impl Named {
+    /// `DISCARD SEQUENCES`: it has got no numbers.
+    pub(super) fn forget_numbers(&self) {
+        *self.numbers.lock() = Default::default();
+    }
+
     /// The prepared statement of a name is planned for values.
     pub(super) fn planned(&self, name: &str) {
         if let Some(statement) = self.prepared.lock().get_mut(name) {
@@ -43,5 +50,17 @@ impl SessionLists for Named {
 
     fn cursors(&self) -> Vec<CursorRow> {
         self.cursors.lock().iter().map(|(name, cursor)| cursor.row(name)).collect()
+    }
+
+    fn took(&self, sequence: u32, number: i64) {
+        let (numbers, last) = &mut *self.numbers.lock();
+        numbers.insert(sequence, number);
+        *last = Some(sequence);
+    }
+
+    fn taken(&self, sequence: Option<u32>) -> Option<(u32, i64)> {
+        let (numbers, last) = &*self.numbers.lock();
+        let sequence = sequence.or(*last)?;
+        numbers.get(&sequence).map(|number| (sequence, *number))
     }
 }

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Field, Schema};
 use millrace_pg::catalog::{
     Activity, AdvisoryLocks, ColumnMore, Comment, IndexOf, Lock, On, Relation, RelationKind,
-    Relations, Role, Signal, class_oid,
+    Relations, Role, Sequence, Signal, class_oid,
 };
+use millrace_sql::ast::IdentityKind;
 use millrace_sql::{
-    Access, Catalog, Commented, Grantee, Kind, Object, Privilege, Privileges, RoleId,
+    Access, Catalog, Commented, Grantee, Identity, Kind, Object, Privilege, Privileges, RoleId,
     SYSTEM_SCHEMA, SourceColumn, TableColumn,
 };
-use millrace_types::ObjectId;
+use millrace_types::{ObjectId, Report};
 
 use super::change::quoted;
 use crate::locks::Shown;
@@ -44,6 +45,9 @@ impl Relations for CatalogRelations {
         let sizes = Sizes::of(&self.0);
         let relation = |object: &Arc<Object>| relation(&catalog, object, &sizes);
         let mut all: Vec<Relation> = catalog.objects().filter_map(relation).collect();
+        all.extend(
+            catalog.sequences().map(|(table, _, identity)| sequence(&catalog, table, identity)),
+        );
         for (oid, name) in (FIRST_SYSTEM_OID..).zip(system_names()) {
             // A table that cannot be read now is left out of the list.
             if let Ok(Some(table)) = system_table(&self.0, name) {
@@ -118,6 +122,34 @@ impl Relations for CatalogRelations {
         let catalog = self.0.catalog();
         let name = |id: RoleId| crate::access::name_of(&catalog, id);
         self.0.sessions.read(|role| (role_oid(role), name(role)))
+    }
+
+    fn sequences(&self) -> Vec<Sequence> {
+        let catalog = self.0.catalog();
+        let sequence = |(table, at, identity): (&Arc<Object>, usize, &Identity)| Sequence {
+            oid: oid(identity.sequence),
+            name: identity.name.clone(),
+            table: oid(table.id),
+            column: i16::try_from(at + 1).unwrap_or_default(),
+            identity: identity.kind != IdentityKind::Serial,
+            owner: role_oid(table.access.owner),
+            data_type: table.full_schema().field(at).data_type().clone(),
+            start: identity.start,
+            increment: identity.increment,
+            least: identity.least,
+            greatest: identity.greatest,
+            cycles: identity.cycles,
+            last: self.0.last_number(identity),
+        };
+        catalog.sequences().map(sequence).collect()
+    }
+
+    fn numbers(&self, sequence: u32, count: usize) -> Result<Vec<i64>, Report> {
+        self.0.numbers(object_id(sequence), count)
+    }
+
+    fn set_number(&self, sequence: u32, number: i64, behind: bool) -> Result<(), Report> {
+        self.0.set_number(object_id(sequence), number, behind)
     }
 
     fn locks(&self) -> Vec<Lock> {
@@ -276,6 +308,38 @@ fn relation(catalog: &Catalog, object: &Object, sizes: &Sizes) -> Option<Relatio
     })
 }
 
+/// A sequence, as clients see it.
+fn sequence(catalog: &Catalog, table: &Object, identity: &Identity) -> Relation {
+    let columns = [
+        ("last_value", DataType::Int64),
+        ("log_cnt", DataType::Int64),
+        ("is_called", DataType::Boolean),
+    ];
+    let columns = columns.map(|(name, data_type)| Field::new(name, data_type, false));
+    Relation {
+        oid: oid(identity.sequence),
+        schema: "public".into(),
+        name: identity.name.clone(),
+        kind: RelationKind::Sequence,
+        columns: Arc::new(Schema::new(columns.to_vec())),
+        more: Vec::new(),
+        key: Vec::new(),
+        definition: None,
+        depends_on: Vec::new(),
+        owner: role_oid(table.access.owner),
+        acl: acl(catalog, &Access::of(table.access.owner), Privileges::default()),
+        constraints: Vec::new(),
+        index: None,
+        rows: None,
+        bytes: 0,
+    }
+}
+
+/// The object of a number in `pg_class`.
+fn object_id(oid: u32) -> ObjectId {
+    ObjectId(oid.saturating_sub(FIRST_USER_OID))
+}
+
 /// The number of an object in `pg_class`.
 pub(super) fn oid(id: ObjectId) -> u32 {
     FIRST_USER_OID + id.0
@@ -291,9 +355,14 @@ fn more(kind: &Kind) -> Vec<ColumnMore> {
     match kind {
         Kind::Table(table) => {
             let more = |column: &TableColumn| ColumnMore {
-                default: column.default.clone(),
+                default: column.default.clone().or_else(|| serial(column.identity.as_ref()?)),
                 computed: false,
                 length: column.length,
+                identity: match column.identity.as_ref().map(|identity| identity.kind) {
+                    Some(IdentityKind::Always) => Some("a"),
+                    Some(IdentityKind::ByDefault) => Some("d"),
+                    Some(IdentityKind::Serial) | None => None,
+                },
             };
             table.columns.iter().map(more).collect()
         }
@@ -302,11 +371,18 @@ fn more(kind: &Kind) -> Vec<ColumnMore> {
                 default: column.computed.clone(),
                 computed: column.computed.is_some(),
                 length: None,
+                identity: None,
             };
             source.columns.iter().map(more).collect()
         }
         _ => Vec::new(),
     }
+}
+
+/// The default of a column of type SERIAL, as PostgreSQL writes it.
+fn serial(identity: &Identity) -> Option<String> {
+    let name = written(&identity.name).replace('\'', "''");
+    (identity.kind == IdentityKind::Serial).then(|| format!("nextval('{name}'::regclass)"))
 }
 
 /// The query of a view, or the statement of an index as PostgreSQL writes it.
@@ -327,7 +403,7 @@ fn definition(catalog: &Catalog, object: &Object) -> Option<String> {
 }
 
 /// A name as it is written in a statement, with quotes where it needs them.
-fn written(name: &str) -> String {
+pub(super) fn written(name: &str) -> String {
     let plain = |c: char| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit();
     let first = |c: char| plain(c) && !c.is_ascii_digit();
     match name.starts_with(first) && name.chars().all(plain) {

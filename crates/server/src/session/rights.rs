@@ -65,6 +65,7 @@ impl Conn {
         match statement {
             Statement::CreateSource(_)
             | Statement::CreateTable(_)
+            | Statement::CreateTableAs(_)
             | Statement::CreateSink(_)
             | Statement::CreateView(_)
             | Statement::CreateMaterializedView(_) => self.may_create(),
@@ -112,7 +113,7 @@ impl Conn {
         }
     }
 
-    fn must_own(&self, object: &Object) -> Result<(), Report> {
+    pub(super) fn must_own(&self, object: &Object) -> Result<(), Report> {
         let owns = self.shared.catalog().owns(self.role()?.id, &object.access);
         if owns { Ok(()) } else { Err(not_owner(object)) }
     }

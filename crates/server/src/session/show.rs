@@ -148,7 +148,7 @@ impl Conn {
         let default = |column: &str| match &object.kind {
             Kind::Table(table) => {
                 let found = table.columns.iter().find(|c| c.name == column);
-                found.and_then(|c| c.default.clone())
+                found.and_then(millrace_sql::TableColumn::default_text)
             }
             Kind::Source(_)
             | Kind::View(_)

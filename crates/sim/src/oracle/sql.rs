@@ -83,6 +83,7 @@ impl Sql {
             length: None,
             not_null: false,
             default: None,
+            identity: None,
         };
         let mut table = Table::new(data::columns().into_iter().map(column).collect(), Vec::new());
         table.own(TABLE_ID);

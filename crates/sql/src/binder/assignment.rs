@@ -35,12 +35,10 @@ pub(super) fn cast_value(
     table: &Table,
     checked: Option<Option<usize>>,
 ) -> Result<Expr, Report> {
-    let is_default =
-        |ident: &Ident| ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default");
     let definition = &table.columns[column];
     let value = match &value {
-        Expr::Identifier(ident) if is_default(ident) => match &definition.default {
-            Some(text) => parse_expression(text)?,
+        _ if is_default(&value) => match definition.default_text() {
+            Some(text) => parse_expression(&text)?,
             None => Expr::value(Value::Null),
         },
         _ if checked.is_some() && !fits(&value, &definition.sql_type) => {
@@ -65,6 +63,12 @@ pub(super) fn cast_value(
         true => call(ONE_VALUE, vec![value]),
         false => value,
     })
+}
+
+/// True for the word DEFAULT.
+pub(super) fn is_default(value: &Expr) -> bool {
+    let Expr::Identifier(ident) = value else { return false };
+    ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default")
 }
 
 /// True for a literal that takes the type of a column, or has it.

@@ -21,11 +21,11 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::Span;
 use millrace_types::{Report, SqlState};
 
-use super::assignment::{selected, values_query};
+use super::assignment::{is_default, selected, values_query};
 use super::calls;
 use super::returning::{Returning, returning};
-use crate::ast::{Change, Name};
-use crate::catalog::{Catalog, Kind, Object, Table, TableColumn};
+use crate::ast::{Change, IdentityKind, Name};
+use crate::catalog::{Catalog, Identity, Kind, Object, Table, TableColumn};
 use crate::names::{CHANGED, Quoted, SCHEMA, fold, object_name};
 use crate::parser::parse_query;
 use crate::text::Text;
@@ -119,7 +119,8 @@ pub fn plan_change(catalog: &Catalog, change: &Change) -> Result<ChangePlan, Rep
     let copies = change.verb == "COPY";
     let (with, statement) = change.parts();
     let named = with.iter().flat_map(|with| &with.cte_tables).map(|table| fold(&table.alias.name));
-    let target = Target { catalog, text: Text::new(&change.text), copies, with: named.collect() };
+    let (text, overrides) = (Text::new(&change.text), copies || change.overrides);
+    let target = Target { catalog, text, copies, overrides, with: named.collect() };
     let insert = |insert| target.insert(insert, change.only.as_ref());
     let mut plan = match statement {
         SqlStatement::Insert(statement) => insert(statement),
@@ -158,6 +159,8 @@ pub(super) struct Target<'a> {
     copies: bool,
     /// The names that WITH has given before the statement.
     pub(super) with: BTreeSet<String>,
+    /// Columns that always take numbers get those that are given.
+    overrides: bool,
 }
 
 impl Target<'_> {
@@ -239,6 +242,7 @@ impl Target<'_> {
                         self.check_width(width, targets.len(), named, |at| item_span(source, at))?;
                         targets.truncate(width);
                     }
+                    targets.iter().try_for_each(|target| self.may_give(table, *target))?;
                     selected(source, &targets, table, (!self.copies).then_some(&self.text))?
                 }
             },
@@ -286,6 +290,20 @@ impl Target<'_> {
         Ok(query)
     }
 
+    /// An error if a column always takes numbers, and the statement does not say that it knows.
+    fn may_give(&self, table: &Table, target: usize) -> Result<(), Report> {
+        let column = &table.columns[target];
+        let always = |identity: &Identity| identity.kind == IdentityKind::Always;
+        if self.overrides || !column.identity.as_ref().is_some_and(always) {
+            return Ok(());
+        }
+        let name = Quoted(&column.name);
+        let message = format!("cannot insert a non-DEFAULT value into column {name}");
+        let detail = format!("Column {name} is an identity column defined as GENERATED ALWAYS.");
+        let report = Report::new(SqlState::GENERATED_ALWAYS, message).detail(detail);
+        Err(report.hint("Use OVERRIDING SYSTEM VALUE to override."))
+    }
+
     /// Looks whether so many values are too many, or too few for columns that the statement names. `value` is
     /// where a value stands.
     fn check_width(
@@ -328,6 +346,11 @@ impl Target<'_> {
         let span = |at: usize| rows.first()?.get(at).map(Spanned::span);
         self.check_width(width, targets.len(), named, span)?;
         targets.truncate(width);
+        for (at, target) in targets.iter().enumerate() {
+            if !rows.iter().all(|row| is_default(&row[at])) {
+                self.may_give(table, *target)?;
+            }
+        }
         values_query(rows, &targets, table, &self.text)
     }
 

@@ -42,6 +42,7 @@ mod source;
 mod stars;
 mod syntax;
 mod table;
+mod table_as;
 mod table_def;
 mod table_function;
 mod using;
@@ -74,6 +75,7 @@ pub use source::{
     Connectors, FindColumns, FixedColumns, bind_secrets, bind_source, source_to_infer,
 };
 pub use table::{CatalogTable, CatalogTables, TableLookup};
+pub use table_as::rows_of_table;
 pub use table_def::bind_table;
 pub use view::{BoundView, view_zone};
 

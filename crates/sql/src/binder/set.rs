@@ -10,11 +10,12 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::Location;
 use millrace_types::{Report, SqlState};
 
-use super::assignment::{assigned_value, cast_value};
+use super::assignment::{assigned_value, cast_value, is_default};
 use super::change::{Target, item, item_span, old_columns, qualified, select_of};
 use super::records;
 use super::syntax::call;
-use crate::catalog::{Object, Table};
+use crate::ast::IdentityKind;
+use crate::catalog::{Identity, Object, Table, TableColumn};
 use crate::names::Quoted;
 use crate::parser::parse_query;
 use crate::text::Text;
@@ -131,6 +132,18 @@ impl Assigned {
     }
 }
 
+/// An error if a column always takes numbers, and is to have another value.
+fn may_set(column: &TableColumn, is_default: bool) -> Result<(), Report> {
+    let always = |identity: &Identity| identity.kind == IdentityKind::Always;
+    if is_default || !column.identity.as_ref().is_some_and(always) {
+        return Ok(());
+    }
+    let name = Quoted(&column.name);
+    let message = format!("column {name} can only be updated to DEFAULT");
+    let detail = format!("Column {name} is an identity column defined as GENERATED ALWAYS.");
+    Err(Report::new(SqlState::GENERATED_ALWAYS, message).detail(detail))
+}
+
 impl Target<'_> {
     /// The value that is assigned to each column.
     pub(super) fn assignments(
@@ -152,6 +165,8 @@ impl Target<'_> {
             };
             for (name, source) in names.iter().zip(sources) {
                 let column = self.assigned_column(object, table, name)?;
+                let is_default = matches!(&source, Source::Value(value) if is_default(value));
+                may_set(&table.columns[column], is_default)?;
                 if assigned.values[column].replace(source).is_some() {
                     let name = &table.columns[column].name;
                     let message = format!("multiple assignments to same column {}", Quoted(name));

@@ -1,10 +1,12 @@
 //! `CREATE TABLE`: columns, defaults, the primary key, and what fills it.
 
-use millrace_types::{Report, SqlState};
+use millrace_types::{ObjectId, Report, SqlState, SqlType};
 
 use super::source::{self, Connectors, Reader};
-use crate::ast::{ColumnDef, CreateSource, CreateTable, Feed, Name, TableColumnDef};
-use crate::catalog::{Include, Source, Table, TableColumn};
+use crate::ast::{
+    ColumnDef, CreateSource, CreateTable, Feed, IdentityDef, IdentityKind, Name, TableColumnDef,
+};
+use crate::catalog::{Identity, Include, Source, Table, TableColumn};
 use crate::names::Quoted;
 use crate::typenames::{column_type, text_length};
 
@@ -21,7 +23,9 @@ pub fn bind_table(create: &CreateTable, connectors: &Connectors<'_>) -> Result<T
         return Err(Report { position: create.name.position, ..report });
     }
     super::check_names(create.columns.iter().map(|column| &column.name))?;
-    let mut columns = create.columns.iter().map(column).collect::<Result<Vec<_>, _>>()?;
+    let columns = create.columns.iter();
+    let columns = columns.map(|column| self::column(column, &create.name));
+    let mut columns = columns.collect::<Result<Vec<_>, _>>()?;
     columns.extend(source.iter().flat_map(|source| &source.include).map(included));
     let mut key = Vec::new();
     for name in &create.key {
@@ -61,6 +65,11 @@ fn bind_feed(
         let what = "DEFAULT in a table with a connector";
         return Err(Report { position: default.position, ..Report::unsupported(what) });
     }
+    let numbered = create.columns.iter().find_map(|column| column.identity.as_ref());
+    if let Some(identity) = numbered {
+        let what = "a column that takes numbers in a table with a connector";
+        return Err(Report { position: identity.position, ..Report::unsupported(what) });
+    }
     let column = |column: &TableColumnDef| ColumnDef {
         name: column.name.clone(),
         data_type: column.data_type.clone(),
@@ -89,6 +98,7 @@ fn included(include: &Include) -> TableColumn {
         length: None,
         not_null: !include.kind.nullable(),
         default: None,
+        identity: None,
     }
 }
 
@@ -97,15 +107,77 @@ fn twice_in_key(name: &Name) -> Report {
     Report::new(SqlState::DUPLICATE_COLUMN, message)
 }
 
-fn column(column: &TableColumnDef) -> Result<TableColumn, Report> {
+fn column(column: &TableColumnDef, table: &Name) -> Result<TableColumn, Report> {
     let at = |report: Report| Report { position: column.type_position, ..report };
     let sql_type = column_type(&column.data_type).map_err(at)?;
     let length = text_length(&column.data_type).map_err(at)?;
     Ok(TableColumn {
         name: column.name.name.clone(),
-        sql_type,
         length,
         not_null: column.not_null,
         default: column.default.as_ref().map(|default| default.text.clone()),
+        identity: column
+            .identity
+            .as_ref()
+            .map(|def| identity(column, def, &sql_type, table))
+            .transpose()?,
+        sql_type,
     })
+}
+
+/// The numbers that a column takes.
+fn identity(
+    column: &TableColumnDef,
+    def: &IdentityDef,
+    sql_type: &SqlType,
+    table: &Name,
+) -> Result<Identity, Report> {
+    let at = |report: Report| Report { position: def.position, ..report };
+    let (lowest, highest) = match sql_type {
+        SqlType::SmallInt => (i64::from(i16::MIN), i64::from(i16::MAX)),
+        SqlType::Integer => (i64::from(i32::MIN), i64::from(i32::MAX)),
+        SqlType::BigInt => (i64::MIN, i64::MAX),
+        _ => {
+            let message = "identity column type must be smallint, integer, or bigint";
+            return Err(at(Report::new(SqlState::INVALID_PARAMETER_VALUE, message)));
+        }
+    };
+    if column.default.is_some() {
+        let what = match def.kind {
+            IdentityKind::Serial => "multiple default values",
+            IdentityKind::ByDefault | IdentityKind::Always => "both default and identity",
+        };
+        let (name, table) = (Quoted(&column.name.name), Quoted(&table.name));
+        let message = format!("{what} specified for column {name} of table {table}");
+        return Err(at(Report::new(SqlState::SYNTAX_ERROR, message)));
+    }
+    let invalid = |message: String| at(Report::new(SqlState::INVALID_PARAMETER_VALUE, message));
+    let increment = def.increment.unwrap_or(1);
+    if increment == 0 {
+        return Err(invalid("INCREMENT must not be zero".into()));
+    }
+    let (first, last) = if increment > 0 { (1, highest) } else { (lowest, -1) };
+    let (least, greatest) = (def.least.unwrap_or(first), def.greatest.unwrap_or(last));
+    for (word, bound) in [("MINVALUE", least), ("MAXVALUE", greatest)] {
+        if !(lowest..=highest).contains(&bound) {
+            let name = sql_type.name();
+            let message = format!("{word} ({bound}) is out of range for sequence data type {name}");
+            return Err(invalid(message));
+        }
+    }
+    if least >= greatest {
+        let message = format!("MINVALUE ({least}) must be less than MAXVALUE ({greatest})");
+        return Err(invalid(message));
+    }
+    let start = def.start.unwrap_or(if increment > 0 { least } else { greatest });
+    if start < least {
+        let message = format!("START value ({start}) cannot be less than MINVALUE ({least})");
+        return Err(invalid(message));
+    }
+    if start > greatest {
+        let message = format!("START value ({start}) cannot be greater than MAXVALUE ({greatest})");
+        return Err(invalid(message));
+    }
+    let (kind, sequence, name, cycles) = (def.kind, ObjectId::default(), String::new(), def.cycles);
+    Ok(Identity { kind, sequence, name, start, increment, least, greatest, cycles })
 }

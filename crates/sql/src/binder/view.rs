@@ -15,6 +15,7 @@ use crate::catalog::View;
 use crate::error::report;
 use crate::functions::type_name;
 use crate::names::Quoted;
+use crate::parser::parse_query;
 use crate::stream::ViewOptions;
 use crate::typenames::is_storable;
 
@@ -82,10 +83,32 @@ impl Binder<'_> {
         let (_, schema) = named(plan, &view.columns)?;
         Ok(View { query_text: view.query_text.clone(), depends_on, schema })
     }
+
+    /// Binds a stored view again, in a catalog in which something below it may have changed.
+    ///
+    /// # Errors
+    /// What is wrong with its query now, or that it has not the columns that it had.
+    pub fn bind_again(&self, view: &View) -> Result<View, Report> {
+        let query = parse_query(&view.query_text)?;
+        let Bound { plan, depends_on, .. } =
+            self.bind_query(&query, &view.query_text, &Parameters::none())?;
+        let names = view.schema.fields().iter();
+        let names = names.map(|field| Name { name: field.name().clone(), position: None });
+        let (_, schema) = named(plan, &names.collect::<Vec<_>>())?;
+        let same = |(old, new): (&Arc<Field>, &Arc<Field>)| old.data_type() == new.data_type();
+        let columns = schema.fields().len() == view.schema.fields().len();
+        match columns && view.schema.fields().iter().zip(schema.fields()).all(same) {
+            true => Ok(View { query_text: view.query_text.clone(), depends_on, schema }),
+            false => {
+                let message = "its columns would be other ones";
+                Err(Report::new(SqlState::INVALID_TABLE_DEFINITION, message))
+            }
+        }
+    }
 }
 
 /// The plan and its columns under the names of the view.
-fn named(plan: LogicalPlan, names: &[Name]) -> Result<(LogicalPlan, SchemaRef), Report> {
+pub(super) fn named(plan: LogicalPlan, names: &[Name]) -> Result<(LogicalPlan, SchemaRef), Report> {
     let plan = typed(plan).map_err(report)?;
     let fields = plan.schema().fields();
     if let Some(extra) = names.get(fields.len()) {

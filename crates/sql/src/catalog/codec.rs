@@ -16,9 +16,11 @@ use millrace_plan::{PlanError, decode_plan, encode_plan};
 use millrace_types::{ObjectId, PartitionId, SqlType, TableId};
 use prost::Message;
 
+use crate::ast::IdentityKind;
+
 use super::{
-    Access, Include, IncludeKind, Index, Kind, MaterializedView, Object, RoleId, Sink, SinkFormat,
-    Source, SourceColumn, SourceWatermark, Table, TableColumn, View,
+    Access, Identity, Include, IncludeKind, Index, Kind, MaterializedView, Object, RoleId, Sink,
+    SinkFormat, Source, SourceColumn, SourceWatermark, Table, TableColumn, View,
 };
 
 use access::{AclMessage, acl_message, acl_of};
@@ -27,9 +29,9 @@ use constraint::ConstraintsMessage;
 
 /// The version that is written of objects that a server knows which knows no changes of views.
 const FIRST_VERSION: u32 = 1;
-/// The version of sinks, and of views that keep their changes.
-const SECOND_VERSION: u32 = 2;
-/// The greatest version: of tables and indexes with constraints, which older programs would not look at.
+/// Of sinks, and of views that keep their changes.
+const CHANGES_VERSION: u32 = 2;
+/// The greatest version: of tables and indexes with constraints, and of tables with columns that take numbers.
 const VERSION: u32 = 3;
 
 /// Why stored bytes are no object, or an object cannot be stored.
@@ -95,9 +97,13 @@ impl Object {
             _ => false,
         };
         let is_sink = matches!(self.kind, Kind::Sink(_));
+        let takes_numbers = match &self.kind {
+            Kind::Table(table) => table.columns.iter().any(|column| column.identity.is_some()),
+            _ => false,
+        };
         match is_sink || self.stored().is_some_and(keeps_changes) {
-            _ if is_constrained => VERSION,
-            true => SECOND_VERSION,
+            _ if is_constrained || takes_numbers => VERSION,
+            true => CHANGES_VERSION,
             false => FIRST_VERSION,
         }
     }
@@ -230,6 +236,64 @@ struct TableColumnMessage {
     default: Option<String>,
     #[prost(uint32, optional, tag = "5")]
     length: Option<u32>,
+    #[prost(message, optional, tag = "6")]
+    identity: Option<IdentityMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct IdentityMessage {
+    /// 1 serial, 2 by default, 3 always.
+    #[prost(uint32, tag = "1")]
+    kind: u32,
+    #[prost(uint32, tag = "2")]
+    sequence: u32,
+    #[prost(string, tag = "3")]
+    name: String,
+    #[prost(sint64, tag = "4")]
+    start: i64,
+    #[prost(sint64, tag = "5")]
+    increment: i64,
+    #[prost(sint64, tag = "6")]
+    least: i64,
+    #[prost(sint64, tag = "7")]
+    greatest: i64,
+    #[prost(bool, tag = "8")]
+    cycles: bool,
+}
+
+/// Numbers of how a column takes numbers.
+const IDENTITIES: [(u32, IdentityKind); 3] =
+    [(1, IdentityKind::Serial), (2, IdentityKind::ByDefault), (3, IdentityKind::Always)];
+
+fn identity_message(identity: &Identity) -> IdentityMessage {
+    let kind = IDENTITIES.iter().find(|(_, kind)| *kind == identity.kind);
+    IdentityMessage {
+        kind: kind.map(|(number, _)| *number).unwrap_or_default(),
+        sequence: identity.sequence.0,
+        name: identity.name.clone(),
+        start: identity.start,
+        increment: identity.increment,
+        least: identity.least,
+        greatest: identity.greatest,
+        cycles: identity.cycles,
+    }
+}
+
+fn identity_of(message: IdentityMessage) -> Result<Identity, CatalogError> {
+    let kind = IDENTITIES.iter().find(|(number, _)| *number == message.kind);
+    if message.increment == 0 {
+        return Err(CatalogError::Damaged("an increment of 0"));
+    }
+    Ok(Identity {
+        kind: kind.ok_or(CatalogError::Damaged("how a column takes numbers"))?.1,
+        sequence: ObjectId(message.sequence),
+        name: message.name,
+        start: message.start,
+        increment: message.increment,
+        least: message.least,
+        greatest: message.greatest,
+        cycles: message.cycles,
+    })
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -357,6 +421,7 @@ fn table_message(table: &Table) -> Result<TableMessage, CatalogError> {
         not_null: column.not_null,
         default: column.default.clone(),
         length: column.length,
+        identity: column.identity.as_ref().map(identity_message),
     };
     Ok(TableMessage {
         columns: table.columns.iter().map(column).collect(),
@@ -387,6 +452,7 @@ fn table_of(message: TableMessage, functions: &TaskContext) -> Result<Table, Cat
             length: column.length,
             not_null: column.not_null,
             default: column.default,
+            identity: column.identity.map(identity_of).transpose()?,
         })
     };
     let columns = message.columns.into_iter().map(column).collect::<Result<Vec<_>, _>>()?;

@@ -1,10 +1,11 @@
 //! The catalog: an immutable snapshot of all objects. A change makes a new one; readers keep theirs.
 //!
-//! Identifiers grow and are never used twice, and an object can only name objects that exist, so the
-//! order of identifiers is an order of dependency.
+//! Identifiers grow and are never used twice. What keeps rows names objects that were there when it was
+//! made, and is never made anew: among these the order of identifiers is an order of dependency. A view may
+//! be replaced by one that names newer objects.
 //!
 //! Invariants: 1. names are unique over all kinds (asserted in [`Catalog::with`]), those of roles and of
-//! secrets among themselves. 2. what an object depends on has a smaller identifier. 3. the role root is
+//! secrets among themselves. 2. what a stored object reads has a smaller identifier. 3. the role root is
 //! always there.
 
 mod codec;
@@ -28,8 +29,8 @@ pub use comment::Commented;
 pub use constraint::{Check, Constraints, ReferenceAction, References, Unique};
 pub(crate) use object::visible;
 pub use object::{
-    Include, IncludeKind, Index, Kind, MaterializedView, Object, ROW_ID_COLUMN, Sink, SinkFormat,
-    Source, SourceColumn, SourceWatermark, Table, TableColumn, View,
+    Identity, Include, IncludeKind, Index, Kind, MaterializedView, Object, ROW_ID_COLUMN, Sink,
+    SinkFormat, Source, SourceColumn, SourceWatermark, Table, TableColumn, View,
 };
 pub use rights::{Access, Acl, Grantee, Privilege, Privileges};
 pub use role::{ROOT, Role, RoleId};
@@ -46,6 +47,8 @@ pub struct Catalog {
     /// Who may make objects.
     schema: Access,
     comments: BTreeMap<Commented, String>,
+    /// How often objects got another definition since the server started.
+    redefinitions: u64,
 }
 
 impl Default for Catalog {
@@ -59,6 +62,7 @@ impl Default for Catalog {
             secrets: BTreeMap::new(),
             schema: Access::default(),
             comments: BTreeMap::new(),
+            redefinitions: 0,
         }
     }
 }
@@ -79,7 +83,7 @@ impl Catalog {
         self.objects.get(&id)
     }
 
-    /// Every object, after what it depends on.
+    /// Every object, in the order in which they were made.
     pub fn objects(&self) -> impl DoubleEndedIterator<Item = &Arc<Object>> {
         self.objects.values()
     }
@@ -105,16 +109,32 @@ impl Catalog {
         catalog
     }
 
-    /// What depends on an object, directly or over others, in order of dependency.
+    /// What depends on an object, directly or over others, in the order in which it was made.
     pub fn dependants(&self, id: ObjectId) -> Vec<ObjectId> {
         let mut found = BTreeSet::from([id]);
-        for object in self.objects() {
-            if object.depends_on().iter().any(|on| found.contains(on)) {
-                found.insert(object.id);
+        let mut known = 0;
+        // A view that was replaced may stand on one that was made after it.
+        while known < found.len() {
+            known = found.len();
+            for object in self.objects() {
+                if object.depends_on().iter().any(|on| found.contains(on)) {
+                    found.insert(object.id);
+                }
             }
         }
         found.remove(&id);
         found.into_iter().collect()
+    }
+
+    /// How often objects got another name or definition since the server started: what was bound to a
+    /// catalog with another number may mean something else now.
+    pub fn redefinitions(&self) -> u64 {
+        self.redefinitions
+    }
+
+    /// Objects have got another name or definition.
+    pub fn redefined(&mut self) {
+        self.redefinitions += 1;
     }
 
     /// The indexes on an object.
@@ -142,6 +162,18 @@ impl Catalog {
         self.objects().filter_map(move |object| match &object.kind {
             Kind::Sink(sink) if sink.from == from => Some((object, sink)),
             _ => None,
+        })
+    }
+
+    /// Every sequence, with the table and the column that takes its numbers.
+    pub fn sequences(&self) -> impl Iterator<Item = (&Arc<Object>, usize, &Identity)> {
+        self.objects().flat_map(|object| {
+            let columns = match &object.kind {
+                Kind::Table(table) => table.columns.as_slice(),
+                _ => &[],
+            };
+            let columns = columns.iter().enumerate();
+            columns.filter_map(move |(at, column)| Some((object, at, column.identity.as_ref()?)))
         })
     }
 

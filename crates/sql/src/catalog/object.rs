@@ -11,7 +11,7 @@ use millrace_types::{
 };
 
 use super::{Access, Constraints, Unique};
-use crate::ast::ObjectKind;
+use crate::ast::{IdentityKind, ObjectKind};
 use crate::names::SYSTEM_SCHEMA;
 
 /// One object.
@@ -105,6 +105,29 @@ pub struct TableColumn {
     pub not_null: bool,
     /// The text of the expression for rows that do not say.
     pub default: Option<String>,
+    /// The numbers that it takes.
+    pub identity: Option<Identity>,
+}
+
+/// The numbers that a column takes, each once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// How they come into the column.
+    pub kind: IdentityKind,
+    /// The number of its sequence, which the coordinator gives: that of no other object.
+    pub sequence: ObjectId,
+    /// The name of its sequence, which the coordinator gives.
+    pub name: String,
+    /// The first number.
+    pub start: i64,
+    /// From one number to the next; never 0.
+    pub increment: i64,
+    /// The least number.
+    pub least: i64,
+    /// The greatest number.
+    pub greatest: i64,
+    /// Behind the last number comes the first one again.
+    pub cycles: bool,
 }
 
 /// The hidden key of a table without a primary key.
@@ -199,6 +222,15 @@ impl Table {
 }
 
 impl TableColumn {
+    /// What an INSERT puts in that does not say.
+    pub fn default_text(&self) -> Option<String> {
+        let next = |identity: &Identity| {
+            let name = identity.name.replace('\'', "''").replace('"', "\"\"");
+            format!("nextval('\"{name}\"')")
+        };
+        self.default.clone().or_else(|| self.identity.as_ref().map(next))
+    }
+
     fn field(&self) -> Field {
         Field::new(&self.name, self.sql_type.arrow(), !self.not_null)
     }

@@ -31,8 +31,7 @@ const FUNCTIONS: &[Names] = &[
     (&["to_number", "toint32", "toint64"], "Write a cast: value::numeric."),
     (&["rand"], "Write random()."),
     (&["newid", "uuid", "uuid_generate_v4", "sys_guid"], "Write gen_random_uuid()."),
-    (&["last_insert_id", "scope_identity", "lastval"], "Write INSERT ... RETURNING key."),
-    (&["nextval", "currval", "setval"], SEQUENCE),
+    (&["last_insert_id", "scope_identity"], "Write INSERT ... RETURNING key, or lastval()."),
     (&["found_rows"], "The command tag says how many rows there were."),
     (&["explode", "flatten"], "Write unnest(array) in FROM."),
     (&["argmax", "max_by"], "Write first_value(x ORDER BY y DESC)."),
@@ -89,8 +88,6 @@ const TYPES: &[Names] = &[
     (&["geometry", "geography"], "Use double precision for each coordinate."),
 ];
 
-const SEQUENCE: &str =
-    "Numbers are not given to rows: insert the key, or take uuid DEFAULT gen_random_uuid().";
 const TUMBLE: &str = "Write FROM TUMBLE(table, time, INTERVAL '1 minute') GROUP BY window_start; there are HOP, SESSION and CUMULATE, too.";
 const TABLES: &str = "Write information_schema.tables.";
 

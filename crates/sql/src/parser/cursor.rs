@@ -40,6 +40,11 @@ impl<'a> Cursor<'a> {
         Cursor { parser, tokens, end, text }
     }
 
+    /// A parser over other tokens of the same text.
+    pub(super) fn over(&self, tokens: Vec<TokenWithSpan>) -> Cursor<'a> {
+        Cursor::new(tokens, self.end.clone(), self.text)
+    }
+
     /// The next token that is not white space.
     pub(super) fn peek(&self) -> &Token {
         &self.parser.peek_token_ref().token

@@ -22,6 +22,7 @@ mod explain;
 mod fail;
 mod foreign;
 mod grant;
+mod identity;
 mod index;
 mod isnull;
 mod job;
@@ -31,6 +32,7 @@ mod listed;
 mod locking;
 mod mask;
 mod prepared;
+mod renamed;
 mod role;
 mod secret;
 mod session;
@@ -38,6 +40,7 @@ mod show;
 mod sink;
 mod subscribe;
 mod table;
+mod table_as;
 mod unsupported;
 mod view;
 mod window;
@@ -55,6 +58,7 @@ pub(crate) use asof::KINDS as ASOF_KINDS;
 use cursor::Cursor;
 pub(crate) use dialect::SqlDialect;
 pub use mask::masked;
+pub use renamed::renamed;
 
 /// The tokens of one statement and of the semicolon that ends it.
 struct Piece {
@@ -174,8 +178,11 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
         };
     };
     match first.as_str() {
-        "WITH" => table::with(cursor),
-        "SELECT" | "VALUES" => Ok(Statement::Query(cursor.query_to_end()?)),
+        "SELECT" | "WITH" | "VALUES" => match table_as::select_into(cursor)? {
+            Some(statement) => Ok(statement),
+            None if first == "WITH" => table::with(cursor),
+            None => Ok(Statement::Query(cursor.query_to_end()?)),
+        },
         "CREATE" if cursor.is(&["CREATE", "SOURCE"]) => create_source::parse(cursor),
         "CREATE" if cursor.is(&["CREATE", "SINK"]) => sink::parse(cursor),
         "CREATE" if cursor.is(&["CREATE", "TABLE"]) => table::create(cursor),
@@ -185,6 +192,7 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
         "DELETE" => table::change("DELETE", cursor),
         "CREATE" if cursor.is(&["CREATE", "MATERIALIZED", "VIEW"]) => view::materialized(cursor),
         "CREATE" if cursor.is(&["CREATE", "VIEW"]) => view::plain(cursor),
+        "CREATE" if cursor.is(&["CREATE", "OR", "REPLACE", "VIEW"]) => view::plain(cursor),
         "CREATE" if cursor.is(&["CREATE", "INDEX"]) => index::create(cursor),
         "CREATE" if cursor.is(&["CREATE", "UNIQUE", "INDEX"]) => index::create(cursor),
         "CREATE" if cursor.is(&["CREATE", "SECRET"]) => secret::create(cursor),

@@ -4,11 +4,12 @@
 
 use datafusion::sql::sqlparser::ast::{SetExpr, Statement as SqlStatement};
 use datafusion::sql::sqlparser::tokenizer::Token;
-use millrace_types::Report;
+use millrace_types::{Report, SqlState};
 
 use super::constraint;
 use super::cursor::Cursor;
 use super::foreign::clauses;
+use super::{identity, table_as};
 use crate::ast::{Change, CreateTable, Statement, TableColumnDef};
 
 pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
@@ -24,9 +25,8 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
         feed: None,
         text: cursor.statement_text(),
     };
-    if cursor.is(&["AS"]) {
-        let report = Report { position: cursor.here(), ..Report::unsupported("CREATE TABLE AS") };
-        return Err(report.hint("Create the table, then INSERT INTO it with SELECT."));
+    if table_as::is_next(cursor) {
+        return table_as::create(cursor, table.name, if_not_exists);
     }
     cursor.expect_token(&Token::LParen)?;
     loop {
@@ -56,9 +56,9 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
 fn column(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<(), Report> {
     let name = cursor.identifier()?;
     let type_position = cursor.here();
-    let data_type = cursor.data_type()?;
-    let mut column =
-        TableColumnDef { name, data_type, type_position, not_null: false, default: None };
+    let (data_type, identity) = identity::column_type(cursor)?;
+    let (not_null, default) = (identity.is_some(), None);
+    let mut column = TableColumnDef { name, data_type, type_position, not_null, default, identity };
     loop {
         // The name of a NOT NULL or a DEFAULT is said nowhere.
         let name = constraint::name(cursor)?;
@@ -68,6 +68,17 @@ fn column(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<(), Report
             column.not_null = false;
         } else if column.default.is_none() && cursor.take(&["DEFAULT"]) {
             column.default = Some(cursor.bare_expression()?);
+        } else if identity::is_next(cursor) {
+            let position = cursor.here();
+            let found = identity::generated(cursor)?;
+            if column.identity.replace(found).is_some() {
+                let message = format!(
+                    "multiple identity specifications for column \"{}\" of table \"{}\"",
+                    column.name.name, table.name.name
+                );
+                return Err(Report { position, ..Report::new(SqlState::SYNTAX_ERROR, message) });
+            }
+            column.not_null = true;
         } else if !constraint::of_column(cursor, table, &column.name, name)? {
             break;
         }
@@ -91,8 +102,11 @@ fn refuse(cursor: &Cursor<'_>, words: &[&str]) -> Result<(), Report> {
 /// `INSERT`, `UPDATE` or `DELETE`.
 pub(super) fn change(verb: &'static str, cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
     let text = cursor.statement_text();
-    let statement = cursor.statement_to_end()?;
-    Ok(Statement::Change(Box::new(Change { statement, only: None, verb, text })))
+    let (statement, overrides) = match identity::overriding(cursor)? {
+        Some(statement) => (statement, true),
+        None => (cursor.statement_to_end()?, false),
+    };
+    Ok(Statement::Change(Box::new(Change { statement, only: None, verb, text, overrides })))
 }
 
 /// What begins with WITH: a query, or a change that reads what WITH names.
@@ -105,7 +119,8 @@ pub(super) fn with(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
         SetExpr::Delete(_) => "DELETE",
         _ => return Ok(Statement::Query(query)),
     };
-    let change = Change { statement: SqlStatement::Query(query), only: None, verb, text };
+    let change =
+        Change { statement: SqlStatement::Query(query), only: None, verb, text, overrides: false };
     match clauses::of_statement(change.parts().1) {
         Some(clause) => Err(cursor.foreign(clause)),
         None => Ok(Statement::Change(Box::new(change))),

@@ -224,11 +224,11 @@ fn syntax_errors_are_those_of_postgresql() {
 fn what_is_known_and_not_there_says_so() {
     for (text, what) in [
         ("MERGE INTO t USING u ON t.a = u.a WHEN MATCHED THEN DELETE", "MERGE"),
-        ("CREATE TABLE t AS SELECT 1", "CREATE TABLE AS"),
+        ("CREATE TABLE t AS EXECUTE e", "CREATE TABLE AS EXECUTE"),
         ("CREATE SINK s AS SELECT 1", "CREATE SINK ... AS"),
         ("SUBSCRIBE TO (SELECT 1)", "SUBSCRIBE to a query"),
         ("DECLARE c SCROLL CURSOR FOR SELECT 1", "a cursor with SCROLL"),
-        ("CREATE OR REPLACE VIEW v AS SELECT 1", "CREATE OR REPLACE"),
+        ("CREATE OR REPLACE TEMP VIEW v AS SELECT 1", "CREATE OR REPLACE"),
         ("COPY t TO '/tmp/t'", "COPY to a file or a program"),
         ("COPY (DELETE FROM t RETURNING a) TO STDOUT", "COPY of a statement that changes rows"),
         ("COPY t FROM STDIN WHERE a > 1", "COPY FROM with WHERE"),

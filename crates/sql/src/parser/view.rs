@@ -1,4 +1,4 @@
-//! `CREATE VIEW` and `CREATE MATERIALIZED VIEW ... AS query [EMIT ON WINDOW CLOSE] [WITH (...)]`
+//! `CREATE [OR REPLACE] VIEW` and `CREATE MATERIALIZED VIEW ... AS query [EMIT ON WINDOW CLOSE] [WITH (...)]`
 
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use millrace_types::Report;
@@ -7,14 +7,16 @@ use super::cursor::Cursor;
 use crate::ast::{CreateMaterializedView, CreateView, Name, OptionItem, Statement};
 
 pub(super) fn plain(cursor: &mut Cursor<'_>) -> Result<Statement, Report> {
-    cursor.expect(&["CREATE", "VIEW"])?;
-    let if_not_exists = cursor.take(&["IF", "NOT", "EXISTS"]);
+    cursor.expect(&["CREATE"])?;
+    let or_replace = cursor.take(&["OR", "REPLACE"]);
+    cursor.expect(&["VIEW"])?;
+    let if_not_exists = !or_replace && cursor.take(&["IF", "NOT", "EXISTS"]);
     let name = cursor.object_name()?;
     let columns = cursor.optional_names()?;
     cursor.expect(&["AS"])?;
     let (query, query_text) = cursor.query_of(cursor.rest().len())?;
     let text = cursor.statement_text();
-    let view = CreateView { name, if_not_exists, columns, query, query_text, text };
+    let view = CreateView { name, or_replace, if_not_exists, columns, query, query_text, text };
     Ok(Statement::CreateView(Box::new(view)))
 }
 

@@ -194,7 +194,8 @@ impl Coordinator {
                 None => return,
             },
         };
-        let new = NewView { object, sources, ends, background: true };
+        let redefinitions = self.catalog().redefinitions();
+        let new = NewView { object, sources, ends, redefinitions, background: true };
         self.jobs.queue.push_back(Queued { new, reply: None });
     }
 

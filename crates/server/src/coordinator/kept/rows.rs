@@ -33,6 +33,7 @@ fn table(columns: &[(&str, SqlType)]) -> Table {
         length: None,
         not_null: false,
         default: None,
+        identity: None,
     };
     Table::new(columns.iter().map(column).collect(), Vec::new())
 }
