@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{
     Ident, Join, JoinConstraint, JoinOperator, TableAlias, TableFactor, TableWithJoins,
 };
 
-use super::{asof, table_function, using};
+use super::{asof, lateral, table_function, using};
 use crate::names::{self, MERGED};
 
 /// Folds the joins of one statement.
@@ -22,6 +22,7 @@ pub(super) struct Folder {
 impl Folder {
     /// Folds the items of a FROM, and a function over columns with the items before it.
     pub(super) fn items(&mut self, from: &mut Vec<TableWithJoins>) {
+        lateral::as_lists(from);
         let mut folded: Vec<TableWithJoins> = Vec::with_capacity(from.len());
         for mut next in std::mem::take(from) {
             if !folded.is_empty() && table_function::is_lateral(&next.relation) {

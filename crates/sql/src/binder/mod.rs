@@ -21,6 +21,7 @@ mod fetch;
 mod fold;
 mod grouping;
 mod index;
+mod lateral;
 mod like;
 mod literal;
 mod locate;
