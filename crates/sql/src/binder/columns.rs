@@ -83,9 +83,6 @@ impl VisitorMut for Namer {
     }
 }
 
-<<<<<<< ours
-pub(super) fn alias(name: &str) -> Ident {
-=======
 /// Writes `t.*` as `public.t.*` where FROM says `public.t`: the planner knows the table by that name alone.
 fn name_wholly(select: &mut Select) {
     let tables = select.from.iter().flat_map(|from| {
@@ -107,8 +104,7 @@ fn name_wholly(select: &mut Select) {
     }
 }
 
-fn alias(name: &str) -> Ident {
->>>>>>> theirs
+pub(super) fn alias(name: &str) -> Ident {
     Ident::with_quote('"', name)
 }
 
