@@ -143,11 +143,39 @@ fn not_yet(name: &str, instead: &str) -> Report {
     Report::unsupported(format!("type {name}")).hint(format!("Use {instead}."))
 }
 
+/// Types by the names that they have in `pg_type`.
+const CATALOG: [&str; 17] = [
+    "bool",
+    "bytea",
+    "date",
+    "float4",
+    "float8",
+    "int2",
+    "int4",
+    "int8",
+    "interval",
+    "json",
+    "jsonb",
+    "numeric",
+    "text",
+    "timestamp",
+    "timestamptz",
+    "uuid",
+    "varchar",
+];
+
 /// Names that only PostgreSQL has; those of its catalog are what clients cast to.
 fn custom(name: &datafusion::sql::sqlparser::ast::ObjectName) -> Result<SqlType, Report> {
     let last = name.0.last().and_then(|part| part.as_ident()).map(fold).unwrap_or_default();
     Ok(match last.as_str() {
         "name" | "char" | "bpchar" => SqlType::Text,
+        // In quotes they are names of the catalog.
+        _ if CATALOG.contains(&last.as_str()) => {
+            match parse_expression(&format!("CAST(NULL AS {last})"))? {
+                Expr::Cast { data_type, .. } => return column_type(&data_type),
+                _ => return Err(undefined(&last)),
+            }
+        }
         "oid" | "xid" => SqlType::BigInt,
         "serial" | "bigserial" | "smallserial" | "serial2" | "serial4" | "serial8" => {
             return Err(Report::unsupported(format!("type {last}")).hint(SERIAL));

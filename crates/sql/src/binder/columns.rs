@@ -11,7 +11,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, DataType, Expr, Ident, ObjectName, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, TrimWhereField, Visit, VisitMut, Visitor, VisitorMut,
+    SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TrimWhereField, Visit, VisitMut,
+    Visitor, VisitorMut,
 };
 
 use crate::names::fold;
@@ -64,6 +65,7 @@ impl VisitorMut for Namer {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Infallible> {
+        name_wholly(select);
         let taken = identifiers(select.having.as_ref());
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(expr) = item
@@ -78,6 +80,27 @@ impl VisitorMut for Namer {
         }
         mark_shared(&mut select.projection, self.depth > 1);
         ControlFlow::Continue(())
+    }
+}
+
+/// Writes `t.*` as `public.t.*` where FROM says `public.t`: the planner knows the table by that name alone.
+fn name_wholly(select: &mut Select) {
+    let tables = select.from.iter().flat_map(|from| {
+        std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation))
+    });
+    let whole = tables.filter_map(|table| match table {
+        TableFactor::Table { name, alias: None, args: None, .. } if name.0.len() > 1 => Some(name),
+        _ => None,
+    });
+    let whole: Vec<ObjectName> = whole.cloned().collect();
+    for item in &mut select.projection {
+        if let SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) =
+            item
+            && name.0.len() == 1
+            && let Some(found) = whole.iter().find(|whole| last(whole) == last(name))
+        {
+            *name = found.clone();
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! `FETCH FIRST n ROWS ONLY`, as LIMIT; `WITH TIES` marks its count.
+//! `FETCH FIRST n ROWS ONLY`, as LIMIT; `WITH TIES` marks its count. A count in quotes is a number.
 
 use datafusion::sql::sqlparser::ast::{Expr, LimitClause, Query, Spanned, Value};
 use datafusion::sql::sqlparser::tokenizer::Span;
@@ -12,6 +12,7 @@ use crate::functions::WITH_TIES;
 /// # Errors
 /// PERCENT, and a LIMIT beside it.
 pub(super) fn as_limit(query: &mut Query) -> Result<(), Box<(Report, Span)>> {
+    counts(query);
     let Some(fetch) = query.fetch.take() else { return Ok(()) };
     let span = query.body.span();
     if fetch.percent {
@@ -39,4 +40,19 @@ pub(super) fn as_limit(query: &mut Query) -> Result<(), Box<(Report, Span)>> {
         }
     }
     Ok(())
+}
+
+/// Reads `LIMIT '1'` as `LIMIT 1`: a literal without a type is a bigint there.
+fn counts(query: &mut Query) {
+    let Some(LimitClause::LimitOffset { limit, offset, .. }) = &mut query.limit_clause else {
+        return;
+    };
+    for count in limit.iter_mut().chain(offset.iter_mut().map(|offset| &mut offset.value)) {
+        if let Expr::Value(value) = count
+            && let Value::SingleQuotedString(text) = &value.value
+            && let Ok(number) = text.trim().parse::<u64>()
+        {
+            value.value = Value::Number(number.to_string(), false);
+        }
+    }
 }
