@@ -273,7 +273,7 @@ const SHARED: [&str; 283] = [
     "set_bit({t}::bytea || '\\x01', {k}, 1)",
     "bit_count({t}::bytea)",
     "to_hex(-{k}::int)",
-    "convert_from(convert_to({t}, 'LATIN1'), 'UTF8')",
+    "convert_from(convert_to({t}, 'LATIN1'), 'LATIN1')",
     "convert(convert_to({t}, 'UTF8'), 'UTF8', 'WIN1252')",
     "length({t}::bytea, 'UTF8')",
     "btrim({t}::bytea, '\\x7332'::bytea)",
@@ -299,7 +299,7 @@ const SHARED: [&str; 283] = [
     "normalize({t} || 'ö', NFD)",
     "{t} || 'ö' IS NFD NORMALIZED",
     "is_normalized({t} || 'ö', 'NFKC')",
-    "jsonb_set_lax(jsonb_build_object('k', {j}), '{k}', CASE WHEN {f} THEN '7'::jsonb END)",
+    "jsonb_set_lax(jsonb_build_object('k', {j}), ARRAY['k'], CASE WHEN {f} THEN '7'::jsonb END)",
 ];
 
 /// What it does not have, or has with another result.
