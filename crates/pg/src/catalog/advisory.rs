@@ -37,10 +37,13 @@ struct Mode {
     transaction: bool,
 }
 
+/// How often each session holds a lock.
+type Holders = BTreeMap<(i32, Mode), u32>;
+
 /// Who holds which locks, and how often.
 #[derive(Default)]
 pub struct AdvisoryLocks {
-    held: Mutex<BTreeMap<Key, BTreeMap<(i32, Mode), u32>>>,
+    held: Mutex<BTreeMap<Key, Holders>>,
     freed: Notify,
 }
 

@@ -306,7 +306,7 @@ impl Conn {
             _ => return Err(Report::new(SqlState::SERIALIZATION_FAILURE, "the table has changed")),
         };
         self.check_change(plan, change)?;
-        if none && self.found(plan, &change, &parameters).await?.num_rows() > 0 {
+        if none && self.found(plan, change, &parameters).await?.num_rows() > 0 {
             return Ok(None);
         }
         let changed = self.change_rows(plan, change, &parameters).await;

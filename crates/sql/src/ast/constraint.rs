@@ -28,7 +28,7 @@ pub enum Unique {
 #[derive(Clone, Debug, PartialEq)]
 pub enum ConstraintKind {
     /// `CHECK (condition)`
-    Check(Expression),
+    Check(Box<Expression>),
     /// `UNIQUE (columns)`
     Unique(Vec<Name>),
     /// `FOREIGN KEY (columns) REFERENCES ...`
@@ -103,7 +103,7 @@ pub struct AlterConstraints {
 #[derive(Clone, Debug, PartialEq)]
 pub enum ConstraintChange {
     /// `ADD`
-    Add(Constraint),
+    Add(Box<Constraint>),
     /// `DROP CONSTRAINT [IF EXISTS]`
     Drop(Name, bool),
 }

@@ -49,7 +49,7 @@ pub struct Returning {
 #[derive(Clone, Debug)]
 enum Item {
     /// As it is.
-    Plain(SelectItem),
+    Plain(Box<SelectItem>),
     /// The columns behind a mark but for the first so many.
     Behind(String, usize),
 }
@@ -72,7 +72,7 @@ impl Returning {
     pub fn query(&self, found: &[FieldRef]) -> Box<Query> {
         let mut query = self.query.clone();
         let shown = |part: &Item| match part {
-            Item::Plain(item) => vec![item.clone()],
+            Item::Plain(item) => vec![item.as_ref().clone()],
             Item::Behind(mark, passed) => {
                 let first = found.iter().position(|field| field.name() == mark);
                 let first = first.map_or(found.len(), |at| at + 1);
@@ -128,7 +128,7 @@ pub(super) fn returning(
     let (alias, given) = (alias.clone(), Vec::new());
     let mut returning = Returning { query, alias, items: Vec::new(), given, own };
     if further.is_empty() {
-        returning.items = items.iter().cloned().map(Item::Plain).collect();
+        returning.items = items.iter().map(|item| Item::Plain(Box::new(item.clone()))).collect();
         return Ok(Some(returning));
     }
     let mut names = Vec::new();
@@ -163,14 +163,14 @@ impl Returning {
             SelectItem::UnnamedExpr(expr) => {
                 let (name, mut expr) = (name_of(expr), expr.clone());
                 self.write_out(&mut expr, table, names);
-                self.items.push(Item::Plain(item(expr, name)));
+                self.items.push(Item::Plain(Box::new(item(expr, name))));
             }
             SelectItem::ExprWithAlias { expr, alias } => {
                 let (alias, mut expr) = (alias.clone(), expr.clone());
                 self.write_out(&mut expr, table, names);
-                self.items.push(Item::Plain(SelectItem::ExprWithAlias { expr, alias }));
+                self.items.push(Item::Plain(Box::new(SelectItem::ExprWithAlias { expr, alias })));
             }
-            _ => self.items.push(Item::Plain(shown.clone())),
+            _ => self.items.push(Item::Plain(Box::new(shown.clone()))),
         }
     }
 
@@ -178,7 +178,7 @@ impl Returning {
     fn add_own(&mut self, table: &Table) {
         for column in &table.columns {
             let shown = item(qualified(&self.alias, &column.name), column.name.clone());
-            self.items.push(Item::Plain(shown));
+            self.items.push(Item::Plain(Box::new(shown)));
         }
     }
 

@@ -31,7 +31,7 @@ pub(super) struct Assigned {
 }
 
 enum Source {
-    Value(Expr),
+    Value(Box<Expr>),
     /// A field of a record.
     Field(usize, usize),
 }
@@ -84,7 +84,9 @@ impl Assigned {
         for (number, (column, value)) in table.columns.iter().zip(&self.values).enumerate() {
             let value = match value {
                 Some(Source::Field(..)) => continue,
-                Some(Source::Value(value)) => assigned_value(value.clone(), number, table, text)?,
+                Some(Source::Value(value)) => {
+                    assigned_value(value.as_ref().clone(), number, table, text)?
+                }
                 None => qualified(alias, &column.name),
             };
             items.push(item(value, format!("new_{number}")));
@@ -157,7 +159,7 @@ impl Target<'_> {
         for Assignment { target, value } in assignments {
             let (names, sources) = match target {
                 AssignmentTarget::ColumnName(name) => {
-                    (std::slice::from_ref(name), vec![Source::Value(value.clone())])
+                    (std::slice::from_ref(name), vec![Source::Value(Box::new(value.clone()))])
                 }
                 AssignmentTarget::Tuple(names) => {
                     (names.as_slice(), self.several(names, value, &mut assigned)?)
@@ -201,7 +203,7 @@ impl Target<'_> {
         let is_row = matches!(value, Expr::Tuple(_) | Expr::Function(_));
         match records::fields(value).filter(|_| is_row) {
             Some(values) if values.len() == names.len() => {
-                Ok(values.into_iter().map(Source::Value).collect())
+                Ok(values.into_iter().map(|value| Source::Value(Box::new(value))).collect())
             }
             Some(_) => {
                 let start = value.span().start;
@@ -227,7 +229,7 @@ impl Target<'_> {
         assigned: &mut Assigned,
     ) -> Result<Vec<Source>, Report> {
         if let Some(values) = listed(query) {
-            return Ok(values.into_iter().map(Source::Value).collect());
+            return Ok(values.into_iter().map(|value| Source::Value(Box::new(value))).collect());
         }
         let of = assigned.records.len();
         let place = |at| item_span(query, at).and_then(|span| self.text.position(span.start));

@@ -10,8 +10,8 @@
 use std::collections::BTreeMap;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, ObjectName, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
-    TableAlias, TableFactor, TableWithJoins,
+    Expr, Ident, Join, ObjectName, Query, Select, SelectItem, SelectItemQualifiedWildcardKind,
+    SetExpr, TableAlias, TableFactor, TableWithJoins,
 };
 
 use super::columns::{alias, item_name, marked, shown};
@@ -114,7 +114,13 @@ impl Scopes<'_> {
         Some(all.into_iter().flatten().collect())
     }
 
+    /// None where a join merges columns that is not yet written as one.
     fn of_joins(&self, from: &TableWithJoins) -> Option<Vec<Shown>> {
+        let merges = |join: &Join| using::merges(join).is_some();
+        if from.joins.iter().any(merges) { None } else { self.of_factors(from) }
+    }
+
+    fn of_factors(&self, from: &TableWithJoins) -> Option<Vec<Shown>> {
         let joined = from.joins.iter().map(|join| &join.relation);
         let factors = std::iter::once(&from.relation).chain(joined);
         let all = factors.map(|factor| self.of_factor(factor)).collect::<Option<Vec<_>>>()?;
@@ -137,7 +143,7 @@ impl Scopes<'_> {
     /// The columns of a join that merges some of them, which come first.
     fn merged(&self, join: &TableWithJoins, own: &TableAlias) -> Option<Vec<Shown>> {
         let [joined] = join.joins.as_slice() else { return None };
-        let mut tables = self.of_joins(join)?;
+        let mut tables = self.of_factors(join)?;
         let merged: Vec<String> = match using::merges(joined)? {
             (_, Some(_)) => using::merged_names(joined).collect(),
             (_, None) => return None,

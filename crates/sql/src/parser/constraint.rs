@@ -116,7 +116,7 @@ fn check(cursor: &mut Cursor<'_>) -> Result<ConstraintKind, Report> {
     cursor.expect_token(&Token::LParen)?;
     let condition = cursor.expression()?;
     cursor.expect_token(&Token::RParen)?;
-    Ok(ConstraintKind::Check(condition))
+    Ok(ConstraintKind::Check(Box::new(condition)))
 }
 
 /// `REFERENCES table (columns) ...`
@@ -218,7 +218,7 @@ pub(super) fn changes(cursor: &mut Cursor<'_>) -> Result<Option<Statement>, Repo
                 let hint = "Rows are stored by their key: create the table with it.";
                 return Err(refused(cursor, "ADD PRIMARY KEY", hint));
             }
-            changes.push(ConstraintChange::Add(constraint(cursor, name)?));
+            changes.push(ConstraintChange::Add(Box::new(constraint(cursor, name)?)));
         } else {
             cursor.expect(&["DROP", "CONSTRAINT"])?;
             let if_exists = cursor.take(&["IF", "EXISTS"]);
