@@ -46,7 +46,8 @@ pub(super) fn alter(cursor: &mut Cursor<'_>) -> Result<Option<Statement>, Report
     };
     // Other changes of objects are told what to do instead.
     let length = words(kind).len();
-    let named = (length..length + 8).any(|n| cursor.word(n).as_deref() == Some("OWNER"));
+    let is = |n: usize, word: &str| cursor.word(n).as_deref() == Some(word);
+    let named = (length..length + 8).any(|n| is(n, "OWNER") && is(n + 1, "TO"));
     if !named {
         return Ok(None);
     }
