@@ -79,7 +79,7 @@ impl Shared {
             }
             if counter.next == counter.end {
                 let left = i128::try_from(left).unwrap_or(i128::MAX);
-                let wanted = counter.block.max(left);
+                let wanted = counter.block.min(block_max(identity)).max(left);
                 counter.end = self.reserve(identity, counter.next, wanted)?;
                 counter.block = (counter.block * 2).min(BLOCK_MAX);
             }
@@ -168,6 +168,12 @@ fn of(catalog: &Catalog, sequence: ObjectId) -> Result<&Identity, Report> {
     found
         .map(|(_, _, identity)| identity)
         .ok_or_else(|| Report::new(SqlState::UNDEFINED_TABLE, "the sequence has been dropped"))
+}
+
+/// The most numbers that are taken at once: what a restart loses is a small part of those that there are.
+fn block_max(identity: &Identity) -> i128 {
+    let all = i128::from(identity.greatest) - i128::from(identity.least);
+    (all / i128::from(identity.increment).abs().max(1) / 1024).max(1)
 }
 
 fn is_within(identity: &Identity, number: i128) -> bool {

@@ -79,7 +79,10 @@ impl Coordinator {
             table.constraints = constraints;
             table.own(id);
         }
-        object.sql = format!("{};\n{text}", object.sql);
+        // A statement may change several constraints.
+        if !object.sql.ends_with(text) {
+            object.sql = format!("{};\n{text}", object.sql);
+        }
         match object.encode() {
             Ok(bytes) => {
                 let catalog = Some(self.catalog().with(object));

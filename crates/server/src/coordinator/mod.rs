@@ -345,6 +345,7 @@ impl Coordinator {
         let now = self.shared.clock.now();
         let busy = !self.hydrations.is_empty()
             || !self.jobs.queue.is_empty()
+            || !self.changes.is_empty()
             || self.kept.is_waiting()
             || self.sources.values().any(|source| source.feed.gate.peek_changed());
         match busy {

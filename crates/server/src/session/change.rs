@@ -300,6 +300,9 @@ impl Conn {
         parameters: Vec<ScalarValue>,
         none: bool,
     ) -> Result<Option<Outcome>, Report> {
+        // What was under way when a statement was cancelled.
+        self.following = 0;
+        self.given.take_if(|(name, _)| *name == constraints::VALUES);
         // Once more: the table may have been dropped and made anew meanwhile.
         let plan = &match plan_change(&self.shared.catalog(), change)? {
             again if again.table.id == plan.table.id => again,

@@ -15,16 +15,65 @@ use millrace_sql::{
     bind_constraints,
 };
 use millrace_types::{ObjectId, Report, SqlState};
+use tokio::sync::oneshot;
 
 use super::change::{Running, quoted};
 use super::constraints::{OWN, query_of};
 use super::show::positioned;
 use super::tables::QueryTables;
 use super::{Conn, violation};
-use crate::coordinator::Request;
+use crate::coordinator::{Message, Request};
+use crate::shared::Shared;
 
 /// What the table that a foreign key refers to is called in a query.
 const OTHER: &str = "_other_table";
+
+/// A table that has not all of its constraints yet: it is dropped with this.
+struct Unfinished {
+    shared: Arc<Shared>,
+    name: String,
+    /// What the coordinator will say of it.
+    made: Option<oneshot::Receiver<Result<(), Report>>>,
+    table: Option<ObjectId>,
+}
+
+impl Unfinished {
+    async fn until_made(&mut self) -> Result<(), Report> {
+        let Some(made) = &mut self.made else { return Ok(()) };
+        let answer = made.await;
+        self.made = None;
+        answer.map_err(|_| super::ddl::shutting_down())??;
+        self.table = self.shared.catalog().find(&self.name).map(|object| object.id);
+        Ok(())
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let shared = self.shared.clone();
+        let forget = move |table: ObjectId| {
+            let (reply, _) = oneshot::channel();
+            let request = Request::Drop(vec![table], true, reply);
+            // A coordinator that has gone has nothing to forget.
+            drop(shared.inbox.send(Message::Request(Box::new(request))));
+        };
+        let (shared, name) = (self.shared.clone(), std::mem::take(&mut self.name));
+        match (self.made.take(), self.table.take()) {
+            (Some(made), _) => {
+                let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+                runtime.spawn(async move {
+                    if let Ok(Ok(())) = made.await
+                        && let Some(table) = shared.catalog().find(&name).map(|object| object.id)
+                    {
+                        forget(table);
+                    }
+                });
+            }
+            (None, Some(table)) => forget(table),
+            (None, None) => {}
+        }
+    }
+}
 
 impl Conn {
     /// The constraints of a table that is about to be made; conditions are bound once, so that a wrong one fails now.
@@ -35,6 +84,7 @@ impl Conn {
     ) -> Result<BoundConstraints, Report> {
         let of = (&create.name, ObjectId::default());
         let bound = bind_constraints(&self.shared.catalog(), of, table, &create.constraints)?;
+        self.must_own_referenced(&bound.constraints.references)?;
         for (check, position) in
             bound.constraints.checks.iter().zip(conditions(&create.constraints))
         {
@@ -42,6 +92,25 @@ impl Conn {
         }
         create.constraints.iter().for_each(|one| self.say_deferred(one));
         Ok(bound)
+    }
+
+    /// An error if the transaction has changed tables: a constraint takes effect at once, and stays when these
+    /// changes are rolled back.
+    pub(super) fn must_not_have_changed(&self) -> Result<(), Report> {
+        if !self.uncommitted.has_changes() {
+            return Ok(());
+        }
+        let message = "a constraint cannot be added in a transaction that has changed tables";
+        Err(Report::new(SqlState::ACTIVE_SQL_TRANSACTION, message)
+            .hint("COMMIT before it: the constraint takes effect at once."))
+    }
+
+    /// An error unless who makes a foreign key owns the table that it refers to: it tells which rows are there, and
+    /// keeps them from being deleted.
+    fn must_own_referenced(&self, references: &[References]) -> Result<(), Report> {
+        let catalog = self.shared.catalog();
+        let mut tables = references.iter().filter_map(|reference| catalog.get(reference.table));
+        tables.try_for_each(|table| self.must_own(table))
     }
 
     /// What is not as the statement says.
@@ -107,22 +176,27 @@ impl Conn {
         )))
     }
 
-    /// Makes the indexes of UNIQUE; the table goes if one cannot be made.
-    pub(super) async fn make_unique(
+    /// Makes a table, and the indexes of UNIQUE; the table goes if one cannot be made, and with a statement that is
+    /// cancelled.
+    pub(super) async fn create_unique(
         &mut self,
-        table: &str,
+        object: Object,
         indexes: Vec<ast::CreateIndex>,
     ) -> Result<(), Report> {
+        let name = object.name.clone();
+        let made = self.send(|reply| Request::Create(Box::new(object), reply))?;
+        let shared = self.shared.clone();
+        let mut unfinished = Unfinished { shared, name, made: Some(made), table: None };
+        unfinished.until_made().await?;
         for create in indexes {
-            let made = Box::pin(self.create_index(create)).await;
-            if let Err(report) = made {
-                let id = self.shared.catalog().find(table).map(|object| object.id);
-                if let Some(id) = id {
-                    self.ask(|reply| Request::Drop(vec![id], true, reply)).await?;
-                }
+            let filled = Box::pin(self.create_index(create)).await;
+            if let (Err(report), Some(table)) = (filled, unfinished.table) {
+                unfinished.table = None;
+                self.ask(|reply| Request::Drop(vec![table], true, reply)).await?;
                 return Err(report);
             }
         }
+        unfinished.table = None;
         Ok(())
     }
 
@@ -173,6 +247,7 @@ impl Conn {
                 &alter.table,
             ));
         }
+        self.must_not_have_changed()?;
         self.lock_whole(object.id).await?;
         let mut changed = Ok(());
         for change in &alter.changes {
@@ -204,6 +279,7 @@ impl Conn {
         let new = std::slice::from_ref(constraint);
         let of = (name, object.id);
         let bound = bind_constraints(&self.shared.catalog(), of, table, new)?;
+        self.must_own_referenced(&bound.constraints.references)?;
         if let ast::ConstraintKind::Unique(_) = &constraint.kind {
             for create in bound.unique {
                 Box::pin(self.create_index(create)).await?;

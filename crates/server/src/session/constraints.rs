@@ -19,8 +19,8 @@ use arrow::datatypes::{Field, Schema};
 use arrow::row::OwnedRow;
 use datafusion::common::ScalarValue;
 use millrace_sql::{
-    ChangeKind, ChangePlan, EXCLUDED, Kind, Object, ReferenceAction, References, Table, ast,
-    plan_change, query_of_rows,
+    ChangeKind, ChangePlan, Kind, Object, ReferenceAction, References, Table, ast, plan_change,
+    query_of_rows,
 };
 use millrace_storage::Points;
 use millrace_types::{Delta, ObjectId, Report, SqlState};
@@ -28,6 +28,10 @@ use millrace_types::{Delta, ObjectId, Report, SqlState};
 use super::change::{Running, internal, quoted, rows_of, stored_key};
 use super::{Conn, violation};
 
+/// The table of values that are looked for; no object can have this name.
+pub(super) const VALUES: &str = "\u{1}values";
+/// The most foreign keys that are followed from a statement, one from another.
+const FOLLOWED_MAX: usize = 100;
 /// What a table and the values beside it are called in a query: no column has these names.
 pub(super) const OWN: &str = "_checked_table";
 const GIVEN: &str = "_checked_values";
@@ -223,10 +227,10 @@ impl Conn {
         let equal = equal.map(|(at, column)| format!("{OWN}.{} = {GIVEN}.k{at}", name(column)));
         let equal: Vec<String> = equal.collect();
         let text = format!(
-            "SELECT * FROM {EXCLUDED} AS {GIVEN} WHERE EXISTS (SELECT 1 FROM {table} AS {OWN} WHERE {})",
+            "SELECT * FROM \"{VALUES}\" AS {GIVEN} WHERE EXISTS (SELECT 1 FROM {table} AS {OWN} WHERE {})",
             equal.join(" AND ")
         );
-        let tables = tables.with(EXCLUDED, values.clone())?;
+        let tables = tables.with(VALUES, values.clone())?;
         self.read_head(&Running::over(object.id, &text), query_of(&text)?.as_ref(), tables).await
     }
 
@@ -237,7 +241,11 @@ impl Conn {
         rows: &Rows,
     ) -> Result<(), Report> {
         for reference in &plan.definition().constraints.references {
-            let new = rows.new_values(&reference.columns)?;
+            // A default that is set may be the value that has gone.
+            let new = match self.following {
+                0 => rows.new_values(&reference.columns)?,
+                _ => values(&rows.come, &reference.columns)?,
+            };
             if new.num_rows() > 0 {
                 self.uncommitted.selected(reference.table);
             }
@@ -305,7 +313,7 @@ impl Conn {
         );
         let set = |value: &dyn Fn(usize) -> String| {
             let set = each(", ", &|at, name| format!("{name} = {}", value(at)));
-            format!("UPDATE {table} AS {OWN} SET {set} FROM {EXCLUDED} AS {GIVEN} WHERE {same}")
+            format!("UPDATE {table} AS {OWN} SET {set} FROM \"{VALUES}\" AS {GIVEN} WHERE {same}")
         };
         let (text, given) = match action {
             ReferenceAction::Nothing | ReferenceAction::Restrict => {
@@ -313,7 +321,7 @@ impl Conn {
             }
             ReferenceAction::Cascade if deletes => {
                 let text = format!(
-                    "DELETE FROM {table} AS {OWN} USING {EXCLUDED} AS {GIVEN} WHERE {same}"
+                    "DELETE FROM {table} AS {OWN} USING \"{VALUES}\" AS {GIVEN} WHERE {same}"
                 );
                 (text, lost.clone())
             }
@@ -327,9 +335,16 @@ impl Conn {
             return Err(Report::new(SqlState::INTERNAL_ERROR, "what follows is no change"));
         };
         let following = plan_change(&self.shared.catalog(), &change)?;
-        let before = self.given.replace((EXCLUDED, given));
+        if self.following == FOLLOWED_MAX {
+            let message = format!("rows refer to each other over more than {FOLLOWED_MAX} steps");
+            let report = Report::new(SqlState::STATEMENT_TOO_COMPLEX, message);
+            return Err(report.hint("Change those first that others do not refer to."));
+        }
+        self.following += 1;
+        let before = self.given.replace((VALUES, given));
         let followed = Box::pin(self.change_rows(&following, &change, &[])).await;
         self.given = before;
+        self.following -= 1;
         followed.map(drop)
     }
 }

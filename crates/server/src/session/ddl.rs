@@ -155,9 +155,8 @@ impl Conn {
             return self.fill(object, [(ObjectId::default(), source)].into(), seen).await;
         }
         let (id, kind) = (ObjectId::default(), Kind::Table(table));
-        let object = Object { id, name: name.clone(), kind, sql, access };
-        self.ask(|reply| Request::Create(Box::new(object), reply)).await?;
-        self.make_unique(&name, bound.unique).await
+        let object = Object { id, name, kind, sql, access };
+        self.create_unique(object, bound.unique).await
     }
 
     /// Binds the defaults once, so that a wrong one fails now and not at an INSERT.
@@ -261,6 +260,7 @@ impl Conn {
         let on = self.shared.catalog().get(index.on).map(|on| on.access.owner);
         let access = Access::of(on.unwrap_or_default());
         if index.unique.is_some() {
+            self.must_not_have_changed()?;
             self.lock_whole(index.on).await?;
         }
         let differ = match index.unique {
@@ -319,7 +319,9 @@ impl Conn {
             ));
         }
         let name = object.name.clone();
-        let background = self.settings.lock().get("background_ddl")? == "on";
+        // What is unique is looked at under a lock, which ends with the statement.
+        let is_unique = matches!(&object.kind, Kind::Index(index) if index.unique.is_some());
+        let background = !is_unique && self.settings.lock().get("background_ddl")? == "on";
         let new = Box::new(NewView { object, sources, ends, redefinitions, background });
         self.until_filled(&name, |reply| Request::CreateMaterializedView(new, reply)).await
     }

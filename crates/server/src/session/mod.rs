@@ -127,6 +127,7 @@ impl Database for Sessions {
             defined: false,
             copying: None,
             given: None,
+            following: 0,
             explained: Arc::default(),
             named: Arc::default(),
             lookups: lookup::Prepared::default(),
@@ -179,6 +180,8 @@ struct Conn {
     copying: Option<copy::Copying>,
     /// Rows that the statement under way reads by a name.
     given: Option<(&'static str, RecordBatch)>,
+    /// How many foreign keys lead to the change that is under way, one from another.
+    following: usize,
     /// EXPLAIN ANALYZE of a statement that changes a table: the plans that were run.
     explained: Arc<Mutex<Option<Vec<String>>>>,
     /// Its cursors and prepared statements.

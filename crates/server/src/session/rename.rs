@@ -35,6 +35,18 @@ impl Conn {
             return Err(positioned(Report::new(SqlState::WRONG_OBJECT_TYPE, message), name));
         }
         self.must_own(object)?;
+        if let Kind::Table(table) = &object.kind {
+            let named = format!("{}.", object.name.to_lowercase());
+            let plain = |text: &str| text.to_lowercase().replace('"', "").replace(' ', "");
+            let mut checks = table.constraints.checks.iter();
+            if let Some(check) = checks.find(|check| plain(&check.text).contains(&named)) {
+                let what =
+                    format!("another name for a table that its constraint {} names", check.name);
+                let hint =
+                    "Drop the constraint, and add it anew with the names of its columns alone.";
+                return Err(positioned(Report::unsupported(what).hint(hint), name));
+            }
+        }
         if catalog.find(&to.name).is_some() {
             let message = format!("relation \"{}\" already exists", to.name);
             return Err(positioned(Report::new(SqlState::DUPLICATE_TABLE, message), to));

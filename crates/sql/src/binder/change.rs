@@ -453,10 +453,14 @@ impl Target<'_> {
         let text = format!("SELECT 1 FROM {SCHEMA}.\"{name}\" AS a, {EXCLUDED}");
         let mut query = parse_query(&text)?;
         let select = select_of(&mut query);
-        if let Some(TableFactor::Table { alias: Some(shown), .. }) =
-            select.from.first_mut().map(|from| &mut from.relation)
-        {
-            shown.name = alias.clone();
+        if let Some(from) = select.from.first_mut() {
+            if table.key.is_empty() {
+                // The rows are known by a hidden column.
+                *from = marked(from, object);
+            }
+            if let TableFactor::Table { alias: Some(shown), .. } = &mut from.relation {
+                shown.name = alias.clone();
+            }
         }
         let arbiter = arbiter.iter().map(|column| table.columns[*column].name.as_str());
         let same = arbiter.map(|column| Expr::BinaryOp {

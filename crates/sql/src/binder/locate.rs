@@ -4,10 +4,11 @@
 //! it stands. PostgreSQL points at the first operand that does not fit: of COALESCE and its like at the first value
 //! with which the error comes, of UNION at the column on its right side, of an operator at the operator.
 //!
-//! Invariants: 1. only what failed is planned again, and [`TRIES`] times at most. 2. the error stays what it is: only
+//! Invariants: 1. only what failed is planned again, [`TRIES`] times at most, and not when [`TIME_MAX`] is over. 2. the error stays what it is: only
 //! its place is found.
 
 use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
 
 use datafusion::sql::sqlparser::ast::{
     CaseWhen, Expr, Function, FunctionArguments, Query, Select, SelectItem, SetExpr, Spanned,
@@ -21,6 +22,8 @@ use crate::text::Text;
 
 /// How often a query is planned again.
 const TRIES: usize = 48;
+/// How long that is gone on with: an error without a place is better than one that comes late.
+const TIME_MAX: Duration = Duration::from_millis(100);
 
 /// The place of an error of types in a query; `bind` says what is wrong with another form of it.
 pub(super) fn place(
@@ -49,7 +52,11 @@ pub(super) fn place(
     if count == 0 || fails(&none) {
         return None;
     }
+    let begun = Instant::now();
     for at in 0..count.min(TRIES) {
+        if begun.elapsed() > TIME_MAX {
+            return None;
+        }
         let mut changed = query.clone();
         let all = visit(&mut changed, &wanted, &text, Change { at, as_truth: false });
         let slot = all.get(at)?;

@@ -240,7 +240,6 @@ const ERRORS: &[(&str, &str, &str, &str)] = &[
         "",
     ),
     ("SELECT INTERVAL 'abc'", "22007", "invalid input syntax for type interval: \"abc\"", ""),
-    ("SELECT id INTO t FROM readings", "0A000", "SELECT INTO is not supported yet", "INTO"),
     ("SELECT $1", "42P02", "there is no parameter $1", ""),
     ("SELECT id::geometry FROM readings", "42704", "type \"geometry\" does not exist", ""),
     (

@@ -10,7 +10,7 @@ use millrace_dataflow::graph::Graph;
 use millrace_dataflow::ingest::PartitionCut;
 use millrace_dataflow::runtime::{Command, Install};
 use millrace_plan::LeafKind;
-use millrace_sql::{Catalog, Object, Source};
+use millrace_sql::{Catalog, Kind, Object, Source};
 use millrace_storage::{Commit, Op, PlaceRecord, SourceRecord};
 use millrace_types::{ObjectId, PartitionId, TableId, Ts};
 
@@ -78,6 +78,14 @@ impl Coordinator {
             if repeated.contains(&object.id) {
                 let view = &object.name;
                 tracing::error!(view, "the server stopped more than once while it filled a view");
+                let ops = forget(object.id).to_vec();
+                store.commit(Commit { ops, ..Commit::default() })?;
+                continue;
+            }
+            if matches!(&object.kind, Kind::Index(index) if index.unique.is_some()) {
+                // The lock under which its rows were looked at has gone.
+                let index = &object.name;
+                tracing::warn!(index, "a unique index was not finished, and is given up");
                 let ops = forget(object.id).to_vec();
                 store.commit(Commit { ops, ..Commit::default() })?;
                 continue;
