@@ -142,22 +142,24 @@ impl Taken {
         Ok(Taken { rows: rows_of(&columns)?, whole, there, own: BTreeSet::new() })
     }
 
-    fn forget(&mut self, row: u32) {
+    /// A row is kept, or touched.
+    fn take(&mut self, row: u32) {
         let row = usize::try_from(row).expect("an index");
-        self.own.remove(&self.rows.row(row).owned());
+        if self.whole[row] {
+            self.own.insert(self.rows.row(row).owned());
+        }
     }
 
     /// Looks at a row, each in turn.
-    fn look(&mut self, row: u32) -> Option<Known> {
+    fn look(&self, row: u32) -> Option<Known> {
         let row = usize::try_from(row).expect("an index");
         if !self.whole[row] {
             return None;
         }
         let value = self.rows.row(row).owned();
-        let is_there = self.there.contains(&value);
-        match self.own.insert(value) {
-            false => Some(Known::Twice),
-            true => is_there.then_some(Known::There),
+        match self.own.contains(&value) {
+            true => Some(Known::Twice),
+            false => self.there.contains(&value).then_some(Known::There),
         }
     }
 }
@@ -301,7 +303,7 @@ impl Conn {
         none: bool,
     ) -> Result<Option<Outcome>, Report> {
         // What was under way when a statement was cancelled.
-        self.following = 0;
+        (self.following, self.sets_default) = (0, None);
         self.given.take_if(|(name, _)| *name == constraints::VALUES);
         // Once more: the table may have been dropped and made anew meanwhile.
         let plan = &match plan_change(&self.shared.catalog(), change)? {
@@ -527,7 +529,7 @@ impl Conn {
         let (mut kept, mut conflicts) = (Vec::new(), Vec::new());
         for row in 0..u32::try_from(rows.num_rows()).unwrap_or(u32::MAX) {
             let mut found = Vec::new();
-            for (taken, is_arbiter) in &mut unique {
+            for (taken, is_arbiter) in &unique {
                 found.push((taken.look(row), *is_arbiter));
             }
             let arbiter = |wanted| found.iter().any(|one| one.1 && one.0 == Some(wanted));
@@ -538,10 +540,10 @@ impl Conn {
                 return Err(Report::new(SqlState::CARDINALITY_VIOLATION, message).hint(hint));
             }
             if arbiter(Known::There) {
-                // It does not come: others may have what it would have had.
-                for ((taken, is_arbiter), (known, _)) in unique.iter_mut().zip(&found) {
-                    if !*is_arbiter && *known != Some(Known::Twice) {
-                        taken.forget(row);
+                // It does not come: others may have what it would have had elsewhere.
+                for (taken, _) in unique.iter_mut().filter(|(_, is_arbiter)| *is_arbiter) {
+                    if matches!(plan.conflict, Conflict::Update(_)) {
+                        taken.take(row);
                     }
                 }
                 conflicts.push(row);
@@ -549,6 +551,7 @@ impl Conn {
                 if found.iter().any(|one| one.0.is_some()) {
                     return Err(violation::duplicate(plan, rows, row));
                 }
+                unique.iter_mut().for_each(|(taken, _)| taken.take(row));
                 kept.push(row);
             }
         }

@@ -94,13 +94,13 @@ impl Conn {
         Ok(bound)
     }
 
-    /// An error if the transaction has changed tables: a constraint takes effect at once, and stays when these
-    /// changes are rolled back.
-    pub(super) fn must_not_have_changed(&self) -> Result<(), Report> {
-        if !self.uncommitted.has_changes() {
+    /// An error if the transaction has changed a table: a constraint takes effect at once, and stays when this change
+    /// is rolled back.
+    pub(super) fn must_not_have_changed(&self, table: ObjectId) -> Result<(), Report> {
+        if self.uncommitted.rows_of(table).is_none() {
             return Ok(());
         }
-        let message = "a constraint cannot be added in a transaction that has changed tables";
+        let message = "a constraint cannot be added in a transaction that has changed its table";
         Err(Report::new(SqlState::ACTIVE_SQL_TRANSACTION, message)
             .hint("COMMIT before it: the constraint takes effect at once."))
     }
@@ -247,7 +247,7 @@ impl Conn {
                 &alter.table,
             ));
         }
-        self.must_not_have_changed()?;
+        self.must_not_have_changed(object.id)?;
         self.lock_whole(object.id).await?;
         let mut changed = Ok(());
         for change in &alter.changes {
@@ -293,6 +293,7 @@ impl Conn {
             self.check_all(&object, check).await?;
         }
         if let Some(reference) = constraints.references.get(table.constraints.references.len()) {
+            self.must_not_have_changed(reference.table)?;
             self.lock_whole(reference.table).await?;
             self.refer_all(&object, reference).await?;
         }

@@ -242,9 +242,13 @@ impl Conn {
     ) -> Result<(), Report> {
         for reference in &plan.definition().constraints.references {
             // A default that is set may be the value that has gone.
-            let new = match self.following {
-                0 => rows.new_values(&reference.columns)?,
-                _ => values(&rows.come, &reference.columns)?,
+            let new = match &self.sets_default {
+                Some((table, columns))
+                    if (*table, columns) == (plan.table.id, &reference.columns) =>
+                {
+                    values(&rows.come, &reference.columns)?
+                }
+                _ => rows.new_values(&reference.columns)?,
             };
             if new.num_rows() > 0 {
                 self.uncommitted.selected(reference.table);
@@ -340,9 +344,13 @@ impl Conn {
             let report = Report::new(SqlState::STATEMENT_TOO_COMPLEX, message);
             return Err(report.hint("Change those first that others do not refer to."));
         }
+        let sets_default = matches!(action, ReferenceAction::SetDefault)
+            .then(|| (object.id, reference.columns.clone()));
         self.following += 1;
         let before = self.given.replace((VALUES, given));
+        let outer = std::mem::replace(&mut self.sets_default, sets_default);
         let followed = Box::pin(self.change_rows(&following, &change, &[])).await;
+        self.sets_default = outer;
         self.given = before;
         self.following -= 1;
         followed.map(drop)

@@ -260,7 +260,7 @@ impl Conn {
         let on = self.shared.catalog().get(index.on).map(|on| on.access.owner);
         let access = Access::of(on.unwrap_or_default());
         if index.unique.is_some() {
-            self.must_not_have_changed()?;
+            self.must_not_have_changed(index.on)?;
             self.lock_whole(index.on).await?;
         }
         let differ = match index.unique {

@@ -128,6 +128,7 @@ impl Database for Sessions {
             copying: None,
             given: None,
             following: 0,
+            sets_default: None,
             explained: Arc::default(),
             named: Arc::default(),
             lookups: lookup::Prepared::default(),
@@ -182,6 +183,8 @@ struct Conn {
     given: Option<(&'static str, RecordBatch)>,
     /// How many foreign keys lead to the change that is under way, one from another.
     following: usize,
+    /// The columns that it sets to their defaults.
+    sets_default: Option<(ObjectId, Vec<usize>)>,
     /// EXPLAIN ANALYZE of a statement that changes a table: the plans that were run.
     explained: Arc<Mutex<Option<Vec<String>>>>,
     /// Its cursors and prepared statements.

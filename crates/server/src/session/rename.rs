@@ -36,10 +36,11 @@ impl Conn {
         }
         self.must_own(object)?;
         if let Kind::Table(table) = &object.kind {
-            let named = format!("{}.", object.name.to_lowercase());
-            let plain = |text: &str| text.to_lowercase().replace('"', "").replace(' ', "");
-            let mut checks = table.constraints.checks.iter();
-            if let Some(check) = checks.find(|check| plain(&check.text).contains(&named)) {
+            let is_own = |word: &str| word.eq_ignore_ascii_case(&object.name);
+            let is_gap = |c: char| !(c.is_alphanumeric() || c == '_' || c == '$');
+            let is_column = table.columns.iter().any(|column| is_own(&column.name));
+            let mut checks = table.constraints.checks.iter().filter(|_| !is_column);
+            if let Some(check) = checks.find(|check| check.text.split(is_gap).any(is_own)) {
                 let what =
                     format!("another name for a table that its constraint {} names", check.name);
                 let hint =

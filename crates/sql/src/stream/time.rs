@@ -122,8 +122,11 @@ fn window(call: &ScalarFunction) -> Option<(i64, &Expr)> {
             (days.checked_add(1)?.checked_mul(DAY)?, time)
         }
         ("date_trunc", [unit, time]) => (unit_micros(unit)?, time),
-        // A clock is set back by no more than a day.
-        ("date_trunc", [unit, time, Expr::Literal(..)]) => (unit_micros(unit)? + DAY, time),
+        // The clock there may be set back, by no more than a day, between the begin of a day and the time.
+        ("date_trunc", [unit, time, Expr::Literal(..)]) => match unit_micros(unit)? {
+            size if size < DAY => (size, time),
+            size => (size.checked_add(DAY)?, time),
+        },
         _ => return None,
     };
     (size > 0).then_some((size - 1, time))
