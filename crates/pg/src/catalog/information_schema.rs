@@ -75,7 +75,8 @@ pub(super) const VIEWS: &[(&str, &str)] = &[
         FROM columns LEFT JOIN their_types AS t ON t.oid = columns.type_oid
             LEFT JOIN sequences AS s
                 ON s.relation = columns.relation AND s.number = columns.number
-        WHERE kind NOT IN ('i', 'S')",
+        WHERE kind NOT IN ('i', 'S')
+        ORDER BY columns.relation, columns.number",
     ),
     (
         // As in PostgreSQL, those of identity columns are left out.
